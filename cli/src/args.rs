@@ -1,0 +1,368 @@
+//! The command line of `verger`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Blesses configurations, and says what departs from them.
+///
+/// Exit codes: 0 done (and nothing found) · 1 refused, or something violates the policy · 2 bad input or usage ·
+/// 3 nothing violated, but something was not evaluated · 4 the cluster could not be reached · 5 conflict: somebody else
+/// changed the policy set first.
+#[derive(Debug, Parser)]
+#[command(name = "verger", version, about, long_about, disable_help_subcommand = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// How to print results.
+    #[arg(short = 'o', long = "output", global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+
+    /// Context file that holds the cluster's address and your certificate [default: ~/.config/verger/context.json].
+    #[arg(long, global = true, env = "VERGER_CONTEXT", value_name = "FILE")]
+    pub context: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How to print results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Columns for people.
+    Table,
+    /// More columns.
+    Wide,
+    /// One JSON document.
+    Json,
+    /// YAML documents.
+    Yaml,
+    /// One JSON document a line.
+    Jsonl,
+    /// Names only, one a line.
+    Name,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Seal policy objects from files and submit them.
+    Apply(ApplyArgs),
+    /// Show what `apply` would change.
+    Diff(DiffArgs),
+    /// Print one policy object.
+    Get(ObjectArgs),
+    /// List policy objects.
+    List(ListArgs),
+    /// Remove one policy object.
+    Delete(DeleteArgs),
+    /// Explain a rule, a kind or a field; without an argument, list the rules.
+    Explain {
+        /// A rule id (`privilege/is-root`) or a kind (`Workload`).
+        topic: Option<String>,
+    },
+    /// Write a Workload draft from a running container.
+    Bless(BlessArgs),
+    /// Judge a container configuration offline, with the same core the agents use.
+    Judge(JudgeArgs),
+    /// List hosts, or show one.
+    Hosts {
+        /// An agent id.
+        agent: Option<String>,
+    },
+    /// List instances, or show one with its checks.
+    Instances(InstancesArgs),
+    /// Findings of the cluster.
+    #[command(subcommand)]
+    Findings(FindingsCommand),
+    /// Sealing keys. They never leave this machine.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// The trust root: whose keys may seal.
+    #[command(subcommand)]
+    Trust(TrustCommand),
+    /// Join tokens for agents.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// The context file.
+    #[command(subcommand)]
+    Context(ContextCommand),
+    /// Print the versions of this program and of the cluster.
+    Version,
+    /// Print a completion script.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages.
+    Man {
+        /// Into this folder.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SealArgs {
+    /// Sealing key file [default: the context's].
+    #[arg(long, env = "VERGER_KEY", value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
+    /// Days until the seal must be renewed.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=365))]
+    pub valid_days: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// A file, a folder (its *.yaml, *.yml and *.json, applied as one change), or `-`.
+    #[arg(short = 'f', long = "file", required = true, value_name = "PATH")]
+    pub files: Vec<PathBuf>,
+
+    /// Show the diff and have the cluster check it; change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    #[command(flatten)]
+    pub seal: SealArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// A file, a folder, or `-`.
+    #[arg(short = 'f', long = "file", required = true, value_name = "PATH")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ObjectArgs {
+    /// `Workload`, `Guardrail`, `Exception` or `Host`.
+    pub kind: String,
+    /// The object's name.
+    pub name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only this kind.
+    pub kind: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    #[command(flatten)]
+    pub object: ObjectArgs,
+
+    /// Check only; change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    #[command(flatten)]
+    pub seal: SealArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BlessArgs {
+    /// The container, by name or id, on this machine's Docker.
+    #[arg(long, value_name = "CONTAINER", required = true)]
+    pub from_running: String,
+
+    /// Docker's socket.
+    #[arg(long, env = "DOCKER_HOST", default_value = "unix:///var/run/docker.sock")]
+    pub docker_host: String,
+
+    /// Where Docker keeps its running containers' OCI configs.
+    #[arg(long, env = "VERGER_OCI_ROOTS", value_delimiter = ':')]
+    pub oci_root: Vec<PathBuf>,
+
+    /// Name of the workload [default: made from the container's name].
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JudgeArgs {
+    /// Policy files or folders.
+    #[arg(long, required = true, value_name = "PATH")]
+    pub policy: Vec<PathBuf>,
+
+    /// The OCI runtime configuration.
+    #[arg(long, value_name = "FILE", required_unless_present = "inspect")]
+    pub oci: Option<PathBuf>,
+
+    /// The output of `docker inspect CONTAINER`. With `--oci` it adds what only the runtime knows.
+    #[arg(long, value_name = "FILE")]
+    pub inspect: Option<PathBuf>,
+
+    /// Hold it to this workload, and judge as if its image were blessed by digest only if it is.
+    #[arg(long, value_name = "NAME")]
+    pub workload: Option<String>,
+
+    /// Digest of the image config, or a file with the output of `docker image inspect` or an OCI image config.
+    #[arg(long, value_name = "DIGEST|FILE")]
+    pub image: Option<String>,
+
+    /// A label of the container. Repeatable.
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub labels: Vec<String>,
+
+    /// A sealed label of the host it would run on. Repeatable.
+    #[arg(long = "host-label", value_name = "KEY=VALUE")]
+    pub host_labels: Vec<String>,
+
+    /// Judge as of this moment (RFC 3339) [default: now].
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstancesArgs {
+    /// An instance, by name, id or unique prefix; needs `--host`.
+    #[arg(requires = "host")]
+    pub instance: Option<String>,
+
+    /// Only on this host.
+    #[arg(long)]
+    pub host: Option<String>,
+
+    /// Only of this workload; `-` for those of none.
+    #[arg(long)]
+    pub workload: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FindingsCommand {
+    /// List findings.
+    List(FilterArgs),
+    /// Print findings as they change, until interrupted.
+    Watch {
+        #[command(flatten)]
+        filter: FilterArgs,
+
+        /// Resume after this revision.
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+
+        /// Leave out what is already known.
+        #[arg(long)]
+        only_new: bool,
+    },
+    /// Show one finding in full.
+    Show {
+        /// Its uid, or a unique prefix of 8 digits or more.
+        uid: String,
+    },
+    /// Record that you have seen a finding.
+    Ack {
+        /// Its uid, or a unique prefix of 8 digits or more.
+        uid: String,
+        /// Why it may wait.
+        #[arg(long)]
+        note: String,
+    },
+    /// Say in sentences what a finding means, which rule decided, and what to do.
+    Explain {
+        /// Its uid, or a unique prefix of 8 digits or more.
+        uid: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FilterArgs {
+    /// `open`, `acknowledged`, `suppressed`, `resolved`. Repeatable [default: all but resolved; watch: all].
+    #[arg(long = "state", value_name = "STATE")]
+    pub states: Vec<String>,
+
+    /// `config`, `privilege` … Repeatable.
+    #[arg(long = "control", value_name = "CONTROL")]
+    pub controls: Vec<String>,
+
+    /// Only of this workload.
+    #[arg(long)]
+    pub workload: Option<String>,
+
+    /// Only on this host.
+    #[arg(long)]
+    pub host: Option<String>,
+
+    /// Only of this rule.
+    #[arg(long)]
+    pub rule: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make a sealing key (0600).
+    Generate {
+        /// Where to write it; refused if the file is there.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Print the public half of a sealing key.
+    Show {
+        /// The key file.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrustCommand {
+    /// Make trust root version 1 and print the cluster id it founds.
+    Init {
+        /// The sealing key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+
+        /// Whose key it is.
+        #[arg(long)]
+        name: String,
+
+        /// Where to write it; refused if the file is there.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Print a trust root file: cluster id, keys, threshold.
+    Show {
+        /// The file.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a single-use token for one agent, and print its join command.
+    Create {
+        /// The agent's id: the name its host will have.
+        #[arg(long)]
+        agent: String,
+
+        /// Seconds it is good for.
+        #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=600))]
+        ttl: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContextCommand {
+    /// Print the context in use, without its secrets.
+    Show,
+    /// Take a context file over as the default one.
+    Use {
+        /// The file `verger-controller init` wrote.
+        file: PathBuf,
+
+        /// The sealing key to use by default.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,101 @@
+//! What `/proc` shows of an instance now (proc(5), user_namespaces(7), capabilities(7)).
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::Evidence;
+
+/// The live view of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LiveFacts {
+    /// The process the runtime calls the first.
+    pub init_pid: u32,
+    /// Every process found by cgroup or by a namespace it shares with the first process.
+    pub processes: Vec<ProcessFacts>,
+    /// The mounts the first process sees now.
+    pub mounts: Evidence<Vec<LiveMount>>,
+}
+
+/// One process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProcessFacts {
+    /// Its pid on the host.
+    pub pid: u32,
+    /// Its start time in clock ticks after boot: with the pid, its identity.
+    pub start_ticks: u64,
+    /// Its command name; hostile bytes.
+    pub comm: String,
+    /// Whether it is in the instance's cgroup (or below).
+    pub in_cgroup: bool,
+    /// Namespaces it shares with the first process, of `mnt pid net ipc uts user cgroup`.
+    pub shared_namespaces: BTreeSet<&'static str>,
+    /// Its namespaces.
+    pub namespaces: Evidence<NamespaceIds>,
+    /// Real, effective, saved and file-system uid, as the host sees them.
+    pub uids: [u32; 4],
+    /// Real, effective, saved and file-system gid, as the host sees them.
+    pub gids: [u32; 4],
+    /// Supplementary groups, as the host sees them.
+    pub groups: BTreeSet<u32>,
+    /// Capability sets.
+    pub caps: CapSets,
+    /// NoNewPrivs.
+    pub no_new_privs: bool,
+    /// Seccomp mode.
+    pub seccomp: SeccompMode,
+    /// Whether its user namespace is the host's.
+    pub host_user_namespace: Evidence<bool>,
+}
+
+/// Inode numbers of namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct NamespaceIds {
+    pub mnt: u64,
+    pub pid: u64,
+    pub net: u64,
+    pub ipc: u64,
+    pub uts: u64,
+    pub user: u64,
+    pub cgroup: u64,
+}
+
+/// Capability sets as bit masks (bit n is capability number n of capabilities(7)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct CapSets {
+    pub inheritable: u64,
+    pub permitted: u64,
+    pub effective: u64,
+    pub bounding: u64,
+    pub ambient: u64,
+}
+
+/// `Seccomp:` of /proc/PID/status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum SeccompMode {
+    /// 0.
+    Disabled,
+    /// 1.
+    Strict,
+    /// 2.
+    Filter,
+}
+
+/// One line of mountinfo.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct LiveMount {
+    /// Where it is mounted, as the process sees it.
+    pub target: String,
+    /// File system type.
+    pub fstype: String,
+    /// Path inside the file system that is mounted.
+    pub root: String,
+    /// Mount source.
+    pub source: String,
+    /// Per-mount options.
+    pub options: BTreeSet<String>,
+    /// `major:minor`.
+    pub device: String,
+}

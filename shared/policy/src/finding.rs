@@ -1,0 +1,214 @@
+//! Findings: the deduplicated, long-lived records that a subject violates a rule (05-findings).
+//!
+//! An agent keeps one [`LocalFinding`] per fault on its host and sends *transitions* of them; the controller
+//! replicates one row per (finding, host) and folds them into one [`Finding`] per fault for the cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::digest::Digest;
+use crate::drift::{Check, Outcome};
+use crate::facts::InstanceId;
+use crate::model::{AgentId, Control, Mode, Name, RuleId};
+
+/// The most instances a record names.
+pub const MAX_SAMPLES: usize = 16;
+
+/// The stable identity of a fault: hash of (cluster, rule, subject class, image config digest, discriminator).
+/// Never of a container id; never of the policy version.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct FindingUid(pub Digest);
+
+impl fmt::Display for FindingUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.hex())
+    }
+}
+
+impl fmt::Debug for FindingUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What a fault is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SubjectClass {
+    /// Instances of a workload.
+    Workload(Name),
+    /// Instances of no workload, by image config digest; none where even that is unknown.
+    Unknown(Option<Digest>),
+    /// The agent or its host itself.
+    Host,
+}
+
+/// Where a finding stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Lifecycle {
+    /// Violated.
+    Open,
+    /// Violated, and a person has seen it.
+    Acknowledged,
+    /// Violated, and an exception lifts it.
+    Suppressed,
+    /// A fresh pass came from every affected instance, or they are gone.
+    Resolved,
+}
+
+/// What an agent keeps of one fault on its host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalFinding {
+    /// Identity.
+    pub uid: FindingUid,
+    /// What it is about.
+    pub subject: SubjectClass,
+    /// Image config digest, if the subject has one.
+    pub image: Option<Digest>,
+    /// The last failing (or not evaluated, or excepted) check behind it, as a sample.
+    pub check: Check,
+    /// `Open`, `Suppressed` or `Resolved`: acknowledgement is the controller's.
+    pub lifecycle: Lifecycle,
+    /// Wished mode of the control.
+    pub wanted: Mode,
+    /// What the host really does.
+    pub effective: Mode,
+    /// Epoch it was judged under.
+    pub epoch: u64,
+    /// Affected instances (all of them).
+    pub affected: BTreeSet<InstanceId>,
+    /// Names of up to [`MAX_SAMPLES`] affected instances.
+    pub samples: Vec<Sample>,
+    /// Instances of the subject judged in the same round.
+    pub evaluated: u64,
+    /// Rounds in which it was seen violated.
+    pub occurrences: u64,
+    /// First seen.
+    pub first_seen: Timestamp,
+    /// Last change of state.
+    pub changed: Timestamp,
+    /// How often it opened again.
+    pub reopened: u32,
+}
+
+/// An affected instance, for a person.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sample {
+    /// Its id.
+    pub instance: InstanceId,
+    /// Its name; hostile bytes.
+    pub name: String,
+}
+
+/// One change of a fault on one host: the whole new state, so that the last one wins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Transition {
+    /// When.
+    pub at: Timestamp,
+    /// The state after it; `affected` travels as a count and the samples.
+    pub finding: LocalFinding,
+}
+
+/// One fault in the whole cluster, folded from the rows of its hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// Identity.
+    pub uid: FindingUid,
+    /// Revision (Raft log index) of its last change.
+    pub revision: u64,
+    /// The control.
+    pub control: Control,
+    /// The rule.
+    pub rule: RuleId,
+    /// What it is about.
+    pub subject: SubjectClass,
+    /// Image config digest.
+    pub image: Option<Digest>,
+    /// Field, expected, actual, reason, severity, deciding object: of the worst host's row.
+    pub check: Check,
+    /// Where it stands: open on one host is open.
+    pub lifecycle: Lifecycle,
+    /// Who acknowledged it, and the note.
+    pub acknowledged: Option<Acknowledgement>,
+    /// Wished mode.
+    pub wanted: Mode,
+    /// What the hosts really do: the least of them.
+    pub effective: Mode,
+    /// Affected and evaluated instances per host.
+    pub hosts: BTreeMap<AgentId, HostCount>,
+    /// Up to [`MAX_SAMPLES`] affected instances.
+    pub samples: Vec<Sample>,
+    /// First seen on any host.
+    pub first_seen: Timestamp,
+    /// Last change on any host.
+    pub changed: Timestamp,
+    /// How often it opened again.
+    pub reopened: u32,
+    /// Seen violated, over all hosts.
+    pub occurrences: u64,
+}
+
+/// A person's word on a finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Acknowledgement {
+    /// Who.
+    pub person: String,
+    /// Why.
+    pub note: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Counts of one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostCount {
+    /// Instances that violate.
+    pub affected: u64,
+    /// Instances judged.
+    pub evaluated: u64,
+}
+
+/// Computes the identity of a fault.
+pub fn fingerprint(
+    cluster: &Digest,
+    rule: &RuleId,
+    subject: &SubjectClass,
+    image: Option<&Digest>,
+    discriminator: &str,
+) -> FindingUid {
+    let subject = match subject {
+        SubjectClass::Workload(name) => format!("workload/{name}"),
+        SubjectClass::Unknown(Some(digest)) => format!("unknown/{digest}"),
+        SubjectClass::Unknown(None) => "unknown".to_owned(),
+        SubjectClass::Host => "host".to_owned(),
+    };
+    let mut bytes = b"verger/v1/finding\0".to_vec();
+    for part in [
+        cluster.as_bytes().as_slice(),
+        rule.as_str().as_bytes(),
+        subject.as_bytes(),
+        image.map_or(b"".as_slice(), |digest| digest.as_bytes()),
+        discriminator.as_bytes(),
+    ] {
+        bytes.extend(u64::try_from(part.len()).expect("lengths fit").to_be_bytes());
+        bytes.extend(part);
+    }
+    FindingUid(Digest::of(&bytes))
+}
+
+/// Whether a check with this result is a fault to keep a record of.
+pub const fn is_fault(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Fail | Outcome::Excepted | Outcome::Error)
+}
+

@@ -1,0 +1,17 @@
+//! The pure core of Verger: what policy objects mean and what a host's facts are worth under them.
+//!
+//! Everything here is a function from values to values. The crate does no I/O, knows no clock, no randomness,
+//! no environment and no async runtime; `cargo xtask check-deps` proves it over the dependency graph.
+
+pub mod compile;
+pub mod decide;
+pub mod digest;
+pub mod draft;
+pub mod drift;
+pub mod explain;
+pub mod facts;
+pub mod finding;
+pub mod lint;
+pub mod model;
+pub mod plan;
+pub mod set;

@@ -1,0 +1,72 @@
+//! `Exception`: a signed, expiring permission to violate rules.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Labels, Name, RuleId};
+use crate::digest::Digest;
+
+/// The longest an exception may hold, in days.
+pub const MAX_EXCEPTION_DAYS: i64 = 90;
+
+/// The `spec` of an `Exception`. It grants only to instances that match the scope by digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exception {
+    /// The rules it lifts. At least one; no globs.
+    pub rules: BTreeSet<RuleId>,
+    /// Only violations whose actual value is one of these. Absent: any value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub values: Option<BTreeSet<String>>,
+    /// What it covers.
+    pub scope: ExceptionScope,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why it is needed.
+    pub reason: String,
+    /// Where it was agreed.
+    pub ticket: String,
+    /// When it begins. Absent: at once.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "seconds_option")]
+    pub not_before: Option<Timestamp>,
+    /// When it ends; at most [`MAX_EXCEPTION_DAYS`] after `not_before` (after signing where that is absent).
+    #[serde(serialize_with = "seconds")]
+    pub not_after: Timestamp,
+}
+
+/// What an exception covers; all that is stated must fit. At least `workload` or `image` is stated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExceptionScope {
+    /// Instances of this workload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Name>,
+    /// Instances of this image config digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Digest>,
+    /// Only on hosts with these sealed labels.
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    pub hosts: Labels,
+}
+
+impl Exception {
+    /// Whether it holds at `at`.
+    pub fn holds_at(&self, at: Timestamp) -> bool {
+        self.not_before.is_none_or(|begin| begin <= at) && at < self.not_after
+    }
+}
+
+// RFC 3339, UTC, whole seconds: the one spelling of an instant in canonical bytes.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn seconds<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&at.strftime("%Y-%m-%dT%H:%M:%SZ"))
+}
+
+fn seconds_option<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => seconds(at, serializer),
+        None => serializer.serialize_none(),
+    }
+}
