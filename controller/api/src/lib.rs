@@ -1,1 +1,26 @@
-//! Placeholder.
+//! The controller's API: thin tonic services over ports.
+//!
+//! A handler parses, calls a port, renders. It cannot name Raft or the stores: only the binary's `wire_up` sees both sides.
+//! Identity comes from the caller's certificate alone ([`caller`]).
+
+mod agents;
+pub mod caller;
+mod cluster;
+mod enrolment;
+mod findings;
+pub mod fleet;
+mod paging;
+mod policy;
+pub mod ports;
+mod session;
+mod status;
+mod watch;
+
+pub use agents::Agents;
+pub use cluster::{Cluster, MemberInfo};
+pub use enrolment::Enrolment;
+pub use findings::Findings;
+pub use policy::Policy;
+
+/// The largest message a service takes in, bytes. A command is at most 16 MiB.
+pub const MESSAGE_BYTES: usize = 24 << 20;

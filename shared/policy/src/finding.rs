@@ -3,6 +3,12 @@
 //! An agent keeps one [`LocalFinding`] per fault on its host and sends *transitions* of them; the controller
 //! replicates one row per (finding, host) and folds them into one [`Finding`] per fault for the cluster.
 
+mod fold;
+mod reconcile;
+
+pub use fold::fold;
+pub use reconcile::{Reconciled, Round, Table, reconcile};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -107,14 +113,41 @@ pub struct Sample {
     pub name: String,
 }
 
-/// One change of a fault on one host: the whole new state, so that the last one wins.
+/// One change of a fault on one host: the whole new state, so that the last one wins. The affected instances travel as
+/// a count and samples; the agent owns the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Transition {
     /// When.
     pub at: Timestamp,
-    /// The state after it; `affected` travels as a count and the samples.
-    pub finding: LocalFinding,
+    /// Identity.
+    pub uid: FindingUid,
+    /// What it is about.
+    pub subject: SubjectClass,
+    /// Image config digest, if the subject has one.
+    pub image: Option<Digest>,
+    /// The check behind it.
+    pub check: Check,
+    /// `Open`, `Suppressed` or `Resolved`.
+    pub lifecycle: Lifecycle,
+    /// Wished mode of the control.
+    pub wanted: Mode,
+    /// What the host really does.
+    pub effective: Mode,
+    /// Epoch it was judged under.
+    pub epoch: u64,
+    /// How many instances are affected.
+    pub affected: u64,
+    /// Up to [`MAX_SAMPLES`] of them.
+    pub samples: Vec<Sample>,
+    /// Instances of the subject judged in the same round.
+    pub evaluated: u64,
+    /// Rounds in which it was seen violated.
+    pub occurrences: u64,
+    /// First seen.
+    pub first_seen: Timestamp,
+    /// How often it opened again.
+    pub reopened: u32,
 }
 
 /// One fault in the whole cluster, folded from the rows of its hosts.

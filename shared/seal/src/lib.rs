@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The seal: whose signatures make a policy set policy.
+//!
+//! Pure functions over bytes, keys and times that are passed in; used by agent, controller and CLI alike. The crate does no
+//! I/O and knows no clock and no randomness. One Ed25519 key with threshold 1 is enough for this version's tools; the
+//! verification counts distinct keys against any threshold.
+//!
+//! The order of trust: a person brings the cluster id, which names version 1 of the [`TrustRoot`]; each version vouches
+//! for the next; the one in force says whose seal on a [`SetStatement`] counts; the statement says which set, by its root.
+
+mod dsse;
+#[cfg(test)]
+mod frozen;
+mod keys;
+mod refusal;
+mod statement;
+mod trust_root;
+mod verify;
+
+pub use dsse::{Envelope, InvalidEnvelope, MAX_ENVELOPE_BYTES, MAX_SIGNATURES};
+pub use keys::{InvalidKey, PublicKey, SealingKey};
+pub use refusal::Refusal;
+pub use statement::{DEFAULT_VALID_DAYS, MAX_EPOCH, SET_PAYLOAD_TYPE, SetStatement, default_not_after};
+pub use trust_root::{MAX_KEYS, TRUST_ROOT_PAYLOAD_TYPE, TrustRoot, TrustedKey};
+pub use verify::{MAX_EPOCH_JUMP, SealedSet, admit, follows, verify_held, verify_set};

@@ -1,1 +1,25 @@
-//! Placeholder.
+//! How members, agents and people reach each other: TLS 1.3, mutual, with SPIFFE names; and what every binary needs beside it.
+//!
+//! There is no plaintext mode, not even for tests. The crate knows no policy and no message.
+
+mod acceptor;
+mod authority;
+pub mod backoff;
+pub mod config_file;
+mod connect;
+pub mod files;
+mod identity;
+mod join;
+mod spiffe_id;
+pub mod telemetry;
+mod tls;
+mod token;
+
+pub use acceptor::{Accepted, PeerInfo, accept, accept_enrolments, peer_info, peer_of};
+pub use authority::{Authority, AuthorityError, Issued, Purpose, spki_pin};
+pub use connect::{ConnectError, Connector, channel};
+pub use identity::{Identity, IdentityError, KeyPair};
+pub use join::{InvalidJoinCommand, JoinCommand};
+pub use spiffe_id::{InvalidPeer, Label, Peer, SpiffeId};
+pub use tls::{Client, Server, TlsError, install_crypto_provider};
+pub use token::{InvalidToken, JoinToken};

@@ -1,0 +1,128 @@
+//! What agents call: their policy session, their findings, their certificate's renewal.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use verger_controller_state::{Action, Command, Refused, Response as Answer};
+use verger_policy::finding::Transition;
+use verger_policy::model::AgentId;
+use verger_proto::agent::v1 as pb;
+use verger_proto::agent::v1::session_service_server::SessionService;
+use verger_wire::{FromWire as _, timestamp};
+
+use crate::caller;
+use crate::fleet::Fleet;
+use crate::ports::{Ambient, Issuer, Replicated, read};
+use crate::session;
+use crate::status::{invalid, issue, refused, unavailable, unexpected};
+use crate::watch::Stream;
+
+/// Acknowledgements that wait for a slow agent.
+const ACKNOWLEDGEMENTS: usize = 16;
+
+/// The service.
+#[derive(Clone)]
+pub struct Agents {
+    pub(crate) replicated: Arc<dyn Replicated>,
+    pub(crate) ambient: Arc<dyn Ambient>,
+    issuer: Arc<dyn Issuer>,
+    pub(crate) fleet: Arc<Fleet>,
+}
+
+impl Agents {
+    /// Serves from the replicated state; notes in `fleet` what agents say.
+    pub fn new(
+        replicated: Arc<dyn Replicated>,
+        ambient: Arc<dyn Ambient>,
+        issuer: Arc<dyn Issuer>,
+        fleet: Arc<Fleet>,
+    ) -> Self {
+        Self { replicated, ambient, issuer, fleet }
+    }
+
+    fn enrolled(&self, agent: &AgentId) -> Result<(), Status> {
+        let known = read(&*self.replicated, |state| state.host(agent).is_some());
+        if known { Ok(()) } else { Err(refused(&Refused::UnknownAgent)) }
+    }
+
+    async fn ingest(&self, agent: &AgentId, message: pb::ReportRequest) -> Result<u64, Status> {
+        let pb::ReportRequest { first_sequence, transitions } = message;
+        let transitions = transitions
+            .into_iter()
+            .map(|transition| Transition::from_wire(transition).map_err(|error| invalid(error.within("transitions"))))
+            .collect::<Result<Vec<_>, _>>()?;
+        let command = Command {
+            stamp: self.ambient.now(),
+            actor: format!("agent/{agent}"),
+            request_id: None,
+            action: Action::Ingest { agent: agent.clone(), first_sequence, transitions },
+        };
+        match self.replicated.propose(command).await.map_err(|error| unavailable(&error))? {
+            Answer::Ingested(upto) => Ok(upto),
+            // The agent sends again from there.
+            Answer::Refused(Refused::SequenceGap { expected }) => Ok(expected - 1),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl SessionService for Agents {
+    type ConnectStream = Stream<pb::ConnectResponse>;
+
+    async fn connect(
+        &self,
+        request: Request<Streaming<pb::ConnectRequest>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
+        let agent = caller::agent(&request)?;
+        self.enrolled(&agent)?;
+        Ok(Response::new(session::serve(self.clone(), agent, request.into_inner())))
+    }
+
+    type ReportStream = Stream<pb::ReportResponse>;
+
+    async fn report(
+        &self,
+        request: Request<Streaming<pb::ReportRequest>>,
+    ) -> Result<Response<Self::ReportStream>, Status> {
+        let agent = caller::agent(&request)?;
+        self.enrolled(&agent)?;
+        let mut incoming = request.into_inner();
+        let (ready, messages) = mpsc::channel(ACKNOWLEDGEMENTS);
+        let this = self.clone();
+        tokio::spawn(async move {
+            // One batch at a time: the agent's window is the back-pressure.
+            while let Some(message) = incoming.next().await {
+                let answer = match message {
+                    Ok(message) => this.ingest(&agent, message).await,
+                    Err(_) => return,
+                };
+                let last = answer.is_err();
+                let answer = answer.map(|acknowledged| pb::ReportResponse { acknowledged });
+                if ready.send(answer).await.is_err() || last {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
+    }
+
+    async fn renew(&self, request: Request<pb::RenewRequest>) -> Result<Response<pb::RenewResponse>, Status> {
+        let agent = caller::agent(&request)?;
+        let pb::RenewRequest { csr } = request.into_inner();
+        let key = self.issuer.key_of(&csr).map_err(|error| issue(&error))?;
+        let same = read(&*self.replicated, |state| state.host(&agent).is_some_and(|host| host.key == key));
+        if !same {
+            return Err(refused(&Refused::UnknownAgent));
+        }
+        let issued = self.issuer.issue(&csr, &agent).map_err(|error| issue(&error))?;
+        Ok(Response::new(pb::RenewResponse {
+            chain: issued.chain.into_iter().map(Bytes::from).collect(),
+            not_after: Some(timestamp(issued.not_after)),
+        }))
+    }
+}

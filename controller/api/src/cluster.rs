@@ -1,0 +1,221 @@
+//! The cluster: identity, hosts, instances, join tokens.
+
+use std::sync::Arc;
+
+use tonic::{Code, Request, Response, Status};
+use verger_controller_state::{Action, Command, Response as Answer, State};
+use verger_policy::digest::Digest;
+use verger_policy::model::AgentId;
+use verger_proto::cluster::v1 as pb;
+use verger_proto::cluster::v1::cluster_service_server::ClusterService;
+use verger_proto::policy::v1::Envelope;
+use verger_transport::JoinToken;
+use verger_wire::{digest_bytes, parse, timestamp};
+
+use crate::caller;
+use crate::fleet::{Fleet, Seen};
+use crate::paging;
+use crate::policy::request_id;
+use crate::ports::{Ambient, Replicated, read};
+use crate::status::{invalid, not_found, unavailable, unexpected, with_reason};
+
+/// The longest, and the usual, life of a join token in seconds.
+const TOKEN_SECONDS: u32 = 600;
+
+/// What this member says of itself.
+#[derive(Clone, Debug)]
+pub struct MemberInfo {
+    /// Its name in certificates.
+    pub member: String,
+    /// Where agents and people connect: `HOST:PORT`.
+    pub address: String,
+    /// Where agents enrol.
+    pub enrol_address: String,
+    /// The pin of the members' authority.
+    pub ca_pin: String,
+}
+
+/// The service.
+pub struct Cluster {
+    replicated: Arc<dyn Replicated>,
+    ambient: Arc<dyn Ambient>,
+    fleet: Arc<Fleet>,
+    info: MemberInfo,
+}
+
+impl Cluster {
+    /// Serves from the replicated state and from what this member heard of agents.
+    pub fn new(
+        replicated: Arc<dyn Replicated>,
+        ambient: Arc<dyn Ambient>,
+        fleet: Arc<Fleet>,
+        info: MemberInfo,
+    ) -> Self {
+        Self { replicated, ambient, fleet, info }
+    }
+
+    async fn current<R>(&self, look: impl FnOnce(&State) -> R) -> Result<R, Status> {
+        self.replicated.catch_up().await.map_err(|error| unavailable(&error))?;
+        Ok(read(&*self.replicated, look))
+    }
+
+    fn host(&self, state: &State, agent: &AgentId) -> Option<pb::Host> {
+        let enrolled = state.host(agent)?.enrolled;
+        let Seen { sessions, last, ledger, version, refusal, instances, controls, unreadable } = self.fleet.of(agent);
+        let (epoch, root) = ledger.unwrap_or((0, Digest::from_bytes([0; 32])));
+        Some(pb::Host {
+            agent_id: agent.to_string(),
+            enrolled: Some(timestamp(enrolled)),
+            last_seen: last.map(timestamp),
+            connected: sessions > 0,
+            epoch,
+            root: digest_bytes(&root),
+            agent_version: version,
+            instances: u32::try_from(instances.len()).unwrap_or(u32::MAX),
+            refusal,
+            labels: state
+                .set()
+                .host_labels(agent)
+                .map(|labels| labels.0.clone().into_iter().collect())
+                .unwrap_or_default(),
+            controls,
+            unreadable: unreadable.into_iter().collect(),
+        })
+    }
+}
+
+fn agent_id(text: &str) -> Result<AgentId, Status> {
+    parse("agent_id", text).map_err(invalid)
+}
+
+#[tonic::async_trait]
+impl ClusterService for Cluster {
+    async fn get_status(
+        &self,
+        request: Request<pb::GetStatusRequest>,
+    ) -> Result<Response<pb::GetStatusResponse>, Status> {
+        caller::person(&request)?;
+        let leader = self.replicated.is_leading();
+        let MemberInfo { member, address, enrol_address, ca_pin } = self.info.clone();
+        let response = self
+            .current(|state| pb::GetStatusResponse {
+                cluster_id: state.cluster().map(|cluster| cluster.id.hex()).unwrap_or_default(),
+                member_id: member,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                epoch: state.set().epoch(),
+                revision: state.revision(),
+                leader,
+                trust_root: state.cluster().map(|cluster| Envelope { json: cluster.envelope.clone() }),
+                enrol_address,
+                ca_pin,
+                address,
+            })
+            .await?;
+        Ok(Response::new(response))
+    }
+
+    async fn create_join_token(
+        &self,
+        request: Request<pb::CreateJoinTokenRequest>,
+    ) -> Result<Response<pb::CreateJoinTokenResponse>, Status> {
+        let actor = caller::person(&request)?;
+        let pb::CreateJoinTokenRequest { request_id: id, agent_id: agent, ttl_seconds } = request.into_inner();
+        let seconds = if ttl_seconds == 0 { TOKEN_SECONDS } else { ttl_seconds.min(TOKEN_SECONDS) };
+        let mut random = [0; 40];
+        self.ambient.random(&mut random);
+        let token = JoinToken::from_random(random);
+        let now = self.ambient.now();
+        let expires = now + jiff::SignedDuration::from_secs(seconds.into());
+        let command = Command {
+            stamp: now,
+            actor: format!("person/{actor}"),
+            request_id: request_id(&id)?,
+            action: Action::CreateToken {
+                id: token.id().to_owned(),
+                secret_hash: Digest::from_bytes(token.secret_hash()),
+                agent: agent_id(&agent)?,
+                expires,
+            },
+        };
+        match self.replicated.propose(command).await.map_err(|error| unavailable(&error))? {
+            Answer::TokenCreated(_) => Ok(Response::new(pb::CreateJoinTokenResponse {
+                token: token.reveal().to_string(),
+                expires: Some(timestamp(expires)),
+            })),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn list_hosts(
+        &self,
+        request: Request<pb::ListHostsRequest>,
+    ) -> Result<Response<pb::ListHostsResponse>, Status> {
+        caller::person(&request)?;
+        let pb::ListHostsRequest { page_size, page_token } = request.into_inner();
+        let after: Option<AgentId> = paging::after(&page_token)?;
+        let response = self
+            .current(|state| {
+                let hosts = state
+                    .hosts()
+                    .filter(|(agent, _)| after.as_ref().is_none_or(|after| *agent > after))
+                    .filter_map(|(agent, _)| self.host(state, agent));
+                let (hosts, next_page_token) =
+                    paging::page(hosts, paging::size(page_size), |host| host.agent_id.clone());
+                pb::ListHostsResponse { hosts, next_page_token }
+            })
+            .await?;
+        Ok(Response::new(response))
+    }
+
+    async fn get_host(&self, request: Request<pb::GetHostRequest>) -> Result<Response<pb::GetHostResponse>, Status> {
+        caller::person(&request)?;
+        let agent = agent_id(&request.into_inner().agent_id)?;
+        let host = self.current(|state| self.host(state, &agent)).await?;
+        let host = host.ok_or_else(|| not_found("enrolled host of this agent"))?;
+        Ok(Response::new(pb::GetHostResponse { host: Some(host) }))
+    }
+
+    async fn list_instances(
+        &self,
+        request: Request<pb::ListInstancesRequest>,
+    ) -> Result<Response<pb::ListInstancesResponse>, Status> {
+        caller::person(&request)?;
+        let pb::ListInstancesRequest { agent_id: agent, workload, page_size, page_token } = request.into_inner();
+        let agent = if agent.is_empty() { None } else { Some(agent_id(&agent)?) };
+        let instances = self.fleet.instances(agent.as_ref()).into_iter();
+        let mut chosen: Vec<pb::Instance> = instances
+            .filter(|instance| match workload.as_str() {
+                "" => true,
+                "-" => instance.workloads.is_empty(),
+                name => instance.workloads.iter().any(|of| of == name),
+            })
+            .map(|instance| pb::Instance { checks_json: Vec::new().into(), ..instance })
+            .collect();
+        chosen.sort_by_key(place);
+        let rest = chosen.into_iter().filter(|instance| page_token.is_empty() || place(instance) > page_token);
+        let (instances, next_page_token) = paging::page(rest, paging::size(page_size), place);
+        Ok(Response::new(pb::ListInstancesResponse { instances, next_page_token }))
+    }
+
+    async fn get_instance(
+        &self,
+        request: Request<pb::GetInstanceRequest>,
+    ) -> Result<Response<pb::GetInstanceResponse>, Status> {
+        caller::person(&request)?;
+        let pb::GetInstanceRequest { agent_id: agent, instance } = request.into_inner();
+        let agent = agent_id(&agent)?;
+        let all = self.fleet.instances(Some(&agent));
+        let named: Vec<&pb::Instance> = all.iter().filter(|known| known.name == instance).collect();
+        let by_id = || all.iter().filter(|known| !instance.is_empty() && known.id.starts_with(&instance)).collect();
+        let found: Vec<&pb::Instance> = if named.is_empty() { by_id() } else { named };
+        match found.as_slice() {
+            [] => Err(not_found("such instance on this host")),
+            [one] => Ok(Response::new(pb::GetInstanceResponse { instance: Some((*one).clone()) })),
+            _ => Err(with_reason(Code::FailedPrecondition, "AMBIGUOUS", "several instances fit; give more of the id")),
+        }
+    }
+}
+
+fn place(instance: &pb::Instance) -> String {
+    format!("{}/{}/{}", instance.agent_id, instance.runtime, instance.id)
+}

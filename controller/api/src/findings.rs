@@ -1,0 +1,170 @@
+//! Findings of the cluster.
+
+use std::sync::Arc;
+
+use tonic::{Code, Request, Response, Status};
+use verger_controller_state::{Action, Command, Response as Answer, State};
+use verger_policy::finding::{Finding, FindingUid, Lifecycle, SubjectClass};
+use verger_policy::model::{AgentId, Control, Name, RuleId};
+use verger_proto::findings::v1 as pb;
+use verger_proto::findings::v1::findings_service_server::FindingsService;
+use verger_wire::{IntoWire as _, lifecycle_of_number, parse};
+
+use crate::caller;
+use crate::paging;
+use crate::policy::request_id;
+use crate::ports::{Ambient, Replicated, read};
+use crate::status::{argument, invalid, not_found, unavailable, unexpected, with_reason};
+use crate::watch::{self, Stream};
+
+/// The longest note, bytes.
+const NOTE_BYTES: usize = 1 << 10;
+/// The shortest prefix of a uid, hex digits.
+const PREFIX_DIGITS: usize = 8;
+
+/// The service.
+pub struct Findings {
+    replicated: Arc<dyn Replicated>,
+    ambient: Arc<dyn Ambient>,
+}
+
+/// A filter, parsed. Empty members let everything through.
+struct Filter {
+    lifecycles: Vec<Lifecycle>,
+    controls: Vec<Control>,
+    workload: Option<Name>,
+    agent: Option<AgentId>,
+    rule: Option<RuleId>,
+}
+
+fn optional<T: std::str::FromStr>(field: &str, text: &str) -> Result<Option<T>, Status>
+where
+    T::Err: std::fmt::Display,
+{
+    if text.is_empty() { Ok(None) } else { parse(field, text).map(Some).map_err(invalid) }
+}
+
+impl Filter {
+    fn parse(message: Option<pb::Filter>) -> Result<Self, Status> {
+        let pb::Filter { lifecycles, controls, workload, agent_id, rule } = message.unwrap_or_default();
+        Ok(Self {
+            lifecycles: lifecycles
+                .into_iter()
+                .map(|number| lifecycle_of_number(number).ok_or_else(|| argument("filter.lifecycles", "is unknown")))
+                .collect::<Result<_, _>>()?,
+            controls: controls
+                .iter()
+                .map(|control| parse("filter.controls", control).map_err(invalid))
+                .collect::<Result<_, _>>()?,
+            workload: optional("filter.workload", &workload)?,
+            agent: optional("filter.agent_id", &agent_id)?,
+            rule: optional("filter.rule", &rule)?,
+        })
+    }
+
+    fn lets(&self, finding: &Finding) -> bool {
+        let Self { lifecycles, controls, workload, agent, rule } = self;
+        (lifecycles.is_empty() || lifecycles.contains(&finding.lifecycle))
+            && (controls.is_empty() || controls.contains(&finding.control))
+            && workload.as_ref().is_none_or(|name| finding.subject == SubjectClass::Workload(name.clone()))
+            && agent.as_ref().is_none_or(|agent| finding.hosts.contains_key(agent))
+            && rule.as_ref().is_none_or(|rule| finding.rule == *rule)
+    }
+}
+
+impl Findings {
+    /// Serves from the replicated state.
+    pub fn new(replicated: Arc<dyn Replicated>, ambient: Arc<dyn Ambient>) -> Self {
+        Self { replicated, ambient }
+    }
+
+    async fn current<R>(&self, look: impl FnOnce(&State) -> R) -> Result<R, Status> {
+        self.replicated.catch_up().await.map_err(|error| unavailable(&error))?;
+        Ok(read(&*self.replicated, look))
+    }
+
+    async fn resolve(&self, uid: &str) -> Result<FindingUid, Status> {
+        let hex = uid.len() <= 64 && uid.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if !hex || uid.len() < PREFIX_DIGITS {
+            return Err(argument("uid", "is 64 hex digits, or a unique prefix of 8 or more"));
+        }
+        match self.current(|state| state.findings_with_prefix(uid, 2)).await?.as_slice() {
+            [] => Err(not_found("finding with this uid")),
+            [uid] => Ok(*uid),
+            _ => Err(with_reason(Code::FailedPrecondition, "AMBIGUOUS", "several findings begin so; give more digits")),
+        }
+    }
+
+    async fn one(&self, uid: FindingUid) -> Result<pb::Finding, Status> {
+        let found = self.current(|state| state.finding(&uid)).await?;
+        found.as_ref().map(|finding| finding.into_wire()).ok_or_else(|| not_found("finding with this uid"))
+    }
+}
+
+#[tonic::async_trait]
+impl FindingsService for Findings {
+    async fn list(&self, request: Request<pb::ListRequest>) -> Result<Response<pb::ListResponse>, Status> {
+        caller::person(&request)?;
+        let pb::ListRequest { filter, page_size, page_token } = request.into_inner();
+        let filter = Filter::parse(filter)?;
+        let after = optional::<verger_policy::digest::Digest>("page_token", &page_token)?.map(FindingUid);
+        let response = self
+            .current(|state| {
+                let findings = state.findings_after_uid(after).filter(|finding| filter.lets(finding));
+                let (findings, next_page_token) =
+                    paging::page(findings, paging::size(page_size), |finding| finding.uid.0.to_string());
+                pb::ListResponse {
+                    findings: findings.iter().map(|finding| finding.into_wire()).collect(),
+                    next_page_token,
+                    revision: state.revision(),
+                }
+            })
+            .await?;
+        Ok(Response::new(response))
+    }
+
+    async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::GetResponse>, Status> {
+        caller::person(&request)?;
+        let uid = self.resolve(&request.into_inner().uid).await?;
+        Ok(Response::new(pb::GetResponse { finding: Some(self.one(uid).await?) }))
+    }
+
+    type WatchStream = Stream<pb::WatchResponse>;
+
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        caller::person(&request)?;
+        let pb::WatchRequest { filter, after_revision, only_new } = request.into_inner();
+        let filter = Filter::parse(filter)?;
+        let now = self.current(State::revision).await?;
+        let after = if only_new { now.max(after_revision) } else { after_revision };
+        let changes = move |state: &State, after: u64| {
+            let changed = state.findings_changed_after(after).filter(|finding| filter.lets(finding));
+            Ok(changed
+                .map(|finding| pb::WatchResponse { revision: finding.revision, finding: Some((&finding).into_wire()) })
+                .collect())
+        };
+        let bookmark = |_: &State, revision| pb::WatchResponse { finding: None, revision };
+        Ok(Response::new(watch::follow(Arc::clone(&self.replicated), after, changes, bookmark)))
+    }
+
+    async fn ack(&self, request: Request<pb::AckRequest>) -> Result<Response<pb::AckResponse>, Status> {
+        let actor = caller::person(&request)?;
+        let pb::AckRequest { request_id: id, uid, note } = request.into_inner();
+        if note.trim().is_empty() || note.len() > NOTE_BYTES {
+            return Err(argument("note", "says why the finding may wait, in at most 1024 bytes"));
+        }
+        let uid = self.resolve(&uid).await?;
+        let command = Command {
+            stamp: self.ambient.now(),
+            actor: format!("person/{actor}"),
+            request_id: request_id(&id)?,
+            action: Action::AckFinding { uid, note },
+        };
+        match self.replicated.propose(command).await.map_err(|error| unavailable(&error))? {
+            Answer::FindingAcknowledged(uid) => {
+                Ok(Response::new(pb::AckResponse { finding: Some(self.one(uid).await?) }))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Policy objects.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tonic::{Request, Response, Status};
+use verger_controller_state::{Action, Command, Response as Answer, State};
+use verger_policy::model::{Kind, ObjectKey};
+use verger_policy::set::{Body, PolicySet};
+use verger_proto::policy::v1 as pb;
+use verger_proto::policy::v1::policy_service_server::PolicyService;
+use verger_wire::{FromWire as _, IntoWire as _, digest_bytes, parse, required};
+
+use crate::caller;
+use crate::paging;
+use crate::ports::{Ambient, Replicated, read};
+use crate::status::{argument, invalid, not_found, refused, unavailable, unexpected};
+use crate::watch::{self, Stream};
+
+/// The longest request id, bytes.
+pub(crate) const REQUEST_ID_BYTES: usize = 64;
+
+/// The service.
+pub struct Policy {
+    replicated: Arc<dyn Replicated>,
+    ambient: Arc<dyn Ambient>,
+}
+
+pub(crate) fn request_id(text: &str) -> Result<Option<String>, Status> {
+    match text.len() {
+        0 => Err(argument("request_id", "is missing: send a UUID, and the same one when you try again")),
+        1..=REQUEST_ID_BYTES if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(text.to_owned())),
+        _ => Err(argument("request_id", "is not a UUID")),
+    }
+}
+
+fn object(set: &PolicySet, key: &ObjectKey) -> Option<pb::GetResponse> {
+    let (entry, body) = (set.entry(key)?, set.body(key)?);
+    let body: &Body = body;
+    Some(pb::GetResponse { entry: Some(entry.into_wire()), body: Some(body.into_wire()) })
+}
+
+impl Policy {
+    /// Serves from the replicated state.
+    pub fn new(replicated: Arc<dyn Replicated>, ambient: Arc<dyn Ambient>) -> Self {
+        Self { replicated, ambient }
+    }
+
+    async fn current<R>(&self, look: impl FnOnce(&State) -> R) -> Result<R, Status> {
+        self.replicated.catch_up().await.map_err(|error| unavailable(&error))?;
+        Ok(read(&*self.replicated, look))
+    }
+
+    async fn change(&self, actor: String, change: Change) -> Result<(u64, Bytes, u64), Status> {
+        let Change { request_id, expected_epoch, upserts, deletes, seal, dry_run } = change;
+        if dry_run {
+            return self.rehearse(expected_epoch, &upserts, &deletes).await;
+        }
+        let command = Command {
+            stamp: self.ambient.now(),
+            actor: format!("person/{actor}"),
+            request_id: self::request_id(&request_id)?,
+            action: Action::ApplySet { expected_epoch, upserts, deletes, seal },
+        };
+        match self.replicated.propose(command).await.map_err(|error| unavailable(&error))? {
+            Answer::SetApplied { epoch, root, revision } => Ok((epoch, digest_bytes(&root), revision)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    // Everything but the seal: it can only be made once the root is known.
+    async fn rehearse(
+        &self,
+        expected: u64,
+        upserts: &[Bytes],
+        deletes: &[ObjectKey],
+    ) -> Result<(u64, Bytes, u64), Status> {
+        use verger_controller_state::Refused;
+        use verger_policy::model::PolicyObject;
+        let objects = upserts
+            .iter()
+            .map(|bytes| PolicyObject::from_canonical(bytes))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| refused(&Refused::Set(error.to_string())))?;
+        let (set, revision) = self.current(|state| (state.set().clone(), state.revision())).await?;
+        if set.epoch() != expected {
+            return Err(refused(&Refused::EpochConflict { expected, current: set.epoch() }));
+        }
+        let next = set
+            .change(objects, deletes.iter().cloned())
+            .map_err(|error| refused(&Refused::Set(error.to_string())))?;
+        Ok((next.epoch(), digest_bytes(&next.root()), revision))
+    }
+}
+
+struct Change {
+    request_id: String,
+    expected_epoch: u64,
+    upserts: Vec<Bytes>,
+    deletes: Vec<ObjectKey>,
+    seal: Bytes,
+    dry_run: bool,
+}
+
+#[tonic::async_trait]
+impl PolicyService for Policy {
+    async fn get_set(&self, request: Request<pb::GetSetRequest>) -> Result<Response<pb::GetSetResponse>, Status> {
+        caller::person(&request)?;
+        let pb::GetSetRequest { with_bodies } = request.into_inner();
+        let response = self
+            .current(|state| pb::GetSetResponse {
+                epoch: state.set().epoch(),
+                root: digest_bytes(&state.set().root()),
+                entries: state.set().entries().map(|entry| entry.into_wire()).collect(),
+                seal: state.seal().map(|json| pb::Envelope { json: json.clone() }),
+                bodies: if with_bodies { bodies(state.set()) } else { Vec::new() },
+                trust_root: state.cluster().map(|cluster| pb::Envelope { json: cluster.envelope.clone() }),
+                revision: state.revision(),
+            })
+            .await?;
+        Ok(Response::new(response))
+    }
+
+    async fn apply(&self, request: Request<pb::ApplyRequest>) -> Result<Response<pb::ApplyResponse>, Status> {
+        let actor = caller::person(&request)?;
+        let pb::ApplyRequest { request_id, expected_epoch, upserts, deletes, seal, dry_run } = request.into_inner();
+        let deletes = deletes
+            .into_iter()
+            .map(|key| ObjectKey::from_wire(key).map_err(|error| invalid(error.within("deletes"))))
+            .collect::<Result<_, _>>()?;
+        let upserts = upserts.into_iter().map(|pb::Body { key: _, canonical }| canonical).collect();
+        let seal = seal.map(|pb::Envelope { json }| json).unwrap_or_default();
+        let change = Change { request_id, expected_epoch, upserts, deletes, seal, dry_run };
+        let (epoch, root, revision) = self.change(actor, change).await?;
+        Ok(Response::new(pb::ApplyResponse { epoch, root, revision }))
+    }
+
+    async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::GetResponse>, Status> {
+        caller::person(&request)?;
+        let pb::GetRequest { key } = request.into_inner();
+        let key = ObjectKey::from_wire(required("key", key).map_err(invalid)?).map_err(invalid)?;
+        let found = self.current(|state| object(state.set(), &key)).await?;
+        found.map(Response::new).ok_or_else(|| not_found(&key.to_string()))
+    }
+
+    async fn list(&self, request: Request<pb::ListRequest>) -> Result<Response<pb::ListResponse>, Status> {
+        caller::person(&request)?;
+        let pb::ListRequest { kind, page_size, page_token } = request.into_inner();
+        let kind: Option<Kind> =
+            if kind.is_empty() { None } else { Some(parse("kind", &kind).map_err(invalid)?) };
+        let after: Option<ObjectKey> = paging::after(&page_token)?;
+        let response = self
+            .current(|state| {
+                let set = state.set();
+                let keys = set
+                    .entries()
+                    .map(|entry| &entry.key)
+                    .filter(|key| kind.is_none_or(|kind| key.kind == kind))
+                    .filter(|key| after.as_ref().is_none_or(|after| *key > after));
+                let (keys, next_page_token) = paging::page(keys, paging::size(page_size), ToString::to_string);
+                pb::ListResponse {
+                    objects: keys.into_iter().filter_map(|key| object(set, key)).collect(),
+                    next_page_token,
+                    epoch: set.epoch(),
+                    revision: state.revision(),
+                }
+            })
+            .await?;
+        Ok(Response::new(response))
+    }
+
+    async fn delete(&self, request: Request<pb::DeleteRequest>) -> Result<Response<pb::DeleteResponse>, Status> {
+        let actor = caller::person(&request)?;
+        let pb::DeleteRequest { request_id, expected_epoch, key, seal, dry_run } = request.into_inner();
+        let key = ObjectKey::from_wire(required("key", key).map_err(invalid)?).map_err(invalid)?;
+        let seal = seal.map(|pb::Envelope { json }| json).unwrap_or_default();
+        let change =
+            Change { request_id, expected_epoch, upserts: Vec::new(), deletes: vec![key], seal, dry_run };
+        let (epoch, root, revision) = self.change(actor, change).await?;
+        Ok(Response::new(pb::DeleteResponse { epoch, root, revision }))
+    }
+
+    type WatchStream = Stream<pb::WatchResponse>;
+
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        caller::person(&request)?;
+        let pb::WatchRequest { after_revision } = request.into_inner();
+        self.current(|_| ()).await?;
+        let changes = move |state: &State, after: u64| {
+            let changed = state.objects_changed_after(after).ok_or_else(watch::expired)?;
+            Ok(changed.into_iter().map(|(revision, key)| change_of(state, revision, &key, after)).collect())
+        };
+        let bookmark = |state: &State, revision| pb::WatchResponse {
+            r#type: pb::watch_response::Type::Bookmark.into(),
+            revision,
+            epoch: state.set().epoch(),
+            object: None,
+        };
+        Ok(Response::new(watch::follow(Arc::clone(&self.replicated), after_revision, changes, bookmark)))
+    }
+}
+
+fn bodies(set: &PolicySet) -> Vec<pb::Body> {
+    set.parts().filter_map(|(_, body)| body).map(|body| (&**body).into_wire()).collect()
+}
+
+fn change_of(state: &State, revision: u64, key: &ObjectKey, after: u64) -> pb::WatchResponse {
+    use pb::watch_response::Type;
+    let object = object(state.set(), key);
+    let kind = match &object {
+        None => Type::Deleted,
+        // To a watcher that starts from nothing everything is new.
+        Some(_) if after == 0 => Type::Added,
+        Some(_) => Type::Modified,
+    };
+    let named = || pb::GetResponse {
+        entry: Some(pb::Entry { key: Some(key.into_wire()), ..pb::Entry::default() }),
+        body: None,
+    };
+    pb::WatchResponse {
+        r#type: kind.into(),
+        revision,
+        epoch: state.set().epoch(),
+        object: Some(object.unwrap_or_else(named)),
+    }
+}

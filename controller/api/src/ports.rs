@@ -1,0 +1,90 @@
+//! What the API needs of the rest of the controller.
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use verger_controller_state::{Command, Response, State};
+use verger_policy::digest::Digest;
+use verger_policy::model::AgentId;
+
+/// Why the replicated state cannot be used now. Trying again may help.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// This member does not lead, or stops.
+    #[error("{0}")]
+    Elsewhere(String),
+    /// This member cannot write.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The replicated state.
+#[async_trait]
+pub trait Replicated: Send + Sync + 'static {
+    /// Proposes a command; its answer is durable on a quorum.
+    async fn propose(&self, command: Command) -> Result<Response, Unavailable>;
+
+    /// Waits until everything acknowledged before this call can be read here.
+    async fn catch_up(&self) -> Result<(), Unavailable>;
+
+    /// Shows the state as it is here now.
+    fn show(&self, look: &mut dyn FnMut(&State));
+
+    /// The revision applied last, and each later one.
+    fn revisions(&self) -> watch::Receiver<u64>;
+
+    /// Whether this member leads.
+    fn is_leading(&self) -> bool;
+}
+
+/// Looks at the state and takes a value out.
+pub fn read<R>(replicated: &dyn Replicated, look: impl FnOnce(&State) -> R) -> R {
+    let mut look = Some(look);
+    let mut result = None;
+    replicated.show(&mut |state| {
+        if let Some(look) = look.take() {
+            result = Some(look(state));
+        }
+    });
+    result.expect("`show` calls its argument")
+}
+
+/// Why a certificate cannot be issued.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IssueError {
+    /// The request is at fault.
+    #[error("the certificate request is not valid: {0}")]
+    Request(String),
+    /// The authority is.
+    #[error("the certificate could not be issued: {0}")]
+    Authority(String),
+}
+
+/// A certificate with its chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// Leaf first, DER.
+    pub chain: Vec<Vec<u8>>,
+    /// When the leaf ends.
+    pub not_after: jiff::Timestamp,
+}
+
+/// The authority for agents' certificates.
+pub trait Issuer: Send + Sync + 'static {
+    /// Checks a PKCS #10 request and gives the digest of its public key. Nothing else in it is used.
+    fn key_of(&self, csr: &[u8]) -> Result<Digest, IssueError>;
+
+    /// Issues a certificate for an agent.
+    fn issue(&self, csr: &[u8], agent: &AgentId) -> Result<Issued, IssueError>;
+
+    /// The certificates members are known by, DER.
+    fn member_cas(&self) -> Vec<Vec<u8>>;
+}
+
+/// A source of things that must not be guessed, and of the time.
+pub trait Ambient: Send + Sync + 'static {
+    /// Fills with random bytes.
+    fn random(&self, bytes: &mut [u8]);
+
+    /// Now.
+    fn now(&self) -> jiff::Timestamp;
+}

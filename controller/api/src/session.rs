@@ -1,0 +1,187 @@
+//! One agent's policy session: the current set down whenever it changes, acknowledgements and status up.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+use verger_controller_state::State;
+use verger_policy::digest::Digest;
+use verger_policy::model::{AgentId, Spec};
+use verger_proto::agent::v1 as pb;
+use verger_proto::cluster::v1::Instance;
+use verger_proto::policy::v1::Envelope;
+use verger_wire::{IntoWire as _, digest};
+
+use crate::agents::Agents;
+use crate::ports::read;
+use crate::status::{argument, invalid};
+use crate::watch::Stream;
+
+/// A silent session is spoken into this often, so that both sides notice a dead one.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// An agent says hello within this.
+const HELLO_LIMIT: Duration = Duration::from_secs(10);
+/// Messages that wait for a slow agent: one set and one heartbeat. A set that changes meanwhile is sent as it is then.
+const READY: usize = 2;
+/// The most instances in a status.
+const INSTANCES: usize = 20_000;
+
+pub(crate) fn serve(agents: Agents, agent: AgentId, incoming: Streaming<pb::ConnectRequest>) -> Stream<pb::ConnectResponse> {
+    let (ready, messages) = mpsc::channel(READY);
+    tokio::spawn(async move {
+        let now = agents.ambient.now();
+        agents.fleet.note(&agent, now, |seen| seen.sessions += 1);
+        let ended = Session { agents: &agents, agent: &agent, ready: &ready, nonce: 0, sent: None }.run(incoming).await;
+        if let Err(status) = ended {
+            tracing::info!(%agent, code = ?status.code(), message = status.message(), "a session ended");
+            let _ = ready.send(Err(status)).await;
+        }
+        let now = agents.ambient.now();
+        agents.fleet.note(&agent, now, |seen| seen.sessions = seen.sessions.saturating_sub(1));
+    });
+    Box::pin(ReceiverStream::new(messages))
+}
+
+struct Session<'a> {
+    agents: &'a Agents,
+    agent: &'a AgentId,
+    ready: &'a mpsc::Sender<Result<pb::ConnectResponse, Status>>,
+    nonce: u64,
+    /// Epoch and root sent last.
+    sent: Option<(u64, Digest)>,
+}
+
+impl Session<'_> {
+    async fn run(mut self, mut incoming: Streaming<pb::ConnectRequest>) -> Result<(), Status> {
+        use pb::connect_request::Message;
+        let first = tokio::time::timeout(HELLO_LIMIT, incoming.next())
+            .await
+            .map_err(|_| Status::deadline_exceeded("say Hello first"))?;
+        let Some(pb::ConnectRequest { message: Some(Message::Hello(hello)) }) = first.transpose()? else {
+            return Err(argument("message", "must be a Hello first"));
+        };
+        let pb::Hello { epoch, root, agent_version } = hello;
+        let root = if epoch == 0 { Digest::from_bytes([0; 32]) } else { digest("hello.root", &root).map_err(invalid)? };
+        let ledger = (epoch, root);
+        self.note(|seen| {
+            seen.ledger = Some(ledger);
+            seen.version = agent_version.chars().filter(char::is_ascii_graphic).take(32).collect();
+            seen.refusal.clear();
+        });
+        let mut revisions = self.agents.replicated.revisions();
+        self.offer(Some(ledger)).await?;
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        loop {
+            tokio::select! {
+                message = incoming.next() => match message {
+                    None => return Ok(()),
+                    Some(message) => self.hear(message?.message).await?,
+                },
+                moved = revisions.changed() => {
+                    moved.map_err(|_| Status::unavailable("the member stops"))?;
+                    self.offer(None).await?;
+                }
+                _ = heartbeat.tick() => self.beat().await?,
+            }
+        }
+    }
+
+    fn note(&self, change: impl FnOnce(&mut crate::fleet::Seen)) {
+        self.agents.fleet.note(self.agent, self.agents.ambient.now(), change);
+    }
+
+    async fn send(&mut self, message: pb::connect_response::Message) -> Result<(), Status> {
+        self.nonce += 1;
+        let message = pb::ConnectResponse { nonce: self.nonce, message: Some(message) };
+        self.ready.send(Ok(message)).await.map_err(|_| Status::cancelled("the agent went away"))
+    }
+
+    async fn beat(&mut self) -> Result<(), Status> {
+        let epoch = read(&*self.agents.replicated, |state| state.set().epoch());
+        self.send(pb::connect_response::Message::Heartbeat(pb::Heartbeat { epoch })).await
+    }
+
+    /// Sends the set if it is another than the one sent last, or than the one the agent says it holds.
+    async fn offer(&mut self, held: Option<(u64, Digest)>) -> Result<(), Status> {
+        let held = held.or(self.sent);
+        let update = read(&*self.agents.replicated, |state| update_for(state, self.agent, held));
+        let Some((now, update)) = update else { return Ok(()) };
+        self.sent = Some(now);
+        self.send(pb::connect_response::Message::Set(update)).await
+    }
+
+    async fn hear(&mut self, message: Option<pb::connect_request::Message>) -> Result<(), Status> {
+        use pb::connect_request::Message;
+        match message {
+            None | Some(Message::Hello(_)) => Err(argument("message", "is not one that belongs here")),
+            Some(Message::Ack(pb::Ack { nonce: _, epoch, root })) => {
+                let root = digest("ack.root", &root).map_err(invalid)?;
+                self.note(|seen| {
+                    seen.ledger = Some((epoch, root));
+                    seen.refusal.clear();
+                });
+                Ok(())
+            }
+            Some(Message::Nack(pb::Nack { nonce: _, reason, detail })) => {
+                let text = verger_policy::model::printable_within(&format!("{reason}: {detail}"), 500);
+                tracing::warn!(agent = %self.agent, refusal = %text, "an agent refused the policy set");
+                self.note(|seen| seen.refusal = text);
+                Ok(())
+            }
+            Some(Message::Status(status)) => self.status(status),
+        }
+    }
+
+    fn status(&self, status: pb::Status) -> Result<(), Status> {
+        let pb::Status { applied_epoch: _, instances, controls, unreadable } = status;
+        if instances.len() > INSTANCES {
+            return Err(argument("status.instances", "are too many"));
+        }
+        // Whose they are, the certificate says.
+        let owned = |instance| Instance { agent_id: self.agent.to_string(), ..instance };
+        self.note(|seen| {
+            seen.instances = instances.into_iter().map(owned).collect();
+            seen.controls = controls;
+            seen.unreadable = unreadable.into_iter().collect();
+        });
+        Ok(())
+    }
+}
+
+/// The set as this agent needs it; `None` when it has it already, or there is none yet.
+fn update_for(
+    state: &State,
+    agent: &AgentId,
+    held: Option<(u64, Digest)>,
+) -> Option<((u64, Digest), pb::SetUpdate)> {
+    let (set, seal) = (state.set(), state.seal()?);
+    let now = (set.epoch(), set.root());
+    if held == Some(now) {
+        return None;
+    }
+    let held_epoch = held.map_or(0, |(epoch, _)| epoch);
+    // Other labels select other bodies, whatever their age; and an epoch this member does not know says nothing.
+    let own = set.parts().find(|(_, body)| {
+        body.is_some_and(|body| matches!(&body.object().spec, Spec::Host(host) if host.agent == *agent))
+    });
+    let relabelled = own.is_none_or(|(entry, _)| entry.epoch > held_epoch);
+    let base_epoch = if relabelled || held_epoch > set.epoch() { 0 } else { held_epoch };
+    let no_labels = verger_policy::model::Labels::default();
+    let labels = set.host_labels(agent).unwrap_or(&no_labels);
+    let bodies = set
+        .needed_by(labels)
+        .filter(|entry| entry.epoch > base_epoch)
+        .filter_map(|entry| set.body(&entry.key))
+        .map(|body| (&**body).into_wire())
+        .collect();
+    let update = pb::SetUpdate {
+        base_epoch,
+        epoch: set.epoch(),
+        entries: set.entries().map(|entry| entry.into_wire()).collect(),
+        bodies,
+        seal: Some(Envelope { json: seal.clone() }),
+    };
+    Some((now, update))
+}

@@ -1,0 +1,199 @@
+//! Our own stored forms of Raft's entry, vote, membership and applied mark (`verger.stored.v1`, format 1).
+//!
+//! openraft's types change between versions; these bytes must not. The frozen-bytes tests hold them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use bytes::Bytes;
+use openraft::{BasicNode, EntryPayload, Membership};
+use prost::Message as _;
+use verger_proto::stored::v1 as stored;
+
+use crate::types::{Batch, Entry, LogId, MemberId, StoredMembership, Vote};
+
+const FORMAT: u32 = 1;
+
+fn damaged(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("a stored Raft record cannot be read: {what}"))
+}
+
+fn check_format(found: u32) -> io::Result<()> {
+    if found == FORMAT {
+        return Ok(());
+    }
+    Err(damaged(&format!("its format is {found}, this program knows {FORMAT}; run the version that wrote it")))
+}
+
+pub(crate) fn log_id(term: u64, index: u64) -> LogId {
+    LogId::new(term.into(), index)
+}
+
+fn encode_log_id(id: &LogId) -> stored::RaftLogId {
+    stored::RaftLogId { term: id.leader_id.term, index: id.index }
+}
+
+fn decode_log_id(id: &stored::RaftLogId) -> LogId {
+    let stored::RaftLogId { term, index } = *id;
+    log_id(term, index)
+}
+
+pub(crate) fn encode_payload(payload: &EntryPayload<Batch, MemberId, BasicNode>) -> Bytes {
+    use stored::raft_entry::Payload;
+    let payload = match payload {
+        EntryPayload::Blank => Payload::Blank(stored::RaftBlank {}),
+        EntryPayload::Normal(batch) => Payload::Batch(stored::RaftBatch { commands: batch.0.clone() }),
+        EntryPayload::Membership(membership) => Payload::Membership(encode_membership(membership)),
+    };
+    stored::RaftEntry { format: FORMAT, payload: Some(payload) }.encode_to_vec().into()
+}
+
+pub(crate) fn decode_entry(term: u64, index: u64, payload: &Bytes) -> io::Result<Entry> {
+    use stored::raft_entry::Payload;
+    let stored::RaftEntry { format, payload } =
+        stored::RaftEntry::decode(payload.clone()).map_err(|error| damaged(&error.to_string()))?;
+    check_format(format)?;
+    let payload = match payload.ok_or_else(|| damaged("an entry without payload"))? {
+        Payload::Blank(stored::RaftBlank {}) => EntryPayload::Blank,
+        Payload::Batch(stored::RaftBatch { commands }) => EntryPayload::Normal(Batch(commands)),
+        Payload::Membership(membership) => EntryPayload::Membership(decode_membership(membership)?),
+    };
+    Ok(Entry { log_id: log_id(term, index), payload })
+}
+
+fn encode_membership(membership: &Membership<MemberId, BasicNode>) -> stored::RaftMembership {
+    let voters = |ids: &BTreeSet<MemberId>| stored::RaftVoters { ids: ids.iter().copied().collect() };
+    stored::RaftMembership {
+        configs: membership.get_joint_config().iter().map(voters).collect(),
+        nodes: membership
+            .nodes()
+            .map(|(id, node)| (*id, stored::RaftNode { address: node.addr.clone() }))
+            .collect(),
+    }
+}
+
+fn decode_membership(membership: stored::RaftMembership) -> io::Result<Membership<MemberId, BasicNode>> {
+    let stored::RaftMembership { configs, nodes } = membership;
+    let configs = configs.into_iter().map(|stored::RaftVoters { ids }| ids.into_iter().collect()).collect();
+    let nodes: BTreeMap<MemberId, BasicNode> = nodes
+        .into_iter()
+        .map(|(id, stored::RaftNode { address })| (id, BasicNode::new(address)))
+        .collect();
+    Membership::new(configs, nodes).map_err(|error| damaged(&error.to_string()))
+}
+
+pub(crate) fn encode_vote(vote: &Vote) -> Vec<u8> {
+    stored::RaftVote {
+        format: FORMAT,
+        term: vote.leader_id.term,
+        voted_for: Some(vote.leader_id.voted_for),
+        committed: vote.committed,
+    }
+    .encode_to_vec()
+}
+
+pub(crate) fn decode_vote(bytes: &[u8]) -> io::Result<Vote> {
+    let stored::RaftVote { format, term, voted_for, committed } =
+        stored::RaftVote::decode(bytes).map_err(|error| damaged(&error.to_string()))?;
+    check_format(format)?;
+    let voted_for = voted_for.ok_or_else(|| damaged("a vote for nobody"))?;
+    Ok(if committed { Vote::new_committed(term, voted_for) } else { Vote::new(term, voted_for) })
+}
+
+pub(crate) fn encode_committed(id: &LogId) -> Vec<u8> {
+    encode_log_id(id).encode_to_vec()
+}
+
+pub(crate) fn decode_committed(bytes: &[u8]) -> io::Result<LogId> {
+    let id = stored::RaftLogId::decode(bytes).map_err(|error| damaged(&error.to_string()))?;
+    Ok(decode_log_id(&id))
+}
+
+/// The applied position and the membership at it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Mark {
+    pub(crate) applied: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+}
+
+pub(crate) fn encode_mark(mark: &Mark) -> Vec<u8> {
+    let Mark { applied, membership } = mark;
+    stored::RaftMark {
+        format: FORMAT,
+        applied: applied.as_ref().map(encode_log_id),
+        membership_log_id: membership.log_id().as_ref().map(encode_log_id),
+        membership: Some(encode_membership(membership.membership())),
+    }
+    .encode_to_vec()
+}
+
+pub(crate) fn decode_mark(bytes: &[u8]) -> io::Result<Mark> {
+    let stored::RaftMark { format, applied, membership_log_id, membership } =
+        stored::RaftMark::decode(bytes).map_err(|error| damaged(&error.to_string()))?;
+    check_format(format)?;
+    let membership = membership.ok_or_else(|| damaged("a mark without membership"))?;
+    Ok(Mark {
+        applied: applied.as_ref().map(decode_log_id),
+        membership: StoredMembership::new(
+            membership_log_id.as_ref().map(decode_log_id),
+            decode_membership(membership)?,
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn membership() -> Membership<MemberId, BasicNode> {
+        let nodes: BTreeMap<_, _> = [(1, BasicNode::new("a:1")), (2, BasicNode::new("b:2"))].into();
+        Membership::new(vec![[1].into()], nodes).unwrap()
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn stored_bytes_of_format_1_never_change() {
+        let batch = EntryPayload::Normal(Batch(vec![Bytes::from_static(b"ab"), Bytes::from_static(b"c")]));
+        assert_eq!(hex(&encode_payload(&batch)), "08011a070a0261620a0163");
+        assert_eq!(hex(&encode_payload(&EntryPayload::Blank)), "08011200");
+        assert_eq!(hex(&encode_vote(&Vote::new_committed(7, 2))), "0801100718022001");
+        assert_eq!(hex(&encode_committed(&log_id(3, 300))), "080310ac02");
+        let mark = Mark {
+            applied: Some(log_id(3, 4)),
+            membership: StoredMembership::new(
+                Some(log_id(1, 1)),
+                Membership::new(vec![[1].into()], [(1, BasicNode::new("a:1"))]).unwrap(),
+            ),
+        };
+        assert_eq!(hex(&encode_mark(&mark)), "08011204080310041a040801100122100a030a01011209080112050a03613a31");
+    }
+
+    #[test]
+    fn everything_reads_back() {
+        for payload in [
+            EntryPayload::Blank,
+            EntryPayload::Normal(Batch(vec![Bytes::from_static(b"x")])),
+            EntryPayload::Membership(membership()),
+        ] {
+            let entry = decode_entry(2, 9, &encode_payload(&payload)).unwrap();
+            assert_eq!(entry.log_id, log_id(2, 9));
+            assert_eq!(encode_payload(&entry.payload), encode_payload(&payload));
+        }
+        let vote = Vote::new(5, 1);
+        assert_eq!(decode_vote(&encode_vote(&vote)).unwrap(), vote);
+        let mark = Mark { applied: None, membership: StoredMembership::new(None, membership()) };
+        assert_eq!(decode_mark(&encode_mark(&mark)).unwrap(), mark);
+    }
+
+    #[test]
+    fn an_unknown_format_and_damage_are_named() {
+        let newer = stored::RaftVote { format: 2, term: 1, voted_for: Some(1), committed: false }.encode_to_vec();
+        assert!(decode_vote(&newer).unwrap_err().to_string().contains("its format is 2"));
+        assert!(decode_entry(1, 1, &Bytes::from_static(b"\xff\xff")).is_err());
+        assert!(decode_mark(b"").is_err());
+    }
+}

@@ -1,0 +1,143 @@
+//! openraft's state machine port over the pure state, its rows on disk and its snapshot files.
+
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::{Stream, StreamExt as _};
+use openraft::EntryPayload;
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
+use tokio::sync::watch;
+use verger_controller_state::{RowChange, State};
+use verger_controller_store::{AppliedMark, DurableSnapshot, LogId as StoredId, RowOp, SnapshotDir, StateDb};
+
+use crate::codec::{self, Mark};
+use crate::snapshot;
+use crate::types::{Batch, LogId, Replies, SnapshotMeta, StoredMembership, TypeConfig};
+
+/// A snapshot is a file of this member.
+pub(crate) type SnapshotData = DurableSnapshot;
+
+/// What readers share with the applying task.
+pub(crate) struct Applied {
+    pub(crate) state: RwLock<State>,
+    /// The log index applied last, for watchers.
+    pub(crate) revision: watch::Sender<u64>,
+}
+
+impl Applied {
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Applies committed entries.
+pub(crate) struct Machine {
+    pub(crate) applied: Arc<Applied>,
+    pub(crate) db: Arc<dyn StateDb>,
+    pub(crate) snapshots: Arc<SnapshotDir>,
+    pub(crate) mark: Mark,
+}
+
+fn io_error(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::other(error)
+}
+
+fn row_op(change: RowChange) -> RowOp {
+    let RowChange { tree, key, value } = change;
+    RowOp { tree: tree.name().to_owned(), key: key.into(), value: value.map(Into::into) }
+}
+
+fn stored_mark(mark: &Mark) -> Option<AppliedMark> {
+    let applied = mark.applied.as_ref()?;
+    Some(AppliedMark {
+        last: StoredId { index: applied.index, term: applied.leader_id.term },
+        membership: codec::encode_mark(mark).into(),
+    })
+}
+
+impl Machine {
+    fn apply_batch(&self, index: u64, batch: Batch, ops: &mut Vec<RowOp>) -> Replies {
+        let mut state = self.applied.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut replies = Vec::with_capacity(batch.0.len());
+        for (ordinal, command) in (0..).zip(batch.0) {
+            let (reply, changes) = state.apply(index, ordinal, command);
+            ops.extend(changes.into_iter().map(row_op));
+            replies.push(reply);
+        }
+        Replies(replies)
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        Ok((self.mark.applied, self.mark.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + openraft::OptionalSend,
+    {
+        let mut ops = Vec::new();
+        let mut answers = Vec::new();
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            self.mark.applied = Some(entry.log_id);
+            let replies = match entry.payload {
+                EntryPayload::Blank => Replies::default(),
+                EntryPayload::Membership(membership) => {
+                    self.mark.membership = StoredMembership::new(Some(entry.log_id), membership);
+                    Replies::default()
+                }
+                EntryPayload::Normal(batch) => self.apply_batch(entry.log_id.index, batch, &mut ops),
+            };
+            answers.extend(responder.map(|responder| (responder, replies)));
+        }
+        let Some(mark) = stored_mark(&self.mark) else { return Ok(()) };
+        let index = mark.last.index;
+        self.db.apply_batch(&ops, &mark).map_err(io_error)?;
+        // After the rows, and before the answers: who is answered finds the revision published.
+        self.applied.revision.send_replace(index);
+        for (responder, replies) in answers {
+            responder.send(replies);
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder { db: Arc::clone(&self.db), snapshots: Arc::clone(&self.snapshots) }
+    }
+
+    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, _snapshot: SnapshotData) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "a cluster of one member has no peer to take a snapshot from"))
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>>> {
+        let Some(snapshot) = self.snapshots.latest().map_err(io_error)? else { return Ok(None) };
+        described(snapshot).map(Some)
+    }
+}
+
+/// Writes snapshot files, in the background.
+pub(crate) struct Builder {
+    db: Arc<dyn StateDb>,
+    snapshots: Arc<SnapshotDir>,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> io::Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>> {
+        let (db, dir) = (Arc::clone(&self.db), Arc::clone(&self.snapshots));
+        let written = tokio::task::spawn_blocking(move || snapshot::write(&*db, &dir)).await.map_err(io_error)?;
+        let snapshot = written.map_err(io_error)?.ok_or_else(|| io::Error::other("nothing is applied yet"))?;
+        described(snapshot)
+    }
+}
+
+fn described(snapshot: DurableSnapshot) -> io::Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>> {
+    let Mark { applied, membership } = codec::decode_mark(&snapshot.meta().membership)?;
+    Ok(Snapshot { meta: SnapshotMeta { last_log_id: applied, last_membership: membership }, snapshot })
+}

@@ -1,0 +1,112 @@
+//! What a command is answered.
+
+use verger_policy::digest::Digest;
+use verger_policy::finding::FindingUid;
+
+/// The answer to one command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// The cluster exists now; its id.
+    Founded(Digest),
+    /// The set is in force.
+    SetApplied {
+        /// Its epoch.
+        epoch: u64,
+        /// Its root.
+        root: Digest,
+        /// Where in the log.
+        revision: u64,
+    },
+    /// The token is kept; its id.
+    TokenCreated(String),
+    /// The host is recorded.
+    Enrolled,
+    /// Everything of this agent up to this sequence is kept.
+    Ingested(u64),
+    /// The finding is acknowledged.
+    FindingAcknowledged(FindingUid),
+    /// Nothing was changed.
+    Refused(Refused),
+}
+
+/// Why a command changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// A cluster is founded once.
+    #[error("this cluster is already founded, on trust root {0}")]
+    AlreadyFounded(Digest),
+    /// Nothing works before the founding.
+    #[error("this cluster is not founded yet: run `verger-controller init`")]
+    NotFounded,
+    /// The trust root offered cannot found a cluster.
+    #[error("the trust root is refused: {0}")]
+    TrustRoot(String),
+    /// Somebody else changed the set first.
+    #[error("the policy set is at epoch {current}, the change was made on {expected}: fetch it, look at the difference, and apply again")]
+    EpochConflict {
+        /// The epoch the change was made on.
+        expected: u64,
+        /// The epoch there is.
+        current: u64,
+    },
+    /// The change does not make a valid set.
+    #[error("the change is refused: {0}")]
+    Set(String),
+    /// The seal is not good for the set the change makes.
+    #[error("the seal is refused ({word}): {detail}")]
+    Seal {
+        /// The reason, a stable word.
+        word: &'static str,
+        /// In a sentence.
+        detail: String,
+    },
+    /// A repeat of a request made another token; its secret was only ever in the first answer.
+    #[error("this request already made token {0}; ask again with a new request id")]
+    TokenAlreadyCreated(String),
+    /// Too many tokens wait to be used.
+    #[error("too many join tokens are waiting to be used; let them expire first")]
+    TooManyTokens,
+    /// No such token, another's, spent, expired, or the secret is wrong. One reason for all: which one is nobody's business.
+    #[error("the join token is not valid: it is unknown, spent, expired, or for another agent; make a new one with `verger token create`")]
+    Token,
+    /// The agent is not enrolled.
+    #[error("this agent is not enrolled")]
+    UnknownAgent,
+    /// Transitions are missing in front of these.
+    #[error("transitions are missing: the next one must have sequence {expected}")]
+    SequenceGap {
+        /// The next sequence.
+        expected: u64,
+    },
+    /// The agent keeps too many findings.
+    #[error("this agent has reached its limit of findings; resolved ones free places")]
+    TooManyFindings,
+    /// No such finding.
+    #[error("there is no such finding")]
+    NoSuchFinding,
+    /// The command cannot be read.
+    #[error("the command is refused: {0}")]
+    Invalid(#[from] crate::InvalidCommand),
+}
+
+impl Refused {
+    /// A stable word for programs.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::AlreadyFounded(_) => "ALREADY_FOUNDED",
+            Self::NotFounded => "NOT_FOUNDED",
+            Self::TrustRoot(_) => "TRUST_ROOT_REFUSED",
+            Self::EpochConflict { .. } => "EPOCH_CONFLICT",
+            Self::Set(_) => "SET_REFUSED",
+            Self::Seal { .. } => "SEAL_REFUSED",
+            Self::TokenAlreadyCreated(_) => "TOKEN_ALREADY_CREATED",
+            Self::TooManyTokens => "TOO_MANY_TOKENS",
+            Self::Token => "TOKEN_REFUSED",
+            Self::UnknownAgent => "UNKNOWN_AGENT",
+            Self::SequenceGap { .. } => "SEQUENCE_GAP",
+            Self::TooManyFindings => "TOO_MANY_FINDINGS",
+            Self::NoSuchFinding => "NO_SUCH_FINDING",
+            Self::Invalid(_) => "INVALID_COMMAND",
+        }
+    }
+}

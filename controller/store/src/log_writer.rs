@@ -1,0 +1,298 @@
+//! The writer thread in front of a [`LogDb`]: what queued while a sync ran goes into the next one.
+//!
+//! Everything that writes passes one queue, so votes and records keep their order. A submitted batch is
+//! readable when `submit` returns and durable when its callback fires. There is no timer: a lone write does
+//! not wait for company.
+
+mod view;
+
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+
+use self::view::View;
+use crate::StoreError;
+use crate::log_db::{LogDb, LogId, LogRecord};
+
+/// Says whether the work is durable. Runs on the writer thread: it must not block, nor call the writer.
+pub type Callback = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// Jobs that may wait. A full queue blocks the caller: the disk is then the bottleneck, and memory stays
+/// bounded. Raft has few batches in flight.
+const QUEUE: usize = 256;
+/// Payload bytes that go into one sync at most.
+const SYNC_BYTES: usize = 8 << 20;
+
+enum Work {
+    Append(Vec<LogRecord>),
+    Truncate(Option<u64>),
+    Purge(LogId),
+    Vote(Bytes),
+    Committed(Bytes),
+}
+
+struct Job {
+    ticket: u64,
+    generation: u64,
+    work: Work,
+    done: Callback,
+}
+
+/// Owns the writer thread. Dropping it writes what is queued, then stops.
+pub struct LogWriter {
+    shared: Arc<Shared>,
+    /// The lock also keeps the order of the view and of the queue the same.
+    queue: Mutex<Option<Queue>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Queue {
+    jobs: SyncSender<Job>,
+    next_ticket: u64,
+}
+
+struct Shared {
+    db: Arc<dyn LogDb>,
+    view: Mutex<View>,
+}
+
+impl Shared {
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LogWriter {
+    /// Starts the thread.
+    pub fn start(db: Arc<dyn LogDb>) -> Result<Self, StoreError> {
+        let view = View::of(&*db)?;
+        let shared = Arc::new(Shared {
+            db,
+            view: Mutex::new(view),
+        });
+        let (jobs, queued) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn({
+                let shared = Arc::clone(&shared);
+                move || write_all(&shared, &queued)
+            })
+            .map_err(|error| StoreError::io("log-writer".as_ref(), "start the thread", error))?;
+        let queue = Mutex::new(Some(Queue { jobs, next_ticket: 0 }));
+        Ok(Self {
+            shared,
+            queue,
+            thread: Some(thread),
+        })
+    }
+
+    /// Submits records. An error is returned at once, without the callback, when they do not follow the log.
+    /// Blocks while the queue is full.
+    pub fn submit(&self, batch: Vec<LogRecord>, done: Callback) -> Result<(), StoreError> {
+        self.enqueue(done, |view, ticket, _| {
+            view.append(ticket, &batch)?;
+            Ok(Work::Append(batch))
+        })
+    }
+
+    /// Removes the records after `keep`, or all; they are unreadable on return.
+    pub fn truncate_after(&self, keep: Option<u64>, done: Callback) -> Result<(), StoreError> {
+        self.enqueue(done, |view, _, db| {
+            view.truncate(keep, |index| {
+                Ok(db
+                    .read_range(index..index + 1, 0)?
+                    .pop()
+                    .map(|record| record.id()))
+            })?;
+            Ok(Work::Truncate(keep))
+        })
+    }
+
+    /// Removes the records up to `upto`; they are unreadable on return. See [`LogDb::purge_to`].
+    pub fn purge_to(&self, upto: LogId, done: Callback) -> Result<(), StoreError> {
+        self.enqueue(done, |view, _, _| {
+            view.purge(upto);
+            Ok(Work::Purge(upto))
+        })
+    }
+
+    /// Stores the vote. Answer no peer before the callback.
+    pub fn save_vote(&self, vote: Bytes, done: Callback) -> Result<(), StoreError> {
+        self.enqueue(done, |_, _, _| Ok(Work::Vote(vote)))
+    }
+
+    /// Stores the hint of what is committed; not durable by itself.
+    pub fn save_committed(&self, committed: Bytes, done: Callback) -> Result<(), StoreError> {
+        self.enqueue(done, |_, _, _| Ok(Work::Committed(committed)))
+    }
+
+    /// Reads records, those on their way to the disk included. See [`LogDb::read_range`].
+    pub fn read_range(&self, range: Range<u64>, max_bytes: usize) -> Result<Vec<LogRecord>, StoreError> {
+        loop {
+            let (stored, pending, rewrites) = {
+                let view = self.shared.view();
+                let (stored, pending) = view.split(&range);
+                (stored, pending, view.rewrites)
+            };
+            let wanted = stored.end.saturating_sub(stored.start);
+            let mut found = if wanted == 0 {
+                Vec::new()
+            } else {
+                self.shared.db.read_range(stored, max_bytes)?
+            };
+            if self.shared.view().rewrites != rewrites {
+                continue;
+            }
+            if found.len() as u64 == wanted {
+                let mut bytes = found.iter().map(|record| record.payload.len()).sum::<usize>();
+                for record in pending {
+                    bytes = bytes.saturating_add(record.payload.len());
+                    if bytes > max_bytes && !found.is_empty() {
+                        break;
+                    }
+                    found.push(record);
+                }
+            }
+            return Ok(found);
+        }
+    }
+
+    /// Reads the stored vote: one whose callback has not fired is not seen.
+    pub fn vote(&self) -> Result<Option<Bytes>, StoreError> {
+        self.shared.db.vote()
+    }
+
+    /// Reads the stored hint of what is committed.
+    pub fn committed(&self) -> Result<Option<Bytes>, StoreError> {
+        self.shared.db.committed()
+    }
+
+    /// Gives the last record, on its way or stored.
+    #[must_use]
+    pub fn last(&self) -> Option<LogId> {
+        self.shared.view().bounds.last
+    }
+
+    /// Gives up to where the log is purged.
+    #[must_use]
+    pub fn last_purged(&self) -> Option<LogId> {
+        self.shared.view().bounds.purged
+    }
+
+    fn enqueue(
+        &self,
+        done: Callback,
+        prepare: impl FnOnce(&mut View, u64, &dyn LogDb) -> Result<Work, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut slot = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = slot.as_mut().ok_or(StoreError::Closed)?;
+        let ticket = queue.next_ticket;
+        queue.next_ticket += 1;
+        let (work, generation) = {
+            let mut view = self.shared.view();
+            (prepare(&mut view, ticket, &*self.shared.db)?, view.generation)
+        };
+        queue
+            .jobs
+            .send(Job {
+                ticket,
+                generation,
+                work,
+                done,
+            })
+            .map_err(|_| StoreError::Closed)
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the log writer thread panicked");
+        }
+    }
+}
+
+/// Runs on the thread until the queue closes.
+fn write_all(shared: &Shared, queued: &Receiver<Job>) {
+    let mut next = queued.recv().ok();
+    while let Some(job) = next.take() {
+        let mut batch = vec![job];
+        let mut bytes = append_bytes(&batch[0]).unwrap_or(usize::MAX);
+        // Appends that queued meanwhile share one sync; anything else waits its turn.
+        while bytes < SYNC_BYTES {
+            match queued.try_recv() {
+                Ok(job) => match append_bytes(&job) {
+                    Some(more) => {
+                        bytes = bytes.saturating_add(more);
+                        batch.push(job);
+                    }
+                    None => {
+                        next = Some(job);
+                        break;
+                    }
+                },
+                Err(_) => break,
+            }
+        }
+        write_batch(shared, batch);
+        if next.is_none() {
+            next = queued.recv().ok();
+        }
+    }
+}
+
+fn append_bytes(job: &Job) -> Option<usize> {
+    match &job.work {
+        Work::Append(entries) => Some(entries.iter().map(|entry| entry.payload.len()).sum()),
+        _ => None,
+    }
+}
+
+fn write_batch(shared: &Shared, batch: Vec<Job>) {
+    let generation = shared.view().generation;
+    // Jobs that were built on records a failure has taken back.
+    let (live, stale): (Vec<Job>, Vec<Job>) = batch.into_iter().partition(|job| job.generation == generation);
+    for job in stale {
+        let what = "an earlier write of the log failed, and this one was built on it".to_owned();
+        (job.done)(Err(StoreError::Refused { what }));
+    }
+    let Some(first) = live.first() else { return };
+    let db = &*shared.db;
+    let result = match &first.work {
+        Work::Append(_) => {
+            let mut entries = Vec::new();
+            for job in &live {
+                if let Work::Append(more) = &job.work {
+                    entries.extend_from_slice(more);
+                }
+            }
+            db.append(&entries)
+        }
+        Work::Truncate(keep) => db.truncate_after(*keep),
+        Work::Purge(upto) => db.purge_to(*upto),
+        Work::Vote(vote) => db.save_vote(vote),
+        Work::Committed(committed) => db.save_committed(committed),
+    };
+    {
+        let mut view = shared.view();
+        match &result {
+            Ok(()) => live.iter().for_each(|job| {
+                if let Work::Append(entries) = &job.work
+                    && let (Some(first), Some(last)) = (entries.first(), entries.last())
+                {
+                    view.settle(job.ticket, first.index..last.index + 1);
+                }
+            }),
+            Err(_) => view.reset(db),
+        }
+    }
+    for job in live {
+        (job.done)(result.clone());
+    }
+}

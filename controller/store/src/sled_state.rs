@@ -1,0 +1,373 @@
+//! The applied state on sled, which is never the only copy.
+//!
+//! sled neither reports damage cleanly nor syncs by itself, so: it is opened in a thread whose panic is an
+//! error, every row carries a checksum, the mark carries count and digest of all rows, opening reads them
+//! all, and [`flush`](StateDb::flush) is sled's flush and an fdatasync of its file.
+
+mod rows;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use self::rows::{
+    MARK_KEY, Tally, damaged, decode_mark, decode_row, decode_value, encode_mark, encode_value, full_key,
+};
+use crate::containment::{contained, contained_open};
+use crate::state_db::{AppliedMark, Row, RowOp, StateDb};
+use crate::{Remedy, StoreError, durable_fs};
+
+const STATE_DIR: &str = "state.sled";
+const ROWS_TREE: &str = "rows";
+/// In sled's own tree while [`StateDb::replace_all`] runs.
+const REPLACING_KEY: &str = "replacing";
+/// sled's page cache. The controller reads its state from memory; rows are read at start only.
+const CACHE_BYTES: u64 = 32 << 20;
+/// Bytes of rows in one batch while a snapshot is loaded.
+const LOAD_BYTES: usize = 1 << 20;
+
+/// The rows of one member on sled. Open at most once per directory.
+pub struct SledState {
+    path: PathBuf,
+    db: sled::Db,
+    /// Kept open for the barrier.
+    file: File,
+    present: Mutex<Present>,
+}
+
+struct Present {
+    rows: sled::Tree,
+    mark: Option<AppliedMark>,
+    tally: Tally,
+    latched: Option<String>,
+}
+
+impl SledState {
+    /// Opens the state under `dir`, making an empty one if there is none, and verifies every row. After
+    /// [`StoreError::Damaged`], [`discard`](Self::discard) it and rebuild.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        durable_fs::create_dir(dir)?;
+        let path = dir.join(STATE_DIR);
+        let (db, present) = contained_open(&path, Remedy::RebuildState, || {
+            let config = sled::Config::new().path(&path).cache_capacity(CACHE_BYTES);
+            let db = config.open().map_err(|error| fault(&path, error))?;
+            let present = Present::load(&path, &db)?;
+            Ok((db, present))
+        })?;
+        let blocks = path.join("db");
+        let file = File::open(&blocks).map_err(|error| StoreError::io(&blocks, "open", error))?;
+        durable_fs::sync_dir(&path)?;
+        durable_fs::sync_dir(dir)?;
+        Ok(Self {
+            path,
+            db,
+            file,
+            present: Mutex::new(present),
+        })
+    }
+
+    /// Removes the state under `dir`, so that it can be rebuilt. It must not be open.
+    pub fn discard(dir: &Path) -> Result<(), StoreError> {
+        let path = dir.join(STATE_DIR);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::io(&path, "remove", error))
+            }
+            _ => durable_fs::sync_dir(dir),
+        }
+    }
+
+    fn present(&self) -> Result<MutexGuard<'_, Present>, StoreError> {
+        let present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        match &present.latched {
+            Some(cause) => Err(StoreError::Latched {
+                file: self.path.clone(),
+                cause: cause.clone(),
+            }),
+            None => Ok(present),
+        }
+    }
+
+    /// Runs one writing call; a failure of the engine or of a sync stays until the state is opened again.
+    fn write<T>(
+        &self,
+        present: &mut Present,
+        call: impl FnOnce(&mut Present) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let result = contained(&self.path, Remedy::RebuildState, || call(present));
+        // A row iterator's own failure (a damaged snapshot) names another file and does not stay.
+        if let Err(
+            error @ (StoreError::Io { file, .. }
+            | StoreError::Full { file, .. }
+            | StoreError::Damaged { file, .. }),
+        ) = &result
+            && file.starts_with(&self.path)
+        {
+            present.latched = Some(error.to_string());
+        }
+        result
+    }
+
+    fn barrier(&self) -> Result<(), StoreError> {
+        self.db.flush().map_err(|error| fault(&self.path, error))?;
+        self.file
+            .sync_data()
+            .map_err(|error| StoreError::io(&self.path, "sync", error))
+    }
+}
+
+impl Present {
+    fn load(path: &Path, db: &sled::Db) -> Result<Self, StoreError> {
+        let failed = |error| fault(path, error);
+        if db.contains_key(REPLACING_KEY).map_err(failed)? {
+            tracing::warn!("the state was being replaced when the member stopped: it is rebuilt");
+            db.drop_tree(ROWS_TREE).map_err(failed)?;
+            db.flush().map_err(failed)?;
+            db.remove(REPLACING_KEY).map_err(failed)?;
+        }
+        let rows = db.open_tree(ROWS_TREE).map_err(failed)?;
+        let (mark, expected) = match rows.get(MARK_KEY).map_err(failed)? {
+            Some(stored) => {
+                let (mark, tally) = decode_mark(path, &stored)?;
+                (Some(mark), tally)
+            }
+            None => (None, Tally::default()),
+        };
+        let mut tally = Tally::default();
+        for pair in rows.iter() {
+            let (key, stored) = pair.map_err(failed)?;
+            if key != MARK_KEY {
+                tally.add(decode_row(path, &key, &stored)?.0);
+            }
+        }
+        if tally != expected {
+            let what = format!(
+                "it holds {} rows where {} were stored, or others",
+                tally.rows, expected.rows
+            );
+            return Err(damaged(path, &what));
+        }
+        Ok(Self {
+            rows,
+            mark,
+            tally,
+            latched: None,
+        })
+    }
+
+    /// Encodes the last value per row, and what the tally becomes.
+    fn plan(&self, path: &Path, ops: &[RowOp]) -> Result<(sled::Batch, Tally), StoreError> {
+        let mut last: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        for op in ops {
+            let key = full_key(&op.tree, &op.key)?;
+            let value = op
+                .value
+                .as_ref()
+                .map(|value| encode_value(&key, value))
+                .transpose()?;
+            last.insert(key, value);
+        }
+        let mut tally = self.tally;
+        let mut batch = sled::Batch::default();
+        for (key, value) in last {
+            if let Some(stored) = self.rows.get(&key).map_err(|error| fault(path, error))? {
+                tally.remove(decode_value(path, &key, &stored)?.0);
+            }
+            match value {
+                Some(value) => {
+                    tally.add(crate::frame::u32_at(&value, 1));
+                    batch.insert(key, value);
+                }
+                None => batch.remove(key),
+            }
+        }
+        Ok((batch, tally))
+    }
+}
+
+impl StateDb for SledState {
+    fn apply_batch(&self, ops: &[RowOp], applied: &AppliedMark) -> Result<(), StoreError> {
+        let mut present = self.present()?;
+        if let Some(mark) = present
+            .mark
+            .as_ref()
+            .filter(|mark| mark.last.index >= applied.last.index)
+        {
+            return Err(StoreError::Refused {
+                what: format!(
+                    "record {} is applied already: the state is at {}",
+                    applied.last.index, mark.last.index
+                ),
+            });
+        }
+        self.write(&mut present, |present| {
+            let (mut batch, tally) = present.plan(&self.path, ops)?;
+            batch.insert(MARK_KEY, encode_mark(applied, tally));
+            present
+                .rows
+                .apply_batch(batch)
+                .map_err(|error| fault(&self.path, error))?;
+            present.tally = tally;
+            present.mark = Some(applied.clone());
+            Ok(())
+        })
+    }
+
+    fn get(&self, tree: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let key = full_key(tree, key)?;
+        let rows = self.present()?.rows.clone();
+        contained(&self.path, Remedy::RebuildState, || {
+            let stored = rows.get(&key).map_err(|error| fault(&self.path, error))?;
+            stored
+                .map(|stored| Ok(decode_value(&self.path, &key, &stored)?.1))
+                .transpose()
+        })
+    }
+
+    fn scan_prefix(
+        &self,
+        tree: &str,
+        prefix: &[u8],
+        visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let prefix = full_key(tree, prefix)?;
+        let rows = self.present()?.rows.clone();
+        let mut pairs = rows.scan_prefix(prefix);
+        while let Some(row) = next_row(&self.path, &mut pairs)? {
+            if !visit(row)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn applied(&self) -> Result<Option<AppliedMark>, StoreError> {
+        Ok(self.present()?.mark.clone())
+    }
+
+    fn visit_all(
+        &self,
+        visit: &mut dyn FnMut(Row) -> Result<(), StoreError>,
+    ) -> Result<Option<AppliedMark>, StoreError> {
+        let present = self.present()?;
+        // From the first key a row can have: the mark lies before.
+        let mut pairs = present.rows.range(vec![1_u8]..);
+        while let Some(row) = next_row(&self.path, &mut pairs)? {
+            visit(row)?;
+        }
+        Ok(present.mark.clone())
+    }
+
+    fn replace_all(
+        &self,
+        rows: &mut dyn Iterator<Item = Result<Row, StoreError>>,
+        applied: &AppliedMark,
+    ) -> Result<(), StoreError> {
+        let mut present = self.present()?;
+        self.write(&mut present, |present| {
+            let loaded = self
+                .empty(present)
+                .and_then(|()| self.load(present, rows, applied));
+            if loaded.is_err() {
+                self.empty(present)?;
+            }
+            self.barrier()?;
+            self.db
+                .remove(REPLACING_KEY)
+                .map_err(|error| fault(&self.path, error))?;
+            self.barrier()?;
+            loaded
+        })
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        let mut present = self.present()?;
+        self.write(&mut present, |_| self.barrier())
+    }
+}
+
+impl SledState {
+    /// Drops all rows, after a durable note that they are going.
+    fn empty(&self, present: &mut Present) -> Result<(), StoreError> {
+        let failed = |error| fault(&self.path, error);
+        self.db.insert(REPLACING_KEY, &[1]).map_err(failed)?;
+        self.barrier()?;
+        present.mark = None;
+        present.tally = Tally::default();
+        self.db.drop_tree(ROWS_TREE).map_err(failed)?;
+        present.rows = self.db.open_tree(ROWS_TREE).map_err(failed)?;
+        Ok(())
+    }
+
+    fn load(
+        &self,
+        present: &mut Present,
+        rows: &mut dyn Iterator<Item = Result<Row, StoreError>>,
+        applied: &AppliedMark,
+    ) -> Result<(), StoreError> {
+        let mut ops = Vec::new();
+        let mut bytes = 0;
+        let write = |present: &mut Present, ops: &mut Vec<RowOp>, last: bool| {
+            let (mut batch, tally) = present.plan(&self.path, ops)?;
+            if last {
+                batch.insert(MARK_KEY, encode_mark(applied, tally));
+                present.mark = Some(applied.clone());
+            }
+            present
+                .rows
+                .apply_batch(batch)
+                .map_err(|error| fault(&self.path, error))?;
+            present.tally = tally;
+            ops.clear();
+            Ok::<_, StoreError>(())
+        };
+        for row in rows {
+            let Row { tree, key, value } = row?;
+            bytes += key.len() + value.len();
+            ops.push(RowOp {
+                tree,
+                key,
+                value: Some(value),
+            });
+            if bytes >= LOAD_BYTES {
+                write(present, &mut ops, false)?;
+                bytes = 0;
+            }
+        }
+        write(present, &mut ops, true)
+    }
+}
+
+fn next_row(path: &Path, pairs: &mut sled::Iter) -> Result<Option<Row>, StoreError> {
+    contained(path, Remedy::RebuildState, || match pairs.next() {
+        None => Ok(None),
+        Some(pair) => {
+            let (key, stored) = pair.map_err(|error| fault(path, error))?;
+            Ok(Some(decode_row(path, &key, &stored)?.1))
+        }
+    })
+}
+
+fn fault(path: &Path, error: sled::Error) -> StoreError {
+    match error {
+        sled::Error::Io(source) if source.to_string().contains("could not acquire lock") => {
+            StoreError::InUse {
+                file: path.to_owned(),
+            }
+        }
+        sled::Error::Io(source) => match source.kind() {
+            std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData => damaged(
+                path,
+                &format!(
+                    "sled cannot read its files: {}",
+                    source.to_string().escape_debug()
+                ),
+            ),
+            _ => StoreError::io(path, "read or write", source),
+        },
+        other => damaged(path, &other.to_string().escape_debug().to_string()),
+    }
+}

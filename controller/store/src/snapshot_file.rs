@@ -1,0 +1,301 @@
+//! Snapshot files: the state up to one record of the log, written whole or not at all.
+//!
+//! Crash order: draft file, sync, rename, sync of the directory; only then is there a [`DurableSnapshot`],
+//! and only what it covers may be purged from the log. Nothing falls back to an older file by itself: a
+//! damaged newest snapshot is an error, because the log behind the older one may be gone.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufReader, BufWriter};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::chunk_stream::{ChunkSink, ChunkSource, StreamKind};
+use crate::frame::u64_at;
+use crate::log_db::LogId;
+use crate::{Remedy, StoreError, durable_fs};
+
+const SUFFIX: &str = ".vsnap";
+const DRAFT_SUFFIX: &str = ".draft";
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// What a snapshot covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotMeta {
+    /// The last record whose effect is inside.
+    pub last: LogId,
+    /// The membership at that record, as the caller encoded it.
+    pub membership: Bytes,
+}
+
+impl SnapshotMeta {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(16 + self.membership.len());
+        bytes.extend_from_slice(&self.last.index.to_le_bytes());
+        bytes.extend_from_slice(&self.last.term.to_le_bytes());
+        bytes.extend_from_slice(&self.membership);
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() >= 16).then(|| Self {
+            last: LogId {
+                index: u64_at(bytes, 0),
+                term: u64_at(bytes, 8),
+            },
+            membership: Bytes::copy_from_slice(&bytes[16..]),
+        })
+    }
+
+    /// Names sort by index, then term.
+    fn file_name(&self) -> String {
+        format!("{:020}-{:020}{SUFFIX}", self.last.index, self.last.term)
+    }
+}
+
+/// A snapshot whose file and name are on stable storage: what entitles the caller to purge the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DurableSnapshot {
+    meta: SnapshotMeta,
+    path: PathBuf,
+}
+
+impl DurableSnapshot {
+    /// Gives what it covers.
+    #[must_use]
+    pub fn meta(&self) -> &SnapshotMeta {
+        &self.meta
+    }
+
+    /// Gives its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Tells whether the record `upto` and all before it may be purged.
+    #[must_use]
+    pub fn covers(&self, upto: LogId) -> bool {
+        upto.index <= self.meta.last.index && upto.term <= self.meta.last.term
+    }
+}
+
+/// The directory of one member's snapshot files.
+#[derive(Debug, Clone)]
+pub struct SnapshotDir {
+    dir: PathBuf,
+}
+
+impl SnapshotDir {
+    /// Opens the directory, making it if it is missing, and removes drafts that a crash left.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        durable_fs::create_dir(dir)?;
+        let this = Self { dir: dir.to_owned() };
+        for name in this.names()? {
+            if name.ends_with(DRAFT_SUFFIX) {
+                this.remove(&name)?;
+            }
+        }
+        Ok(this)
+    }
+
+    /// Starts a new snapshot. Dropping the writer removes the draft.
+    pub fn begin(&self, meta: SnapshotMeta) -> Result<SnapshotWriter, StoreError> {
+        let draft = self.dir.join(format!("{}{DRAFT_SUFFIX}", meta.file_name()));
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&draft)
+            .map_err(|error| StoreError::io(&draft, "create", error))?;
+        let guard = Draft {
+            path: draft.clone(),
+            kept: false,
+        };
+        let out = BufWriter::with_capacity(
+            BUFFER_BYTES,
+            file.try_clone()
+                .map_err(|error| StoreError::io(&draft, "open", error))?,
+        );
+        let sink = ChunkSink::begin(out, &draft, StreamKind::Snapshot, &meta.encode())?;
+        Ok(SnapshotWriter {
+            path: self.dir.join(meta.file_name()),
+            meta,
+            file,
+            sink,
+            draft: guard,
+            chunks: 0,
+        })
+    }
+
+    /// Finds the newest snapshot and reads its header. `Ok(None)` says only that the directory has none: a
+    /// caller whose log was purged knows that one is lost.
+    pub fn latest(&self) -> Result<Option<DurableSnapshot>, StoreError> {
+        let Some(name) = self.snapshots()?.pop() else {
+            return Ok(None);
+        };
+        let path = self.dir.join(name);
+        let reader = SnapshotReader::open(&path)?;
+        Ok(Some(DurableSnapshot {
+            meta: reader.meta,
+            path,
+        }))
+    }
+
+    /// Opens a snapshot for reading.
+    pub fn read(&self, snapshot: &DurableSnapshot) -> Result<SnapshotReader, StoreError> {
+        let reader = SnapshotReader::open(&snapshot.path)?;
+        if reader.meta != snapshot.meta {
+            return Err(damaged(&snapshot.path, "its header changed"));
+        }
+        Ok(reader)
+    }
+
+    /// Reads a whole snapshot and verifies it; gives the number of chunks. A snapshot that holds nothing is
+    /// damage.
+    pub fn verify(&self, snapshot: &DurableSnapshot) -> Result<u64, StoreError> {
+        let mut reader = self.read(snapshot)?;
+        while reader.next_chunk()?.is_some() {}
+        Ok(reader.source.chunks())
+    }
+
+    /// Removes all but the last two snapshots, after verifying the newest. Gives the number removed.
+    pub fn prune(&self) -> Result<usize, StoreError> {
+        if let Some(newest) = self.latest()? {
+            self.verify(&newest)?;
+        }
+        let mut names = self.snapshots()?;
+        names.truncate(names.len().saturating_sub(2));
+        for name in &names {
+            self.remove(name)?;
+        }
+        if !names.is_empty() {
+            durable_fs::sync_dir(&self.dir)?;
+        }
+        Ok(names.len())
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.dir.join(name);
+        fs::remove_file(&path).map_err(|error| StoreError::io(&path, "remove", error))
+    }
+
+    fn snapshots(&self) -> Result<Vec<String>, StoreError> {
+        let mut names = self.names()?;
+        names.retain(|name| name.ends_with(SUFFIX));
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn names(&self) -> Result<Vec<String>, StoreError> {
+        let failed = |error| StoreError::io(&self.dir, "list", error);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(failed)? {
+            // A name that is no text is not ours.
+            if let Ok(name) = entry.map_err(failed)?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// Writes one snapshot, chunk by chunk.
+pub struct SnapshotWriter {
+    path: PathBuf,
+    meta: SnapshotMeta,
+    file: File,
+    sink: ChunkSink<BufWriter<File>>,
+    draft: Draft,
+    chunks: u64,
+}
+
+impl SnapshotWriter {
+    /// Adds a chunk; an empty one is left out. At most 64 MiB each: a few hundred KiB is a good size.
+    pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.chunks += u64::from(!bytes.is_empty());
+        self.sink.chunk(bytes)
+    }
+
+    /// Makes the snapshot durable. One without chunks is refused: it could not be told from a lost state.
+    pub fn finish(mut self) -> Result<DurableSnapshot, StoreError> {
+        if self.chunks == 0 {
+            return Err(StoreError::Refused {
+                what: "a snapshot without any data".to_owned(),
+            });
+        }
+        self.sink.finish()?;
+        self.file
+            .sync_all()
+            .map_err(|error| StoreError::io(&self.draft.path, "sync", error))?;
+        durable_fs::rename(&self.draft.path, &self.path)?;
+        self.draft.kept = true;
+        Ok(DurableSnapshot {
+            meta: self.meta,
+            path: self.path,
+        })
+    }
+}
+
+/// Removes an unfinished file.
+struct Draft {
+    path: PathBuf,
+    kept: bool,
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::debug!(file = ?self.path, %error, "an unfinished snapshot stays until the next start");
+        }
+    }
+}
+
+/// Reads one snapshot, chunk by chunk. What was read counts only once [`next_chunk`](Self::next_chunk) has
+/// answered `None`: the digest comes last.
+pub struct SnapshotReader {
+    meta: SnapshotMeta,
+    path: PathBuf,
+    source: ChunkSource<BufReader<File>>,
+}
+
+impl SnapshotReader {
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        let file = File::open(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => damaged(path, "the snapshot file is missing"),
+            _ => StoreError::io(path, "open", error),
+        })?;
+        let input = BufReader::with_capacity(BUFFER_BYTES, file);
+        let (source, header) = ChunkSource::begin(input, path, StreamKind::Snapshot)?;
+        let meta =
+            SnapshotMeta::decode(&header).ok_or_else(|| damaged(path, "its header does not decode"))?;
+        if path.file_name().and_then(|name| name.to_str()) != Some(meta.file_name().as_str()) {
+            return Err(damaged(path, "its name does not fit its header"));
+        }
+        Ok(Self {
+            meta,
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Gives what the snapshot covers.
+    #[must_use]
+    pub fn meta(&self) -> &SnapshotMeta {
+        &self.meta
+    }
+
+    /// Gives the next chunk, `None` at the verified end.
+    pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        let chunk = self.source.next_chunk()?;
+        if chunk.is_none() && self.source.chunks() == 0 {
+            return Err(damaged(&self.path, "it holds no data"));
+        }
+        Ok(chunk)
+    }
+}
+
+fn damaged(path: &Path, what: &str) -> StoreError {
+    StoreError::damaged(path, Remedy::FetchSnapshot, what)
+}

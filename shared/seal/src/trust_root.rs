@@ -1,0 +1,488 @@
+//! The trust root: whose keys may seal, and how many are needed. Version 1 founds a cluster, and its digest is the cluster's id.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use verger_policy::digest::Digest;
+use verger_policy::model::{is_printable, printable_within};
+
+use crate::dsse::Envelope;
+use crate::keys::{PublicKey, SealingKey};
+use crate::refusal::Refusal;
+use crate::statement::MAX_EPOCH;
+
+/// The DSSE payload type.
+pub const TRUST_ROOT_PAYLOAD_TYPE: &str = "application/vnd.verger.trust-root.v1+json";
+/// The most keys in one.
+pub const MAX_KEYS: usize = 32;
+/// The longest name of a key, bytes.
+const MAX_NAME_BYTES: usize = 128;
+
+/// A key that may seal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustedKey {
+    /// Whose it is. For people; what counts is the key.
+    pub name: String,
+    /// The key.
+    pub public: PublicKey,
+}
+
+/// One version of a cluster's trust root, verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustRoot {
+    version: u64,
+    threshold: usize,
+    keys: Vec<TrustedKey>,
+    cluster_id: Digest,
+    digest: Digest,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Json {
+    api_version: String,
+    keys: Vec<JsonKey>,
+    kind: String,
+    /// The digest of the version before; version 1 has none. So a later version serves one cluster only, even where
+    /// people use the same keys for two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous: Option<String>,
+    threshold: u64,
+    version: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct JsonKey {
+    algorithm: String,
+    name: String,
+    public: String,
+}
+
+/// What a payload says, checked by itself; who signed it is not.
+struct Content {
+    version: u64,
+    threshold: usize,
+    keys: Vec<TrustedKey>,
+    previous: Option<Digest>,
+}
+
+impl TrustRoot {
+    /// Makes version 1, sealed by its own keys.
+    ///
+    /// # Errors
+    /// When there is no key, one is there twice, or the threshold cannot be met.
+    pub fn found(keys: &[(String, &SealingKey)], threshold: usize) -> Result<(Self, Envelope), Refusal> {
+        let trusted: Vec<TrustedKey> = keys
+            .iter()
+            .map(|(name, key)| TrustedKey {
+                name: name.clone(),
+                public: key.public(),
+            })
+            .collect();
+        let payload = write(1, threshold, &trusted, None);
+        let signing: Vec<&SealingKey> = keys.iter().map(|(_, key)| *key).collect();
+        read(&payload)?;
+        let envelope = Envelope::seal(TRUST_ROOT_PAYLOAD_TYPE, payload, &signing);
+        let trust_root = Self::open_first(&envelope.to_json())?;
+        Ok((trust_root, envelope))
+    }
+
+    /// Reads version 1 and checks that its own threshold sealed it. Whether it is the right one, its digest says: that is
+    /// the cluster id, which a person brings along.
+    ///
+    /// # Errors
+    /// When it is not exactly that.
+    pub fn open_first(envelope: &[u8]) -> Result<Self, Refusal> {
+        let (envelope, content) = open(envelope)?;
+        if content.version != 1 {
+            return Err(Refusal::TrustRootVersion {
+                found: content.version,
+                wanted: 1,
+            });
+        }
+        let digest = Digest::of(envelope.payload());
+        content.verified(&envelope, digest, digest)
+    }
+
+    /// Makes the envelope of the version after this one. It counts once the thresholds of this version and of the next
+    /// have signed: see [`Envelope::add`].
+    ///
+    /// # Errors
+    /// When there is no key, one is there twice, or the threshold cannot be met.
+    pub fn succeed(
+        &self,
+        keys: &[TrustedKey],
+        threshold: usize,
+        signing: &[&SealingKey],
+    ) -> Result<Envelope, Refusal> {
+        let payload = write(self.version + 1, threshold, keys, Some(self.digest));
+        read(&payload)?;
+        Ok(Envelope::seal(TRUST_ROOT_PAYLOAD_TYPE, payload, signing))
+    }
+
+    /// Reads the version after this one: sealed by the threshold of this version *and* by its own. Whoever comes back
+    /// after a long time walks every version.
+    ///
+    /// # Errors
+    /// When it is not exactly that.
+    pub fn advance(&self, envelope: &[u8]) -> Result<Self, Refusal> {
+        let (envelope, content) = open(envelope)?;
+        if content.version != self.version + 1 {
+            return Err(Refusal::TrustRootVersion {
+                found: content.version,
+                wanted: self.version + 1,
+            });
+        }
+        self.signed(&envelope)?;
+        if content.previous != Some(self.digest) {
+            return Err(Refusal::OtherTrustRoot);
+        }
+        let digest = Digest::of(envelope.payload());
+        content.verified(&envelope, self.cluster_id, digest)
+    }
+
+    /// Checks that enough distinct keys of this trust root have signed.
+    pub(crate) fn signed(&self, envelope: &Envelope) -> Result<(), Refusal> {
+        let signers = envelope.signers(self.keys.iter().map(|key| key.public)).len();
+        if signers >= self.threshold {
+            return Ok(());
+        }
+        if signers > 0 {
+            return Err(Refusal::BelowThreshold {
+                signers,
+                threshold: self.threshold,
+            });
+        }
+        let named = self.keys.iter().any(|key| envelope.names(&key.public));
+        Err(if named {
+            Refusal::Altered
+        } else {
+            Refusal::WrongKey
+        })
+    }
+
+    /// Its version, from 1.
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// How many distinct keys must sign.
+    pub const fn threshold(&self) -> usize {
+        self.threshold
+    }
+
+    /// The keys that may.
+    pub fn keys(&self) -> &[TrustedKey] {
+        &self.keys
+    }
+
+    /// The id of the cluster: the digest of version 1.
+    pub const fn cluster_id(&self) -> Digest {
+        self.cluster_id
+    }
+
+    /// The digest of this version's payload.
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+impl Content {
+    fn verified(self, envelope: &Envelope, cluster_id: Digest, digest: Digest) -> Result<TrustRoot, Refusal> {
+        let Self {
+            version,
+            threshold,
+            keys,
+            previous: _,
+        } = self;
+        let trust_root = TrustRoot {
+            version,
+            threshold,
+            keys,
+            cluster_id,
+            digest,
+        };
+        trust_root.signed(envelope)?;
+        Ok(trust_root)
+    }
+}
+
+fn write(version: u64, threshold: usize, keys: &[TrustedKey], previous: Option<Digest>) -> Vec<u8> {
+    let json = Json {
+        api_version: "verger/v1".to_owned(),
+        keys: keys
+            .iter()
+            .map(|TrustedKey { name, public }| JsonKey {
+                algorithm: "ed25519".to_owned(),
+                name: name.clone(),
+                public: public.hex(),
+            })
+            .collect(),
+        kind: "TrustRoot".to_owned(),
+        previous: previous.map(|digest| digest.to_string()),
+        threshold: threshold as u64,
+        version,
+    };
+    serde_json_canonicalizer::to_vec(&json).expect("strings and integers have a canonical spelling")
+}
+
+fn open(envelope: &[u8]) -> Result<(Envelope, Content), Refusal> {
+    let envelope = Envelope::parse(envelope)?;
+    if envelope.payload_type() != TRUST_ROOT_PAYLOAD_TYPE {
+        let found = printable_within(envelope.payload_type(), 80);
+        return Err(Refusal::WrongPurpose {
+            found,
+            wanted: TRUST_ROOT_PAYLOAD_TYPE,
+        });
+    }
+    let content = read(envelope.payload())?;
+    Ok((envelope, content))
+}
+
+fn read(payload: &[u8]) -> Result<Content, Refusal> {
+    let refuse = |what| Err(Refusal::Malformed(what));
+    let Ok(json) = serde_json::from_slice::<Json>(payload) else {
+        return refuse("not a trust root");
+    };
+    if json.version == 0 || json.version > MAX_EPOCH || json.threshold > MAX_KEYS as u64 {
+        return refuse("the version or the threshold is out of range");
+    }
+    if serde_json_canonicalizer::to_vec(&json).ok().as_deref() != Some(payload) {
+        return refuse("not in its canonical spelling");
+    }
+    let Json {
+        api_version,
+        keys,
+        kind,
+        previous,
+        threshold,
+        version,
+    } = json;
+    if api_version != "verger/v1" || kind != "TrustRoot" {
+        return refuse("not a verger/v1 TrustRoot");
+    }
+    let keys = keys.into_iter().map(read_key).collect::<Result<Vec<_>, _>>()?;
+    let distinct: BTreeSet<PublicKey> = keys.iter().map(|key| key.public).collect();
+    let names: BTreeSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+    if distinct.len() != keys.len() || names.len() != keys.len() {
+        return refuse("a key, or a key's name, is there twice");
+    }
+    if keys.len() > MAX_KEYS {
+        return refuse("there are more than 32 keys");
+    }
+    let threshold = usize::try_from(threshold).unwrap_or(usize::MAX);
+    if threshold == 0 || threshold > keys.len() {
+        return refuse("the threshold is 0, or more than there are keys");
+    }
+    let previous = previous
+        .map(|text| {
+            text.parse()
+                .map_err(|_| Refusal::Malformed("`previous` is no digest"))
+        })
+        .transpose()?;
+    if previous.is_some() != (version > 1) {
+        return refuse("every version but the first names the one before");
+    }
+    Ok(Content {
+        version,
+        threshold,
+        keys,
+        previous,
+    })
+}
+
+fn read_key(
+    JsonKey {
+        algorithm,
+        name,
+        public,
+    }: JsonKey,
+) -> Result<TrustedKey, Refusal> {
+    if algorithm != "ed25519" {
+        return Err(Refusal::Malformed("a key's algorithm is not ed25519"));
+    }
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(is_printable) {
+        return Err(Refusal::Malformed(
+            "a key's name is empty, longer than 128 bytes, or not printable",
+        ));
+    }
+    let public =
+        PublicKey::from_hex(&public).map_err(|_| Refusal::Malformed("a key is not an Ed25519 public key"))?;
+    Ok(TrustedKey { name, public })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn key(seed: u8) -> SealingKey {
+        SealingKey::from_seed([seed; 32])
+    }
+
+    fn founded(seeds: &[u8], threshold: usize) -> Result<(TrustRoot, Envelope), Refusal> {
+        let keys: Vec<SealingKey> = seeds.iter().map(|seed| key(*seed)).collect();
+        let named: Vec<(String, &SealingKey)> = seeds
+            .iter()
+            .zip(&keys)
+            .map(|(seed, key)| (format!("key-{seed}"), key))
+            .collect();
+        TrustRoot::found(&named, threshold)
+    }
+
+    fn trusted(seeds: &[u8]) -> Vec<TrustedKey> {
+        seeds
+            .iter()
+            .map(|seed| TrustedKey {
+                name: format!("key-{seed}"),
+                public: key(*seed).public(),
+            })
+            .collect()
+    }
+
+    fn advance(from: &TrustRoot, envelope: &Envelope) -> Result<TrustRoot, &'static str> {
+        from.advance(&envelope.to_json())
+            .map_err(|refusal| refusal.word())
+    }
+
+    #[test]
+    fn version_1_names_its_own_cluster() {
+        let (root, envelope) = founded(&[1, 2, 3], 2).unwrap();
+        assert_eq!((root.version(), root.threshold(), root.keys().len()), (1, 2, 3));
+        assert_eq!(root.cluster_id(), Digest::of(envelope.payload()));
+        assert_eq!(root.cluster_id(), root.digest());
+        assert_eq!(TrustRoot::open_first(&envelope.to_json()), Ok(root));
+    }
+
+    #[test]
+    fn a_root_that_cannot_work_is_not_founded() {
+        for (seeds, threshold) in [
+            (&[][..], 0),
+            (&[][..], 1),
+            (&[1][..], 0),
+            (&[1, 2][..], 3),
+            (&[1, 1][..], 1),
+        ] {
+            assert_eq!(
+                founded(seeds, threshold).unwrap_err().word(),
+                "malformed",
+                "{seeds:?} {threshold}"
+            );
+        }
+        let over: Vec<u8> = (1..=33).collect();
+        assert_eq!(founded(&over, 1).unwrap_err().word(), "malformed");
+        founded(&over[..32], 32).unwrap();
+        for name in ["", "a\x1b[2J", "a\u{202e}", &"a".repeat(129)] {
+            let refusal = TrustRoot::found(&[(name.to_owned(), &key(1))], 1).unwrap_err();
+            assert_eq!(refusal.word(), "malformed", "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_first_version_must_be_sealed_by_its_own_threshold() {
+        let payload = write(1, 2, &trusted(&[1, 2]), None);
+        let word = |keys: &[&SealingKey]| {
+            let envelope = Envelope::seal(TRUST_ROOT_PAYLOAD_TYPE, payload.clone(), keys);
+            TrustRoot::open_first(&envelope.to_json())
+                .map(|_| ())
+                .map_err(|refusal| refusal.word())
+        };
+        assert_eq!(word(&[&key(9)]), Err("wrong-key"));
+        assert_eq!(word(&[&key(1)]), Err("below-threshold"));
+        assert_eq!(word(&[&key(1), &key(1)]), Err("below-threshold"));
+        assert_eq!(word(&[&key(1), &key(9)]), Err("below-threshold"));
+        assert_eq!(word(&[&key(1), &key(2)]), Ok(()));
+    }
+
+    #[test]
+    fn what_is_signed_for_another_purpose_is_no_trust_root() {
+        let payload = write(1, 1, &trusted(&[1]), None);
+        let envelope = Envelope::seal(crate::SET_PAYLOAD_TYPE, payload, &[&key(1)]);
+        assert_eq!(
+            TrustRoot::open_first(&envelope.to_json()).unwrap_err().word(),
+            "wrong-purpose"
+        );
+    }
+
+    #[test]
+    fn other_spellings_of_a_trust_root_are_refused() {
+        let text = String::from_utf8(write(1, 1, &trusted(&[1]), None)).unwrap();
+        let public = key(1).public().hex();
+        let cases = [
+            text.replace("\"version\":1", "\"version\": 1"),
+            text.replace("\"version\":1", "\"version\":0"),
+            text.replace("\"version\":1", "\"version\":1,\"version\":1"),
+            text.replace("\"version\":1", "\"version\":9007199254740992"),
+            text.replace("\"version\":1", "\"version\":1,\"zone\":1"),
+            text.replace("\"threshold\":1", "\"threshold\":18446744073709551615"),
+            text.replace("\"kind\":\"TrustRoot\"", "\"kind\":\"trustroot\""),
+            text.replace("verger/v1", "verger/v2"),
+            text.replace("ed25519", "ed448"),
+            text.replace(&public, &public.to_uppercase()),
+            text.replace(
+                "\"threshold\"",
+                &format!("\"previous\":\"{}\",\"threshold\"", Digest::of(b"")),
+            ),
+            text.replace("\"threshold\"", "\"previous\":null,\"threshold\""),
+        ];
+        for case in cases {
+            assert_ne!(case, text);
+            let envelope = Envelope::seal(TRUST_ROOT_PAYLOAD_TYPE, case.clone().into_bytes(), &[&key(1)]);
+            assert_eq!(
+                TrustRoot::open_first(&envelope.to_json()).unwrap_err().word(),
+                "malformed",
+                "{case}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_next_version_needs_the_threshold_of_both() {
+        let (first, _) = founded(&[1, 2, 3], 2).unwrap();
+        let by = |seeds: &[u8]| {
+            let keys: Vec<SealingKey> = seeds.iter().map(|seed| key(*seed)).collect();
+            first
+                .succeed(&trusted(&[3, 4, 5]), 2, &keys.iter().collect::<Vec<_>>())
+                .unwrap()
+        };
+        assert_eq!(advance(&first, &by(&[4, 5])), Err("wrong-key"));
+        assert_eq!(advance(&first, &by(&[3, 4, 5])), Err("below-threshold"));
+        assert_eq!(advance(&first, &by(&[1, 2])), Err("wrong-key"));
+        assert_eq!(advance(&first, &by(&[1, 2, 3])), Err("below-threshold"));
+        let second = advance(&first, &by(&[1, 2, 4, 5])).unwrap();
+        // Key 3 is of both, and counts for both.
+        assert_eq!(advance(&first, &by(&[1, 3, 4])), Ok(second.clone()));
+        assert_eq!((second.version(), second.cluster_id()), (2, first.cluster_id()));
+        assert_ne!(second.digest(), first.digest());
+    }
+
+    #[test]
+    fn versions_are_walked_one_by_one() {
+        let (first, envelope) = founded(&[1], 1).unwrap();
+        let second = advance(
+            &first,
+            &first.succeed(&trusted(&[2]), 1, &[&key(1), &key(2)]).unwrap(),
+        )
+        .unwrap();
+        let third = second
+            .succeed(&trusted(&[3]), 1, &[&key(1), &key(2), &key(3)])
+            .unwrap();
+        assert_eq!(advance(&first, &third), Err("trust-root-version"));
+        assert_eq!(advance(&second, &envelope), Err("trust-root-version"));
+        assert_eq!(
+            TrustRoot::open_first(&third.to_json()).unwrap_err().word(),
+            "trust-root-version"
+        );
+        assert_eq!(advance(&second, &third).unwrap().version(), 3);
+    }
+
+    #[test]
+    fn a_later_version_serves_no_other_cluster_of_the_same_keys() {
+        let (one, _) = founded(&[1], 1).unwrap();
+        let (other, _) = TrustRoot::found(&[("elsewhere".to_owned(), &key(1))], 1).unwrap();
+        let next = one.succeed(&trusted(&[1]), 1, &[&key(1)]).unwrap();
+        assert_eq!(advance(&other, &next), Err("trust-root-mismatch"));
+        advance(&one, &next).unwrap();
+    }
+}

@@ -1,0 +1,106 @@
+//! Calling controllers.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::tls::Client;
+
+/// A connection that is not made within this is given up.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// A silent connection is asked this often whether it lives.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// Why no controller could be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No address was given.
+    #[error("no controller address is given")]
+    NoAddress,
+    /// An address is none.
+    #[error("`{0}` is not an address; write HOST:PORT")]
+    Address(String),
+    /// None answered; the last one's error.
+    #[error("no controller can be reached at {addresses}: {last}")]
+    Unreachable {
+        /// The addresses tried.
+        addresses: String,
+        /// What the last one said.
+        last: String,
+    },
+}
+
+/// Connects one address, with TLS.
+#[derive(Clone)]
+pub struct Connector {
+    client: Arc<Client>,
+}
+
+impl tower::Service<Uri> for Connector {
+    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let config = Arc::clone(&self.client.config);
+        Box::pin(async move {
+            let authority = uri.authority().ok_or_else(|| io::Error::other("an address without host"))?;
+            let stream = TcpStream::connect((authority.host(), authority.port_u16().unwrap_or(443))).await?;
+            stream.set_nodelay(true)?;
+            // Only a label for session resumption: controllers are known by their SPIFFE names.
+            let name = ServerName::try_from(authority.host().trim_matches(['[', ']']).to_owned())
+                .map_err(io::Error::other)?;
+            Ok(TokioIo::new(TlsConnector::from(config).connect(name, stream).await?))
+        })
+    }
+}
+
+/// Connects to the first address that answers.
+///
+/// # Errors
+/// When an address is malformed, or none answers.
+pub async fn channel(client: Arc<Client>, addresses: &[String]) -> Result<Channel, ConnectError> {
+    let mut last = None;
+    for address in addresses {
+        let endpoint = Endpoint::from_shared(format!("https://{address}"))
+            .map_err(|_| ConnectError::Address(address.clone()))?
+            .connect_timeout(CONNECT_LIMIT)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE)
+            .keep_alive_while_idle(true);
+        match endpoint.connect_with_connector(Connector { client: Arc::clone(&client) }).await {
+            Ok(channel) => return Ok(channel),
+            Err(error) => last = Some(chain(&error)),
+        }
+    }
+    let last = last.ok_or(ConnectError::NoAddress)?;
+    Err(ConnectError::Unreachable { addresses: addresses.join(", "), last })
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = error.source();
+    }
+    text
+}

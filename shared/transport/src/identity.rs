@@ -1,0 +1,159 @@
+//! A certificate with its key.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
+
+use crate::files::{self, SecretFileError};
+
+/// Why an identity cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// Its file.
+    #[error(transparent)]
+    File(#[from] SecretFileError),
+    /// What is in it.
+    #[error("{0}")]
+    Content(String),
+    /// Key and certificate do not belong together, or the key is of a kind that is not used.
+    #[error("the key cannot be used with the certificate")]
+    Key(#[source] rustls::Error),
+    /// The certificate library.
+    #[error("cannot make a key or a request")]
+    Make(#[from] rcgen::Error),
+}
+
+/// A private key, made here and never sent.
+pub struct KeyPair(pub(crate) rcgen::KeyPair);
+
+impl KeyPair {
+    /// Makes one (ECDSA over P-256).
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub fn generate() -> Result<Self, IdentityError> {
+        Ok(Self(rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?))
+    }
+
+    /// Reads PEM.
+    ///
+    /// # Errors
+    /// When it is no key.
+    pub fn from_pem(pem: &str) -> Result<Self, IdentityError> {
+        Ok(Self(rcgen::KeyPair::from_pem(pem)?))
+    }
+
+    /// Writes PEM.
+    pub fn to_pem(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.0.serialize_pem())
+    }
+
+    /// Asks for a certificate (PKCS #10, DER). It names nobody: the name is the issuer's to give.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn request(&self) -> Result<Vec<u8>, IdentityError> {
+        let request = rcgen::CertificateParams::new([])?.serialize_request(&self.0)?;
+        Ok(request.der().to_vec())
+    }
+}
+
+/// A certificate chain, leaf first, with its key.
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: Zeroizing<String>,
+}
+
+impl Identity {
+    /// Puts a chain and a key together.
+    pub fn new(chain: Vec<Vec<u8>>, key: &KeyPair) -> Self {
+        Self { chain: chain.into_iter().map(CertificateDer::from).collect(), key: key.to_pem() }
+    }
+
+    /// Reads PEM texts.
+    ///
+    /// # Errors
+    /// When there is no certificate, or one cannot be read.
+    pub fn from_pem(chain: &str, key: &str) -> Result<Self, IdentityError> {
+        let chain = CertificateDer::pem_slice_iter(chain.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| IdentityError::Content(format!("a certificate cannot be read: {error}")))?;
+        if chain.is_empty() {
+            return Err(IdentityError::Content("there is no certificate in it".to_owned()));
+        }
+        Ok(Self { chain, key: Zeroizing::new(key.to_owned()) })
+    }
+
+    /// Reads a file that holds the chain and the key.
+    ///
+    /// # Errors
+    /// When the file is not private, or does not hold both.
+    pub fn load(file: &Path) -> Result<Self, IdentityError> {
+        let bytes = files::read(file)?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| IdentityError::Content(format!("{file:?} is not PEM")))?;
+        Self::from_pem(text, text)
+    }
+
+    /// Writes a file that holds the chain and the key, in one step.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, file: &Path) -> Result<(), IdentityError> {
+        let text = Zeroizing::new(format!("{}{}", self.chain_pem(), self.key.as_str()));
+        Ok(files::replace(file, text.as_bytes())?)
+    }
+
+    /// The chain as PEM.
+    pub fn chain_pem(&self) -> String {
+        self.chain.iter().map(|certificate| pem("CERTIFICATE", certificate)).collect()
+    }
+
+    /// The key as PEM.
+    pub fn key_pem(&self) -> &str {
+        &self.key
+    }
+
+    /// The key.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn key(&self) -> Result<KeyPair, IdentityError> {
+        KeyPair::from_pem(&self.key)
+    }
+
+    /// When the leaf ends, seconds since 1970.
+    ///
+    /// # Errors
+    /// When the leaf cannot be read.
+    pub fn not_after(&self) -> Result<i64, IdentityError> {
+        let leaf = self.chain.first().ok_or_else(|| IdentityError::Content("there is no certificate".to_owned()))?;
+        let (_, leaf) = x509_parser::parse_x509_certificate(leaf)
+            .map_err(|error| IdentityError::Content(format!("the certificate cannot be read: {error}")))?;
+        Ok(leaf.validity().not_after.timestamp())
+    }
+
+    pub(crate) fn certified(&self) -> Result<Arc<CertifiedKey>, IdentityError> {
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())
+            .map_err(|error| IdentityError::Content(format!("the key cannot be read: {error}")))?;
+        let signer = rustls::crypto::ring::sign::any_supported_type(&key).map_err(IdentityError::Key)?;
+        let certified = CertifiedKey::new(self.chain.clone(), signer);
+        certified.keys_match().map_err(IdentityError::Key)?;
+        Ok(Arc::new(certified))
+    }
+}
+
+/// Wraps DER in PEM (RFC 7468).
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let mut out = format!("-----BEGIN {label}-----\n");
+    for line in text.as_bytes().chunks(64) {
+        out.push_str(std::str::from_utf8(line).expect("base64 is ASCII"));
+        out.push('\n');
+    }
+    out + &format!("-----END {label}-----\n")
+}

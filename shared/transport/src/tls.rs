@@ -1,0 +1,331 @@
+//! TLS 1.3, mutual. Names are SPIFFE ids, checked after the chain; each kind of peer has its own authority.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, verify_server_cert_signed_by_trust_anchor};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use x509_parser::extensions::GeneralName;
+
+use crate::authority::{Purpose, spki_pin};
+use crate::identity::{Identity, IdentityError};
+use crate::spiffe_id::{Peer, SpiffeId};
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The own certificate.
+    #[error("the certificate cannot be used")]
+    Identity(#[from] IdentityError),
+    /// An authority's.
+    #[error("an authority's certificate cannot be used")]
+    Authority(#[source] Error),
+    /// The library.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] Error),
+}
+
+/// Makes ring the process's cryptography. First thing in `main`; a second call does nothing.
+pub fn install_crypto_provider() {
+    // Fails only when one is installed already.
+    let _ = ring::default_provider().install_default();
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn algorithms() -> WebPkiSupportedAlgorithms {
+    ring::default_provider().signature_verification_algorithms
+}
+
+fn roots(certificates: &[Vec<u8>]) -> Result<Arc<RootCertStore>, TlsError> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates {
+        store.add(CertificateDer::from(certificate.as_slice())).map_err(TlsError::Authority)?;
+    }
+    Ok(Arc::new(store))
+}
+
+/// The SPIFFE id in a certificate: exactly one URI name.
+pub(crate) fn spiffe_id(certificate: &[u8]) -> Option<SpiffeId> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let names = certificate.subject_alternative_name().ok()??;
+    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    let id = uris.next()?.parse().ok()?;
+    uris.next().is_none().then_some(id)
+}
+
+fn wrong_name() -> Error {
+    Error::InvalidCertificate(CertificateError::NotValidForName)
+}
+
+/// The own certificate, which can be replaced while connections go on.
+#[derive(Clone)]
+struct Own(Arc<ArcSwap<CertifiedKey>>);
+
+impl fmt::Debug for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Own")
+    }
+}
+
+impl Own {
+    fn new(identity: &Identity) -> Result<Self, TlsError> {
+        Ok(Self(Arc::new(ArcSwap::new(identity.certified()?))))
+    }
+}
+
+impl ResolvesServerCert for Own {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+impl ResolvesClientCert for Own {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// The accepting side.
+pub struct Server {
+    own: Own,
+    /// Callers must have a certificate.
+    pub(crate) mutual: Arc<ServerConfig>,
+    /// Callers have none yet: for enrolment only.
+    pub(crate) enrolment: Arc<ServerConfig>,
+}
+
+impl Server {
+    /// Accepts the peers of `cluster` by the authorities of their kinds.
+    ///
+    /// # Errors
+    /// When a certificate cannot be used.
+    pub fn new(cluster: &str, identity: &Identity, authorities: &[(Purpose, Vec<u8>)]) -> Result<Self, TlsError> {
+        let own = Own::new(identity)?;
+        let of = |purpose: Purpose| -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+            let certificates: Vec<Vec<u8>> = authorities
+                .iter()
+                .filter(|(of, _)| *of == purpose)
+                .map(|(_, certificate)| certificate.clone())
+                .collect();
+            WebPkiClientVerifier::builder_with_provider(roots(&certificates)?, provider())
+                .build()
+                .map_err(|error| TlsError::Authority(Error::General(error.to_string())))
+        };
+        let verifier = Arc::new(Callers {
+            cluster: cluster.to_owned(),
+            members: of(Purpose::Members)?,
+            agents: of(Purpose::Agents)?,
+            people: of(Purpose::People)?,
+        });
+        let builder = || {
+            ServerConfig::builder_with_provider(provider())
+                .with_protocol_versions(&[&rustls::version::TLS13])
+                .map_err(TlsError::Tls)
+        };
+        let mut mutual = builder()?.with_client_cert_verifier(verifier).with_cert_resolver(Arc::new(own.clone()));
+        mutual.alpn_protocols = vec![b"h2".to_vec()];
+        let mut enrolment = builder()?.with_no_client_auth().with_cert_resolver(Arc::new(own.clone()));
+        enrolment.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Self { own, mutual: Arc::new(mutual), enrolment: Arc::new(enrolment) })
+    }
+
+    /// Uses another certificate from the next handshake on.
+    ///
+    /// # Errors
+    /// When it cannot be used; the old one stays.
+    pub fn replace(&self, identity: &Identity) -> Result<(), TlsError> {
+        self.own.0.store(identity.certified()?);
+        Ok(())
+    }
+}
+
+/// Verifies callers: the name says the kind, the kind says the authority.
+#[derive(Debug)]
+struct Callers {
+    cluster: String,
+    members: Arc<dyn ClientCertVerifier>,
+    agents: Arc<dyn ClientCertVerifier>,
+    people: Arc<dyn ClientCertVerifier>,
+}
+
+impl ClientCertVerifier for Callers {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let id = spiffe_id(end_entity).filter(|id| id.cluster == self.cluster).ok_or_else(wrong_name)?;
+        let authority = match id.peer {
+            Peer::Controller(_) => &self.members,
+            Peer::Agent(_) => &self.agents,
+            Peer::Person(_) => &self.people,
+        };
+        authority.verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("TLS 1.2 is not used".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &algorithms())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        algorithms().supported_schemes()
+    }
+}
+
+/// The calling side.
+pub struct Client {
+    own: Option<Own>,
+    pub(crate) config: Arc<ClientConfig>,
+}
+
+impl Client {
+    /// Calls controllers of `cluster`, known by the members' authority, under the own certificate.
+    ///
+    /// # Errors
+    /// When a certificate cannot be used.
+    pub fn new(cluster: &str, identity: &Identity, member_cas: &[Vec<u8>]) -> Result<Self, TlsError> {
+        let own = Own::new(identity)?;
+        let trusted = Trusted::Authorities(roots(member_cas)?);
+        let mut config = Self::builder(cluster, trusted)?.with_client_cert_resolver(Arc::new(own.clone()));
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Self { own: Some(own), config: Arc::new(config) })
+    }
+
+    /// Calls a controller of `cluster` for the first time: nothing is known but the pin of the members' authority.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn pinned(cluster: &str, ca_pin: &str) -> Result<Self, TlsError> {
+        let mut config = Self::builder(cluster, Trusted::Pin(ca_pin.to_owned()))?.with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Self { own: None, config: Arc::new(config) })
+    }
+
+    fn builder(
+        cluster: &str,
+        trusted: Trusted,
+    ) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, TlsError> {
+        Ok(ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(TlsError::Tls)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Controllers { cluster: cluster.to_owned(), trusted })))
+    }
+
+    /// Uses another certificate from the next handshake on.
+    ///
+    /// # Errors
+    /// When it cannot be used; the old one stays.
+    pub fn replace(&self, identity: &Identity) -> Result<(), TlsError> {
+        if let Some(own) = &self.own {
+            own.0.store(identity.certified()?);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+enum Trusted {
+    Authorities(Arc<RootCertStore>),
+    Pin(String),
+}
+
+/// Verifies controllers: the whole chain, then the SPIFFE name. Host names are not used: addresses move.
+#[derive(Debug)]
+struct Controllers {
+    cluster: String,
+    trusted: Trusted,
+}
+
+impl ServerCertVerifier for Controllers {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let roots = match &self.trusted {
+            Trusted::Authorities(roots) => Arc::clone(roots),
+            Trusted::Pin(pin) => {
+                let authority = intermediates
+                    .iter()
+                    .find(|certificate| spki_pin(certificate).as_ref() == Some(pin))
+                    .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+                let mut store = RootCertStore::empty();
+                store.add(authority.clone().into_owned())?;
+                Arc::new(store)
+            }
+        };
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, algorithms().all)?;
+        match spiffe_id(end_entity) {
+            Some(SpiffeId { cluster, peer: Peer::Controller(_) }) if cluster == self.cluster => {
+                Ok(ServerCertVerified::assertion())
+            }
+            _ => Err(wrong_name()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("TLS 1.2 is not used".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &algorithms())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        algorithms().supported_schemes()
+    }
+}
