@@ -1,2 +1,68 @@
-//! Placeholder.
-fn main() {}
+//! `verger-agent`: observes a host, judges it by the policy it has verified, and reports.
+
+mod config;
+mod controller;
+mod enrolment;
+mod join;
+mod reconciler;
+mod report;
+mod run;
+mod session;
+mod wire;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use verger_transport::{install_crypto_provider, telemetry};
+
+/// The agent of a host.
+#[derive(Parser)]
+#[command(name = "verger-agent", version, about)]
+struct Cli {
+    /// The configuration file.
+    #[arg(long, global = true, default_value = "/etc/verger/agent.toml", value_name = "FILE")]
+    config: PathBuf,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Enrol in a cluster, once. `verger token create` prints the whole command.
+    Join(join::JoinArgs),
+    /// Observe, judge, report.
+    Run,
+    /// Check the configuration file and say what it means.
+    CheckConfig,
+}
+
+fn main() -> ExitCode {
+    install_crypto_provider();
+    let cli = Cli::parse();
+    match carry_out(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint_chain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(cli: &Cli) -> anyhow::Result<()> {
+    let config = config::Config::load(&cli.config)?;
+    telemetry::start(config.log);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match &cli.command {
+        Command::Join(args) => runtime.block_on(join::join(&config, args)),
+        Command::Run => runtime.block_on(run::run(config)),
+        Command::CheckConfig => config.explain(),
+    }
+}
+
+#[allow(clippy::print_stderr)]
+fn eprint_chain(error: &anyhow::Error) {
+    let text = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    eprintln!("verger-agent: {}", verger_policy::model::printable(&text));
+}

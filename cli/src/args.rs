@@ -10,7 +10,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// 3 nothing violated, but something was not evaluated · 4 the cluster could not be reached · 5 conflict: somebody else
 /// changed the policy set first.
 #[derive(Debug, Parser)]
-#[command(name = "verger", version, about, long_about, disable_help_subcommand = true, max_term_width = 110)]
+#[command(
+    name = "verger",
+    version,
+    about,
+    long_about,
+    disable_help_subcommand = true,
+    max_term_width = 110
+)]
 pub(crate) struct Cli {
     /// How to print results.
     #[arg(short = 'o', long = "output", global = true, value_enum, default_value_t = Format::Table)]

@@ -1,2 +1,64 @@
-//! Placeholder.
-fn main() {}
+//! `verger-controller`: a member of the control plane.
+
+mod adapters;
+mod config;
+mod init;
+mod run;
+mod wire_up;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use verger_transport::{install_crypto_provider, telemetry};
+
+/// A member of Verger's control plane.
+#[derive(Parser)]
+#[command(name = "verger-controller", version, about)]
+struct Cli {
+    /// The configuration file.
+    #[arg(long, global = true, default_value = "/etc/verger/controller.toml", value_name = "FILE")]
+    config: PathBuf,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Found a cluster, once: stores, authorities, the first person's context file.
+    Init(init::InitArgs),
+    /// Serve.
+    Run,
+    /// Check the configuration file and say what it means.
+    CheckConfig,
+}
+
+fn main() -> ExitCode {
+    install_crypto_provider();
+    let cli = Cli::parse();
+    match carry_out(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint_chain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(cli: &Cli) -> anyhow::Result<()> {
+    let config = config::Config::load(&cli.config)?;
+    telemetry::start(config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match &cli.command {
+        Command::Init(args) => runtime.block_on(init::init(&config, args)),
+        Command::Run => runtime.block_on(run::run(config)),
+        Command::CheckConfig => config.explain(),
+    }
+}
+
+#[allow(clippy::print_stderr)]
+fn eprint_chain(error: &anyhow::Error) {
+    let text = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    eprintln!("verger-controller: {}", verger_policy::model::printable(&text));
+}

@@ -1,1 +1,8 @@
-//! Placeholder.
+//! Rigs that take the product's programs to their limits on a real machine, and say in one line whether they held.
+//!
+//! The product is driven only from outside, as processes: nothing of it is linked here. The rigs are the `prove-*`
+//! programs; each prints its figure last and fails when the figure falls short.
+
+pub mod dice;
+pub mod power_cut;
+pub mod programs;

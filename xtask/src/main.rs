@@ -1,2 +1,114 @@
-//! Placeholder.
-fn main() {}
+//! Everything done to this repository besides editing it: start it, test it, check it, prove it.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a task runner speaks to the person at the terminal
+
+mod check;
+mod deny;
+mod deps;
+mod dockerd;
+mod packages;
+mod process;
+mod protos;
+mod prove;
+mod report;
+mod service;
+mod test;
+mod tidy;
+mod units;
+mod up;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use workspace::Workspace;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Start, test, check and prove Verger"
+)]
+enum Task {
+    /// Installs what is missing, starts a cluster and an agent, and runs the main job on real containers
+    Up,
+    /// Stops and removes what `up` started
+    Down,
+    /// Installs what the tests need and runs them all, points included
+    Test {
+        /// For machines without root: leaves out the tests that need a Docker daemon, and counts them as skipped
+        #[arg(long)]
+        no_docker: bool,
+    },
+    /// Formatting, lints, dependencies, protos, units and documentation
+    Check {
+        /// Runs this check alone
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
+    },
+    /// Formats, and applies what clippy can fix itself
+    Fix,
+    /// Writes the generated files that are committed
+    Gen,
+    /// Shows one named point, or lists all
+    Prove {
+        /// The point; all are listed without it
+        name: Option<String>,
+        /// Lists the points
+        #[arg(long, conflicts_with = "name")]
+        list: bool,
+        /// The long form
+        #[arg(long, requires = "name")]
+        long: bool,
+    },
+    /// Runs one benchmark, or lists all
+    Bench {
+        /// The benchmark; all are listed without it
+        name: Option<String>,
+    },
+    /// Who may depend on whom
+    CheckDeps,
+    /// A private Docker daemon for tests
+    #[command(subcommand)]
+    Dockerd(dockerd::Action),
+}
+
+fn main() -> ExitCode {
+    match carry_out(Task::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(task: Task) -> Result<()> {
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Up => up::up(&workspace),
+        Task::Down => up::down(),
+        Task::Test { no_docker } => test::test(&workspace, !no_docker),
+        Task::Check { only } => check::check(&workspace, only.as_deref()),
+        Task::Fix => check::fix(&workspace),
+        Task::Gen => protos::write_baseline(&workspace),
+        Task::Prove { name, long, .. } => {
+            prove::run(&workspace, "point", prove::POINTS, name.as_deref(), long)
+        }
+        Task::Bench { name } => prove::run(&workspace, "benchmark", prove::BENCHES, name.as_deref(), false),
+        Task::CheckDeps => deps::check(workspace.root()),
+        Task::Dockerd(action) => dockerd::run(&action),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Task::command().debug_assert();
+    }
+}

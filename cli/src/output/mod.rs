@@ -2,9 +2,12 @@
 
 mod sheet;
 
-pub(crate) use sheet::{Column, Sheet};
+pub(crate) use sheet::{Column, Sheet, ascii_json};
 
 use std::io::Write;
+
+use serde_json::Value;
+use verger_policy::model::printable;
 
 use crate::args::Format;
 
@@ -20,4 +23,25 @@ pub(crate) fn emit(text: &str) -> anyhow::Result<()> {
 /// Renders a sheet in the asked format.
 pub(crate) fn print(sheet: &Sheet, format: Format) -> anyhow::Result<()> {
     emit(&sheet.render(format)?)
+}
+
+/// One object that has no rows.
+pub(crate) fn document(value: &Value, format: Format) -> anyhow::Result<String> {
+    const COLUMNS: &[Column] = &[];
+    let mut sheet = Sheet::one(COLUMNS);
+    sheet.push("", Vec::new(), value.clone());
+    sheet.render(format)
+}
+
+/// Writes one line for a person to standard error, each of its lines escaped. Nothing is said if there is nobody to hear.
+pub(crate) fn note(text: &str) {
+    let mut out = std::io::stderr().lock();
+    for line in text.lines() {
+        let _ = writeln!(out, "{}", printable(line));
+    }
+}
+
+/// Whether a format is for people.
+pub(crate) const fn for_people(format: Format) -> bool {
+    matches!(format, Format::Table | Format::Wide)
 }

@@ -2,7 +2,7 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
-use verger_transport::escape::printable;
+use verger_policy::model::{is_printable, printable};
 
 use crate::args::Format;
 
@@ -45,25 +45,43 @@ struct Row {
 impl Sheet {
     /// A list; `empty` is what a person sees when there is nothing in it.
     pub(crate) const fn list(columns: &'static [Column], empty: &'static str) -> Self {
-        Self { columns, rows: Vec::new(), empty, single: false }
+        Self {
+            columns,
+            rows: Vec::new(),
+            empty,
+            single: false,
+        }
     }
 
     /// One object.
     pub(crate) const fn one(columns: &'static [Column]) -> Self {
-        Self { columns, rows: Vec::new(), empty: "", single: true }
+        Self {
+            columns,
+            rows: Vec::new(),
+            empty: "",
+            single: true,
+        }
     }
 
     /// Adds a row: its name, a cell per column, and the object machines read.
     pub(crate) fn push(&mut self, name: impl Into<String>, cells: Vec<String>, object: Value) {
         debug_assert_eq!(cells.len(), self.columns.len(), "a cell per column");
-        self.rows.push(Row { name: name.into(), cells, object });
+        self.rows.push(Row {
+            name: name.into(),
+            cells,
+            object,
+        });
     }
 
     /// Renders in the asked format, ending with a newline unless empty.
     pub(crate) fn render(&self, format: Format) -> anyhow::Result<String> {
         Ok(match format {
             Format::Table | Format::Wide => self.table(format == Format::Wide),
-            Format::Name => self.rows.iter().map(|row| format!("{}\n", printable(&row.name))).collect(),
+            Format::Name => self
+                .rows
+                .iter()
+                .map(|row| format!("{}\n", printable(&row.name)))
+                .collect(),
             Format::Jsonl => {
                 let mut text = String::new();
                 for row in &self.rows {
@@ -80,8 +98,7 @@ impl Sheet {
                 let mut text = String::new();
                 for row in &self.rows {
                     text.push_str("---\n");
-                    let body = serde_saphyr::to_string(&row.object)?;
-                    text.push_str(body.trim_start_matches("---\n").trim_end());
+                    text.push_str(yaml(&row.object)?.trim_start_matches("---\n").trim_end());
                     text.push('\n');
                 }
                 text
@@ -101,12 +118,18 @@ impl Sheet {
             return format!("{}\n", self.empty);
         }
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Disabled);
         let shown = |index: &usize| wide || !self.columns[*index].wide;
         let indices: Vec<usize> = (0..self.columns.len()).filter(shown).collect();
         table.set_header(indices.iter().map(|index| self.columns[*index].head));
         for row in &self.rows {
-            table.add_row(indices.iter().map(|index| printable(&row.cells[*index]).into_owned()));
+            table.add_row(
+                indices
+                    .iter()
+                    .map(|index| printable(&row.cells[*index]).into_owned()),
+            );
         }
         let mut text = String::new();
         for line in table.lines() {
@@ -117,9 +140,32 @@ impl Sheet {
     }
 }
 
+/// YAML that is safe on a terminal. What holds characters a terminal could act on is written in flow style, where each of
+/// them can be escaped.
+fn yaml(value: &Value) -> anyhow::Result<String> {
+    let safe = |c: char| c == '\n' || is_printable(c);
+    let text = serde_saphyr::to_string(value)?;
+    if text.chars().all(safe) {
+        return Ok(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in serde_json::to_string_pretty(value)?.chars() {
+        match u32::from(c) {
+            _ if safe(c) => out.push(c),
+            code @ 0..=0xffff => out.push_str(&format!("\\u{code:04x}")),
+            code => out.push_str(&format!("\\U{code:08x}")),
+        }
+    }
+    Ok(out)
+}
+
 /// JSON in which every character outside printable ASCII is escaped: it reads back the same, and is safe on a terminal.
 pub(crate) fn ascii_json(value: &Value, pretty: bool) -> anyhow::Result<String> {
-    let text = if pretty { serde_json::to_string_pretty(value)? } else { serde_json::to_string(value)? };
+    let text = if pretty {
+        serde_json::to_string_pretty(value)?
+    } else {
+        serde_json::to_string(value)?
+    };
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         if character == '\n' || (' '..='~').contains(&character) {
@@ -145,15 +191,29 @@ mod tests {
     fn hostile() -> Sheet {
         let mut sheet = Sheet::list(COLUMNS, "none");
         let name = "a\u{1b}[31m\r\n\u{202e}<script>";
-        sheet.push(name, vec![name.to_owned(), "1".to_owned()], json!({ "name": name }));
+        sheet.push(
+            name,
+            vec![name.to_owned(), "1".to_owned()],
+            json!({ "name": name }),
+        );
         sheet
     }
 
     #[test]
     fn hostile_names_are_never_raw_in_any_format() {
-        for format in [Format::Table, Format::Wide, Format::Json, Format::Jsonl, Format::Name, Format::Yaml] {
+        for format in [
+            Format::Table,
+            Format::Wide,
+            Format::Json,
+            Format::Jsonl,
+            Format::Name,
+            Format::Yaml,
+        ] {
             let text = hostile().render(format).unwrap();
-            assert!(!text.contains('\u{1b}') && !text.contains('\r') && !text.contains('\u{202e}'), "{format:?}: {text}");
+            assert!(
+                !text.contains('\u{1b}') && !text.contains('\r') && !text.contains('\u{202e}'),
+                "{format:?}: {text}"
+            );
         }
     }
 
@@ -162,6 +222,29 @@ mod tests {
         let text = hostile().render(Format::Json).unwrap();
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value[0]["name"], "a\u{1b}[31m\r\n\u{202e}<script>");
+    }
+
+    #[test]
+    fn yaml_reads_back_the_same() {
+        for name in [
+            "plain",
+            "a\u{1b}[31m\r\n\u{202e}<script>",
+            "\u{e0041}\u{7f}\u{1f600}\"\\",
+        ] {
+            let mut sheet = Sheet::one(COLUMNS);
+            sheet.push(
+                "",
+                vec![String::new(), String::new()],
+                json!({ "name": name, "n": 1, "list": [name, null, true] }),
+            );
+            let text = sheet.render(Format::Yaml).unwrap();
+            let value: Value = serde_saphyr::from_str(&text).unwrap();
+            assert_eq!(
+                value,
+                json!({ "name": name, "n": 1, "list": [name, null, true] }),
+                "{text}"
+            );
+        }
     }
 
     #[test]

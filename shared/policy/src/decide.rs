@@ -1,1 +1,97 @@
-//! To be written.
+//! One function for every request: the gate, the proxy, `explain` and `plan` ask it.
+//!
+//! Requirements are a conjunction: one violation that no exception lifts denies, if the effective wish for its control
+//! is `enforce`. What is not evaluated is reported and does not deny: a launch has no processes to look at yet.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::compile::Compiled;
+use crate::drift::{self, Check, Judgement, Outcome};
+use crate::facts::Instance;
+use crate::model::{Mode, ObjectKey, UnknownInstances};
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Request<'a> {
+    /// May this instance start?
+    Launch {
+        /// As it would be.
+        instance: &'a Instance,
+    },
+}
+
+/// The answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    /// Yes, and nothing is violated.
+    Allowed,
+    /// Yes, though something is violated: the mode is not `enforce`.
+    Reported,
+    /// No.
+    Denied,
+}
+
+/// The answer and what decided it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Decision {
+    /// The answer.
+    pub verdict: Verdict,
+    /// The violations behind it, the deciding one (the worst) first; empty when nothing is violated.
+    pub because: Vec<Check>,
+    /// Objects whose exceptions lifted a violation.
+    pub excepted_by: Vec<ObjectKey>,
+    /// The whole judgement.
+    pub judgement: Judgement,
+}
+
+impl Decision {
+    /// The check that decided, unless nothing is violated.
+    pub fn deciding(&self) -> Option<&Check> {
+        self.because.first()
+    }
+}
+
+/// Decides a request at an instant.
+pub fn decide(compiled: &Compiled, request: &Request<'_>, at: Timestamp) -> Decision {
+    let Request::Launch { instance } = request;
+    let judgement = drift::judge_recorded(compiled, instance, at);
+    let refuses_unknown = compiled
+        .guardrails()
+        .iter()
+        .any(|g| g.selects(std::iter::empty()) && g.unknown == Some(UnknownInstances::Refuse));
+    let denies = |check: &Check| {
+        matches!(check.result, Outcome::Fail | Outcome::Error)
+            && (judgement.wanted(check.control) == Mode::Enforce
+                || (refuses_unknown && drift::is_unknown_instance(check)))
+    };
+    let mut because: Vec<Check> = judgement
+        .checks
+        .iter()
+        .filter(|check| matches!(check.result, Outcome::Fail | Outcome::Error))
+        .cloned()
+        .collect();
+    // Stable: among equals the order of the judgement stays.
+    because.sort_by_key(|check| (!denies(check), std::cmp::Reverse(check.severity)));
+    let verdict = match because.first() {
+        None => Verdict::Allowed,
+        Some(check) if denies(check) => Verdict::Denied,
+        Some(_) => Verdict::Reported,
+    };
+    let mut excepted_by: Vec<ObjectKey> = judgement
+        .checks
+        .iter()
+        .filter(|check| check.result == Outcome::Excepted)
+        .filter_map(|check| check.decided_by.clone())
+        .collect();
+    excepted_by.sort();
+    excepted_by.dedup();
+    Decision {
+        verdict,
+        because,
+        excepted_by,
+        judgement,
+    }
+}

@@ -1,12 +1,35 @@
 //! Judgements: what each rule says of an instance, and so the drift between compiled and facts.
+//!
+//! One failing check per differing field, so that every difference is one finding that names its field. No check
+//! cuts another one short.
+
+mod claim;
+mod config;
+mod env;
+mod exceptions;
+mod guardrail;
+mod live;
+mod live_mounts;
+mod privilege;
+mod sets;
+mod sheet;
+mod user;
+
+pub(crate) use claim::is_unknown_instance;
+pub use guardrail::SAFE_SYSCTLS;
+pub use privilege::{DANGEROUS_CAPABILITIES, RUNTIME_SOCKETS, SENSITIVE_PATHS};
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::facts::InstanceId;
-use crate::model::{Control, Mode, Name, ObjectKey, RuleId, Severity};
+use crate::compile::{Compiled, CompiledWorkload, JUDGED_CONTROLS};
 use crate::digest::Digest;
+use crate::facts::{Evidence, HostFacts, Instance, InstanceId};
+use crate::model::{Control, Mode, Modes, Name, ObjectKey, RuleId, Severity};
+use crate::rules;
 
 /// What a check found. Only `Pass` counts as passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -86,4 +109,158 @@ pub struct Judgement {
     pub wanted: Vec<(Control, Mode)>,
     /// Every check, sorted by control, rule, field.
     pub checks: Vec<Check>,
+    /// Exceptions in force whose scope the instance is in, and that lifted nothing: no longer needed here.
+    pub unneeded_exceptions: Vec<Name>,
+}
+
+impl Judgement {
+    /// The mode wished for a control.
+    pub fn wanted(&self, control: Control) -> Mode {
+        self.wanted
+            .iter()
+            .find(|(of, _)| *of == control)
+            .map_or(Mode::Monitor, |(_, mode)| *mode)
+    }
+
+    /// The checks that fail.
+    pub fn failing(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|check| check.result == Outcome::Fail)
+    }
+}
+
+/// The other instances of a host, to resolve whose namespace is shared.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Peers<'a>(Option<&'a BTreeMap<InstanceId, Instance>>);
+
+impl<'a> Peers<'a> {
+    /// Those of a host's facts.
+    pub const fn of(facts: &'a HostFacts) -> Self {
+        Self(Some(&facts.instances))
+    }
+
+    /// These.
+    pub const fn among(instances: &'a BTreeMap<InstanceId, Instance>) -> Self {
+        Self(Some(instances))
+    }
+}
+
+/// What is judged of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    /// Configuration and live view.
+    Whole,
+    /// The configuration alone.
+    Recorded,
+}
+
+/// Judges an instance at an instant. Whose namespaces it shares is not looked up: see [`judge_among`].
+pub fn judge(compiled: &Compiled, instance: &Instance, at: Timestamp) -> Judgement {
+    judge_view(compiled, instance, Peers::default(), at, View::Whole)
+}
+
+/// Judges an instance of a host whose other instances are known.
+pub fn judge_among(compiled: &Compiled, instance: &Instance, peers: Peers<'_>, at: Timestamp) -> Judgement {
+    judge_view(compiled, instance, peers, at, View::Whole)
+}
+
+/// Judges a recorded configuration, of which nothing runs: the rules about processes and live mounts are left out.
+pub fn judge_recorded(compiled: &Compiled, instance: &Instance, at: Timestamp) -> Judgement {
+    judge_view(compiled, instance, Peers::default(), at, View::Recorded)
+}
+
+/// The difference between what a set means and what an instance is: the failing checks.
+pub fn drift(compiled: &Compiled, instance: &Instance, at: Timestamp) -> Vec<Check> {
+    judge(compiled, instance, at)
+        .checks
+        .into_iter()
+        .filter(|check| check.result == Outcome::Fail)
+        .collect()
+}
+
+/// Which workload an instance is held to.
+pub fn claim(compiled: &Compiled, instance: &Instance) -> Claim {
+    claim::claim(compiled, &claim::held(compiled, instance))
+}
+
+fn judge_view(
+    compiled: &Compiled,
+    instance: &Instance,
+    peers: Peers<'_>,
+    at: Timestamp,
+    view: View,
+) -> Judgement {
+    let held = claim::held(compiled, instance);
+    let workloads: Vec<&CompiledWorkload> = held
+        .iter()
+        .map(|held| &compiled.workloads()[held.place])
+        .collect();
+    let mut sheet = sheet::Sheet::new();
+
+    for workload in &workloads {
+        sheet.decided_by(Some(&workload.key));
+        config::judge(
+            &mut sheet,
+            &workload.spec.config,
+            instance,
+            &config::Place { compiled, peers },
+        );
+    }
+    claim::judge(&mut sheet, compiled, &workloads);
+    sheet.decided_by(match workloads.as_slice() {
+        [only] => Some(&only.key),
+        _ => None,
+    });
+    let live = match (&instance.live, view) {
+        (_, View::Recorded) => None,
+        (Evidence::Seen(live), View::Whole) => {
+            live::judge(&mut sheet, &instance.config, live);
+            Some(live)
+        }
+        (Evidence::Missing(reason), View::Whole) => {
+            live::skip(&mut sheet, reason);
+            None
+        }
+    };
+    privilege::judge(&mut sheet, &instance.config, live);
+    guardrail::judge(&mut sheet, compiled, &workloads, instance);
+
+    let mut checks = sheet.finish();
+    let unneeded_exceptions = exceptions::apply(compiled, &held, instance, at, &mut checks);
+    checks.sort_by(|a, b| {
+        (a.control, &a.rule, &a.field, &a.decided_by).cmp(&(b.control, &b.rule, &b.field, &b.decided_by))
+    });
+    Judgement {
+        instance: instance.id.clone(),
+        name: instance.name.clone(),
+        image: instance.image.seen().copied(),
+        claim: claim::claim(compiled, &held),
+        wanted: wanted(compiled, &workloads),
+        checks,
+        unneeded_exceptions,
+    }
+}
+
+/// The strictest mode that the workloads and the selecting guardrails ask for, per control.
+fn wanted(compiled: &Compiled, workloads: &[&CompiledWorkload]) -> Vec<(Control, Mode)> {
+    let least = compiled
+        .guardrails()
+        .iter()
+        .filter(|guardrail| guardrail.selects(workloads.iter().copied()))
+        .map(|guardrail| guardrail.mode)
+        .max();
+    let default = Modes::default();
+    JUDGED_CONTROLS
+        .iter()
+        .map(|control| {
+            let asked = workloads
+                .iter()
+                .map(|workload| workload.spec.mode.as_ref().unwrap_or(&default).of(*control));
+            (*control, asked.chain(least).max().unwrap_or(Mode::Monitor))
+        })
+        .collect()
+}
+
+/// The rule of a check, if this version knows it.
+pub fn rule_of(check: &Check) -> Option<&'static rules::Rule> {
+    rules::find(check.rule.as_str())
 }

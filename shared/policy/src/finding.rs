@@ -3,9 +3,17 @@
 //! An agent keeps one [`LocalFinding`] per fault on its host and sends *transitions* of them; the controller
 //! replicates one row per (finding, host) and folds them into one [`Finding`] per fault for the cluster.
 
+mod bounds;
+mod capacity;
+mod clearance;
+mod fault;
 mod fold;
 mod reconcile;
+#[cfg(test)]
+mod tests;
 
+pub use bounds::{MAX_FIELD_BYTES, MAX_SAMPLE_NAME_BYTES, MAX_TEXT_BYTES};
+pub use capacity::{KEEP_RESOLVED, MAX_FINDINGS, ROOM};
 pub use fold::fold;
 pub use reconcile::{Reconciled, Round, Table, reconcile};
 
@@ -77,7 +85,8 @@ pub struct LocalFinding {
     pub subject: SubjectClass,
     /// Image config digest, if the subject has one.
     pub image: Option<Digest>,
-    /// The last failing (or not evaluated, or excepted) check behind it, as a sample.
+    /// One of the checks behind it, the worst of them, as it was last sent. Its texts are cut to [`MAX_TEXT_BYTES`] and
+    /// [`MAX_FIELD_BYTES`].
     pub check: Check,
     /// `Open`, `Suppressed` or `Resolved`: acknowledgement is the controller's.
     pub lifecycle: Lifecycle,
@@ -85,11 +94,11 @@ pub struct LocalFinding {
     pub wanted: Mode,
     /// What the host really does.
     pub effective: Mode,
-    /// Epoch it was judged under.
+    /// Epoch under which it was last seen violated.
     pub epoch: u64,
-    /// Affected instances (all of them).
+    /// Affected instances (all of them), those included of which it is not known whether they still are.
     pub affected: BTreeSet<InstanceId>,
-    /// Names of up to [`MAX_SAMPLES`] affected instances.
+    /// Names of up to [`MAX_SAMPLES`] affected instances, as they were last sent.
     pub samples: Vec<Sample>,
     /// Instances of the subject judged in the same round.
     pub evaluated: u64,
@@ -97,10 +106,55 @@ pub struct LocalFinding {
     pub occurrences: u64,
     /// First seen.
     pub first_seen: Timestamp,
-    /// Last change of state.
+    /// When it was last sent: its last change of state, of counts or of samples.
     pub changed: Timestamp,
-    /// How often it opened again.
+    /// How often it opened again, after it was resolved or suppressed.
     pub reopened: u32,
+}
+
+impl LocalFinding {
+    /// The transition that tells its state as it is now.
+    pub fn transition(&self) -> Transition {
+        // By name, so that a new field cannot be forgotten here.
+        let Self {
+            uid,
+            subject,
+            image,
+            check,
+            lifecycle,
+            wanted,
+            effective,
+            epoch,
+            affected,
+            samples,
+            evaluated,
+            occurrences,
+            first_seen,
+            changed,
+            reopened,
+        } = self;
+        Transition {
+            at: *changed,
+            uid: *uid,
+            subject: subject.clone(),
+            image: *image,
+            check: check.clone(),
+            lifecycle: *lifecycle,
+            wanted: *wanted,
+            effective: *effective,
+            epoch: *epoch,
+            affected: match subject {
+                // The host itself is what is affected.
+                SubjectClass::Host => u64::from(*lifecycle != Lifecycle::Resolved),
+                SubjectClass::Workload(_) | SubjectClass::Unknown(_) => affected.len() as u64,
+            },
+            samples: samples.clone(),
+            evaluated: *evaluated,
+            occurrences: *occurrences,
+            first_seen: *first_seen,
+            reopened: *reopened,
+        }
+    }
 }
 
 /// An affected instance, for a person.
@@ -150,6 +204,14 @@ pub struct Transition {
     pub reopened: u32,
 }
 
+impl Transition {
+    /// Whether the uid is the one its subject, image, rule and field have. One that is not would speak about another
+    /// fault, of which other hosts may have rows.
+    pub fn is_consistent(&self, cluster: &Digest) -> bool {
+        self.uid == fingerprint(cluster, &self.check.rule, &self.subject, self.image.as_ref(), &self.check.field)
+    }
+}
+
 /// One fault in the whole cluster, folded from the rows of its hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -172,9 +234,9 @@ pub struct Finding {
     pub lifecycle: Lifecycle,
     /// Who acknowledged it, and the note.
     pub acknowledged: Option<Acknowledgement>,
-    /// Wished mode.
+    /// The strictest wish of the hosts where it is not resolved.
     pub wanted: Mode,
-    /// What the hosts really do: the least of them.
+    /// What these hosts really do: the least of them.
     pub effective: Mode,
     /// Affected and evaluated instances per host.
     pub hosts: BTreeMap<AgentId, HostCount>,
@@ -184,9 +246,9 @@ pub struct Finding {
     pub first_seen: Timestamp,
     /// Last change on any host.
     pub changed: Timestamp,
-    /// How often it opened again.
+    /// How often it opened again, over all hosts.
     pub reopened: u32,
-    /// Seen violated, over all hosts.
+    /// Rounds in which it was seen violated, over all hosts.
     pub occurrences: u64,
 }
 

@@ -3,6 +3,7 @@
 //! Everything here is a function from values to values. The crate does no I/O, knows no clock, no randomness,
 //! no environment and no async runtime; `cargo xtask check-deps` proves it over the dependency graph.
 
+pub mod bless;
 pub mod compile;
 pub mod decide;
 pub mod digest;
@@ -11,7 +12,9 @@ pub mod drift;
 pub mod explain;
 pub mod facts;
 pub mod finding;
+pub mod ideal;
 pub mod lint;
 pub mod model;
 pub mod plan;
+pub mod rules;
 pub mod set;

@@ -1,1 +1,235 @@
-//! To be written.
+//! What is allowed but probably not meant: expired, unreachable, contradictory, doubled objects of a set.
+//!
+//! Lints look at the objects whose bodies are here; run them where the whole set is (CLI, controller).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::digest::Digest;
+use crate::model::{
+    ContainerHint, Exception, Guardrail, Labels, Name, ObjectKey, PolicyObject, Spec, Workload,
+};
+use crate::set::PolicySet;
+
+/// How long before its end an exception is worth a word.
+pub const EXPIRY_NOTICE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// What is odd about an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "lint")]
+pub enum Oddity {
+    /// An exception that no longer lifts anything.
+    Expired {
+        /// When it ended.
+        at: Timestamp,
+    },
+    /// An exception that ends within [`EXPIRY_NOTICE`].
+    ExpiresSoon {
+        /// When it ends.
+        at: Timestamp,
+    },
+    /// An exception for a workload that the set does not have.
+    NoSuchWorkload {
+        /// The workload it names.
+        workload: Name,
+    },
+    /// An exception for an image that its workload does not bless: nothing fits both.
+    ImageNotBlessed {
+        /// The image it names.
+        image: Digest,
+    },
+    /// No `Host` has the labels it asks for.
+    SelectsNoHost,
+    /// No workload has the labels it asks for, so it holds for nothing.
+    SelectsNoWorkload,
+    /// Another workload has the same image and the same hints, on hosts that may be the same: every instance of one
+    /// is an instance of both, and `enforce` refuses what is ambiguous.
+    SameAs {
+        /// The other workload.
+        other: Name,
+        /// An image both bless.
+        image: Digest,
+    },
+    /// A namespace is shared with a workload that the set does not have.
+    NamespaceOfNobody {
+        /// The workload it names.
+        workload: Name,
+    },
+}
+
+/// One oddity of one object. `Display` is a sentence with the remedy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lint {
+    /// The object.
+    pub object: ObjectKey,
+    /// What is odd about it.
+    #[serde(flatten)]
+    pub oddity: Oddity,
+}
+
+impl fmt::Display for Lint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.object)?;
+        match &self.oddity {
+            Oddity::Expired { at } => write!(f, "ended at {at} and lifts nothing; delete or renew it"),
+            Oddity::ExpiresSoon { at } => write!(f, "ends at {at}; renew it if it is still needed"),
+            Oddity::NoSuchWorkload { workload } => {
+                write!(
+                    f,
+                    "is for workload {workload}, which the set does not have; correct `scope.workload`"
+                )
+            }
+            Oddity::ImageNotBlessed { image } => {
+                write!(
+                    f,
+                    "is for image {image}, which its workload does not bless; correct `scope.image`"
+                )
+            }
+            Oddity::SelectsNoHost => {
+                f.write_str("selects no host; correct its host labels, or label a host with a `Host` object")
+            }
+            Oddity::SelectsNoWorkload => {
+                f.write_str("selects no workload; correct `select.workloads`, or label a workload")
+            }
+            Oddity::SameAs { other, image } => {
+                write!(
+                    f,
+                    "has the image {image} and the hints of workload {other}; tell them apart by a label"
+                )
+            }
+            Oddity::NamespaceOfNobody { workload } => {
+                write!(
+                    f,
+                    "shares a namespace of workload {workload}, which the set does not have"
+                )
+            }
+        }
+    }
+}
+
+/// Everything odd about a set at `now`, in the order of its objects.
+pub fn lint(set: &PolicySet, now: Timestamp) -> Vec<Lint> {
+    let world = World::of(set);
+    let mut lints = Vec::new();
+    for object in set.objects() {
+        let mut oddities = Vec::new();
+        match &object.spec {
+            Spec::Workload(workload) => world.workload(object, workload, &mut oddities),
+            Spec::Guardrail(guardrail) => world.guardrail(guardrail, &mut oddities),
+            Spec::Exception(exception) => world.exception(exception, now, &mut oddities),
+            Spec::Host(_) => {}
+        }
+        lints.extend(oddities.into_iter().map(|oddity| Lint {
+            object: object.key(),
+            oddity,
+        }));
+    }
+    lints
+}
+
+/// The set, arranged for questions.
+struct World<'s> {
+    hosts: BTreeSet<&'s Labels>,
+    workloads: BTreeMap<&'s Name, (&'s Workload, &'s Labels)>,
+    claims: BTreeMap<(Digest, &'s ContainerHint), Vec<(&'s Name, &'s Workload)>>,
+}
+
+impl<'s> World<'s> {
+    fn of(set: &'s PolicySet) -> Self {
+        let mut world = Self {
+            hosts: BTreeSet::new(),
+            workloads: BTreeMap::new(),
+            claims: BTreeMap::new(),
+        };
+        for object in set.objects() {
+            match &object.spec {
+                Spec::Host(host) => _ = world.hosts.insert(&host.labels),
+                Spec::Workload(workload) => {
+                    let name = &object.metadata.name;
+                    world.workloads.insert(name, (workload, &object.metadata.labels));
+                    for image in &workload.config.images {
+                        world
+                            .claims
+                            .entry((*image, &workload.hint))
+                            .or_default()
+                            .push((name, workload));
+                    }
+                }
+                Spec::Guardrail(_) | Spec::Exception(_) => {}
+            }
+        }
+        world
+    }
+
+    fn some_host(&self, selector: &Labels) -> bool {
+        selector.is_empty() || self.hosts.iter().any(|labels| selector.select(labels))
+    }
+
+    fn workload(&self, object: &PolicyObject, workload: &Workload, found: &mut Vec<Oddity>) {
+        if !self.some_host(&workload.hosts) {
+            found.push(Oddity::SelectsNoHost);
+        }
+        let name = &object.metadata.name;
+        let mut others = BTreeSet::new();
+        for image in &workload.config.images {
+            let rivals = self.claims.get(&(*image, &workload.hint)).into_iter().flatten();
+            for (other, rival) in rivals.filter(|(other, _)| *other != name) {
+                if !exclude(&workload.hosts, &rival.hosts) && others.insert(*other) {
+                    found.push(Oddity::SameAs {
+                        other: (*other).clone(),
+                        image: *image,
+                    });
+                }
+            }
+        }
+        for target in workload.config.namespaces.workloads() {
+            if !self.workloads.contains_key(target) {
+                found.push(Oddity::NamespaceOfNobody {
+                    workload: target.clone(),
+                });
+            }
+        }
+    }
+
+    fn guardrail(&self, guardrail: &Guardrail, found: &mut Vec<Oddity>) {
+        if !self.some_host(&guardrail.select.hosts) {
+            found.push(Oddity::SelectsNoHost);
+        }
+        let wanted = &guardrail.select.workloads;
+        if !wanted.is_empty() && !self.workloads.values().any(|(_, labels)| wanted.select(labels)) {
+            found.push(Oddity::SelectsNoWorkload);
+        }
+    }
+
+    fn exception(&self, exception: &Exception, now: Timestamp, found: &mut Vec<Oddity>) {
+        let at = exception.not_after;
+        if at <= now {
+            found.push(Oddity::Expired { at });
+        } else if at.duration_since(now) <= EXPIRY_NOTICE {
+            found.push(Oddity::ExpiresSoon { at });
+        }
+        if let Some(name) = &exception.scope.workload {
+            match (self.workloads.get(name), exception.scope.image) {
+                (None, _) => found.push(Oddity::NoSuchWorkload {
+                    workload: name.clone(),
+                }),
+                (Some((workload, _)), Some(image)) if !workload.config.images.contains(&image) => {
+                    found.push(Oddity::ImageNotBlessed { image });
+                }
+                (Some(_), _) => {}
+            }
+        }
+        if !self.some_host(&exception.scope.hosts) {
+            found.push(Oddity::SelectsNoHost);
+        }
+    }
+}
+
+/// Whether no host can have the labels of both selectors.
+fn exclude(a: &Labels, b: &Labels) -> bool {
+    a.0.iter()
+        .any(|(key, value)| b.0.get(key).is_some_and(|other| other != value))
+}

@@ -108,8 +108,8 @@ impl Authority {
         let content = || AuthorityError::Content(file.clone());
         let text = std::str::from_utf8(&bytes).map_err(|_| content())?;
         let certificate = CertificateDer::from_pem_slice(&bytes).map_err(|_| content())?;
-        let key = rcgen::KeyPair::from_pem(text).map_err(|_| content())?;
-        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|_| content())?;
+        let key = KeyPair::from_pem(text).map_err(|_| content())?;
+        let issuer = Issuer::from_ca_cert_der(&certificate, key.0).map_err(|_| content())?;
         Ok(Self { certificate, issuer })
     }
 

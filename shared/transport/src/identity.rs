@@ -39,12 +39,15 @@ impl KeyPair {
         Ok(Self(rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?))
     }
 
-    /// Reads PEM.
+    /// Reads the key in a PEM text; certificates may stand before it, as in the files this crate writes.
     ///
     /// # Errors
     /// When it is no key.
     pub fn from_pem(pem: &str) -> Result<Self, IdentityError> {
-        Ok(Self(rcgen::KeyPair::from_pem(pem)?))
+        // rcgen's own reader takes the first section, whatever it is.
+        let der = PrivateKeyDer::from_pem_slice(pem.as_bytes())
+            .map_err(|error| IdentityError::Content(format!("the key cannot be read: {error}")))?;
+        Ok(Self(rcgen::KeyPair::try_from(&der)?))
     }
 
     /// Writes PEM.
@@ -144,6 +147,11 @@ impl Identity {
         certified.keys_match().map_err(IdentityError::Key)?;
         Ok(Arc::new(certified))
     }
+}
+
+/// A certificate as PEM.
+pub fn certificate_pem(der: &[u8]) -> String {
+    pem("CERTIFICATE", der)
 }
 
 /// Wraps DER in PEM (RFC 7468).

@@ -4,7 +4,6 @@
 
 mod acceptor;
 mod authority;
-pub mod backoff;
 pub mod config_file;
 mod connect;
 pub mod files;
@@ -18,7 +17,7 @@ mod token;
 pub use acceptor::{Accepted, PeerInfo, accept, accept_enrolments, peer_info, peer_of};
 pub use authority::{Authority, AuthorityError, Issued, Purpose, spki_pin};
 pub use connect::{ConnectError, Connector, channel};
-pub use identity::{Identity, IdentityError, KeyPair};
+pub use identity::{Identity, IdentityError, KeyPair, certificate_pem};
 pub use join::{InvalidJoinCommand, JoinCommand};
 pub use spiffe_id::{InvalidPeer, Label, Peer, SpiffeId};
 pub use tls::{Client, Server, TlsError, install_crypto_provider};

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, verify_server_cert_signed_by_trust_anchor};
+use rustls::client::{ResolvesClientCert, Resumption, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
@@ -144,8 +144,13 @@ impl Server {
         };
         let mut mutual = builder()?.with_client_cert_verifier(verifier).with_cert_resolver(Arc::new(own.clone()));
         mutual.alpn_protocols = vec![b"h2".to_vec()];
+        // A resumed session would skip the check of the certificates, and live past their end or replacement.
+        mutual.send_tls13_tickets = 0;
+        mutual.session_storage = Arc::new(NoServerSessionStorage {});
         let mut enrolment = builder()?.with_no_client_auth().with_cert_resolver(Arc::new(own.clone()));
         enrolment.alpn_protocols = vec![b"h2".to_vec()];
+        enrolment.send_tls13_tickets = 0;
+        enrolment.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self { own, mutual: Arc::new(mutual), enrolment: Arc::new(enrolment) })
     }
 
@@ -226,6 +231,7 @@ impl Client {
         let own = Own::new(identity)?;
         let trusted = Trusted::Authorities(roots(member_cas)?);
         let mut config = Self::builder(cluster, trusted)?.with_client_cert_resolver(Arc::new(own.clone()));
+        config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self { own: Some(own), config: Arc::new(config) })
     }
@@ -236,6 +242,7 @@ impl Client {
     /// When TLS cannot be set up.
     pub fn pinned(cluster: &str, ca_pin: &str) -> Result<Self, TlsError> {
         let mut config = Self::builder(cluster, Trusted::Pin(ca_pin.to_owned()))?.with_no_client_auth();
+        config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self { own: None, config: Arc::new(config) })
     }

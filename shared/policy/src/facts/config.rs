@@ -26,7 +26,8 @@ pub struct ImageDefaults {
 /// One observed configuration. Every member is what the kernel or the runtime was given, not what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ConfigFacts {
-    /// The whole argv of the first process.
+    /// The whole argv of the first process. `docker run --init` shows in it (`/sbin/docker-init -- …`), and nowhere else:
+    /// another first process is another command.
     pub command: Evidence<Vec<String>>,
     /// The environment of the first process.
     pub env: Evidence<EnvFacts>,
@@ -34,8 +35,8 @@ pub struct ConfigFacts {
     pub user: Evidence<UserFacts>,
     /// Working directory of the first process.
     pub working_dir: Evidence<String>,
-    /// The bounding, permitted and ambient capabilities given, united, upper case with `CAP_`.
-    pub capabilities: Evidence<BTreeSet<String>>,
+    /// The capabilities given.
+    pub capabilities: Evidence<CapabilityFacts>,
     /// NoNewPrivs.
     pub no_new_privileges: Evidence<bool>,
     /// The seccomp filter.
@@ -48,7 +49,7 @@ pub struct ConfigFacts {
     pub mounts: Evidence<BTreeMap<String, MountFacts>>,
     /// Devices beyond those every runtime adds itself, by path.
     pub devices: Evidence<BTreeMap<String, DeviceFacts>>,
-    /// Kernel parameters set, without those every runtime sets itself.
+    /// Kernel parameters set, those that runtimes set themselves included ([`RUNTIME_SYSCTLS`]).
     pub sysctls: Evidence<BTreeMap<String, String>>,
     /// Limits set.
     pub limits: LimitFacts,
@@ -73,15 +74,31 @@ impl std::fmt::Debug for EnvFacts {
     }
 }
 
-/// Ids.
+/// Capabilities as given by the runtime.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CapabilityFacts {
+    /// Bounding, permitted, effective, inheritable and ambient set united, as a mask
+    /// ([`capabilities`](super::capabilities)).
+    pub given: u64,
+    /// The ambient set: what a process that is not root has after execve(2).
+    pub ambient: u64,
+    /// Names this version does not know.
+    pub unnamed: BTreeSet<String>,
+}
+
+/// Ids of the first process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UserFacts {
     /// User id inside.
-    pub uid: u32,
+    pub uid: Evidence<u32>,
     /// Group id inside.
-    pub gid: u32,
-    /// Supplementary groups inside.
-    pub groups: BTreeSet<u32>,
+    pub gid: Evidence<u32>,
+    /// Supplementary groups inside, without `gid` (which Docker lists among them).
+    pub groups: Evidence<BTreeSet<u32>>,
+    /// The user as it was asked for (`nobody`, `1000:1000` …), the image's own where nothing was asked for.
+    pub requested: Evidence<String>,
+    /// Groups asked for beyond those of the image, names or numbers.
+    pub added_groups: Evidence<BTreeSet<String>>,
     /// The host's uid that `uid` is mapped to, where a user namespace is used; `uid` itself where none is.
     pub host_uid: Evidence<u32>,
 }
@@ -93,8 +110,8 @@ pub enum SeccompFacts {
     Unconfined,
     /// A filter.
     Profile {
-        /// Digest of the canonical JSON of `linux.seccomp`.
-        digest: Digest,
+        /// Digest of the canonical JSON of `linux.seccomp`. Missing where only the runtime was asked.
+        digest: Evidence<Digest>,
         /// Whether the runtime says it is its default profile. Missing where only an OCI config was seen.
         runtime_default: Evidence<bool>,
     },
@@ -105,7 +122,7 @@ pub enum SeccompFacts {
 pub enum NamespaceOwner {
     /// Its own.
     Own,
-    /// Its own, and nothing but loopback in it (network only).
+    /// Its own, and nothing but loopback in it (network only). Only the runtime tells this from [`Self::Own`].
     Isolated,
     /// The host's.
     Host,
@@ -157,10 +174,12 @@ pub struct MountFacts {
 }
 
 /// One observed device.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeviceFacts {
     /// Of `rwm`, in this order.
     pub access: String,
+    /// The device of the host it is. Missing where only an OCI config was seen.
+    pub host_path: Evidence<String>,
 }
 
 /// Observed limits; `Seen(None)` is "no limit".
@@ -183,4 +202,74 @@ pub struct PortFacts {
     pub listen: String,
     /// `ADDRESS:PORT` on the host; wildcard addresses are `*`.
     pub publish: BTreeSet<String>,
+}
+
+/// Kernel parameters that runtimes set in a network namespace without being asked.
+pub const RUNTIME_SYSCTLS: &[(&str, &str)] = &[
+    ("net.ipv4.ip_unprivileged_port_start", "0"),
+    ("net.ipv4.ping_group_range", "0 2147483647"),
+];
+
+/// Paths that every release of Docker, Podman and containerd hides by default (moby `oci/defaults.go`); later ones hide
+/// more.
+pub const RUNTIME_MASKED_PATHS: &[&str] = &[
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/firmware",
+];
+
+/// Paths that every release of them makes read-only by default.
+pub const RUNTIME_READONLY_PATHS: &[&str] = &[
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
+/// The search path that runtimes set where nothing else does.
+pub const RUNTIME_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl ConfigFacts {
+    /// Facts of which nothing could be observed, for this reason.
+    pub fn missing(reason: &str) -> Self {
+        Self {
+            command: Evidence::missing(reason),
+            env: Evidence::missing(reason),
+            user: Evidence::missing(reason),
+            working_dir: Evidence::missing(reason),
+            capabilities: Evidence::missing(reason),
+            no_new_privileges: Evidence::missing(reason),
+            seccomp: Evidence::missing(reason),
+            rootfs_readonly: Evidence::missing(reason),
+            namespaces: NamespaceFacts {
+                network: Evidence::missing(reason),
+                ipc: Evidence::missing(reason),
+                pid: Evidence::missing(reason),
+                uts: Evidence::missing(reason),
+                user: Evidence::missing(reason),
+                cgroup: Evidence::missing(reason),
+            },
+            mounts: Evidence::missing(reason),
+            devices: Evidence::missing(reason),
+            sysctls: Evidence::missing(reason),
+            limits: LimitFacts {
+                memory: Evidence::missing(reason),
+                pids: Evidence::missing(reason),
+                cpu: Evidence::missing(reason),
+                rlimits: Evidence::missing(reason),
+            },
+            ports: Evidence::missing(reason),
+            masked_paths: Evidence::missing(reason),
+            readonly_paths: Evidence::missing(reason),
+            apparmor: Evidence::missing(reason),
+        }
+    }
 }

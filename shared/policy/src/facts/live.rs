@@ -1,10 +1,11 @@
 //! What `/proc` shows of an instance now (proc(5), user_namespaces(7), capabilities(7)).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::Evidence;
+use crate::model::Rlimit;
 
 /// The live view of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +47,8 @@ pub struct ProcessFacts {
     pub seccomp: SeccompMode,
     /// Whether its user namespace is the host's.
     pub host_user_namespace: Evidence<bool>,
+    /// Resource limits by lower-case name without `RLIMIT_`; `u64::MAX` is unlimited.
+    pub limits: Evidence<BTreeMap<&'static str, Rlimit>>,
 }
 
 /// Inode numbers of namespaces.

@@ -2,12 +2,22 @@
 //!
 //! What could not be observed is [`Evidence::Missing`] with the reason, and judged *not evaluated*, never *pass*.
 
+pub mod capabilities;
 mod config;
+pub mod image;
+pub mod inspect;
 mod live;
+pub mod merge;
+pub mod oci;
+pub mod proc;
+mod shape;
+
+pub(crate) use shape::is_per_container;
 
 pub use config::{
-    ConfigFacts, DeviceFacts, EnvFacts, ImageDefaults, LimitFacts, MountFacts, MountOrigin, NamespaceFacts, NamespaceOwner,
-    PortFacts, SeccompFacts, UserFacts,
+    CapabilityFacts, ConfigFacts, DeviceFacts, EnvFacts, ImageDefaults, LimitFacts, MountFacts, MountOrigin,
+    NamespaceFacts, NamespaceOwner, PortFacts, RUNTIME_MASKED_PATHS, RUNTIME_PATH, RUNTIME_READONLY_PATHS,
+    RUNTIME_SYSCTLS, SeccompFacts, UserFacts,
 };
 pub use live::{CapSets, LiveFacts, LiveMount, NamespaceIds, ProcessFacts, SeccompMode};
 
@@ -32,6 +42,19 @@ pub enum Evidence<T> {
 }
 
 impl<T> Evidence<T> {
+    /// Not observed, for this reason.
+    pub fn missing(reason: &str) -> Self {
+        Self::Missing(reason.to_owned())
+    }
+
+    /// Borrows the value, or the reason why there is none.
+    pub fn as_ref(&self) -> Evidence<&T> {
+        match self {
+            Self::Seen(value) => Evidence::Seen(value),
+            Self::Missing(reason) => Evidence::Missing(reason.clone()),
+        }
+    }
+
     /// The value, if it was observed.
     pub fn seen(&self) -> Option<&T> {
         match self {
@@ -86,4 +109,23 @@ pub struct Instance {
     pub config: ConfigFacts,
     /// What `/proc` shows of its processes and mounts now.
     pub live: Evidence<LiveFacts>,
+}
+
+/// Why a document could not be read as facts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not {document}: {reason}")]
+pub struct InvalidFacts {
+    /// What it should be, such as `an OCI runtime config.json`.
+    pub document: &'static str,
+    /// What is wrong with it, and where. Safe to show.
+    pub reason: String,
+}
+
+impl InvalidFacts {
+    fn new(document: &'static str, reason: &str) -> Self {
+        Self {
+            document,
+            reason: crate::model::printable_within(reason, 400),
+        }
+    }
 }

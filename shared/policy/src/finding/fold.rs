@@ -2,25 +2,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fault::badness;
 use super::{Acknowledgement, Finding, FindingUid, HostCount, Lifecycle, MAX_SAMPLES, Transition};
 use crate::model::AgentId;
 
-/// Folds the last transition of every host into one finding; `None` when there is no row. The order of rows is immaterial.
+/// Folds the last transition of every host into one finding; `None` when there is no row. The order in which hosts
+/// reported is immaterial.
 ///
-/// Open on one host is open; acknowledged is open that a person has seen; resolved is resolved everywhere.
+/// Open on one host is open; acknowledged is open that a person has seen; resolved is resolved everywhere. Whoever keeps
+/// the acknowledgement drops it when a host reports that the finding opened.
 pub fn fold(
     uid: FindingUid,
     revision: u64,
     rows: &BTreeMap<AgentId, Transition>,
     acknowledged: Option<&Acknowledgement>,
 ) -> Option<Finding> {
-    let worst = rows.values().max_by_key(|row| (rank(row.lifecycle), row.check.severity, row.at))?;
+    let worst = rows.values().max_by_key(|row| (rank(row.lifecycle), badness(&row.check), row.at))?;
     let lifecycle = match worst.lifecycle {
         Lifecycle::Open | Lifecycle::Acknowledged if acknowledged.is_some() => Lifecycle::Acknowledged,
+        Lifecycle::Open | Lifecycle::Acknowledged => Lifecycle::Open,
         other => other,
     };
-    let affected = |row: &&Transition| row.lifecycle != Lifecycle::Resolved;
-    let samples: BTreeSet<_> = rows.values().filter(affected).flat_map(|row| &row.samples).cloned().collect();
+    // Hosts where it is over say nothing about how it is; where it is over everywhere, all say how it was.
+    let over = lifecycle == Lifecycle::Resolved;
+    let lasting = || rows.values().filter(move |row| over || row.lifecycle != Lifecycle::Resolved);
+    let samples: BTreeSet<_> = lasting().flat_map(|row| &row.samples).cloned().collect();
     Some(Finding {
         uid,
         revision,
@@ -31,8 +37,8 @@ pub fn fold(
         check: worst.check.clone(),
         lifecycle,
         acknowledged: acknowledged.cloned(),
-        wanted: rows.values().map(|row| row.wanted).max()?,
-        effective: rows.values().map(|row| row.effective).min()?,
+        wanted: lasting().map(|row| row.wanted).max()?,
+        effective: lasting().map(|row| row.effective).min()?,
         hosts: rows
             .iter()
             .map(|(agent, row)| {

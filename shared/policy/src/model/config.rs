@@ -73,10 +73,10 @@ pub struct Config {
     #[serde(skip_serializing_if = "Namespaces::is_absent")]
     pub namespaces: Namespaces,
     /// Absent: none, beyond those the runtime adds itself.
-    #[serde(skip_serializing_if = "Stated::is_absent")]
+    #[serde(skip_serializing_if = "Stated::is_absent", serialize_with = "sorted")]
     pub mounts: Stated<Vec<Mount>>,
     /// Absent: none, beyond those the runtime adds itself.
-    #[serde(skip_serializing_if = "Stated::is_absent")]
+    #[serde(skip_serializing_if = "Stated::is_absent", serialize_with = "sorted")]
     pub devices: Stated<Vec<Device>>,
     /// Kernel parameters set in the container's namespaces. Absent: none.
     #[serde(skip_serializing_if = "Stated::is_absent")]
@@ -85,7 +85,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "Limits::is_absent")]
     pub limits: Limits,
     /// Published ports. Absent: none is published.
-    #[serde(skip_serializing_if = "Stated::is_absent")]
+    #[serde(skip_serializing_if = "Stated::is_absent", serialize_with = "sorted")]
     pub ports: Stated<Vec<Port>>,
     /// Paths hidden in the container. Absent: at least those of the runtimes' published default.
     #[serde(skip_serializing_if = "Stated::is_absent")]
@@ -93,6 +93,21 @@ pub struct Config {
     /// Paths made read-only. Absent: at least those of the runtimes' published default.
     #[serde(skip_serializing_if = "Stated::is_absent")]
     pub readonly_paths: Stated<std::collections::BTreeSet<String>>,
+}
+
+// A list that is a set has one spelling in canonical bytes. The derived order of these types is that of their keys.
+fn sorted<T: Serialize + Ord, S: Serializer>(
+    list: &Stated<Vec<T>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match list {
+        Stated::Is(items) => {
+            let mut items: Vec<&T> = items.iter().collect();
+            items.sort();
+            items.serialize(serializer)
+        }
+        other => other.serialize(serializer),
+    }
 }
 
 /// Which environment variables there are.
@@ -213,8 +228,35 @@ pub struct Namespaces {
 impl Namespaces {
     /// Whether nothing was written of any of them.
     pub fn is_absent(&self) -> bool {
-        let Self { network, ipc, pid, uts, user, cgroup } = self;
-        [network, ipc, pid, uts, user, cgroup].into_iter().all(Stated::is_absent)
+        let Self {
+            network,
+            ipc,
+            pid,
+            uts,
+            user,
+            cgroup,
+        } = self;
+        [network, ipc, pid, uts, user, cgroup]
+            .into_iter()
+            .all(Stated::is_absent)
+    }
+
+    /// The workloads whose namespaces are shared.
+    pub fn workloads(&self) -> impl Iterator<Item = &super::Name> {
+        let Self {
+            network,
+            ipc,
+            pid,
+            uts,
+            user,
+            cgroup,
+        } = self;
+        [network, ipc, pid, uts, user, cgroup]
+            .into_iter()
+            .filter_map(|mode| match mode {
+                Stated::Is(NamespaceMode::Workload(name)) => Some(name),
+                _ => None,
+            })
     }
 }
 
@@ -289,18 +331,33 @@ pub struct Limits {
 impl Limits {
     /// Whether nothing was written of any of them.
     pub fn is_absent(&self) -> bool {
-        let Self { memory, pids, cpu, rlimits } = self;
+        let Self {
+            memory,
+            pids,
+            cpu,
+            rlimits,
+        } = self;
         memory.is_absent() && pids.is_absent() && cpu.is_absent() && rlimits.is_absent()
     }
 }
 
-/// A soft and a hard limit.
+/// A soft and a hard limit; `u64::MAX` is no limit, written `unlimited`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Rlimit {
     /// What holds.
+    #[serde(serialize_with = "number_or_unlimited")]
     pub soft: u64,
     /// What the process may raise it to.
+    #[serde(serialize_with = "number_or_unlimited")]
     pub hard: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn number_or_unlimited<S: Serializer>(limit: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    match *limit {
+        u64::MAX => serializer.serialize_str("unlimited"),
+        limit => serializer.serialize_u64(limit),
+    }
 }
 
 /// One port. A list of them is a set keyed by `listen`.

@@ -112,7 +112,10 @@ pub struct Modes {
 
 impl Default for Modes {
     fn default() -> Self {
-        Self { default: Mode::Monitor, controls: BTreeMap::new() }
+        Self {
+            default: Mode::Monitor,
+            controls: BTreeMap::new(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{Labels, Name, RuleId};
@@ -51,7 +51,37 @@ pub struct ExceptionScope {
     pub hosts: Labels,
 }
 
+/// Why the time an exception holds is not acceptable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidWindow {
+    /// It ends before it begins.
+    #[error("ends at or before its beginning")]
+    Empty,
+    /// It holds too long.
+    #[error("lasts longer than {MAX_EXCEPTION_DAYS} days")]
+    TooLong,
+}
+
 impl Exception {
+    /// Checks that it ends after it begins, and at most [`MAX_EXCEPTION_DAYS`] later. Where no beginning is stated
+    /// it begins at `now`, the moment of signing; without `now` only what is stated can be checked.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check_window(&self, now: Option<Timestamp>) -> Result<(), InvalidWindow> {
+        let Some(begin) = self.not_before.or(now) else {
+            return Ok(());
+        };
+        let length = self.not_after.duration_since(begin);
+        if self.not_before.is_some() && length <= SignedDuration::ZERO {
+            return Err(InvalidWindow::Empty);
+        }
+        if length > SignedDuration::from_hours(24 * MAX_EXCEPTION_DAYS) {
+            return Err(InvalidWindow::TooLong);
+        }
+        Ok(())
+    }
+
     /// Whether it holds at `at`.
     pub fn holds_at(&self, at: Timestamp) -> bool {
         self.not_before.is_none_or(|begin| begin <= at) && at < self.not_after

@@ -3,23 +3,29 @@
 //! Values here say exactly what was written: no default is filled in (see [`Stated`]), because the canonical
 //! bytes that people sign are the bytes of what they stated.
 
+mod capability;
 mod config;
 mod control;
+mod env;
 mod exception;
 mod guardrail;
 mod host;
 mod name;
 mod object;
+mod printable;
 mod workload;
 
+pub use capability::CAPABILITIES;
 pub use config::{
-    Access, Config, Device, EnvRule, Limits, Mount, MountSource, NamespaceMode, Namespaces, Port, Publish, Rlimit,
-    Rootfs, Seccomp, Stated, UserSpec,
+    Access, Config, Device, EnvRule, Limits, Mount, MountSource, NamespaceMode, Namespaces, Port, Publish,
+    Rlimit, Rootfs, Seccomp, Stated, UserSpec,
 };
 pub use control::{Control, InvalidWord, Mode, Modes, Severity};
-pub use exception::{Exception, ExceptionScope, MAX_EXCEPTION_DAYS};
+pub use env::{STEERING_VARIABLES, steering_variable};
+pub use exception::{Exception, ExceptionScope, InvalidWindow, MAX_EXCEPTION_DAYS};
 pub use guardrail::{Guardrail, GuardrailRule, Profile, Selector, UnknownInstances};
 pub use host::HostObject;
-pub use name::{AgentId, InvalidName, Kind, Labels, Name, ObjectKey, RuleId, RuntimeKind};
-pub use object::{Metadata, PolicyObject, Spec};
+pub use name::{AgentId, InvalidName, InvalidObjectKey, Kind, Labels, Name, ObjectKey, RuleId, RuntimeKind};
+pub use object::{Metadata, OBJECT_PREFIX, PolicyObject, Spec};
+pub use printable::{is_printable, printable, printable_within};
 pub use workload::{ContainerHint, Workload};

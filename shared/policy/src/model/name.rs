@@ -41,7 +41,9 @@ pub enum InvalidName {
     #[error("a name may have 253 characters, and 63 between slashes")]
     TooLong,
     /// A character outside `a-z 0-9 - .` or one that starts or ends a component with `-` or `.`.
-    #[error("a name is made of a-z, 0-9, `-` and `.`, starts and ends with a letter or digit, parts are joined by `/`")]
+    #[error(
+        "a name is made of a-z, 0-9, `-` and `.`, starts and ends with a letter or digit, parts are joined by `/`"
+    )]
     BadCharacter,
 }
 
@@ -169,5 +171,31 @@ pub struct ObjectKey {
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.kind, self.name)
+    }
+}
+
+/// A text that is not `KIND/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidObjectKey {
+    /// No slash.
+    #[error("write an object as `KIND/NAME`, such as `Workload/payments/web`")]
+    NoName,
+    /// The kind is none.
+    #[error("unknown kind")]
+    Kind(#[source] super::InvalidWord),
+    /// The name is none.
+    #[error("the name is not valid")]
+    Name(#[source] InvalidName),
+}
+
+impl FromStr for ObjectKey {
+    type Err = InvalidObjectKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidObjectKey> {
+        let (kind, name) = text.split_once('/').ok_or(InvalidObjectKey::NoName)?;
+        Ok(Self {
+            kind: kind.parse().map_err(InvalidObjectKey::Kind)?,
+            name: name.parse().map_err(InvalidObjectKey::Name)?,
+        })
     }
 }

@@ -8,7 +8,7 @@ use super::{Exception, Guardrail, HostObject, Kind, Labels, Name, ObjectKey, Wor
 use crate::digest::Digest;
 
 /// The domain separation in front of an object's canonical JSON.
-const PREFIX: &[u8] = b"verger/v1/object\0";
+pub const OBJECT_PREFIX: &[u8] = b"verger/v1/object\0";
 
 /// A validated policy object: only [`crate::draft`] makes one from text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,10 @@ pub enum Spec {
 impl PolicyObject {
     /// What identifies it in a set.
     pub fn key(&self) -> ObjectKey {
-        ObjectKey { kind: self.kind(), name: self.metadata.name.clone() }
+        ObjectKey {
+            kind: self.kind(),
+            name: self.metadata.name.clone(),
+        }
     }
 
     /// Its kind.
@@ -90,11 +93,16 @@ impl PolicyObject {
         let shape = Shape {
             api_version: "verger/v1",
             kind: self.kind(),
-            metadata: Meta { name: &self.metadata.name, labels: &self.metadata.labels },
+            metadata: Meta {
+                name: &self.metadata.name,
+                labels: &self.metadata.labels,
+            },
             spec: &self.spec,
         };
-        let mut bytes = PREFIX.to_vec();
-        bytes.extend(serde_json_canonicalizer::to_vec(&shape).expect("strings, integers, maps with string keys"));
+        let mut bytes = OBJECT_PREFIX.to_vec();
+        bytes.extend(
+            serde_json_canonicalizer::to_vec(&shape).expect("strings, integers, maps with string keys"),
+        );
         bytes
     }
 

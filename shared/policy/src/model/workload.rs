@@ -20,7 +20,7 @@ pub struct Workload {
 }
 
 /// Hints over containers. An instance meets them when it meets all; with none stated, no instance does.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct ContainerHint {
     /// Repository name of the image, without tag and digest (`registry.example/payments/web`).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,12 +54,22 @@ impl Serialize for Workload {
             config: &'a Config,
         }
         let mode = self.mode.as_ref().map(|modes| {
-            let mut map: BTreeMap<&'static str, Mode> =
-                modes.controls.iter().map(|(control, mode)| (control.word(), *mode)).collect();
+            let mut map: BTreeMap<&'static str, Mode> = modes
+                .controls
+                .iter()
+                .map(|(control, mode)| (control.word(), *mode))
+                .collect();
             map.insert("default", modes.default);
             map
         });
-        Shape { hint: Match { container: &self.hint }, hosts: &self.hosts, mode, config: &self.config }
-            .serialize(serializer)
+        Shape {
+            hint: Match {
+                container: &self.hint,
+            },
+            hosts: &self.hosts,
+            mode,
+            config: &self.config,
+        }
+        .serialize(serializer)
     }
 }

@@ -1,0 +1,280 @@
+//! The stream of transitions up to a controller, sans I/O.
+//!
+//! At least once: what was sent and not acknowledged is sent again on the next connection, from the first that is not
+//! acknowledged; the controller knows a number it has seen. What waits is on disk: this machine holds numbers only, and
+//! one batch at a time is read. The driver's part is that of [`crate::session`].
+
+use crate::backoff::Backoff;
+use crate::store::Numbered;
+
+/// Bounds and times (milliseconds) of a report.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// The most transitions in one message.
+    pub batch: usize,
+    /// The most bytes of stored form in one message; a single bigger transition still goes.
+    pub batch_bytes: usize,
+    /// The most transitions sent and not acknowledged.
+    pub window: u64,
+    /// How long an acknowledgement may take.
+    pub acknowledge_within: u64,
+    /// First bound of the delay before connecting again; doubles with each failure.
+    pub backoff_base: u64,
+    /// Its last bound.
+    pub backoff_cap: u64,
+    /// How long an attempt to connect may take.
+    pub connect_within: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            batch: 256,
+            batch_bytes: 256 * 1024,
+            window: 2048,
+            acknowledge_within: 30_000,
+            backoff_base: 500,
+            backoff_cap: 60_000,
+            connect_within: 30_000,
+        }
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum ReportEvent {
+    /// The connection that was ordered is up.
+    Connected,
+    /// It came to nothing, or is down.
+    Disconnected {
+        /// How long the controller asked to stay away, milliseconds.
+        retry_after: Option<u64>,
+    },
+    /// The spool now reaches up to this number.
+    Spooled {
+        /// The last number given.
+        last: u64,
+    },
+    /// What was asked of the spool; nothing where reading failed.
+    Loaded(Vec<Numbered>),
+    /// The controller has everything up to here on stable storage.
+    Acknowledged {
+        /// The number.
+        sequence: u64,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReportAction {
+    /// Connect to a controller.
+    Connect {
+        /// When: in so many milliseconds.
+        after: u64,
+    },
+    /// Drop the connection, or the attempt at one.
+    Close {
+        /// Why, for the log.
+        why: &'static str,
+    },
+    /// Read the spool, and answer with [`ReportEvent::Loaded`].
+    Load {
+        /// The first number.
+        from: u64,
+        /// The most transitions.
+        max: usize,
+        /// The most bytes.
+        max_bytes: usize,
+    },
+    /// Send one message.
+    Send(Vec<Numbered>),
+    /// Let the spool forget everything up to here.
+    Forget {
+        /// The number.
+        sequence: u64,
+    },
+    /// The controller acknowledges what this agent never wrote: its disk was set back, or the controller is lying.
+    /// To be raised; nothing is forgotten.
+    Contradiction {
+        /// Acknowledged.
+        acknowledged: u64,
+        /// The last number given.
+        last: u64,
+    },
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Report {
+    pace: Pace,
+    backoff: Backoff,
+    link: Link,
+    /// Everything up to here is acknowledged.
+    acknowledged: u64,
+    /// Everything up to here was sent on this connection.
+    sent: u64,
+    /// Everything up to here is in the spool, or was.
+    last: u64,
+    /// The number a read was asked from. One read at a time, over connections too.
+    loading: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Idle,
+    Attempting {
+        until: u64,
+    },
+    /// `moved`: when something was last sent with nothing in flight, or acknowledged.
+    Up {
+        moved: u64,
+    },
+}
+
+impl Report {
+    /// Goes on from what the spool says: everything up to `acknowledged` is done, it reaches up to `last`.
+    pub const fn new(acknowledged: u64, last: u64, pace: Pace, seed: u64) -> Self {
+        let backoff = Backoff::new(pace.backoff_base, pace.backoff_cap, seed);
+        Self {
+            pace,
+            backoff,
+            link: Link::Idle,
+            acknowledged,
+            sent: acknowledged,
+            last,
+            loading: None,
+        }
+    }
+
+    /// How many transitions are sent and not acknowledged.
+    pub const fn in_flight(&self) -> u64 {
+        self.sent - self.acknowledged
+    }
+
+    /// When the next tick is due, milliseconds.
+    pub fn deadline(&self) -> Option<u64> {
+        match self.link {
+            Link::Idle => Some(0),
+            Link::Attempting { until } => Some(until),
+            Link::Up { moved } if self.in_flight() > 0 => Some(moved + self.pace.acknowledge_within),
+            Link::Up { .. } => None,
+        }
+    }
+
+    /// Takes an event at `now` (monotonic, milliseconds) and says what to do, in order.
+    pub fn on(&mut self, now: u64, event: ReportEvent) -> Vec<ReportAction> {
+        let mut actions = Vec::new();
+        match event {
+            ReportEvent::Connected if !matches!(self.link, Link::Up { .. }) => {
+                self.link = Link::Up { moved: now };
+                self.sent = self.acknowledged;
+            }
+            ReportEvent::Connected => {}
+            ReportEvent::Disconnected { retry_after } => self.disconnected(now, retry_after, &mut actions),
+            ReportEvent::Spooled { last } => self.last = self.last.max(last),
+            ReportEvent::Loaded(batch) => self.loaded(now, batch, &mut actions),
+            ReportEvent::Acknowledged { sequence } => self.acknowledge(now, sequence, &mut actions),
+            ReportEvent::Tick => self.tick(now, &mut actions),
+        }
+        self.load(&mut actions);
+        actions
+    }
+
+    fn disconnected(&mut self, now: u64, retry_after: Option<u64>, actions: &mut Vec<ReportAction>) {
+        let after = self
+            .backoff
+            .after_failure()
+            .saturating_add(retry_after.unwrap_or(0));
+        self.link = Link::Attempting {
+            until: now.saturating_add(after) + self.pace.connect_within,
+        };
+        self.sent = self.acknowledged;
+        actions.push(ReportAction::Connect { after });
+    }
+
+    fn loaded(&mut self, now: u64, batch: Vec<Numbered>, actions: &mut Vec<ReportAction>) {
+        let asked = self.loading.take();
+        let Link::Up { moved } = &mut self.link else {
+            return;
+        };
+        let (Some(first), Some(end)) = (batch.first(), batch.last()) else {
+            // What must be there was not read: the spool does not serve. Trying at once would spin.
+            if asked == Some(self.sent + 1) {
+                self.close("the spool could not be read", now, actions);
+            }
+            return;
+        };
+        // A read of an earlier connection, or one overtaken by an acknowledgement.
+        if first.sequence != self.sent + 1 {
+            return;
+        }
+        if self.sent == self.acknowledged {
+            *moved = now;
+        }
+        self.sent = end.sequence;
+        actions.push(ReportAction::Send(batch));
+    }
+
+    fn acknowledge(&mut self, now: u64, sequence: u64, actions: &mut Vec<ReportAction>) {
+        let Link::Up { moved } = &mut self.link else {
+            return;
+        };
+        if sequence > self.last {
+            actions.push(ReportAction::Contradiction {
+                acknowledged: sequence,
+                last: self.last,
+            });
+            self.close("the controller acknowledged what was never written", now, actions);
+        } else if sequence > self.acknowledged {
+            *moved = now;
+            self.acknowledged = sequence;
+            self.sent = self.sent.max(sequence);
+            self.backoff.succeeded();
+            actions.push(ReportAction::Forget { sequence });
+        }
+    }
+
+    fn tick(&mut self, now: u64, actions: &mut Vec<ReportAction>) {
+        match self.link {
+            Link::Idle => {
+                self.link = Link::Attempting {
+                    until: now + self.pace.connect_within,
+                };
+                actions.push(ReportAction::Connect { after: 0 });
+            }
+            Link::Attempting { until } if now >= until => {
+                self.close("the connection took too long", now, actions)
+            }
+            Link::Up { moved } if self.in_flight() > 0 && now >= moved + self.pace.acknowledge_within => {
+                self.close("nothing was acknowledged for too long", now, actions);
+            }
+            Link::Attempting { .. } | Link::Up { .. } => {}
+        }
+    }
+
+    fn close(&mut self, why: &'static str, now: u64, actions: &mut Vec<ReportAction>) {
+        actions.push(ReportAction::Close { why });
+        self.disconnected(now, None, actions);
+    }
+
+    fn load(&mut self, actions: &mut Vec<ReportAction>) {
+        let room = self.pace.window.saturating_sub(self.in_flight());
+        let wanted = room.min(self.last - self.sent);
+        if wanted == 0 || self.loading.is_some() || !matches!(self.link, Link::Up { .. }) {
+            return;
+        }
+        let from = self.sent + 1;
+        self.loading = Some(from);
+        let max = self.pace.batch.min(usize::try_from(wanted).unwrap_or(usize::MAX));
+        actions.push(ReportAction::Load {
+            from,
+            max,
+            max_bytes: self.pace.batch_bytes,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,315 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+use verger_policy::finding::Transition;
+
+use super::*;
+use crate::store::conformance::transition;
+use crate::store::memory::MemoryDisk;
+use crate::store::{Round, SpoolStore as _};
+
+fn pace() -> Pace {
+    Pace {
+        batch: 3,
+        window: 5,
+        ..Pace::default()
+    }
+}
+
+fn numbered(from: u64, to: u64) -> Vec<Numbered> {
+    (from..=to)
+        .map(|sequence| Numbered {
+            sequence,
+            transition: transition(sequence),
+        })
+        .collect()
+}
+
+fn load(from: u64, max: usize) -> ReportAction {
+    ReportAction::Load {
+        from,
+        max,
+        max_bytes: Pace::default().batch_bytes,
+    }
+}
+
+fn up(acknowledged: u64, last: u64) -> (Report, Vec<ReportAction>) {
+    let mut report = Report::new(acknowledged, last, pace(), 1);
+    assert_eq!(
+        report.on(0, ReportEvent::Tick),
+        [ReportAction::Connect { after: 0 }]
+    );
+    let said = report.on(0, ReportEvent::Connected);
+    (report, said)
+}
+
+#[test]
+fn batches_fill_the_window_and_no_more() {
+    let (mut report, said) = up(0, 9);
+    assert_eq!(said, [load(1, 3)]);
+    assert_eq!(
+        report.on(1, ReportEvent::Loaded(numbered(1, 3))),
+        [ReportAction::Send(numbered(1, 3)), load(4, 2)]
+    );
+    assert_eq!(
+        report.on(2, ReportEvent::Loaded(numbered(4, 5))),
+        [ReportAction::Send(numbered(4, 5))]
+    );
+    assert_eq!(report.in_flight(), 5);
+    assert!(
+        report.on(3, ReportEvent::Spooled { last: 12 }).is_empty(),
+        "the window is full"
+    );
+    let said = report.on(4, ReportEvent::Acknowledged { sequence: 3 });
+    assert_eq!(said, [ReportAction::Forget { sequence: 3 }, load(6, 3)]);
+}
+
+#[test]
+fn what_was_not_acknowledged_is_sent_again_from_the_first() {
+    let (mut report, _) = up(0, 4);
+    report.on(1, ReportEvent::Loaded(numbered(1, 3)));
+    report.on(2, ReportEvent::Acknowledged { sequence: 1 });
+    assert!(matches!(
+        report.on(3, ReportEvent::Disconnected { retry_after: None })[..],
+        [ReportAction::Connect { .. }]
+    ));
+    assert!(
+        report.on(4, ReportEvent::Connected).is_empty(),
+        "a read is still under way"
+    );
+    assert_eq!(
+        report.on(5, ReportEvent::Loaded(numbered(4, 4))),
+        [load(2, 3)],
+        "and is of no use any more"
+    );
+    assert_eq!(
+        report.on(6, ReportEvent::Loaded(numbered(2, 4))),
+        [ReportAction::Send(numbered(2, 4))]
+    );
+}
+
+#[test]
+fn a_controller_that_knows_more_than_was_sent_is_believed_up_to_what_was_written() {
+    let (mut report, _) = up(0, 4);
+    let said = report.on(1, ReportEvent::Acknowledged { sequence: 2 });
+    assert_eq!(
+        said,
+        [ReportAction::Forget { sequence: 2 }],
+        "it had them before this process began"
+    );
+    assert_eq!(report.on(2, ReportEvent::Loaded(numbered(1, 3))), [load(3, 2)]);
+    let said = report.on(3, ReportEvent::Acknowledged { sequence: 5 });
+    assert!(matches!(
+        said[..],
+        [
+            ReportAction::Contradiction {
+                acknowledged: 5,
+                last: 4
+            },
+            ReportAction::Close { .. },
+            ReportAction::Connect { .. }
+        ]
+    ));
+}
+
+#[test]
+fn a_controller_that_acknowledges_nothing_is_left() {
+    let (mut report, _) = up(0, 1);
+    assert_eq!(report.deadline(), None);
+    report.on(10, ReportEvent::Loaded(numbered(1, 1)));
+    assert_eq!(report.deadline(), Some(30_010));
+    assert!(report.on(30_009, ReportEvent::Tick).is_empty());
+    assert!(matches!(
+        report.on(30_010, ReportEvent::Tick)[..],
+        [ReportAction::Close { .. }, ReportAction::Connect { .. }]
+    ));
+}
+
+#[test]
+fn a_spool_that_cannot_be_read_does_not_spin() {
+    let (mut report, _) = up(0, 1);
+    let said = report.on(1, ReportEvent::Loaded(Vec::new()));
+    assert!(
+        matches!(
+            said[..],
+            [ReportAction::Close { .. }, ReportAction::Connect { .. }]
+        ),
+        "{said:?}"
+    );
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Spool(u64),
+    Connect,
+    Break,
+    Load,
+    Up,
+    Down,
+    Wait(u64),
+    Crash,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (1_u64..6).prop_map(Step::Spool),
+        3 => Just(Step::Connect),
+        1 => Just(Step::Break),
+        5 => Just(Step::Load),
+        5 => Just(Step::Up),
+        4 => Just(Step::Down),
+        1 => (0_u64..20_000).prop_map(Step::Wait),
+        1 => Just(Step::Crash),
+    ]
+}
+
+/// An agent's spool, the machine, a network, and a controller that takes in each number once.
+struct World {
+    disk: MemoryDisk,
+    report: Report,
+    written: Vec<Transition>,
+    taken: Vec<Transition>,
+    now: u64,
+    up: bool,
+    ordered: bool,
+    reading: Option<(u64, usize, usize)>,
+    upward: VecDeque<Vec<Numbered>>,
+    down: VecDeque<u64>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            disk: MemoryDisk::new(1 << 30),
+            report: Report::new(0, 0, pace(), 1),
+            written: Vec::new(),
+            taken: Vec::new(),
+            now: 0,
+            up: false,
+            ordered: false,
+            reading: None,
+            upward: VecDeque::new(),
+            down: VecDeque::new(),
+        }
+    }
+
+    fn cut(&mut self) {
+        (self.up, self.ordered) = (false, false);
+        self.upward.clear();
+        self.down.clear();
+    }
+
+    fn give(&mut self, event: ReportEvent) {
+        for action in self.report.on(self.now, event) {
+            match action {
+                ReportAction::Connect { .. } => {
+                    assert!(!self.up && !self.ordered, "one connection at a time");
+                    self.ordered = true;
+                }
+                ReportAction::Close { .. } => self.cut(),
+                ReportAction::Load { from, max, max_bytes } => {
+                    assert!(self.reading.is_none(), "one read at a time");
+                    self.reading = Some((from, max, max_bytes));
+                }
+                ReportAction::Send(batch) => {
+                    assert!(self.up && batch.len() <= pace().batch);
+                    self.upward.push_back(batch);
+                }
+                ReportAction::Forget { sequence } => {
+                    assert!(
+                        sequence <= u64::try_from(self.taken.len()).unwrap(),
+                        "only what the controller has"
+                    );
+                    self.disk.acknowledge(sequence).unwrap();
+                }
+                ReportAction::Contradiction { .. } => panic!("nobody contradicts"),
+            }
+        }
+        assert!(self.report.in_flight() <= pace().window);
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Spool(count) => {
+                let from = u64::try_from(self.written.len()).unwrap();
+                let transitions: Vec<Transition> = (from..from + count).map(transition).collect();
+                self.written.extend(transitions.clone());
+                self.disk
+                    .commit_round(&Round {
+                        transitions,
+                        ..Round::default()
+                    })
+                    .unwrap();
+                self.give(ReportEvent::Spooled { last: from + count });
+            }
+            Step::Connect if self.ordered => {
+                (self.up, self.ordered) = (true, false);
+                self.give(ReportEvent::Connected);
+            }
+            Step::Break if self.up || self.ordered => {
+                self.cut();
+                self.give(ReportEvent::Disconnected { retry_after: None });
+            }
+            Step::Load => {
+                if let Some((from, max, max_bytes)) = self.reading.take() {
+                    let batch = self.disk.pending(from, max, max_bytes).unwrap();
+                    self.give(ReportEvent::Loaded(batch));
+                }
+            }
+            Step::Up => {
+                let Some(batch) = self.upward.pop_front() else {
+                    return;
+                };
+                for one in batch {
+                    let known = u64::try_from(self.taken.len()).unwrap();
+                    assert!(one.sequence <= known + 1, "numbers come without a gap");
+                    if one.sequence == known + 1 {
+                        self.taken.push(one.transition);
+                    }
+                }
+                self.down.push_back(u64::try_from(self.taken.len()).unwrap());
+            }
+            Step::Down => {
+                if let Some(sequence) = self.down.pop_front() {
+                    self.give(ReportEvent::Acknowledged { sequence });
+                }
+            }
+            Step::Wait(millis) => {
+                self.now += millis;
+                self.give(ReportEvent::Tick);
+            }
+            Step::Crash => {
+                self.cut();
+                self.reading = None;
+                let usage = self.disk.usage().unwrap();
+                self.report = Report::new(usage.acknowledged, usage.next_sequence - 1, pace(), self.now);
+                self.give(ReportEvent::Tick);
+            }
+            Step::Connect | Step::Break => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    /// Nothing is lost, nothing is taken in twice or out of order, and in the end nothing waits.
+    #[test]
+    fn every_transition_arrives_exactly_once(steps in prop::collection::vec(step(), 0..150)) {
+        let mut world = World::new();
+        world.give(ReportEvent::Tick);
+        for step in &steps {
+            world.take(step);
+        }
+        for _ in 0..600 {
+            for step in [Step::Connect, Step::Load, Step::Up, Step::Down, Step::Wait(200)] {
+                world.take(&step);
+            }
+        }
+        prop_assert_eq!(&world.taken, &world.written);
+        prop_assert_eq!(world.disk.usage().unwrap().pending(), 0);
+        prop_assert_eq!(world.report.in_flight(), 0);
+    }
+}

@@ -1,0 +1,338 @@
+//! The policy session with a controller, sans I/O: events in, actions out.
+//!
+//! What holds whatever happens:
+//! - An ACK is sent only for what is on disk (**ledger before ACK**); one write is in flight at a time.
+//! - While one is, the latest offer waits and replaces one that waited before it: it is the newer whole state.
+//! - An ACK or NACK goes only to the connection that offered: nonces mean nothing on another.
+//! - Whatever is lost on the way is sent again after the next Hello, and every so often (anti-entropy).
+//!
+//! The driver's part: each [`Action::Connect`] is answered by one [`Event::Connected`] or [`Event::Disconnected`]; a
+//! connection that was up, by one [`Event::Disconnected`] at most; after [`Action::Close`] nothing more comes of that
+//! connection. [`Event::Tick`] comes at [`Session::deadline`] or earlier.
+
+mod message;
+
+pub use message::{Action, Event, Hello, Incoming, Now, Outgoing};
+
+use std::sync::Arc;
+
+use verger_policy::digest::Digest;
+
+use crate::backoff::Backoff;
+use crate::ledger::{Accepted, LedgerState, RefusedOffer, SetUpdate, offer};
+
+/// The times of a session, milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// First bound of the delay before connecting again; doubles with each failure.
+    pub backoff_base: u64,
+    /// Its last bound.
+    pub backoff_cap: u64,
+    /// How long an attempt to connect may take.
+    pub connect_within: u64,
+    /// How long a connection may be silent. Several times the controllers' heartbeat.
+    pub silence: u64,
+    /// Two status messages are never closer than this.
+    pub status_apart: u64,
+    /// How long a controller may be seen ahead without what it is ahead by having been accepted, before the session
+    /// asks anew. Up to as much again is added at random.
+    pub behind: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            backoff_base: 500,
+            backoff_cap: 60_000,
+            connect_within: 30_000,
+            silence: 45_000,
+            status_apart: 250,
+            behind: 120_000,
+        }
+    }
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Session {
+    timing: Timing,
+    ledger: Arc<LedgerState>,
+    backoff: Backoff,
+    /// Counts connections, so that an answer never goes to another one than asked.
+    connection: u64,
+    link: Link,
+    writing: Option<Writing>,
+    waiting: Option<(u64, SetUpdate)>,
+    status_due: bool,
+    /// The next Hello asks for all bodies: an offer lacked one.
+    wants_all: bool,
+    /// When to ask anew, if the controller stays ahead.
+    ask_at: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Link {
+    /// Not started.
+    Idle,
+    /// An attempt was ordered and ends by then.
+    Attempting { until: u64 },
+    /// Up.
+    Up { heard: u64, status_sent: Option<u64> },
+}
+
+#[derive(Debug)]
+struct Writing {
+    next: LedgerState,
+    connection: u64,
+    nonce: u64,
+}
+
+impl Session {
+    /// A session that goes on from what is on disk. `seed` makes its delays.
+    pub fn new(ledger: LedgerState, timing: Timing, seed: u64) -> Self {
+        Self {
+            backoff: Backoff::new(timing.backoff_base, timing.backoff_cap, seed),
+            timing,
+            ledger: Arc::new(ledger),
+            connection: 0,
+            link: Link::Idle,
+            writing: None,
+            waiting: None,
+            status_due: true,
+            wants_all: false,
+            ask_at: None,
+        }
+    }
+
+    /// What is on disk and in force.
+    pub const fn ledger(&self) -> &Arc<LedgerState> {
+        &self.ledger
+    }
+
+    /// Whether a controller is connected.
+    pub const fn is_up(&self) -> bool {
+        matches!(self.link, Link::Up { .. })
+    }
+
+    /// When the next tick is due, milliseconds.
+    pub fn deadline(&self) -> Option<u64> {
+        let link = match self.link {
+            Link::Idle => return Some(0),
+            Link::Attempting { until } => return Some(until),
+            Link::Up { heard, .. } => heard + self.timing.silence,
+        };
+        let status = self.status_due.then(|| self.status_from());
+        [Some(link), status, self.ask_at].into_iter().flatten().min()
+    }
+
+    /// Takes an event and says what to do, in order.
+    pub fn on(&mut self, now: Now, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Connected => self.connected(now, &mut actions),
+            Event::Disconnected { retry_after } => self.disconnected(now, retry_after, &mut actions),
+            Event::Message(message) => self.message(now, message, &mut actions),
+            Event::LedgerCommitted => self.committed(now, &mut actions),
+            Event::LedgerFailed { why } => self.failed(now, why, &mut actions),
+            Event::StatusChanged => self.status_due = true,
+            Event::Tick => self.tick(now, &mut actions),
+        }
+        self.report_status(now, &mut actions);
+        actions
+    }
+
+    fn connected(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if self.is_up() {
+            return;
+        }
+        self.connection += 1;
+        self.link = Link::Up {
+            heard: now.millis,
+            status_sent: None,
+        };
+        self.ask_at = None;
+        let (epoch, root) = self.ledger.position().filter(|_| !self.wants_all).unzip();
+        actions.push(Action::Send(Outgoing::Hello(Hello {
+            epoch: epoch.unwrap_or(0),
+            root,
+        })));
+        self.status_due = true;
+    }
+
+    fn disconnected(&mut self, now: Now, retry_after: Option<u64>, actions: &mut Vec<Action>) {
+        self.waiting = None;
+        self.ask_at = None;
+        // Jitter on top of what a controller asks for: it asks the same of everybody.
+        let after = self
+            .backoff
+            .after_failure()
+            .saturating_add(retry_after.unwrap_or(0));
+        self.link = Link::Attempting {
+            until: now.millis.saturating_add(after) + self.timing.connect_within,
+        };
+        actions.push(Action::Connect { after });
+    }
+
+    fn message(&mut self, now: Now, message: Incoming, actions: &mut Vec<Action>) {
+        let Link::Up { heard, .. } = &mut self.link else {
+            return;
+        };
+        *heard = now.millis;
+        match message {
+            Incoming::Heartbeat { epoch } => {
+                self.backoff.succeeded();
+                if epoch <= self.ledger.position().map_or(0, |(held, _)| held) {
+                    self.ask_at = None;
+                } else if self.ask_at.is_none() {
+                    self.ask_at =
+                        Some(now.millis + self.timing.behind + self.backoff.draw(self.timing.behind));
+                }
+            }
+            Incoming::Set { nonce, update } if self.writing.is_some() => self.waiting = Some((nonce, update)),
+            Incoming::Set { nonce, update } => self.judge(now, nonce, &update, actions),
+        }
+    }
+
+    fn judge(&mut self, now: Now, nonce: u64, update: &SetUpdate, actions: &mut Vec<Action>) {
+        match offer(&self.ledger, update, now.wall) {
+            Ok(Accepted { delta: None, .. }) => self.acknowledge(nonce, actions),
+            Ok(Accepted {
+                next,
+                delta: Some(delta),
+            }) => {
+                self.writing = Some(Writing {
+                    next,
+                    connection: self.connection,
+                    nonce,
+                });
+                actions.push(Action::Persist(Box::new(delta)));
+            }
+            Err(refused) => {
+                let (reason, detail) = (refused.word(), refused.to_string());
+                actions.push(Action::Send(Outgoing::Nack {
+                    nonce,
+                    reason,
+                    detail,
+                }));
+                if matches!(refused, RefusedOffer::MissingBody(_)) && !self.wants_all {
+                    self.wants_all = true;
+                    self.close(
+                        "an offer lacks what concerns this host; asking for all of it",
+                        now,
+                        actions,
+                    );
+                }
+            }
+        }
+    }
+
+    fn committed(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let Some(Writing {
+            next,
+            connection,
+            nonce,
+        }) = self.writing.take()
+        else {
+            return;
+        };
+        self.ledger = Arc::new(next);
+        actions.push(Action::Adopt(Arc::clone(&self.ledger)));
+        if self.is_up() && connection == self.connection {
+            self.acknowledge(nonce, actions);
+        }
+        self.take_waiting(now, actions);
+    }
+
+    fn failed(&mut self, now: Now, why: String, actions: &mut Vec<Action>) {
+        let Some(Writing {
+            connection, nonce, ..
+        }) = self.writing.take()
+        else {
+            return;
+        };
+        if self.is_up() && connection == self.connection {
+            actions.push(Action::Send(Outgoing::Nack {
+                nonce,
+                reason: "ledger",
+                detail: why,
+            }));
+        }
+        self.take_waiting(now, actions);
+    }
+
+    fn take_waiting(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if let Some((nonce, update)) = self.waiting.take() {
+            self.judge(now, nonce, &update, actions);
+        }
+    }
+
+    fn acknowledge(&mut self, nonce: u64, actions: &mut Vec<Action>) {
+        let Some((epoch, root)) = self.ledger.position() else {
+            return;
+        };
+        self.backoff.succeeded();
+        (self.wants_all, self.ask_at) = (false, None);
+        actions.push(Action::Send(Outgoing::Ack { nonce, epoch, root }));
+    }
+
+    fn tick(&mut self, now: Now, actions: &mut Vec<Action>) {
+        match self.link {
+            Link::Idle => {
+                self.link = Link::Attempting {
+                    until: now.millis + self.timing.connect_within,
+                };
+                actions.push(Action::Connect { after: 0 });
+            }
+            Link::Attempting { until } if now.millis >= until => {
+                self.close("the connection took too long", now, actions);
+            }
+            Link::Up { heard, .. } if now.millis >= heard + self.timing.silence => {
+                self.close("the controller has been silent for too long", now, actions);
+            }
+            Link::Up { .. } if self.writing.is_none() && self.ask_at.is_some_and(|at| now.millis >= at) => {
+                self.close(
+                    "the controller is ahead and sends nothing that can be accepted; asking anew",
+                    now,
+                    actions,
+                );
+            }
+            Link::Attempting { .. } | Link::Up { .. } => {}
+        }
+    }
+
+    fn close(&mut self, why: &'static str, now: Now, actions: &mut Vec<Action>) {
+        actions.push(Action::Close { why });
+        self.disconnected(now, None, actions);
+    }
+
+    fn status_from(&self) -> u64 {
+        match self.link {
+            Link::Up {
+                status_sent: Some(sent),
+                ..
+            } => sent + self.timing.status_apart,
+            Link::Up { .. } | Link::Attempting { .. } | Link::Idle => 0,
+        }
+    }
+
+    fn report_status(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let due = self.status_due && now.millis >= self.status_from();
+        if let Link::Up { status_sent, .. } = &mut self.link
+            && due
+        {
+            *status_sent = Some(now.millis);
+            self.status_due = false;
+            actions.push(Action::Send(Outgoing::Status));
+        }
+    }
+
+    /// Epoch and root on disk.
+    pub fn position(&self) -> Option<(u64, Digest)> {
+        self.ledger.position()
+    }
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! Reads the OCI `config.json` the kernel's view of a container was made from.
+//!
+//! Docker keeps it in containerd's bundle while the container exists for containerd. The bundle belongs to root, but
+//! its neighbours are reachable from containers by mistakes (a bind of the state directory), so nothing on the way is
+//! followed: no symbolic link, no magic link (openat2(2)), no file but a regular one, no more than the limit.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
+use rustix::io::Errno;
+
+/// The biggest `config.json` that is read. The kernel gives a process at most some MiB of arguments and environment.
+pub(super) const CONFIG_LIMIT: usize = 16 << 20;
+
+/// Where bundles are, by default: Docker with a containerd of its own, and with the system's.
+pub(super) const DEFAULT_ROOTS: [&str; 2] = [
+    "/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby",
+    "/run/containerd/io.containerd.runtime.v2.task/moby",
+];
+
+/// What identifies a state of a file without reading it.
+///
+/// A bundle is made anew for each start of a container, which gives another inode, size or change time. Rewriting
+/// the file in place sets the change time, which no system call sets back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: i64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// The first `ID/config.json` found under `roots`, opened; or why there is none.
+fn find(roots: &[PathBuf], id: &str) -> Result<(File, Stamp), String> {
+    let mut reasons = Vec::new();
+    for root in roots {
+        match open_below(root, id) {
+            Ok(found) => return Ok(found),
+            Err(Refusal::Io(Errno::NOENT)) => reasons.push(format!("none in {}", root.display())),
+            Err(refusal) => reasons.push(format!("{} in {}", refusal.reason(), root.display())),
+        }
+    }
+    Err(format!(
+        "no OCI config.json of this container ({})",
+        reasons.join("; ")
+    ))
+}
+
+/// What identifies the state of the container's `config.json` now, if it has one.
+pub(super) fn stamp(roots: &[PathBuf], id: &str) -> Option<Stamp> {
+    find(roots, id).ok().map(|(_, stamp)| stamp)
+}
+
+/// The container's `config.json` and what identifies its state, or why there is none. Blocks on the file system.
+pub(super) fn read(roots: &[PathBuf], id: &str) -> Result<(Vec<u8>, Stamp), String> {
+    let (file, stamp) = find(roots, id)?;
+    let mut bytes = Vec::new();
+    file.take(CONFIG_LIMIT as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| format!("the OCI config.json of this container cannot be read: {e}"))?;
+    if bytes.len() > CONFIG_LIMIT {
+        return Err(format!(
+            "the OCI config.json of this container is bigger than {CONFIG_LIMIT} bytes"
+        ));
+    }
+    Ok((bytes, stamp))
+}
+
+enum Refusal {
+    Io(Errno),
+    NotRegular,
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        Self::Io(errno)
+    }
+}
+
+impl Refusal {
+    fn reason(&self) -> String {
+        match self {
+            Self::NotRegular => "it is not a regular file".to_owned(),
+            Self::Io(Errno::LOOP) => "a symbolic link is on the way".to_owned(),
+            Self::Io(Errno::ACCESS | Errno::PERM) => {
+                "the agent may not read it (it needs CAP_DAC_READ_SEARCH)".to_owned()
+            }
+            Self::Io(errno) => errno.to_string(),
+        }
+    }
+}
+
+fn open_below(root: &Path, id: &str) -> Result<(File, Stamp), Refusal> {
+    let root = open(
+        root,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let fd = openat2(
+        &root,
+        format!("{id}/config.json"),
+        // NONBLOCK: opening a pipe that somebody put there must not wait for its writer.
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+    )?;
+    let stat = fstat(&fd)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Refusal::NotRegular);
+    }
+    let stamp = Stamp {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        size: stat.st_size,
+        modified: (stat.st_mtime, stat.st_mtime_nsec as i64),
+        changed: (stat.st_ctime, stat.st_ctime_nsec as i64),
+    };
+    Ok((File::from(fd), stamp))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn roots_with(make: impl FnOnce(&Path)) -> (tempfile::TempDir, Vec<PathBuf>) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(ID)).unwrap();
+        make(&dir.path().join(ID));
+        let roots = vec![dir.path().join("absent"), dir.path().to_path_buf()];
+        (dir, roots)
+    }
+
+    #[test]
+    fn the_second_root_is_searched_too() {
+        let (_dir, roots) = roots_with(|bundle| fs::write(bundle.join("config.json"), b"{}").unwrap());
+        assert_eq!(read(&roots, ID).unwrap().0, b"{}");
+        assert_eq!(read(&roots, ID).unwrap().1, stamp(&roots, ID).unwrap());
+    }
+
+    #[test]
+    fn a_rewritten_file_has_another_stamp() {
+        let (dir, roots) = roots_with(|bundle| fs::write(bundle.join("config.json"), b"{}").unwrap());
+        let before = stamp(&roots, ID).unwrap();
+        let path = dir.path().join(ID).join("config.json");
+        let kept = fs::metadata(&path).unwrap().modified().unwrap();
+        // The clock of file times ticks in milliseconds: rewrite until it has moved on.
+        while stamp(&roots, ID).unwrap() == before {
+            fs::write(&path, b"[]").unwrap();
+            File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_modified(kept)
+                .unwrap();
+        }
+    }
+
+    #[test]
+    fn symbolic_links_pipes_and_big_files_are_refused() {
+        let (_dir, roots) =
+            roots_with(|bundle| symlink("/etc/hostname", bundle.join("config.json")).unwrap());
+        let reason = read(&roots, ID).unwrap_err();
+        assert!(reason.contains("symbolic link"), "{reason}");
+        assert_eq!(stamp(&roots, ID), None);
+
+        let (_dir, roots) = roots_with(|bundle| {
+            rustix::fs::mknodat(
+                rustix::fs::CWD,
+                bundle.join("config.json"),
+                FileType::Fifo,
+                0o600.into(),
+                0,
+            )
+            .unwrap();
+        });
+        let reason = read(&roots, ID).unwrap_err();
+        assert!(reason.contains("not a regular file"), "{reason}");
+
+        let (_dir, roots) = roots_with(|bundle| {
+            File::create(bundle.join("config.json"))
+                .unwrap()
+                .set_len(CONFIG_LIMIT as u64 + 1)
+                .unwrap();
+        });
+        let reason = read(&roots, ID).unwrap_err();
+        assert!(reason.contains("bigger than"), "{reason}");
+    }
+
+    #[test]
+    fn a_linked_bundle_directory_is_refused() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("config.json"), b"{}").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        symlink(outside.path(), dir.path().join(ID)).unwrap();
+        assert!(
+            read(&[dir.path().to_path_buf()], ID)
+                .unwrap_err()
+                .contains("symbolic link")
+        );
+    }
+
+    #[test]
+    fn a_missing_one_names_where_it_was_sought() {
+        let reason = read(&[PathBuf::from("/nonexistent")], ID).unwrap_err();
+        assert_eq!(
+            reason,
+            "no OCI config.json of this container (none in /nonexistent)"
+        );
+    }
+}

@@ -1,0 +1,317 @@
+//! What `/proc` shows of instances now: one pass over all processes serves all instances.
+
+mod age;
+mod membership;
+mod mount_watch;
+mod parse;
+mod source;
+
+pub use mount_watch::MountWatch;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use verger_policy::facts::{Evidence, InstanceId, LiveFacts, LiveMount, NamespaceIds, ProcessFacts, proc};
+
+use membership::{Bond, Homes};
+use source::{Proc, ProcessDir, has_ended};
+
+/// `/proc/PID/cgroup`: a line per hierarchy, of which there are a dozen, with paths of at most 4 KiB.
+const CGROUP_LIMIT: usize = 64 << 10;
+/// `/proc/PID/status` and `stat`: some KiB, but for up to 65,536 supplementary groups.
+const STATUS_LIMIT: usize = 1 << 20;
+/// `/proc/PID/mountinfo`: the kernel allows 100,000 mounts in a namespace.
+const MOUNTINFO_LIMIT: usize = 32 << 20;
+/// More processes than this in one instance are not shown in part, for the rest could hide behind them.
+const MOST_PROCESSES: usize = 65_536;
+
+/// A process younger than this is read again when it is older. A runtime sets up a process (the first one, and each
+/// exec) in steps: for some 100 ms it is root with all capabilities, in the namespaces, and not yet in the cgroup. Told
+/// at once, every `docker exec` would be an intrusion.
+const SETTLED_AGE: Duration = Duration::from_millis(300);
+/// On a busy host the steps take longer; while a process bears one of [`SETTING_UP`]'s names it has so much time.
+const LONGEST_SETTLING: Duration = Duration::from_secs(2);
+/// Between two looks at young processes.
+const SETTLING_STEP: Duration = Duration::from_millis(50);
+/// What runc(8) and crun(1) call a process that they set up.
+const SETTING_UP: [&str; 2] = ["runc:[", "crun"];
+
+/// Reads what `/proc` shows of these instances, each given with the pid of its first process.
+///
+/// Blocks for some 10 ms per hundred processes of the host, and where an instance has processes younger than 0.3 s,
+/// until they are older (at most 2 s). Processes that end meanwhile are left out; an
+/// instance whose first process has ended is [`Evidence::Missing`]. Kernel threads and zombies run no code of an
+/// instance and are left out. Needs CAP_SYS_PTRACE for namespaces of other users' processes: without it they are
+/// missing, process by process.
+pub fn scan(instances: &[(InstanceId, u32)]) -> BTreeMap<InstanceId, Evidence<LiveFacts>> {
+    match Scan::begin(instances).and_then(|scan| scan.run(instances)) {
+        Ok(found) => found,
+        Err(error) => {
+            let reason = format!("/proc cannot be read: {error}");
+            instances
+                .iter()
+                .map(|(id, _)| (id.clone(), Evidence::Missing(reason.clone())))
+                .collect()
+        }
+    }
+}
+
+struct Scan {
+    proc: Proc,
+    host: NamespaceIds,
+    homes: Homes,
+    found: Vec<Evidence<LiveFacts>>,
+    buffer: Vec<u8>,
+}
+
+impl Scan {
+    fn begin(instances: &[(InstanceId, u32)]) -> io::Result<Self> {
+        let proc = Proc::open()?;
+        // The agent runs in the host's namespaces. Those of pid 1 would say the same, but are not always readable.
+        let host = proc.myself()?.namespaces()?;
+        let mut scan = Self {
+            proc,
+            host,
+            homes: Homes::default(),
+            found: Vec::with_capacity(instances.len()),
+            buffer: Vec::new(),
+        };
+        for (place, (id, init_pid)) in instances.iter().enumerate() {
+            let live = scan
+                .home(place, &id.id, *init_pid)
+                .map_or_else(Evidence::Missing, Evidence::Seen);
+            scan.found.push(live);
+        }
+        Ok(scan)
+    }
+
+    /// Learns where an instance is at home, and reads its mounts.
+    fn home(&mut self, place: usize, id: &str, init_pid: u32) -> Result<LiveFacts, String> {
+        let unreadable = |error: io::Error| match has_ended(&error) {
+            true => "its first process has ended".to_owned(),
+            false => format!("its first process (pid {init_pid}) cannot be read: {error}"),
+        };
+        let init = self.proc.process(init_pid).map_err(unreadable)?;
+        init.read(c"cgroup", CGROUP_LIMIT, &mut self.buffer)
+            .map_err(unreadable)?;
+        let cgroup = String::from_utf8_lossy(&self.buffer).into_owned();
+        let namespaces = init.namespaces().map_err(unreadable)?;
+        self.homes.add(place, id, &cgroup, &namespaces, &self.host)?;
+        Ok(LiveFacts {
+            init_pid,
+            processes: Vec::new(),
+            mounts: self.mounts(&init),
+        })
+    }
+
+    fn mounts(&mut self, init: &ProcessDir) -> Evidence<Vec<LiveMount>> {
+        match init.read(c"mountinfo", MOUNTINFO_LIMIT, &mut self.buffer) {
+            Ok(()) => match proc::mountinfo(&self.buffer) {
+                Ok(mounts) => Evidence::Seen(mounts),
+                Err(error) => Evidence::Missing(error.to_string()),
+            },
+            Err(error) => {
+                Evidence::Missing(format!("the mounts of its first process cannot be read: {error}"))
+            }
+        }
+    }
+
+    fn run(
+        mut self,
+        instances: &[(InstanceId, u32)],
+    ) -> io::Result<BTreeMap<InstanceId, Evidence<LiveFacts>>> {
+        let mut unsettled = Vec::new();
+        for pid in self.proc.pids()? {
+            if let Some(seen) = self.visit(pid) {
+                match seen.is_settled(age::now()) {
+                    true => self.bind(seen),
+                    false => unsettled.push((pid, seen.facts.start_ticks)),
+                }
+            }
+        }
+        self.settle(unsettled);
+        Ok(instances
+            .iter()
+            .map(|(id, _)| id.clone())
+            .zip(self.found)
+            .collect())
+    }
+
+    /// Reads young processes again until what they are is settled, and binds those that are there still.
+    fn settle(&mut self, mut unsettled: Vec<(u32, u64)>) {
+        let deadline = Instant::now() + LONGEST_SETTLING;
+        while !unsettled.is_empty() {
+            std::thread::sleep(SETTLING_STEP);
+            unsettled.retain(|&(pid, start_ticks)| match self.visit(pid) {
+                Some(seen) if seen.facts.start_ticks == start_ticks => {
+                    let settled = seen.is_settled(age::now()) || Instant::now() >= deadline;
+                    if settled {
+                        self.bind(seen);
+                    }
+                    !settled
+                }
+                _ => false,
+            });
+        }
+    }
+
+    /// Reads a process; `None` if it is of no instance, or has ended.
+    fn visit(&mut self, pid: u32) -> Option<Seen> {
+        let process = self.proc.process(pid).ok()?;
+        process.read(c"cgroup", CGROUP_LIMIT, &mut self.buffer).ok()?;
+        let cgroup = String::from_utf8_lossy(&self.buffer).into_owned();
+        let namespaces = match process.namespaces() {
+            Ok(ids) => Evidence::Seen(ids),
+            Err(error) if has_ended(&error) => return None,
+            Err(error) => Evidence::Missing(format!("the namespaces of pid {pid} cannot be read: {error}")),
+        };
+        let bonds = self.homes.bonds(&cgroup, namespaces.seen());
+        if bonds.is_empty() {
+            return None;
+        }
+        match self.facts(pid, &process, namespaces) {
+            Ok(facts) => facts.map(|facts| Seen { facts, bonds }),
+            Err(error) if has_ended(&error) => None,
+            Err(error) => {
+                // Not shown in part: what cannot be read could be what is sought.
+                for Bond { place, .. } in bonds {
+                    self.found[place] =
+                        Evidence::Missing(format!("its process {pid} cannot be read: {error}"));
+                }
+                None
+            }
+        }
+    }
+
+    /// What the process is; `None` for what runs no code of an instance.
+    fn facts(
+        &mut self,
+        pid: u32,
+        process: &ProcessDir,
+        namespaces: Evidence<NamespaceIds>,
+    ) -> io::Result<Option<ProcessFacts>> {
+        process.read(c"stat", STATUS_LIMIT, &mut self.buffer)?;
+        let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
+        match parse::runs_code(&self.buffer) {
+            Some(true) => {}
+            Some(false) => return Ok(None),
+            None => return Err(invalid("its stat is malformed".to_owned())),
+        }
+        let start_ticks = proc::start_ticks(&self.buffer).map_err(|e| invalid(e.to_string()))?;
+        process.read(c"status", STATUS_LIMIT, &mut self.buffer)?;
+        let status = proc::status(&self.buffer).map_err(|e| invalid(e.to_string()))?;
+        let limits = match process.read(c"limits", STATUS_LIMIT, &mut self.buffer) {
+            Ok(()) => match proc::limits(&self.buffer) {
+                Ok(limits) => Evidence::Seen(limits),
+                Err(error) => Evidence::Missing(error.to_string()),
+            },
+            Err(error) if has_ended(&error) => return Err(error),
+            Err(error) => Evidence::Missing(format!("the limits of pid {pid} cannot be read: {error}")),
+        };
+        let host_user_namespace = match &namespaces {
+            Evidence::Seen(ids) => Evidence::Seen(ids.user == self.host.user),
+            Evidence::Missing(reason) => Evidence::Missing(reason.clone()),
+        };
+        Ok(Some(ProcessFacts {
+            pid,
+            start_ticks,
+            comm: status.comm,
+            in_cgroup: false,
+            shared_namespaces: Default::default(),
+            namespaces,
+            uids: status.uids,
+            gids: status.gids,
+            groups: status.groups,
+            caps: status.caps,
+            no_new_privs: status.no_new_privs,
+            seccomp: status.seccomp,
+            host_user_namespace,
+            limits,
+        }))
+    }
+
+    fn bind(&mut self, seen: Seen) {
+        let Seen { facts, bonds } = seen;
+        for Bond {
+            place,
+            in_cgroup,
+            shared,
+        } in bonds
+        {
+            let Evidence::Seen(live) = &mut self.found[place] else {
+                continue;
+            };
+            if live.processes.len() == MOST_PROCESSES {
+                let reason = format!("it has more than {MOST_PROCESSES} processes");
+                self.found[place] = Evidence::Missing(reason);
+                continue;
+            }
+            live.processes.push(ProcessFacts {
+                in_cgroup,
+                shared_namespaces: shared,
+                ..facts.clone()
+            });
+        }
+    }
+}
+
+/// A process of some instance.
+struct Seen {
+    facts: ProcessFacts,
+    bonds: Vec<Bond>,
+}
+
+impl Seen {
+    fn is_settled(&self, now_ticks: u64) -> bool {
+        // A name decides nothing but a longer wait, which ends in any case.
+        age::of(self.facts.start_ticks, now_ticks) >= SETTLED_AGE
+            && !SETTING_UP.iter().any(|name| self.facts.comm.starts_with(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use verger_policy::model::RuntimeKind;
+
+    #[test]
+    fn an_instance_whose_first_process_is_gone_or_foreign_is_missing() {
+        let id = |digit: &str| InstanceId {
+            runtime: RuntimeKind::Docker,
+            id: digit.repeat(64),
+        };
+        // No pid is this high (PID_MAX_LIMIT is 2^22), and this test is in no container's cgroup of that id.
+        let found = scan(&[(id("a"), u32::MAX), (id("b"), std::process::id())]);
+        assert_eq!(
+            found[&id("a")],
+            Evidence::Missing("its first process has ended".to_owned())
+        );
+        let Evidence::Missing(reason) = &found[&id("b")] else {
+            panic!("a test is no container")
+        };
+        assert!(reason.contains("in no cgroup of it"), "{reason}");
+    }
+
+    #[test]
+    fn what_was_read_of_this_process_is_true() {
+        let proc = Proc::open().unwrap();
+        let mut scan = Scan::begin(&[]).unwrap();
+        let dir = proc.myself().unwrap();
+        let namespaces = Evidence::Seen(dir.namespaces().unwrap());
+        let facts = scan.facts(std::process::id(), &dir, namespaces).unwrap().unwrap();
+        assert_eq!(facts.uids[1], rustix::process::geteuid().as_raw());
+        assert_eq!(facts.gids[1], rustix::process::getegid().as_raw());
+        assert_eq!(facts.host_user_namespace, Evidence::Seen(true));
+        assert!(facts.start_ticks > 0);
+        assert!(!scan.mounts(&dir).seen().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_oversized_file_is_an_error_and_not_cut() {
+        let dir = Proc::open().unwrap().myself().unwrap();
+        let error = dir.read(c"status", 10, &mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+}

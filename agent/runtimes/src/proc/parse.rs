@@ -1,0 +1,36 @@
+//! What of `/proc/PID/stat` decides whether a process counts (proc_pid_stat(5)): pure, bytes in, values out.
+
+/// `PF_KTHREAD` of the flags (include/linux/sched.h).
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// Whether the process runs code of its own: it is no kernel thread, and has not ended. `None` if malformed.
+pub(super) fn runs_code(stat: &[u8]) -> Option<bool> {
+    // The command name may hold any byte, also `)` and line ends: the last `)` ends it.
+    let close = stat.iter().rposition(|&b| b == b')')?;
+    let rest = std::str::from_utf8(&stat[close + 1..]).ok()?;
+    // Fields 3 (state) and 9 (flags); the first after the name is field 3.
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?;
+    let flags: u64 = fields.nth(5)?.parse().ok()?;
+    Some(flags & KERNEL_THREAD == 0 && !matches!(state, "Z" | "X" | "x"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_threads_and_the_dead_run_no_code() {
+        for (stat, expected) in [
+            ("7 (sh) S 1 7 7 0 -1 4194560 9 9", Some(true)),
+            ("7 (a) Z 1 (b) R 1 7 7 0 -1 4194560 9 9", Some(true)),
+            ("7 (kworker/0:1) I 2 0 0 0 -1 69238880 0 0", Some(false)),
+            ("7 (sh) Z 1 7 7 0 -1 4194560 9 9", Some(false)),
+            ("7 (sh", None),
+            ("7 (sh) S 1", None),
+            ("", None),
+        ] {
+            assert_eq!(runs_code(stat.as_bytes()), expected, "{stat}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What `/proc` shows, with intruders made by nsenter(1).
+
+use std::collections::BTreeSet;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use verger_agent_runtimes::conformance::Launcher;
+use verger_agent_runtimes::proc::{MountWatch, scan};
+use verger_policy::facts::{Evidence, InstanceId, LiveFacts, ProcessFacts, SeccompMode};
+
+use crate::daemon::{Daemon, PATIENCE, unique, until};
+
+fn live(id: &InstanceId, pid: u32) -> LiveFacts {
+    match scan(&[(id.clone(), pid)]).remove(id).unwrap() {
+        Evidence::Seen(live) => live,
+        Evidence::Missing(reason) => panic!("{reason}"),
+    }
+}
+
+/// A process that is ended with the test.
+struct Intruder(Child);
+
+impl Intruder {
+    fn enter(pid: u32, flags: &[&str], command: &[&str]) -> Self {
+        let child = Command::new("nsenter")
+            .args(["-t", &pid.to_string()])
+            .args(flags)
+            .arg("--")
+            .args(command)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("nsenter is installed: apt-get install util-linux");
+        Self(child)
+    }
+}
+
+impl Drop for Intruder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn an_ordinary_container_has_its_process_in_cgroup_and_namespaces() {
+    let Some(daemon) = Daemon::connect().await else {
+        return;
+    };
+    let (id, pid) = daemon
+        .run(&unique("ordinary"), |body| body.user = Some("7:8".to_owned()))
+        .await;
+    let live = live(&id, pid);
+    let [process] = live.processes.as_slice() else {
+        panic!("{:?}", live.processes)
+    };
+    let ProcessFacts {
+        comm,
+        in_cgroup,
+        uids,
+        gids,
+        caps,
+        seccomp,
+        namespaces,
+        limits,
+        ..
+    } = process;
+    assert_eq!(
+        (comm.as_str(), *in_cgroup, *uids, *gids),
+        ("busybox", true, [7; 4], [8; 4])
+    );
+    assert_eq!((caps.effective, caps.permitted), (0, 0));
+    assert_eq!(caps.bounding.count_ones(), 14);
+    assert_eq!(*seccomp, SeccompMode::Filter);
+    assert!(process.start_ticks > 0);
+    assert!(namespaces.seen().is_some());
+    assert!(limits.seen().unwrap().contains_key("nofile"));
+    for kind in ["mnt", "pid", "net", "ipc", "uts"] {
+        assert!(process.shared_namespaces.contains(kind), "{kind}");
+    }
+    assert!(
+        !process.shared_namespaces.contains("user"),
+        "the host's user namespace joins nothing"
+    );
+    let mounts = live.mounts.seen().unwrap();
+    assert!(
+        mounts
+            .iter()
+            .any(|mount| mount.target == "/" && mount.fstype == "overlay")
+    );
+}
+
+#[tokio::test]
+async fn a_process_entered_from_outside_is_in_the_namespaces_but_not_in_the_cgroup() {
+    let Some(daemon) = Daemon::connect().await else {
+        return;
+    };
+    let (id, pid) = daemon.run(&unique("entered"), |_| {}).await;
+    let _intruder = Intruder::enter(pid, &["-m", "-p", "-n"], &["/bin/busybox", "sleep", "600"]);
+    let found = until("the intruder is found", || {
+        live(&id, pid)
+            .processes
+            .into_iter()
+            .find(|process| !process.in_cgroup && process.comm == "busybox")
+    });
+    assert_ne!(found.pid, pid);
+    assert_eq!(found.seccomp, SeccompMode::Disabled);
+    assert!(
+        found
+            .shared_namespaces
+            .is_superset(&BTreeSet::from(["mnt", "net"])),
+        "{:?}",
+        found.shared_namespaces
+    );
+    assert!(!found.shared_namespaces.contains("uts"), "it was not entered");
+}
+
+#[tokio::test]
+async fn a_mount_made_from_outside_wakes_the_watch_and_is_seen() {
+    let Some(daemon) = Daemon::connect().await else {
+        return;
+    };
+    let (id, pid) = daemon.run(&unique("mounted"), |_| {}).await;
+    let (watch, mut woken) = MountWatch::start().unwrap();
+    watch.set(&[pid]);
+    // The first wake is for what changed before the watch.
+    tokio::time::timeout(PATIENCE, woken.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        live(&id, pid)
+            .mounts
+            .seen()
+            .unwrap()
+            .iter()
+            .all(|mount| mount.target != "/data")
+    );
+
+    let began = Instant::now();
+    let mut mounter = Intruder::enter(
+        pid,
+        &["-m"],
+        &["/bin/busybox", "mount", "-t", "tmpfs", "none", "/data"],
+    );
+    assert!(mounter.0.wait().unwrap().success());
+    tokio::time::timeout(PATIENCE, woken.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    println!("woken {:?} after nsenter was started", began.elapsed());
+    let live = live(&id, pid);
+    let added = live
+        .mounts
+        .seen()
+        .unwrap()
+        .iter()
+        .find(|mount| mount.target == "/data")
+        .unwrap()
+        .clone();
+    assert_eq!(added.fstype, "tmpfs");
+}
+
+#[tokio::test]
+async fn an_ended_process_leaves_the_watch_and_the_scan() {
+    let Some(daemon) = Daemon::connect().await else {
+        return;
+    };
+    let (id, pid) = daemon.run(&unique("ended"), |_| {}).await;
+    let (watch, mut woken) = MountWatch::start().unwrap();
+    watch.set(&[pid]);
+    tokio::time::timeout(PATIENCE, woken.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    daemon.remove(&id).await.unwrap();
+    until("the scan says it has ended", || {
+        matches!(scan(&[(id.clone(), pid)])[&id], Evidence::Missing(_)).then_some(())
+    });
+    // The thread must let go of the mount namespace: no descriptor of ours holds that mountinfo any more.
+    let held = format!("/proc/{pid}/mountinfo");
+    until("the watch lets go", || {
+        let fds = std::fs::read_dir("/proc/self/fd").unwrap();
+        let holds = fds
+            .flatten()
+            .filter_map(|fd| std::fs::read_link(fd.path()).ok())
+            .any(|to| to.to_string_lossy() == held);
+        (!holds).then_some(())
+    });
+    drop(watch);
+    assert_eq!(woken.recv().await, None, "the thread has ended");
+}
+
+#[tokio::test]
+async fn a_shared_network_by_configuration_is_no_intrusion() {
+    let Some(daemon) = Daemon::connect().await else {
+        return;
+    };
+    let (one, one_pid) = daemon.run(&unique("shared-one"), |_| {}).await;
+    let mode = format!("container:{}", one.id);
+    let (two, two_pid) = daemon
+        .run(&unique("shared-two"), |body| {
+            body.host_config.as_mut().unwrap().network_mode = Some(mode)
+        })
+        .await;
+    let found = scan(&[(one.clone(), one_pid), (two.clone(), two_pid)]);
+    for id in [&one, &two] {
+        let processes = &found[id].seen().unwrap().processes;
+        assert_eq!(processes.len(), 1, "{processes:?}");
+        assert!(processes[0].in_cgroup);
+    }
+}
+
+#[tokio::test]
+async fn what_the_runtime_itself_starts_inside_is_no_intrusion() {
+    let Some(daemon) = Daemon::connect().await else {
+        return;
+    };
+    let (id, pid) = daemon.run(&unique("execs"), |_| {}).await;
+    let (stop, stopped) = std::sync::mpsc::sync_channel::<()>(1);
+    let asked = id.clone();
+    let scans = std::thread::spawn(move || {
+        let (mut scans, mut most, mut outside) = (0, 0, Vec::new());
+        while stopped.try_recv().is_err() {
+            let live = live(&asked, pid);
+            scans += 1;
+            most = most.max(live.processes.len());
+            outside.extend(live.processes.into_iter().filter(|process| !process.in_cgroup));
+        }
+        (scans, most, outside)
+    });
+    for _ in 0..20 {
+        daemon.exec(&id, &["/bin/busybox", "sleep", "1"]).await.unwrap();
+    }
+    stop.send(()).unwrap();
+    let (scans, most, outside) = scans.join().unwrap();
+    println!("{scans} scans, up to {most} processes");
+    assert!(most > 1, "no scan of {scans} met an exec: nothing was shown");
+    assert!(outside.is_empty(), "{outside:#?}");
+}

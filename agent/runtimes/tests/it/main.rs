@@ -1,0 +1,10 @@
+//! Behaviour of the runtimes on the real thing: a Docker daemon, a kernel.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
+
+mod canned;
+mod conformance;
+mod daemon;
+mod disturbance;
+mod hostile;
+mod live;
+mod relay;

@@ -1,0 +1,79 @@
+//! The configuration file.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use verger_transport::config_file;
+use verger_transport::telemetry::LogFormat;
+
+/// `agent.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where the agent keeps its identity, ledger and findings. Belongs to it alone.
+    pub(crate) data_dir: PathBuf,
+    /// Docker's socket.
+    #[serde(default = "docker_socket")]
+    pub(crate) docker_socket: PathBuf,
+    /// Folders that hold running containers' OCI configs, `ID/config.json`, searched before the usual ones.
+    #[serde(default)]
+    pub(crate) oci_roots: Vec<PathBuf>,
+    /// Seconds between looks at all processes and mounts. What a container's runtime or the kernel can tell is looked at
+    /// at once.
+    #[serde(default = "scan_seconds")]
+    pub(crate) scan_seconds: u64,
+    /// How log lines look: `text` or `json`.
+    #[serde(default)]
+    pub(crate) log: LogFormat,
+}
+
+fn docker_socket() -> PathBuf {
+    "/var/run/docker.sock".into()
+}
+
+const fn scan_seconds() -> u64 {
+    4
+}
+
+impl Config {
+    pub(crate) fn load(file: &Path) -> anyhow::Result<Self> {
+        let config: Self = config_file::load(file)?;
+        anyhow::ensure!(config.data_dir.is_absolute(), "{}: `data_dir` must be an absolute path", file.display());
+        anyhow::ensure!(
+            (1..=3_600).contains(&config.scan_seconds),
+            "{}: `scan_seconds` must be 1 to 3600",
+            file.display()
+        );
+        Ok(config)
+    }
+
+    pub(crate) const fn scan_every(&self) -> Duration {
+        Duration::from_secs(self.scan_seconds)
+    }
+
+    pub(crate) fn identity_file(&self) -> PathBuf {
+        self.data_dir.join("identity.pem")
+    }
+
+    pub(crate) fn cluster_file(&self) -> PathBuf {
+        self.data_dir.join("cluster.json")
+    }
+
+    pub(crate) fn store_dir(&self) -> PathBuf {
+        self.data_dir.join("store")
+    }
+
+    /// Prints what the file means.
+    pub(crate) fn explain(&self) -> anyhow::Result<()> {
+        writeln!(
+            std::io::stdout(),
+            "files in {} · Docker at {} · processes and mounts every {} s",
+            self.data_dir.display(),
+            self.docker_socket.display(),
+            self.scan_seconds
+        )?;
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! Enrolling: the first contact, authenticated by what a person brought along.
+
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use verger_agent_core::ledger::LedgerState;
+use verger_agent_core::store::LedgerStore as _;
+use verger_policy::digest::Digest;
+use verger_policy::model::AgentId;
+use verger_proto::agent::v1 as pb;
+use verger_proto::agent::v1::enrolment_service_client::EnrolmentServiceClient;
+use verger_transport::{Client, Identity, JoinCommand, KeyPair, channel, spki_pin};
+
+use crate::config::Config;
+use crate::enrolment::Enrolment;
+
+#[derive(Args)]
+pub(crate) struct JoinArgs {
+    /// The id this host will have.
+    #[arg(long)]
+    agent: String,
+    /// Where to enrol: HOST:PORT.
+    #[arg(long)]
+    enrol: String,
+    /// Where to connect afterwards: HOST:PORT.
+    #[arg(long)]
+    controller: String,
+    /// The cluster's id: the digest of the trust root that founded it.
+    #[arg(long)]
+    cluster_id: String,
+    /// The pin of the members' authority.
+    #[arg(long)]
+    ca_pin: String,
+    /// The token. Better in VERGER_JOIN_TOKEN than on a command line that others can see.
+    #[arg(long, env = "VERGER_JOIN_TOKEN", hide_env_values = true)]
+    token: String,
+}
+
+pub(crate) async fn join(config: &Config, args: &JoinArgs) -> anyhow::Result<()> {
+    let JoinArgs { agent, enrol, controller, cluster_id, ca_pin, token } = args;
+    let command = JoinCommand::check(enrol, controller, cluster_id, ca_pin, agent, token)?;
+    let agent: AgentId = agent.parse().with_context(|| format!("--agent {agent}"))?;
+    anyhow::ensure!(
+        !Enrolment::exists(config),
+        "this host is enrolled already ({}); to enrol it anew, stop the agent and remove {}",
+        config.cluster_file().display(),
+        config.data_dir.display()
+    );
+    let cluster: Digest = format!("sha256:{cluster_id}").parse()?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.data_dir)
+        .with_context(|| format!("cannot make {}", config.data_dir.display()))?;
+    let key = KeyPair::generate()?;
+    let client = Arc::new(Client::pinned(&command.cluster_id, &command.ca_pin)?);
+    let channel = channel(client, std::slice::from_ref(&command.enrol_address)).await?;
+    let request = pb::EnrolRequest {
+        token: command.token.reveal().to_string(),
+        csr: key.request()?.into(),
+        agent_id: agent.to_string(),
+    };
+    let response = EnrolmentServiceClient::new(channel)
+        .enrol(request)
+        .await
+        .map_err(|status| anyhow::anyhow!("the controller refused: {}", status.message()))?
+        .into_inner();
+    let pb::EnrolResponse { chain, member_cas, trust_root } = response;
+    let member_cas: Vec<Vec<u8>> = member_cas.into_iter().map(Into::into).collect();
+    // The connection was to who holds this authority; what it names must be it.
+    anyhow::ensure!(
+        member_cas.iter().all(|authority| spki_pin(authority).as_deref() == Some(ca_pin.as_str())),
+        "the controller names another members' authority than --ca-pin"
+    );
+    let envelope = trust_root.context("the controller sent no trust root")?.json;
+    let (_, delta) = LedgerState::found(agent.clone(), &cluster, &envelope)?;
+    let (ledger, _) = verger_agent_store::open(&config.store_dir(), &verger_agent_store::Options::default())?;
+    ledger.commit(&delta)?;
+    Identity::new(chain.into_iter().map(Into::into).collect(), &key).save(&config.identity_file())?;
+    // Last: what says that the host is enrolled.
+    let enrolment = Enrolment { cluster, agent: agent.clone(), controllers: vec![command.address], member_cas };
+    enrolment.save(config)?;
+    writeln!(std::io::stdout(), "Enrolled as {agent}. Next: verger-agent run")?;
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! Checks about the agent and its host: what would otherwise read as silence.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use verger_agent_core::ledger::LedgerState;
+use verger_policy::drift::{Check, Outcome};
+use verger_policy::model::{Control, RuleId, RuntimeKind, Severity};
+
+const STALE_SEAL: RuleId = RuleId::builtin("host/stale-seal");
+const UNREADABLE_RUNTIME: RuleId = RuleId::builtin("host/unreadable-runtime");
+
+/// The failing ones.
+pub(crate) fn checks(ledger: &LedgerState, unreadable: &BTreeMap<RuntimeKind, String>, at: Timestamp) -> Vec<Check> {
+    let stale = ledger.stale(at).map(|since| Check {
+        control: Control::Host,
+        rule: STALE_SEAL,
+        field: "seal".into(),
+        result: Outcome::Fail,
+        expected: Some("a seal that holds".to_owned()),
+        actual: Some(format!("ended at {since}")),
+        reason: "the seal over the policy set is past its time; the set stays in force. Seal it again: `verger apply` with no change".into(),
+        severity: Severity::High,
+        decided_by: None,
+    });
+    let unreadable = unreadable.iter().map(|(runtime, why)| Check {
+        control: Control::Host,
+        rule: UNREADABLE_RUNTIME,
+        field: runtime.word().into(),
+        result: Outcome::Fail,
+        expected: Some("readable".to_owned()),
+        actual: Some("not readable".to_owned()),
+        reason: format!("its instances are not evaluated: {why}").into(),
+        severity: Severity::High,
+        decided_by: None,
+    });
+    stale.into_iter().chain(unreadable).collect()
+}

@@ -1,0 +1,161 @@
+//! The reconciler: looks at the whole host, judges it, and keeps the findings. It takes no argument; events only wake it,
+//! and the next activation is the retry.
+
+mod host_checks;
+mod observation;
+mod status;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use verger_agent_core::ledger::LedgerState;
+use verger_agent_core::mode::{Capabilities, effective_modes, unsupported_checks, wanted_modes};
+use verger_agent_core::runtime::{Runtime, RuntimeEvent};
+use verger_agent_core::store::{Round as SpoolRound, SpoolStore, StoreError};
+use verger_agent_runtimes::proc::MountWatch;
+use verger_policy::compile::{Compiled, compile};
+use verger_policy::finding::{Reconciled, Round, Table, reconcile};
+use verger_policy::model::{Labels, RuntimeKind};
+use verger_proto::agent::v1 as pb;
+
+use observation::Observation;
+
+/// What the reconciler needs of the rest of the agent.
+pub(crate) struct ReconcilerPorts {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) spool: Arc<dyn SpoolStore>,
+    pub(crate) mounts: MountWatch,
+    pub(crate) mounts_changed: mpsc::Receiver<()>,
+    pub(crate) ledger: watch::Receiver<Arc<LedgerState>>,
+    pub(crate) status: watch::Sender<Arc<pb::Status>>,
+    pub(crate) spooled: watch::Sender<u64>,
+}
+
+/// The reconciler and what it remembers: caches, and the findings as they are on disk.
+pub(crate) struct Reconciler {
+    ports: ReconcilerPorts,
+    scan_every: Duration,
+    capabilities: Capabilities,
+    observation: Observation,
+    compiled: Option<((u64, Labels), Compiled)>,
+    table: Table,
+}
+
+impl Reconciler {
+    pub(crate) fn new(ports: ReconcilerPorts, scan_every: Duration) -> Result<Self, StoreError> {
+        let table = ports.spool.findings()?;
+        Ok(Self {
+            ports,
+            scan_every,
+            capabilities: Capabilities::of_this_version(),
+            observation: Observation::default(),
+            compiled: None,
+            table,
+        })
+    }
+
+    /// Runs until stopped.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut watch = self.ports.runtime.watch();
+        let mut scan = tokio::time::interval(self.scan_every);
+        scan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                event = watch.next() => match event {
+                    Some(event) => self.heard(&event),
+                    None => return,
+                },
+                woken = self.ports.mounts_changed.recv() => if woken.is_none() { return },
+                changed = self.ports.ledger.changed() => if changed.is_err() { return },
+                _ = scan.tick() => {}
+            }
+            self.activate().await;
+        }
+    }
+
+    fn heard(&self, event: &RuntimeEvent) {
+        tracing::debug!(?event, "a runtime told of a change");
+    }
+
+    /// One look at everything.
+    async fn activate(&mut self) {
+        let at = Timestamp::now();
+        let ledger = Arc::clone(&self.ports.ledger.borrow_and_update());
+        self.compile(&ledger);
+        let Some((_, compiled)) = &self.compiled else { return };
+        self.observation.look(&*self.ports.runtime, &self.ports.mounts).await;
+        let judgements = self.observation.judge(compiled, at);
+        let modes = effective_modes(&wanted_modes(&judgements), &self.capabilities);
+        let mut host = unsupported_checks(&modes);
+        host.extend(host_checks::checks(&ledger, self.observation.unreadable(), at));
+        let unreadable: BTreeSet<RuntimeKind> = self.observation.unreadable().keys().copied().collect();
+        let effective: BTreeMap<_, _> =
+            modes.iter().filter_map(|(control, mode)| Some((*control, mode.effective?))).collect();
+        let round = Round {
+            cluster: ledger.cluster_id(),
+            epoch: ledger.position().map_or(0, |(epoch, _)| epoch),
+            at,
+            judgements: &judgements,
+            host: &host,
+            unjudged: &BTreeSet::new(),
+            unreadable: &unreadable,
+            effective: &effective,
+        };
+        let reconciled = reconcile(&self.table, &round);
+        // What could not be stored has not happened: the next round finds it again.
+        if self.store(&reconciled).await {
+            reconciled.carry_into(&mut self.table);
+        }
+        let status = status::status(&ledger, &self.observation, &judgements, &modes, at);
+        self.ports.status.send_if_modified(|held| {
+            let differs = !status::is_same(held, &status);
+            if differs {
+                *held = Arc::new(status);
+            }
+            differs
+        });
+    }
+
+    fn compile(&mut self, ledger: &LedgerState) {
+        let place = (ledger.position().map_or(0, |(epoch, _)| epoch), ledger.host_labels());
+        if self.compiled.as_ref().is_some_and(|(of, _)| *of == place) {
+            return;
+        }
+        let compiled = match ledger.set() {
+            Some(set) => compile(set.objects(), &place.1, place.0),
+            None => compile([], &place.1, place.0),
+        };
+        self.compiled = Some((place, compiled));
+        self.observation.forget_judgements();
+    }
+
+    async fn store(&self, reconciled: &Reconciled) -> bool {
+        let Reconciled { transitions, changed, counted: _, removed } = reconciled;
+        if transitions.is_empty() && changed.is_empty() && removed.is_empty() {
+            return true;
+        }
+        let count = transitions.len() as u64;
+        let round =
+            SpoolRound { changed: changed.clone(), removed: removed.clone(), transitions: transitions.clone() };
+        let spool = Arc::clone(&self.ports.spool);
+        match tokio::task::spawn_blocking(move || spool.commit_round(&round)).await {
+            Ok(Ok(first)) => {
+                self.ports.spooled.send_replace(first + count - 1);
+                true
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "findings were not stored; they will be found again");
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "the storing task was lost; findings will be found again");
+                false
+            }
+        }
+    }
+}

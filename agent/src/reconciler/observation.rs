@@ -1,0 +1,119 @@
+//! What is on the host now, and what it was judged as: looked at anew each time, judged anew only where it changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use verger_agent_core::runtime::{Listed, Phase, Runtime};
+use verger_agent_runtimes::proc::{MountWatch, scan};
+use verger_policy::compile::Compiled;
+use verger_policy::drift::{Judgement, Peers, judge_among};
+use verger_policy::facts::{Evidence, Instance, InstanceId};
+use verger_policy::model::RuntimeKind;
+
+/// The host as it was last seen.
+#[derive(Default)]
+pub(crate) struct Observation {
+    listed: BTreeMap<InstanceId, Arc<Instance>>,
+    instances: BTreeMap<InstanceId, Instance>,
+    judged: BTreeMap<InstanceId, (Timestamp, Judgement)>,
+    unreadable: BTreeMap<RuntimeKind, String>,
+    watched: Vec<u32>,
+}
+
+impl Observation {
+    /// Looks at the runtime and at `/proc`.
+    pub(crate) async fn look(&mut self, runtime: &dyn Runtime, mounts: &MountWatch) {
+        let listed = match runtime.list().await {
+            Ok(listed) => {
+                self.unreadable.remove(&runtime.kind());
+                listed
+            }
+            Err(error) => {
+                if self.unreadable.insert(runtime.kind(), error.to_string()).is_none() {
+                    tracing::warn!(%error, "a runtime cannot be read; its instances are not evaluated until it can");
+                }
+                return;
+            }
+        };
+        // What was made and not started has no process: there is nothing of it to judge yet.
+        let running: Vec<(Arc<Instance>, u32)> = listed
+            .into_iter()
+            .filter(|one| matches!(one.phase, Phase::Running | Phase::Paused))
+            .filter_map(|Listed { instance, init_pid, .. }| Some((instance, init_pid?)))
+            .collect();
+        let pids: Vec<u32> = running.iter().map(|(_, pid)| *pid).collect();
+        if pids != self.watched {
+            mounts.set(&pids);
+            self.watched = pids;
+        }
+        let wanted: Vec<(InstanceId, u32)> =
+            running.iter().map(|(instance, pid)| (instance.id.clone(), *pid)).collect();
+        let live = tokio::task::spawn_blocking(move || scan(&wanted)).await.unwrap_or_default();
+        self.take(running, live);
+    }
+
+    fn take(
+        &mut self,
+        running: Vec<(Arc<Instance>, u32)>,
+        mut live: BTreeMap<InstanceId, Evidence<verger_policy::facts::LiveFacts>>,
+    ) {
+        let before = std::mem::take(&mut self.listed);
+        let mut instances = std::mem::take(&mut self.instances);
+        let mut moved = before.len() != running.len();
+        for (listed, _) in running {
+            let id = listed.id.clone();
+            let live = live
+                .remove(&id)
+                .unwrap_or_else(|| Evidence::Missing("its processes could not be looked at".to_owned()));
+            let same = before.get(&id).is_some_and(|known| Arc::ptr_eq(known, &listed));
+            moved |= !before.contains_key(&id);
+            let instance = match instances.remove(&id).filter(|_| same) {
+                Some(known) if known.live == live => known,
+                Some(known) => {
+                    self.judged.remove(&id);
+                    Instance { live, ..known }
+                }
+                None => {
+                    self.judged.remove(&id);
+                    Instance { live, ..(*listed).clone() }
+                }
+            };
+            self.instances.insert(id.clone(), instance);
+            self.listed.insert(id, listed);
+        }
+        self.judged.retain(|id, _| self.instances.contains_key(id));
+        if moved {
+            // Whose namespaces are shared may read differently now.
+            self.judged.clear();
+        }
+    }
+
+    /// Judges every instance; what has not changed since it was judged is not judged again, unless time may have changed
+    /// the verdict.
+    pub(crate) fn judge(&mut self, compiled: &Compiled, at: Timestamp) -> Vec<Judgement> {
+        let peers = Peers::among(&self.instances);
+        for (id, instance) in &self.instances {
+            let fresh = self.judged.get(id).is_some_and(|(then, _)| !compiled.time_matters_between(*then, at));
+            if !fresh {
+                self.judged.insert(id.clone(), (at, judge_among(compiled, instance, peers, at)));
+            }
+        }
+        self.judged.values().map(|(_, judgement)| judgement.clone()).collect()
+    }
+
+    /// Forgets every judgement: the policy is another.
+    pub(crate) fn forget_judgements(&mut self) {
+        self.judged.clear();
+    }
+
+    /// Runtimes that cannot be read, and why.
+    pub(crate) const fn unreadable(&self) -> &BTreeMap<RuntimeKind, String> {
+        &self.unreadable
+    }
+
+    /// The instances.
+    pub(crate) const fn instances(&self) -> &BTreeMap<InstanceId, Instance> {
+        &self.instances
+    }
+}

@@ -1,0 +1,163 @@
+//! Driving the stream of findings: sockets, disk and timers around the state machine of the core.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
+use verger_agent_core::report::{Report, ReportAction, ReportEvent};
+use verger_agent_core::store::{Numbered, SpoolStore};
+use verger_proto::agent::v1 as pb;
+use verger_wire::IntoWire as _;
+
+use crate::controller::Controllers;
+
+/// Batches that wait for a slow connection; the window of the state machine is smaller.
+const OUTGOING: usize = 16;
+
+/// What the report needs of the rest of the agent.
+pub(crate) struct ReportPorts {
+    pub(crate) controllers: Arc<Controllers>,
+    pub(crate) spool: Arc<dyn SpoolStore>,
+    /// The last number given.
+    pub(crate) spooled: watch::Receiver<u64>,
+}
+
+struct Connection {
+    send: mpsc::Sender<pb::ReportRequest>,
+    incoming: Streaming<pb::ReportResponse>,
+}
+
+enum Link {
+    Down,
+    Opening(oneshot::Receiver<Result<Connection, String>>),
+    Up(Connection),
+}
+
+/// Runs until stopped.
+pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: CancellationToken) {
+    let began = Instant::now();
+    let now = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let mut link = Link::Down;
+    let mut loading: Option<oneshot::Receiver<Vec<Numbered>>> = None;
+    loop {
+        let deadline = report.deadline().map(|at| Duration::from_millis(at.saturating_sub(now())));
+        let event = tokio::select! {
+            () = stop.cancelled() => return,
+            event = next_of_link(&mut link) => event,
+            batch = loaded(&mut loading) => ReportEvent::Loaded(batch),
+            changed = ports.spooled.changed() => {
+                if changed.is_err() { return }
+                ReportEvent::Spooled { last: *ports.spooled.borrow_and_update() }
+            }
+            () = sleep(deadline) => ReportEvent::Tick,
+        };
+        if matches!(event, ReportEvent::Disconnected { .. }) {
+            link = Link::Down;
+        }
+        for action in report.on(now(), event) {
+            match action {
+                ReportAction::Connect { after } => link = Link::Opening(open(Arc::clone(&ports.controllers), after)),
+                ReportAction::Close { why } => {
+                    tracing::info!(why, "closing the findings stream");
+                    link = Link::Down;
+                }
+                ReportAction::Load { from, max, max_bytes } => {
+                    let spool = Arc::clone(&ports.spool);
+                    let (done, answer) = oneshot::channel();
+                    tokio::task::spawn_blocking(move || {
+                        let batch = spool.pending(from, max, max_bytes).unwrap_or_else(|error| {
+                            tracing::error!(%error, "the spool of findings cannot be read");
+                            Vec::new()
+                        });
+                        let _ = done.send(batch);
+                    });
+                    loading = Some(answer);
+                }
+                ReportAction::Send(batch) => {
+                    if let Link::Up(connection) = &link {
+                        // A full queue is a dead connection: the limit on acknowledgements ends it.
+                        let _ = connection.send.try_send(message(&batch));
+                    }
+                }
+                ReportAction::Forget { sequence } => {
+                    let spool = Arc::clone(&ports.spool);
+                    let forgot = tokio::task::spawn_blocking(move || spool.acknowledge(sequence)).await;
+                    if let Ok(Err(error)) = forgot {
+                        tracing::error!(%error, "acknowledged findings stay in the spool");
+                    }
+                }
+                ReportAction::Contradiction { acknowledged, last } => {
+                    tracing::error!(acknowledged, last, "a controller acknowledges findings that were never sent");
+                }
+            }
+        }
+    }
+}
+
+fn message(batch: &[Numbered]) -> pb::ReportRequest {
+    pb::ReportRequest {
+        first_sequence: batch.first().map_or(0, |first| first.sequence),
+        transitions: batch.iter().map(|numbered| (&numbered.transition).into_wire()).collect(),
+    }
+}
+
+async fn sleep(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => pending().await,
+    }
+}
+
+async fn loaded(loading: &mut Option<oneshot::Receiver<Vec<Numbered>>>) -> Vec<Numbered> {
+    let Some(answer) = loading.as_mut() else { return pending().await };
+    let batch = answer.await.unwrap_or_default();
+    *loading = None;
+    batch
+}
+
+async fn next_of_link(link: &mut Link) -> ReportEvent {
+    match link {
+        Link::Down => pending().await,
+        Link::Opening(opening) => {
+            let opened = opening.await.unwrap_or_else(|_| Err("the attempt was given up".to_owned()));
+            match opened {
+                Ok(connection) => {
+                    *link = Link::Up(connection);
+                    ReportEvent::Connected
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the findings stream is not up");
+                    ReportEvent::Disconnected { retry_after: None }
+                }
+            }
+        }
+        Link::Up(connection) => match connection.incoming.message().await {
+            Ok(Some(pb::ReportResponse { acknowledged })) => ReportEvent::Acknowledged { sequence: acknowledged },
+            Ok(None) => ReportEvent::Disconnected { retry_after: None },
+            Err(status) => {
+                tracing::info!(code = ?status.code(), message = status.message(), "the findings stream ended");
+                ReportEvent::Disconnected { retry_after: None }
+            }
+        },
+    }
+}
+
+fn open(controllers: Arc<Controllers>, after: u64) -> oneshot::Receiver<Result<Connection, String>> {
+    let (done, answer) = oneshot::channel();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        let opened = async {
+            let mut client = controllers.connect().await.map_err(|error| error.to_string())?;
+            let (send, queue) = mpsc::channel(OUTGOING);
+            let response = client.report(ReceiverStream::new(queue)).await;
+            let incoming = response.map_err(|status| status.message().to_owned())?.into_inner();
+            Ok(Connection { send, incoming })
+        };
+        let _ = done.send(opened.await);
+    });
+    answer
+}

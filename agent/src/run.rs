@@ -1,0 +1,115 @@
+//! Running: the parts put together, until told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use verger_agent_core::ledger::LedgerState;
+use verger_agent_core::report::{Pace, Report};
+use verger_agent_core::session::{Session, Timing};
+use verger_agent_core::store::{LedgerStore, SpoolStore};
+use verger_agent_runtimes::docker::{DockerConfig, DockerRuntime};
+use verger_agent_runtimes::proc::MountWatch;
+use verger_proto::agent::v1 as pb;
+
+use crate::config::Config;
+use crate::controller::Controllers;
+use crate::enrolment::Enrolment;
+use crate::reconciler::{Reconciler, ReconcilerPorts};
+use crate::report::{self, ReportPorts};
+use crate::session::{self, SessionPorts};
+
+/// Tasks that have not ended by then are cut.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    let enrolment = Enrolment::load(&config)?;
+    let dir = config.store_dir();
+    let (ledger, spool) =
+        tokio::task::spawn_blocking(move || verger_agent_store::open(&dir, &verger_agent_store::Options::default()))
+            .await??;
+    let state = LedgerState::restore(enrolment.agent.clone(), ledger.load()?)?;
+    anyhow::ensure!(
+        state.cluster_id() == enrolment.cluster,
+        "the ledger in {} is of another cluster than {}",
+        config.store_dir().display(),
+        config.cluster_file().display()
+    );
+    let usage = spool.usage()?;
+    tracing::info!(agent = %enrolment.agent, epoch = state.position().map(|(epoch, _)| epoch), waiting = usage.pending(), "starting");
+    let controllers = Arc::new(Controllers::new(&enrolment, &config)?);
+    let (ledger, spool): (Arc<dyn LedgerStore>, Arc<dyn SpoolStore>) = (Arc::new(ledger), Arc::new(spool));
+    let (adopted, in_force) = watch::channel(Arc::new(state.clone()));
+    let (status, status_seen) = watch::channel(Arc::new(pb::Status::default()));
+    let (spooled, spooled_seen) = watch::channel(usage.next_sequence - 1);
+    let (mounts, mounts_changed) = MountWatch::start().context("cannot watch mounts")?;
+    let docker = DockerConfig { bundle_roots: config.oci_roots.clone(), ..DockerConfig::new(&config.docker_socket) };
+    let ports = ReconcilerPorts {
+        runtime: Arc::new(DockerRuntime::new(docker)),
+        spool: Arc::clone(&spool),
+        mounts,
+        mounts_changed,
+        ledger: in_force,
+        status,
+        spooled,
+    };
+    let reconciler = Reconciler::new(ports, config.scan_every())?;
+    let session = Session::new(state, Timing::default(), random()?);
+    let report = Report::new(usage.acknowledged, usage.next_sequence - 1, Pace::default(), random()?);
+    let session_ports = SessionPorts { controllers: Arc::clone(&controllers), ledger, adopted, status: status_seen };
+    let report_ports = ReportPorts { controllers: Arc::clone(&controllers), spool, spooled: spooled_seen };
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(reconciler.run(stop.clone()));
+    tasks.spawn(session::drive(session, session_ports, stop.clone()));
+    tasks.spawn(report::drive(report, report_ports, stop.clone()));
+    let renewal = stop.clone();
+    tasks.spawn(async move { controllers.keep_renewed(&config, renewal).await });
+    notify(&[sd_notify::NotifyState::Ready]);
+    let ended = attend(&mut tasks).await;
+    notify(&[sd_notify::NotifyState::Stopping]);
+    stop.cancel();
+    let drained = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_LIMIT, drained).await.is_err() {
+        tracing::warn!("a task did not end in time and is cut");
+    }
+    ended
+}
+
+async fn attend(tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let period = sd_notify::watchdog_enabled().map_or(Duration::from_secs(10), |limit| limit / 3);
+    let mut pet = tokio::time::interval(period);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            ended = tasks.join_next() => {
+                if let Some(Err(error)) = ended {
+                    anyhow::bail!("a part of the agent failed: {error}");
+                }
+                anyhow::bail!("a part of the agent ended by itself");
+            }
+            // All parts share this thread: that it gets here says that none of them hangs.
+            _ = pet.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
+        }
+    }
+}
+
+fn random() -> anyhow::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no randomness: {error}"))?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+// Without systemd there is nobody to tell.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}

@@ -1,0 +1,169 @@
+//! Driving the policy session: sockets, disk and timers around the state machine of the core.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
+use verger_agent_core::ledger::LedgerState;
+use verger_agent_core::session::{Action, Event, Now, Session};
+use verger_agent_core::store::{LedgerStore, StoreError};
+use verger_proto::agent::v1 as pb;
+
+use crate::controller::Controllers;
+use crate::wire;
+
+/// Messages that wait for a slow connection.
+const OUTGOING: usize = 16;
+
+/// What the session needs of the rest of the agent.
+pub(crate) struct SessionPorts {
+    pub(crate) controllers: Arc<Controllers>,
+    pub(crate) ledger: Arc<dyn LedgerStore>,
+    /// What is in force: the reconciler is woken by it.
+    pub(crate) adopted: watch::Sender<Arc<LedgerState>>,
+    /// The whole status, as the reconciler last made it.
+    pub(crate) status: watch::Receiver<Arc<pb::Status>>,
+}
+
+type Opening = oneshot::Receiver<Result<Connection, String>>;
+
+struct Connection {
+    send: mpsc::Sender<pb::ConnectRequest>,
+    incoming: Streaming<pb::ConnectResponse>,
+}
+
+enum Link {
+    Down,
+    Opening(Opening),
+    Up(Connection),
+}
+
+/// Runs until stopped.
+pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: CancellationToken) {
+    let began = Instant::now();
+    let now = || Now {
+        millis: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        wall: Timestamp::now(),
+    };
+    let mut link = Link::Down;
+    let mut writing: Option<oneshot::Receiver<Result<(), StoreError>>> = None;
+    loop {
+        let deadline = session.deadline().map(|at| Duration::from_millis(at.saturating_sub(now().millis)));
+        let event = tokio::select! {
+            () = stop.cancelled() => return,
+            event = next_of_link(&mut link) => event,
+            done = finished(&mut writing) => match done {
+                Ok(()) => Event::LedgerCommitted,
+                Err(why) => Event::LedgerFailed { why },
+            },
+            changed = ports.status.changed() => {
+                if changed.is_err() { return }
+                Event::StatusChanged
+            }
+            () = sleep(deadline) => Event::Tick,
+        };
+        if matches!(event, Event::Disconnected { .. }) {
+            link = Link::Down;
+        }
+        for action in session.on(now(), event) {
+            match action {
+                Action::Connect { after } => link = Link::Opening(open(Arc::clone(&ports.controllers), after)),
+                Action::Close { why } => {
+                    tracing::info!(why, "closing the session");
+                    link = Link::Down;
+                }
+                Action::Send(message) => {
+                    if let Link::Up(connection) = &link {
+                        let message = wire::outgoing(message, || (**ports.status.borrow()).clone());
+                        // A full queue is a dead connection: the silence limit ends it.
+                        let _ = connection.send.try_send(message);
+                    }
+                }
+                Action::Persist(delta) => {
+                    let ledger = Arc::clone(&ports.ledger);
+                    let (done, answer) = oneshot::channel();
+                    tokio::task::spawn_blocking(move || drop(done.send(ledger.commit(&delta))));
+                    writing = Some(answer);
+                }
+                Action::Adopt(state) => {
+                    let epoch = state.position().map(|(epoch, _)| epoch);
+                    tracing::info!(epoch, "a policy set was verified and is in force");
+                    ports.adopted.send_replace(state);
+                }
+            }
+        }
+    }
+}
+
+async fn sleep(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => pending().await,
+    }
+}
+
+async fn finished(writing: &mut Option<oneshot::Receiver<Result<(), StoreError>>>) -> Result<(), String> {
+    let Some(answer) = writing.as_mut() else { return pending().await };
+    let result = match answer.await {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("the writing task was lost".to_owned()),
+    };
+    *writing = None;
+    result
+}
+
+// Cancellation safe: a finished opening is moved into the link before anything else is awaited.
+async fn next_of_link(link: &mut Link) -> Event {
+    match link {
+        Link::Down => pending().await,
+        Link::Opening(opening) => {
+            let opened = opening.await.unwrap_or_else(|_| Err("the attempt was given up".to_owned()));
+            match opened {
+                Ok(connection) => {
+                    *link = Link::Up(connection);
+                    tracing::info!("connected to a controller");
+                    Event::Connected
+                }
+                Err(error) => {
+                    tracing::info!(%error, "no controller could be reached");
+                    Event::Disconnected { retry_after: None }
+                }
+            }
+        }
+        Link::Up(connection) => match connection.incoming.message().await {
+            Ok(Some(message)) => match wire::incoming(message) {
+                Ok(message) => Event::Message(message),
+                Err(error) => {
+                    tracing::warn!(%error, "the controller sent what has no meaning");
+                    Event::Disconnected { retry_after: None }
+                }
+            },
+            Ok(None) => Event::Disconnected { retry_after: None },
+            Err(status) => {
+                tracing::info!(code = ?status.code(), message = status.message(), "the session ended");
+                Event::Disconnected { retry_after: None }
+            }
+        },
+    }
+}
+
+fn open(controllers: Arc<Controllers>, after: u64) -> Opening {
+    let (done, answer) = oneshot::channel();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        let opened = async {
+            let mut client = controllers.connect().await.map_err(|error| error.to_string())?;
+            let (send, queue) = mpsc::channel(OUTGOING);
+            let response = client.connect(ReceiverStream::new(queue)).await;
+            let incoming = response.map_err(|status| status.message().to_owned())?.into_inner();
+            Ok(Connection { send, incoming })
+        };
+        let _ = done.send(opened.await);
+    });
+    answer
+}

@@ -1,0 +1,53 @@
+//! Between the state machines' words and the messages.
+
+use verger_agent_core::ledger::SetUpdate;
+use verger_agent_core::session::{Hello, Incoming, Outgoing};
+use verger_policy::model::ObjectKey;
+use verger_policy::set::Entry;
+use verger_proto::agent::v1 as pb;
+use verger_proto::policy::v1::{Body, Envelope};
+use verger_wire::{FromWire as _, InvalidMessage, digest_bytes, required};
+
+pub(crate) fn incoming(message: pb::ConnectResponse) -> Result<Incoming, InvalidMessage> {
+    use pb::connect_response::Message;
+    let pb::ConnectResponse { nonce, message } = message;
+    Ok(match required("message", message)? {
+        Message::Heartbeat(pb::Heartbeat { epoch }) => Incoming::Heartbeat { epoch },
+        Message::Set(update) => Incoming::Set { nonce, update: set_update(update)? },
+    })
+}
+
+fn set_update(message: pb::SetUpdate) -> Result<SetUpdate, InvalidMessage> {
+    let pb::SetUpdate { base_epoch, epoch, entries, bodies, seal } = message;
+    let body = |Body { key, canonical }: Body| {
+        let key = ObjectKey::from_wire(required("bodies.key", key)?).map_err(|error| error.within("bodies"))?;
+        Ok((key, canonical.to_vec()))
+    };
+    let Envelope { json } = required("seal", seal)?;
+    Ok(SetUpdate {
+        base_epoch,
+        epoch,
+        entries: entries
+            .into_iter()
+            .map(|entry| Entry::from_wire(entry).map_err(|error| error.within("entries")))
+            .collect::<Result<_, _>>()?,
+        bodies: bodies.into_iter().map(body).collect::<Result<_, InvalidMessage>>()?,
+        seal: json.to_vec(),
+    })
+}
+
+/// The message of what an agent says; `status` is the whole status as it is now.
+pub(crate) fn outgoing(message: Outgoing, status: impl FnOnce() -> pb::Status) -> pb::ConnectRequest {
+    use pb::connect_request::Message;
+    let message = match message {
+        Outgoing::Hello(Hello { epoch, root }) => Message::Hello(pb::Hello {
+            epoch,
+            root: root.as_ref().map(digest_bytes).unwrap_or_default(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }),
+        Outgoing::Ack { nonce, epoch, root } => Message::Ack(pb::Ack { nonce, epoch, root: digest_bytes(&root) }),
+        Outgoing::Nack { nonce, reason, detail } => Message::Nack(pb::Nack { nonce, reason: reason.to_owned(), detail }),
+        Outgoing::Status => Message::Status(status()),
+    };
+    pb::ConnectRequest { message: Some(message) }
+}

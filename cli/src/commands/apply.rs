@@ -1,0 +1,299 @@
+//! `apply`, `delete`, `diff`: fetch the set, show the change, sign, submit.
+
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tonic::Status;
+use verger_policy::set::{ObjectChange, SetError};
+use verger_proto::policy::v1 as pb;
+use verger_wire::IntoWire as _;
+
+use super::objects;
+use crate::args::{ApplyArgs, DeleteArgs, DiffArgs, Format, SealArgs};
+use crate::connect::{Session, call, request_id};
+use crate::exit::{Exit, Failure};
+use crate::files;
+use crate::output::{document, emit, for_people, note};
+use crate::sealed::{self, Held, Next, Signing};
+use crate::status::is_conflict;
+
+/// What is submitted.
+enum Change {
+    Apply,
+    Delete(pb::ObjectKey),
+}
+
+pub(super) async fn apply(args: ApplyArgs, context: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
+    let ApplyArgs { files, dry_run, seal } = args;
+    let now = Timestamp::now();
+    let objects = files::objects(&files, Some(now))?;
+    let mut session = Session::open(context).await?;
+    let held = sealed::fetch(&session).await?;
+    let next = Next::of(&held, held.set.change(objects, []).map_err(refused)?);
+    if next.diff.is_empty() && !is_due(&held, &seal, now) {
+        emit(&summary(&held, &next, format, false, "nothing to change")?)?;
+        return Ok(Exit::Clean);
+    }
+    submit(
+        &mut session,
+        &held,
+        &next,
+        Change::Apply,
+        &seal,
+        dry_run,
+        format,
+        now,
+    )
+    .await
+}
+
+pub(super) async fn delete(args: DeleteArgs, context: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
+    let DeleteArgs {
+        object,
+        dry_run,
+        seal,
+    } = args;
+    let key = objects::key(&object)?;
+    let mut session = Session::open(context).await?;
+    let held = sealed::fetch(&session).await?;
+    let next = Next::of(&held, held.set.change([], [key.clone()]).map_err(refused)?);
+    let change = Change::Delete((&key).into_wire());
+    submit(
+        &mut session,
+        &held,
+        &next,
+        change,
+        &seal,
+        dry_run,
+        format,
+        Timestamp::now(),
+    )
+    .await
+}
+
+pub(super) async fn diff(args: DiffArgs, context: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
+    let objects = files::objects(&args.files, Some(Timestamp::now()))?;
+    let session = Session::open(context).await?;
+    let held = sealed::fetch(&session).await?;
+    let next = Next::of(&held, held.set.change(objects, []).map_err(refused)?);
+    emit(&summary(&held, &next, format, false, "no difference")?)?;
+    Ok(if next.diff.is_empty() {
+        Exit::Clean
+    } else {
+        Exit::Violation
+    })
+}
+
+fn refused(error: SetError) -> Failure {
+    let exit = match error {
+        SetError::NoSuchObject(_) => Exit::Violation,
+        _ => Exit::BadInput,
+    };
+    Failure::new(exit, format!("{error}; nothing was changed"))
+}
+
+/// Whether less than half of the seal's time is left, so that an unchanged set is worth sealing again.
+fn is_due(held: &Held, args: &SealArgs, now: Timestamp) -> bool {
+    let half = SignedDuration::from_hours(12 * i64::from(args.valid_days));
+    held.not_after.is_some_and(|end| end.duration_since(now) < half)
+}
+
+#[allow(clippy::too_many_arguments)]
+async fn submit(
+    session: &mut Session,
+    held: &Held,
+    next: &Next,
+    change: Change,
+    args: &SealArgs,
+    dry_run: bool,
+    format: Format,
+    now: Timestamp,
+) -> anyhow::Result<Exit> {
+    for warning in next.warnings(now) {
+        note(&warning);
+    }
+    if let Some(end) = held.not_after.filter(|end| *end <= now) {
+        note(&format!(
+            "warning: the seal of the set in force ended at {end}; this change seals it again"
+        ));
+    }
+    if for_people(format) {
+        emit(&summary(
+            held,
+            next,
+            format,
+            false,
+            "no object changes; the set is sealed again",
+        )?)?;
+    }
+    let seal = if dry_run {
+        None
+    } else {
+        let signing = Signing::prepare(session, held, next, args, now)?;
+        if for_people(format) {
+            emit(&describe(&signing))?;
+        }
+        Some(pb::Envelope {
+            json: signing.seal().to_json().into(),
+        })
+    };
+    match offer(session, held, next, change, seal, dry_run).await {
+        Ok((epoch, root)) if root == next.set.root().as_bytes() && epoch == next.set.epoch() => {}
+        Ok(_) => {
+            return Err(Failure::new(
+                Exit::Violation,
+                "the cluster answered with another set than the one signed",
+            )
+            .into());
+        }
+        Err(error) => {
+            return Err(match error.downcast::<Status>() {
+                Ok(status) if is_conflict(&status) => sealed::conflict(session, held, status).await,
+                Ok(status) => status.into(),
+                Err(other) => other,
+            });
+        }
+    }
+    emit(&match (for_people(format), dry_run) {
+        (true, true) => "checked by the cluster; nothing was changed\n".to_owned(),
+        (true, false) => format!("applied as epoch {}\n", next.set.epoch()),
+        (false, _) => summary(held, next, format, !dry_run, "")?,
+    })?;
+    Ok(Exit::Clean)
+}
+
+/// Offers the change under one request id, and gives the epoch and root it made.
+async fn offer(
+    session: &mut Session,
+    held: &Held,
+    next: &Next,
+    change: Change,
+    seal: Option<pb::Envelope>,
+    dry_run: bool,
+) -> anyhow::Result<(u64, Vec<u8>)> {
+    let (request_id, expected_epoch) = (request_id(), held.set.epoch());
+    match change {
+        Change::Apply => {
+            let upserts = next.upserts();
+            let request = pb::ApplyRequest {
+                request_id,
+                expected_epoch,
+                upserts,
+                deletes: Vec::new(),
+                seal,
+                dry_run,
+            };
+            let answer = session
+                .insist(|session| {
+                    let (mut client, request) = (session.policy(), call(request.clone()));
+                    async move { client.apply(request).await }
+                })
+                .await?;
+            let pb::ApplyResponse {
+                epoch,
+                root,
+                revision: _,
+            } = answer.into_inner();
+            Ok((epoch, root.to_vec()))
+        }
+        Change::Delete(key) => {
+            let request = pb::DeleteRequest {
+                request_id,
+                expected_epoch,
+                key: Some(key),
+                seal,
+                dry_run,
+            };
+            let answer = session
+                .insist(|session| {
+                    let (mut client, request) = (session.policy(), call(request.clone()));
+                    async move { client.delete(request).await }
+                })
+                .await?;
+            let pb::DeleteResponse {
+                epoch,
+                root,
+                revision: _,
+            } = answer.into_inner();
+            Ok((epoch, root.to_vec()))
+        }
+    }
+}
+
+fn describe(signing: &Signing) -> String {
+    let statement = &signing.statement;
+    format!(
+        "signing as {}: cluster {}, epoch {}, root {}, {} objects, until {}\n",
+        verger_policy::model::printable(&signing.name),
+        statement.cluster_id.hex(),
+        statement.epoch,
+        statement.root,
+        statement.entry_count,
+        statement.not_after
+    )
+}
+
+/// The change as text for people, or as one document.
+fn summary(
+    held: &Held,
+    next: &Next,
+    format: Format,
+    applied: bool,
+    unchanged: &str,
+) -> anyhow::Result<String> {
+    let Next { set, diff, changes } = next;
+    if for_people(format) {
+        if diff.is_empty() {
+            return Ok(format!(
+                "{unchanged} (epoch {}, root {})\n",
+                held.set.epoch(),
+                held.set.root()
+            ));
+        }
+        let mut text: String = changes.iter().map(|change| format!("{change}\n")).collect();
+        text.push_str(&format!(
+            "epoch {} -> {}, root {} -> {}\n",
+            held.set.epoch(),
+            set.epoch(),
+            held.set.root(),
+            set.root()
+        ));
+        return Ok(text);
+    }
+    if format == Format::Name {
+        return Ok(changes
+            .iter()
+            .map(|change| format!("{}\n", parts(change).1))
+            .collect());
+    }
+    let changes: Vec<Value> = changes.iter().map(|change| parts(change).2).collect();
+    let unchanged = diff.is_empty() && !applied;
+    let (epoch, root) = if unchanged {
+        (held.set.epoch(), held.set.root())
+    } else {
+        (set.epoch(), set.root())
+    };
+    document(
+        &json!({ "epoch": epoch, "root": root, "applied": applied, "changes": changes }),
+        format,
+    )
+}
+
+fn parts(change: &ObjectChange) -> (&'static str, String, Value) {
+    let (word, key, fields) = match change {
+        ObjectChange::Added(key, fields) => ("added", key, Some(fields)),
+        ObjectChange::Changed(key, fields) => ("changed", key, fields.as_ref()),
+        ObjectChange::Removed(key) => ("removed", key, None),
+    };
+    let fields: Vec<Value> = fields
+        .into_iter()
+        .flatten()
+        .map(|field| json!({ "field": field.field, "before": field.before, "after": field.after }))
+        .collect();
+    (
+        word,
+        key.to_string(),
+        json!({ "change": word, "kind": key.kind, "name": key.name, "fields": fields }),
+    )
+}

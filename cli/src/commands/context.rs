@@ -1,0 +1,75 @@
+//! `context`: which cluster this person talks to.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde_json::json;
+use verger_transport::files::replace;
+
+use crate::args::{ContextCommand, Format};
+use crate::context::{Context, place};
+use crate::exit::Exit;
+use crate::files;
+use crate::output::{Column, Sheet, note, print};
+
+const COLUMNS: &[Column] = &[
+    Column::new("PERSON"),
+    Column::new("CLUSTER"),
+    Column::new("ADDRESSES"),
+    Column::new("CERTIFICATE ENDS"),
+    Column::new("SEALING KEY"),
+    Column::wide("CA PINS"),
+    Column::wide("FILE"),
+];
+
+pub(super) fn context(command: ContextCommand, named: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
+    let place = place(named)?;
+    let context = match command {
+        ContextCommand::Show => Context::load(&place)?,
+        ContextCommand::Use { file, key } => take(&file, key, &place)?,
+    };
+    print(&sheet(&context, &place)?, format)?;
+    Ok(Exit::Clean)
+}
+
+/// Copies a context file to its place.
+fn take(file: &Path, key: Option<PathBuf>, place: &Path) -> anyhow::Result<Context> {
+    let mut context = Context::load(file)?;
+    context.identity()?;
+    if let Some(key) = key {
+        // Read once, so that a wrong path shows now and not at the next change.
+        files::sealing_key(&key)?;
+        context.sealing_key = Some(std::path::absolute(&key)?);
+    }
+    files::make_room(place)?;
+    replace(place, &context.to_json())?;
+    note(&format!("written to {}", place.display()));
+    Ok(context)
+}
+
+fn sheet(context: &Context, place: &Path) -> anyhow::Result<Sheet> {
+    let ends = Timestamp::from_second(context.identity()?.not_after()?)?.to_string();
+    let pins = context.pins()?;
+    let key = context.sealing_key.as_ref().map(|key| key.display().to_string());
+    let cells = vec![
+        context.person.clone(),
+        context.cluster_id.clone(),
+        context.addresses.join(","),
+        ends.clone(),
+        key.clone().unwrap_or_else(|| "none".to_owned()),
+        pins.join(","),
+        place.display().to_string(),
+    ];
+    let object = json!({
+        "person": context.person,
+        "clusterId": context.cluster_id,
+        "addresses": context.addresses,
+        "certificateEnds": ends,
+        "sealingKey": key,
+        "caPins": pins,
+        "file": place.display().to_string(),
+    });
+    let mut sheet = Sheet::one(COLUMNS);
+    sheet.push(context.cluster_id.clone(), cells, object);
+    Ok(sheet)
+}

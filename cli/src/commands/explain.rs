@@ -1,0 +1,164 @@
+//! `explain`: rules, kinds and fields, from the tables the judge itself uses.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use verger_policy::compile::{DEFAULTS, Default, DefaultSource};
+use verger_policy::model::Kind;
+use verger_policy::rules::{self, Rule};
+
+use super::objects::kind;
+use crate::args::Format;
+use crate::exit::{Exit, Failure};
+use crate::output::{Column, Sheet, document, emit, for_people, print};
+
+const RULES: &[Column] = &[
+    Column::new("RULE"),
+    Column::new("SEVERITY"),
+    Column::new("PROFILES"),
+    Column::new("WHY"),
+    Column::wide("REMEDY"),
+];
+
+pub(super) fn explain(topic: Option<String>, format: Format) -> anyhow::Result<Exit> {
+    let Some(topic) = topic else {
+        let mut sheet = Sheet::list(RULES, "");
+        for rule in rules::ALL {
+            sheet.push(rule.id, row(rule), object(rule));
+        }
+        print(&sheet, format)?;
+        return Ok(Exit::Clean);
+    };
+    let field = topic.trim_start_matches("spec.").trim_start_matches("config.");
+    let (text, value) = if let Some(rule) = rules::find(&topic) {
+        (tell(rule), object(rule))
+    } else if let Ok(kind) = kind(&topic) {
+        (
+            tell_kind(kind),
+            json!({ "kind": kind, "says": says(kind), "fields": fields(kind, "") }),
+        )
+    } else if DEFAULTS.iter().any(|row| is_under(row, field)) {
+        (
+            tell_fields(field),
+            json!({ "field": field, "fields": fields(Kind::Workload, field) }),
+        )
+    } else {
+        return Err(Failure::input(format!(
+            "there is no rule, kind or field `{topic}`; `verger explain` lists the rules, `verger explain Workload` the fields"
+        ))
+        .into());
+    };
+    emit(&match format {
+        Format::Name => format!("{topic}\n"),
+        _ if for_people(format) => text,
+        _ => document(&value, format)?,
+    })?;
+    Ok(Exit::Clean)
+}
+
+fn profiles(rule: &Rule) -> String {
+    let words: Vec<&str> = rule.profiles.iter().map(|profile| profile.word()).collect();
+    if words.is_empty() {
+        "-".to_owned()
+    } else {
+        words.join(",")
+    }
+}
+
+fn row(rule: &Rule) -> Vec<String> {
+    vec![
+        rule.id.to_owned(),
+        rule.severity.to_string(),
+        profiles(rule),
+        rule.reason.to_owned(),
+        rule.remedy.to_owned(),
+    ]
+}
+
+fn object(rule: &Rule) -> Value {
+    let Rule {
+        id,
+        control,
+        severity,
+        reason,
+        remedy,
+        standards,
+        since,
+        profiles,
+    } = rule;
+    json!({
+        "rule": id, "control": control, "severity": severity, "reason": reason, "remedy": remedy,
+        "standards": standards, "since": since, "profiles": profiles,
+    })
+}
+
+fn tell(rule: &Rule) -> String {
+    let mut text = format!(
+        "{} ({}, since {})\n\n{}.\n\nRemedy: {}.\n",
+        rule.id, rule.severity, rule.since, rule.reason, rule.remedy
+    );
+    if !rule.profiles.is_empty() {
+        writeln!(text, "Held by the guardrail profiles {}.", profiles(rule))
+            .expect("a String takes everything");
+    }
+    if !rule.standards.is_empty() {
+        writeln!(text, "The same is asked for by {}.", rule.standards.join(", "))
+            .expect("a String takes everything");
+    }
+    text
+}
+
+const fn says(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Workload => {
+            "which running things are this workload (match), on which hosts (hosts), their blessed configuration (config), and how far each control goes (mode)"
+        }
+        Kind::Guardrail => {
+            "what holds for every instance it selects (select), whatever its workload: a built-in profile (profile: baseline or restricted), rules by id (rules), the least mode (mode), and what becomes of instances of no workload (unknown: report or refuse)"
+        }
+        Kind::Exception => {
+            "which rules (rules) may be violated, with which values (values), where (scope), by whose word and why (owner, reason, ticket), from when (notBefore) until when (notAfter, at most 90 days)"
+        }
+        Kind::Host => "the labels (labels) of the host of an agent (agent). Selectors see only these",
+    }
+}
+
+fn tell_kind(kind: Kind) -> String {
+    let mut text = format!("{kind} says {}.\n", says(kind));
+    if kind == Kind::Workload {
+        text.push_str("\nWhat a field of config means when it is not stated; the word `any` opts out, and shows as not evaluated:\n\n");
+        text.push_str(&tell_fields(""));
+    }
+    text
+}
+
+fn is_under(row: &Default, field: &str) -> bool {
+    row.field == field
+        || field.is_empty()
+        || row
+            .field
+            .strip_prefix(field)
+            .is_some_and(|rest| rest.starts_with('.'))
+}
+
+fn meaning(row: &Default) -> String {
+    match row.source {
+        DefaultSource::Image => format!("the image's own: {}", row.value),
+        DefaultSource::LeastPrivilege => row.value.to_owned(),
+        DefaultSource::Required => "must be stated".to_owned(),
+    }
+}
+
+fn tell_fields(field: &str) -> String {
+    let rows = DEFAULTS.iter().filter(|row| is_under(row, field));
+    rows.map(|row| format!("  {:<20} {}\n", row.field, meaning(row)))
+        .collect()
+}
+
+fn fields(kind: Kind, field: &str) -> Vec<Value> {
+    let rows = DEFAULTS
+        .iter()
+        .filter(|row| kind == Kind::Workload && is_under(row, field));
+    rows.map(|row| json!({ "field": format!("config.{}", row.field), "absent": meaning(row) }))
+        .collect()
+}

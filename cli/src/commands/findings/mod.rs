@@ -1,0 +1,114 @@
+//! `findings`: what the cluster knows to be wrong.
+
+mod filter;
+mod record;
+mod tell;
+mod watch;
+
+use std::path::Path;
+
+use verger_policy::finding::Finding;
+use verger_proto::findings::v1 as pb;
+use verger_wire::FromWire as _;
+
+use crate::args::{FindingsCommand, Format};
+use crate::connect::{Session, call, request_id};
+use crate::exit::Exit;
+use crate::output::{Sheet, emit, for_people, print};
+
+/// How many findings are asked for at once.
+const PAGE: u32 = 1_000;
+
+pub(super) async fn findings(
+    command: FindingsCommand,
+    context: Option<&Path>,
+    format: Format,
+) -> anyhow::Result<Exit> {
+    match command {
+        FindingsCommand::List(args) => list(filter::parse(args, filter::UNRESOLVED)?, context, format).await,
+        FindingsCommand::Watch {
+            filter: args,
+            after,
+            only_new,
+        } => {
+            let filter = filter::parse(args, &[])?;
+            watch::watch(Session::open(context).await?, filter, after, only_new, format).await
+        }
+        FindingsCommand::Show { uid } => {
+            let finding = fetch(&Session::open(context).await?, uid).await?;
+            show(&finding, format)
+        }
+        FindingsCommand::Ack { uid, note } => {
+            let mut session = Session::open(context).await?;
+            let request = pb::AckRequest {
+                request_id: request_id(),
+                uid: filter::uid(uid)?,
+                note,
+            };
+            let answer = session
+                .insist(|session| {
+                    let (mut client, request) = (session.findings(), call(request.clone()));
+                    async move { client.ack(request).await }
+                })
+                .await?;
+            show(
+                &Finding::from_wire(answer.into_inner().finding.unwrap_or_default())?,
+                format,
+            )
+        }
+        FindingsCommand::Explain { uid } => {
+            let finding = fetch(&Session::open(context).await?, uid).await?;
+            if for_people(format) {
+                emit(&tell::explain(&finding))?;
+                return Ok(Exit::Clean);
+            }
+            show(&finding, format)
+        }
+    }
+}
+
+async fn fetch(session: &Session, uid: String) -> anyhow::Result<Finding> {
+    let request = pb::GetRequest {
+        uid: filter::uid(uid)?,
+    };
+    let answer = session.findings().get(call(request)).await?.into_inner();
+    Ok(Finding::from_wire(answer.finding.unwrap_or_default())?)
+}
+
+fn show(finding: &Finding, format: Format) -> anyhow::Result<Exit> {
+    if for_people(format) {
+        emit(&tell::show(finding))?;
+    } else {
+        let mut sheet = Sheet::one(record::COLUMNS);
+        record::push(&mut sheet, finding);
+        print(&sheet, format)?;
+    }
+    Ok(Exit::Clean)
+}
+
+async fn list(filter: pb::Filter, context: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
+    let session = Session::open(context).await?;
+    let mut sheet = Sheet::list(record::COLUMNS, "nothing is found wrong");
+    let mut page_token = String::new();
+    loop {
+        let request = pb::ListRequest {
+            filter: Some(filter.clone()),
+            page_size: PAGE,
+            page_token,
+        };
+        let pb::ListResponse {
+            findings,
+            next_page_token,
+            revision: _,
+        } = session.findings().list(call(request)).await?.into_inner();
+        for finding in findings {
+            record::push(&mut sheet, &Finding::from_wire(finding)?);
+        }
+        if next_page_token.is_empty() {
+            break;
+        }
+        page_token = next_page_token;
+    }
+    print(&sheet, format)?;
+    Ok(Exit::Clean)
+}

@@ -1,0 +1,178 @@
+//! `findings watch`: findings as they change, through lost connections and restarted controllers.
+
+use std::collections::BTreeMap;
+
+use tokio_stream::StreamExt as _;
+use tonic::Status;
+use verger_policy::finding::{Finding, FindingUid};
+use verger_proto::findings::v1 as pb;
+use verger_wire::FromWire as _;
+
+use super::record;
+use crate::args::Format;
+use crate::connect::{Session, Waits};
+use crate::exit::Exit;
+use crate::output::{Sheet, ascii_json, emit, note};
+use crate::status::is_unreachable;
+
+/// Where a stream stands: what to ask for next, and what not to print twice.
+#[derive(Debug, PartialEq, Eq)]
+struct Position {
+    /// Everything up to this revision has been printed.
+    complete: u64,
+    /// Printed since, with their revisions: a batch may be cut in two by a lost connection.
+    printed: BTreeMap<FindingUid, u64>,
+    /// Nothing has been heard yet, and what is known already is not wanted.
+    only_new: bool,
+}
+
+impl Position {
+    fn request(&self, filter: &pb::Filter) -> pb::WatchRequest {
+        pb::WatchRequest {
+            filter: Some(filter.clone()),
+            after_revision: self.complete,
+            only_new: self.only_new,
+        }
+    }
+
+    /// Takes in a bookmark: everything before it has been sent.
+    fn bookmark(&mut self, revision: u64) {
+        self.complete = self.complete.max(revision);
+        self.printed.clear();
+        self.only_new = false;
+    }
+
+    /// Whether a finding is to be printed.
+    fn is_fresh(&mut self, finding: &Finding) -> bool {
+        let before = self.printed.insert(finding.uid, finding.revision);
+        before.is_none_or(|revision| revision < finding.revision)
+    }
+}
+
+pub(super) async fn watch(
+    mut session: Session,
+    filter: pb::Filter,
+    after: u64,
+    only_new: bool,
+    format: Format,
+) -> anyhow::Result<Exit> {
+    let mut position = Position {
+        complete: after,
+        printed: BTreeMap::new(),
+        only_new,
+    };
+    let mut waits = Waits::new();
+    if matches!(format, Format::Table | Format::Wide) {
+        emit(&record::head(format == Format::Wide))?;
+    }
+    loop {
+        let lost = follow(&session, &filter, &mut position, &mut waits, format).await?;
+        note(&format!(
+            "the stream was lost ({}); connecting again, from revision {}",
+            lost.message(),
+            position.complete
+        ));
+        loop {
+            waits.next().await;
+            if session.reconnect().await.is_ok() {
+                break;
+            }
+        }
+    }
+}
+
+/// Prints a stream until it is lost, and says how.
+async fn follow(
+    session: &Session,
+    filter: &pb::Filter,
+    position: &mut Position,
+    waits: &mut Waits,
+    format: Format,
+) -> anyhow::Result<Status> {
+    let mut stream = match session.findings().watch(position.request(filter)).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) if is_unreachable(&status) => return Ok(status),
+        Err(status) => return Err(status.into()),
+    };
+    loop {
+        let pb::WatchResponse { finding, revision } = match stream.next().await {
+            Some(Ok(message)) => message,
+            Some(Err(status)) if is_unreachable(&status) => return Ok(status),
+            Some(Err(status)) => return Err(status.into()),
+            None => return Ok(Status::unavailable("the stream ended")),
+        };
+        waits.reset();
+        match finding {
+            None => position.bookmark(revision),
+            Some(finding) => {
+                let finding = Finding::from_wire(finding)?;
+                if position.is_fresh(&finding) {
+                    emit(&render(&finding, format)?)?;
+                }
+            }
+        }
+    }
+}
+
+fn render(finding: &Finding, format: Format) -> anyhow::Result<String> {
+    Ok(match format {
+        Format::Table | Format::Wide => record::line(finding, format == Format::Wide),
+        Format::Json | Format::Jsonl => ascii_json(&record::object(finding), false)? + "\n",
+        Format::Yaml | Format::Name => {
+            let mut sheet = Sheet::one(record::COLUMNS);
+            record::push(&mut sheet, finding);
+            sheet.render(format)?
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tell::tests::finding;
+    use super::*;
+
+    #[test]
+    fn a_batch_cut_in_two_is_neither_lost_nor_printed_twice() {
+        let mut position = Position {
+            complete: 3,
+            printed: BTreeMap::new(),
+            only_new: false,
+        };
+        let first = finding(1, 7);
+        assert!(position.is_fresh(&first));
+        // The connection is lost between two findings of one revision: the whole batch is asked for again.
+        assert_eq!(position.request(&pb::Filter::default()).after_revision, 3);
+        assert!(!position.is_fresh(&first));
+        assert!(position.is_fresh(&finding(2, 7)));
+        position.bookmark(7);
+        assert_eq!(position.request(&pb::Filter::default()).after_revision, 7);
+        assert!(position.is_fresh(&finding(1, 8)));
+    }
+
+    #[test]
+    fn only_new_holds_until_something_was_heard() {
+        let mut position = Position {
+            complete: 0,
+            printed: BTreeMap::new(),
+            only_new: true,
+        };
+        assert!(position.request(&pb::Filter::default()).only_new);
+        position.bookmark(5);
+        let request = position.request(&pb::Filter::default());
+        assert!(!request.only_new && request.after_revision == 5);
+    }
+
+    #[test]
+    fn every_format_is_one_flushable_piece_of_lines() {
+        for format in [
+            Format::Table,
+            Format::Wide,
+            Format::Json,
+            Format::Jsonl,
+            Format::Name,
+        ] {
+            let text = render(&finding(1, 7), format).unwrap_or_default();
+            assert_eq!(text.matches('\n').count(), 1, "{format:?}: {text}");
+        }
+    }
+}

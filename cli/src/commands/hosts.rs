@@ -1,0 +1,195 @@
+//! `hosts`: the machines with an agent.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use verger_policy::model::printable;
+use verger_proto::cluster::v1 as pb;
+
+use super::instances::{hex, moment};
+use crate::args::Format;
+use crate::connect::{Session, call};
+use crate::exit::Exit;
+use crate::output::{Column, Sheet, emit, for_people, print};
+
+const COLUMNS: &[Column] = &[
+    Column::new("HOST"),
+    Column::new("STATE"),
+    Column::new("EPOCH"),
+    Column::new("INSTANCES"),
+    Column::new("LAST SEEN"),
+    Column::new("LABELS"),
+    Column::wide("VERSION"),
+    Column::wide("ENROLLED"),
+    Column::wide("ROOT"),
+];
+
+/// How many rows are asked for at once.
+const PAGE: u32 = 1_000;
+
+pub(super) async fn hosts(
+    agent: Option<String>,
+    context: Option<&Path>,
+    format: Format,
+) -> anyhow::Result<Exit> {
+    let session = Session::open(context).await?;
+    match agent {
+        Some(agent_id) => {
+            let answer = session
+                .cluster()
+                .get_host(call(pb::GetHostRequest { agent_id }))
+                .await?
+                .into_inner();
+            let host = answer.host.unwrap_or_default();
+            let mut sheet = Sheet::one(COLUMNS);
+            push(&mut sheet, &host);
+            print(&sheet, format)?;
+            if for_people(format) {
+                emit(&particulars(&host))?;
+            }
+        }
+        None => {
+            let mut sheet = Sheet::list(
+                COLUMNS,
+                "no host has joined; make a token with `verger token create --agent NAME`",
+            );
+            for host in all(&session).await? {
+                push(&mut sheet, &host);
+            }
+            print(&sheet, format)?;
+        }
+    }
+    Ok(Exit::Clean)
+}
+
+async fn all(session: &Session) -> anyhow::Result<Vec<pb::Host>> {
+    let mut found = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = pb::ListHostsRequest {
+            page_size: PAGE,
+            page_token,
+        };
+        let pb::ListHostsResponse {
+            hosts,
+            next_page_token,
+        } = session.cluster().list_hosts(call(request)).await?.into_inner();
+        found.extend(hosts);
+        if next_page_token.is_empty() {
+            return Ok(found);
+        }
+        page_token = next_page_token;
+    }
+}
+
+fn state(host: &pb::Host) -> &'static str {
+    match host {
+        pb::Host { last_seen: None, .. } => "never seen",
+        pb::Host { connected: false, .. } => "away",
+        pb::Host { refusal, .. } if !refusal.is_empty() => "refuses",
+        pb::Host { unreadable, .. } if !unreadable.is_empty() => "blind",
+        _ => "connected",
+    }
+}
+
+fn push(sheet: &mut Sheet, host: &pb::Host) {
+    let mut labels: Vec<String> = host
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    labels.sort();
+    let cells = vec![
+        host.agent_id.clone(),
+        state(host).to_owned(),
+        host.epoch.to_string(),
+        host.instances.to_string(),
+        moment(host.last_seen).unwrap_or_else(|| "-".to_owned()),
+        labels.join(","),
+        host.agent_version.clone(),
+        moment(host.enrolled).unwrap_or_else(|| "-".to_owned()),
+        hex(&host.root),
+    ];
+    let pb::Host {
+        agent_id,
+        enrolled,
+        last_seen,
+        connected,
+        epoch,
+        root,
+        agent_version,
+        instances,
+        refusal,
+        labels,
+        controls,
+        unreadable,
+    } = host;
+    let controls: Vec<Value> = controls
+        .iter()
+        .map(
+            |pb::ControlStatus {
+                 control,
+                 effective,
+                 unsupported,
+             }| {
+                json!({ "control": control, "effective": effective, "unsupported": unsupported })
+            },
+        )
+        .collect();
+    let object = json!({
+        "agent": agent_id,
+        "state": state(host),
+        "enrolled": moment(*enrolled),
+        "lastSeen": moment(*last_seen),
+        "connected": connected,
+        "epoch": epoch,
+        "root": hex(root),
+        "version": agent_version,
+        "instances": instances,
+        "refusal": refusal,
+        "labels": labels,
+        "controls": controls,
+        "unreadable": unreadable,
+    });
+    sheet.push(agent_id.clone(), cells, object);
+}
+
+/// What does not fit in a row: refusals, controls, runtimes that cannot be read.
+fn particulars(host: &pb::Host) -> String {
+    let mut text = String::new();
+    if !host.refusal.is_empty() {
+        text.push_str(&format!(
+            "\nrefused the last policy set: {}\n",
+            printable(&host.refusal)
+        ));
+    }
+    for (runtime, why) in &host.unreadable {
+        text.push_str(&format!(
+            "\ncannot read {}: {}\n",
+            printable(runtime),
+            printable(why)
+        ));
+    }
+    for pb::ControlStatus {
+        control,
+        effective,
+        unsupported,
+    } in &host.controls
+    {
+        let effective = if effective.is_empty() {
+            "not supported"
+        } else {
+            effective
+        };
+        text.push_str(&format!(
+            "\ncontrol {}: {}",
+            printable(control),
+            printable(effective)
+        ));
+        if !unsupported.is_empty() {
+            text.push_str(&format!(" ({})", printable(unsupported)));
+        }
+        text.push('\n');
+    }
+    text
+}

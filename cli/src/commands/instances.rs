@@ -1,0 +1,214 @@
+//! `instances`: what runs on the hosts, and what the agents say of it.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use verger_policy::model::Name;
+use verger_proto::cluster::v1 as pb;
+use verger_wire::instant;
+
+use crate::args::{Format, InstancesArgs};
+use crate::connect::{Session, call};
+use crate::exit::{Exit, Failure};
+use crate::output::{Column, Sheet, emit, for_people, print};
+
+const COLUMNS: &[Column] = &[
+    Column::new("HOST"),
+    Column::new("NAME"),
+    Column::new("ID"),
+    Column::new("WORKLOAD"),
+    Column::new("RESULT"),
+    Column::new("IMAGE"),
+    Column::wide("PASSED"),
+    Column::wide("JUDGED"),
+    Column::wide("EPOCH"),
+    Column::wide("DIGEST"),
+];
+
+const CHECKS: &[Column] = &[
+    Column::new("RESULT"),
+    Column::new("RULE"),
+    Column::new("FIELD"),
+    Column::new("EXPECTED"),
+    Column::new("ACTUAL"),
+    Column::wide("REASON"),
+];
+
+/// How many rows are asked for at once.
+const PAGE: u32 = 1_000;
+
+pub(super) async fn instances(
+    args: InstancesArgs,
+    context: Option<&Path>,
+    format: Format,
+) -> anyhow::Result<Exit> {
+    let InstancesArgs {
+        instance,
+        host,
+        workload,
+    } = args;
+    if let Some(name) = workload.as_deref().filter(|name| *name != "-") {
+        name.parse::<Name>()
+            .map_err(|error| Failure::input(format!("--workload `{name}`: {error}")))?;
+    }
+    let session = Session::open(context).await?;
+    let agent_id = host.unwrap_or_default();
+    if let Some(instance) = instance {
+        let request = pb::GetInstanceRequest { agent_id, instance };
+        let answer = session.cluster().get_instance(call(request)).await?.into_inner();
+        return one(&answer.instance.unwrap_or_default(), format);
+    }
+    let mut sheet = Sheet::list(COLUMNS, "nothing runs that an agent knows of");
+    let mut page_token = String::new();
+    let workload = workload.unwrap_or_default();
+    loop {
+        let request = pb::ListInstancesRequest {
+            agent_id: agent_id.clone(),
+            workload: workload.clone(),
+            page_size: PAGE,
+            page_token,
+        };
+        let pb::ListInstancesResponse {
+            instances,
+            next_page_token,
+        } = session
+            .cluster()
+            .list_instances(call(request))
+            .await?
+            .into_inner();
+        for instance in &instances {
+            push(&mut sheet, instance, None);
+        }
+        if next_page_token.is_empty() {
+            break;
+        }
+        page_token = next_page_token;
+    }
+    print(&sheet, format)?;
+    Ok(Exit::Clean)
+}
+
+fn one(instance: &pb::Instance, format: Format) -> anyhow::Result<Exit> {
+    let checks = checks(&instance.checks_json);
+    let mut sheet = Sheet::one(COLUMNS);
+    push(&mut sheet, instance, Some(&checks));
+    print(&sheet, format)?;
+    if for_people(format) {
+        let mut table = Sheet::list(CHECKS, "every check passed, or does not apply");
+        for check in &checks {
+            let cell = |field: &str| check[field].as_str().unwrap_or("-").to_owned();
+            let cells = ["result", "rule", "field", "expected", "actual", "reason"].map(cell);
+            table.push("", cells.into(), Value::Null);
+        }
+        emit("\n")?;
+        print(&table, format)?;
+    }
+    Ok(Exit::Clean)
+}
+
+/// The checks of an answer: a list, or a document that holds one.
+fn checks(bytes: &[u8]) -> Vec<Value> {
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Array(checks)) => checks,
+        Ok(Value::Object(mut document)) => match document.remove("checks") {
+            Some(Value::Array(checks)) => checks,
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+fn result(instance: &pb::Instance) -> String {
+    let counts = [
+        (instance.failed, "failed"),
+        (instance.errors, "errors"),
+        (instance.not_evaluated, "not evaluated"),
+        (instance.excepted, "excepted"),
+    ];
+    let said: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    match (said.is_empty(), instance.judged) {
+        (_, None) => "not judged".to_owned(),
+        (true, Some(_)) => "clean".to_owned(),
+        (false, Some(_)) => said.join(", "),
+    }
+}
+
+fn push(sheet: &mut Sheet, instance: &pb::Instance, checks: Option<&[Value]>) {
+    let pb::Instance {
+        agent_id,
+        runtime,
+        id,
+        name,
+        image,
+        image_name,
+        workloads,
+        entitled,
+        passed,
+        failed,
+        excepted,
+        not_evaluated,
+        errors,
+        judged,
+        epoch,
+        checks_json: _,
+    } = instance;
+    let claim = match workloads.as_slice() {
+        [] => "-".to_owned(),
+        [only] if *entitled => only.clone(),
+        [only] => format!("{only} (by hints)"),
+        several => format!("ambiguous: {}", several.join(",")),
+    };
+    let cells = vec![
+        agent_id.clone(),
+        name.clone(),
+        id.chars().take(12).collect(),
+        claim,
+        result(instance),
+        if image_name.is_empty() {
+            image.chars().take(19).collect()
+        } else {
+            image_name.clone()
+        },
+        passed.to_string(),
+        moment(*judged).unwrap_or_else(|| "-".to_owned()),
+        epoch.to_string(),
+        image.clone(),
+    ];
+    let mut object = json!({
+        "host": agent_id,
+        "runtime": runtime,
+        "id": id,
+        "name": name,
+        "image": image,
+        "imageName": image_name,
+        "workloads": workloads,
+        "entitled": entitled,
+        "passed": passed,
+        "failed": failed,
+        "excepted": excepted,
+        "notEvaluated": not_evaluated,
+        "errors": errors,
+        "judged": moment(*judged),
+        "epoch": epoch,
+    });
+    if let Some(checks) = checks {
+        object["checks"] = Value::from(checks);
+    }
+    sheet.push(id.clone(), cells, object);
+}
+
+/// An instant as text; none where there is none.
+pub(super) fn moment(at: Option<prost_types::Timestamp>) -> Option<String> {
+    at.and_then(|at| instant("at", at).ok()).map(|at| at.to_string())
+}
+
+/// A digest's bytes as text; empty where there are none.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    verger_wire::digest("root", bytes)
+        .map(|digest| digest.to_string())
+        .unwrap_or_default()
+}

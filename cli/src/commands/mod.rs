@@ -1,0 +1,50 @@
+//! The commands, one file per group.
+
+mod apply;
+mod bless;
+mod context;
+mod explain;
+mod findings;
+mod hosts;
+mod instances;
+mod judge;
+mod keys;
+mod objects;
+mod shell;
+mod token;
+mod trust;
+mod version;
+
+use crate::args::{Cli, Command};
+use crate::exit::Exit;
+
+/// Carries the command out, and says how the program ends.
+pub(crate) async fn run(
+    Cli {
+        output,
+        context,
+        command,
+    }: Cli,
+) -> anyhow::Result<Exit> {
+    let context = context.as_deref();
+    match command {
+        Command::Apply(args) => apply::apply(args, context, output).await,
+        Command::Delete(args) => apply::delete(args, context, output).await,
+        Command::Diff(args) => apply::diff(args, context, output).await,
+        Command::Get(args) => objects::get(args, context, output).await,
+        Command::List(args) => objects::list(args, context, output).await,
+        Command::Explain { topic } => explain::explain(topic, output),
+        Command::Bless(args) => bless::bless(args).await,
+        Command::Judge(args) => judge::judge(args, output),
+        Command::Hosts { agent } => hosts::hosts(agent, context, output).await,
+        Command::Instances(args) => instances::instances(args, context, output).await,
+        Command::Findings(command) => findings::findings(command, context, output).await,
+        Command::Keys(command) => keys::keys(command, output),
+        Command::Trust(command) => trust::trust(command, output),
+        Command::Token(command) => token::token(command, context, output).await,
+        Command::Context(command) => self::context::context(command, context, output),
+        Command::Version => version::version(context, output).await,
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man { dir } => shell::manual(&dir),
+    }
+}

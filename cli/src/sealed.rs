@@ -1,0 +1,336 @@
+//! The policy set as its seal vouches for it, and the next one.
+//!
+//! What a controller says of the set counts for nothing until the context's cluster id, the trust root and the seal agree
+//! with it: a person must not be made to sign over what somebody slipped in.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use jiff::{SignedDuration, Timestamp};
+use tonic::Status;
+use verger_policy::digest::Digest;
+use verger_policy::lint::lint;
+use verger_policy::model::ObjectKey;
+use verger_policy::set::{self, Body, Entry, ObjectChange, PolicySet, SetDiff};
+use verger_proto::policy::v1 as pb;
+use verger_seal::{Envelope, Refusal, SealingKey, SetStatement, TrustRoot, verify_held};
+use verger_wire::{FromWire as _, IntoWire as _, InvalidMessage};
+
+use crate::args::SealArgs;
+use crate::connect::{Session, call};
+use crate::exit::{Exit, Failure};
+use crate::files;
+
+/// What the cluster holds, verified.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub set: PolicySet,
+    pub trust_root: TrustRoot,
+    /// When its seal ends; none before the first set.
+    pub not_after: Option<Timestamp>,
+}
+
+/// Fetches the set with its bodies and verifies it.
+///
+/// # Errors
+/// When the cluster cannot be reached, or what it says does not hold together.
+pub(crate) async fn fetch(session: &Session) -> anyhow::Result<Held> {
+    let answer = session
+        .policy()
+        .get_set(call(pb::GetSetRequest { with_bodies: true }))
+        .await?
+        .into_inner();
+    verified(answer, session.context().cluster())
+}
+
+fn verified(answer: pb::GetSetResponse, cluster: Digest) -> anyhow::Result<Held> {
+    let pb::GetSetResponse {
+        epoch,
+        root,
+        entries,
+        seal,
+        bodies,
+        trust_root,
+        revision: _,
+    } = answer;
+    let envelope = trust_root.ok_or_else(|| distrust("it names no trust root"))?;
+    let trust_root = TrustRoot::open_first(&envelope.json).map_err(|refusal| match refusal {
+        Refusal::TrustRootVersion { .. } => Failure::new(
+            Exit::Violation,
+            "the cluster's trust root has been replaced by a later version, which this version of verger cannot follow; \
+             use a newer one",
+        ),
+        other => distrust(&format!("its trust root is not valid: {other}")),
+    })?;
+    if trust_root.cluster_id() != cluster {
+        return Err(distrust(&format!(
+            "its trust root is that of cluster {}, the context's cluster is {}",
+            trust_root.cluster_id().hex(),
+            cluster.hex()
+        ))
+        .into());
+    }
+    let set = assemble(epoch, entries, bodies)?;
+    if set.entries().any(|entry| set.body(&entry.key).is_none()) {
+        return Err(distrust("it leaves out objects that its set holds").into());
+    }
+    if set.root().as_bytes().as_slice() != &*root {
+        return Err(distrust("the root it names is not that of its objects").into());
+    }
+    let not_after = match seal {
+        None if set.is_empty() && epoch == 0 => None,
+        None => return Err(distrust("its policy set has no seal").into()),
+        Some(seal) => {
+            let sealed = verify_held(&trust_root, &seal.json)
+                .and_then(|sealed| {
+                    sealed
+                        .matches(epoch, &set.root(), set.len() as u64)
+                        .map(|()| sealed)
+                })
+                .map_err(|refusal| distrust(&format!("its policy set's seal does not verify: {refusal}")))?;
+            Some(sealed.statement().not_after)
+        }
+    };
+    Ok(Held {
+        set,
+        trust_root,
+        not_after,
+    })
+}
+
+fn assemble(epoch: u64, entries: Vec<pb::Entry>, bodies: Vec<pb::Body>) -> anyhow::Result<PolicySet> {
+    let wrong = |error: InvalidMessage| distrust(&format!("its policy set cannot be read: {error}"));
+    let mut found = std::collections::BTreeMap::<ObjectKey, Arc<Body>>::new();
+    for body in bodies {
+        let body = Arc::<Body>::from_wire(body).map_err(wrong)?;
+        found.insert(body.object().key(), body);
+    }
+    let mut parts = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let entry = Entry::from_wire(entry).map_err(wrong)?;
+        let body = found.remove(&entry.key);
+        parts.push((entry, body));
+    }
+    PolicySet::assemble(epoch, parts)
+        .map_err(|error| distrust(&format!("its policy set is not one: {error}")).into())
+}
+
+fn distrust(what: &str) -> Failure {
+    Failure::new(
+        Exit::Violation,
+        format!(
+            "what the cluster says cannot be trusted: {what}; nothing was signed. Ask whoever runs the controllers"
+        ),
+    )
+}
+
+/// A set that is about to follow the one held.
+#[derive(Debug)]
+pub(crate) struct Next {
+    pub set: PolicySet,
+    pub diff: SetDiff,
+    pub changes: Vec<ObjectChange>,
+}
+
+impl Next {
+    /// Compares.
+    pub(crate) fn of(held: &Held, set: PolicySet) -> Self {
+        let diff = set::diff(&held.set, &set);
+        let changes = diff.describe(&held.set);
+        Self { set, diff, changes }
+    }
+
+    /// What is odd about the set, in sentences.
+    pub(crate) fn warnings(&self, now: Timestamp) -> Vec<String> {
+        lint(&self.set, now)
+            .iter()
+            .map(|lint| format!("warning: {lint}"))
+            .collect()
+    }
+
+    /// The bodies that change, as messages.
+    pub(crate) fn upserts(&self) -> Vec<pb::Body> {
+        self.diff
+            .upserts
+            .iter()
+            .filter_map(|(_, body)| body.as_deref())
+            .map(|body| body.into_wire())
+            .collect()
+    }
+}
+
+/// A statement with the key that is to sign it.
+pub(crate) struct Signing {
+    pub statement: SetStatement,
+    pub name: String,
+    key: SealingKey,
+}
+
+impl Signing {
+    /// Makes ready to sign the next set.
+    ///
+    /// # Errors
+    /// When there is no key, it is not one of the trust root's, or one alone is not enough.
+    pub(crate) fn prepare(
+        session: &Session,
+        held: &Held,
+        next: &Next,
+        args: &SealArgs,
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
+        let file = args.key.as_ref().or(session.context().sealing_key.as_ref()).ok_or_else(|| {
+            Failure::input("no sealing key is named: give --key FILE, or set one with `verger context use FILE --key FILE`")
+        })?;
+        let key = files::sealing_key(file)?;
+        let name = held
+            .trust_root
+            .keys()
+            .iter()
+            .find(|trusted| trusted.public == key.public());
+        let name = name.map(|trusted| trusted.name.clone()).ok_or_else(|| {
+            Failure::input(format!(
+                "{} (key {}) is not a key of this cluster's trust root; its keys are: {}",
+                file.display(),
+                key.public().id(),
+                held.trust_root
+                    .keys()
+                    .iter()
+                    .map(|key| key.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ))
+        })?;
+        if held.trust_root.threshold() > 1 {
+            return Err(Failure::new(
+                Exit::Violation,
+                format!(
+                    "this cluster's trust root wants {} signatures; this version of verger can give only one",
+                    held.trust_root.threshold()
+                ),
+            )
+            .into());
+        }
+        let not_after = now
+            .checked_add(SignedDuration::from_hours(24 * i64::from(args.valid_days)))
+            .context("the end of the seal is beyond the last instant there is")?;
+        let set = &next.set;
+        let statement = SetStatement::new(
+            &held.trust_root,
+            set.epoch(),
+            set.root(),
+            set.len() as u64,
+            not_after,
+        );
+        Ok(Self { statement, name, key })
+    }
+
+    /// Signs.
+    pub(crate) fn seal(&self) -> Envelope {
+        self.statement.seal(&[&self.key])
+    }
+}
+
+/// Explains that somebody else was first: what they changed since.
+pub(crate) async fn conflict(session: &Session, held: &Held, refusal: Status) -> anyhow::Error {
+    let mut text = "somebody else changed the policy set first; nothing of yours was changed".to_owned();
+    match fetch(session).await {
+        Ok(theirs) if theirs.set.epoch() > held.set.epoch() => {
+            text = format!(
+                "{text}. From epoch {} to {} changed:",
+                held.set.epoch(),
+                theirs.set.epoch()
+            );
+            for change in set::diff(&held.set, &theirs.set).describe(&held.set) {
+                text = format!("{text}\n{change}");
+            }
+            text.push_str("\nLook at it, and apply again");
+        }
+        _ => text = format!("{text}: {}", crate::status::sentence(&refusal)),
+    }
+    Failure::new(Exit::Conflict, text).into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use verger_policy::draft;
+
+    const HOST: &str = "apiVersion: verger/v1\nkind: Host\nmetadata: { name: web-1 }\nspec: { agent: web-1, labels: { zone: eu } }\n";
+
+    fn key(seed: u8) -> SealingKey {
+        SealingKey::from_seed([seed; 32])
+    }
+
+    /// What an honest cluster answers.
+    fn answer(signing: &SealingKey) -> (pb::GetSetResponse, Digest) {
+        let (root, envelope) = TrustRoot::found(&[("ann".to_owned(), &key(1))], 1).unwrap();
+        let set = PolicySet::empty()
+            .change(draft::read("t", HOST.as_bytes()).unwrap(), [])
+            .unwrap();
+        let end = Timestamp::from_second(4_000_000_000).unwrap();
+        let seal = SetStatement::new(&root, set.epoch(), set.root(), set.len() as u64, end).seal(&[signing]);
+        let message = pb::GetSetResponse {
+            epoch: set.epoch(),
+            root: set.root().as_bytes().to_vec().into(),
+            entries: set.entries().map(|entry| entry.into_wire()).collect(),
+            seal: Some(pb::Envelope {
+                json: seal.to_json().into(),
+            }),
+            bodies: set
+                .parts()
+                .filter_map(|(_, body)| body)
+                .map(|body| (&**body).into_wire())
+                .collect(),
+            trust_root: Some(pb::Envelope {
+                json: envelope.to_json().into(),
+            }),
+            revision: 7,
+        };
+        (message, root.cluster_id())
+    }
+
+    #[test]
+    fn a_sealed_set_is_taken() {
+        let (message, cluster) = answer(&key(1));
+        let held = verified(message, cluster).unwrap();
+        assert_eq!((held.set.epoch(), held.set.len()), (1, 1));
+        assert!(held.not_after.is_some());
+    }
+
+    #[test]
+    fn a_set_sealed_by_a_stranger_is_not_built_on() {
+        let (message, cluster) = answer(&key(2));
+        let error = verified(message, cluster).unwrap_err().to_string();
+        assert!(
+            error.contains("seal does not verify") && error.contains("nothing was signed"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn another_clusters_trust_root_is_refused() {
+        let (message, _) = answer(&key(1));
+        let error = verified(message, Digest::of(b"other")).unwrap_err().to_string();
+        assert!(error.contains("the context's cluster"), "{error}");
+    }
+
+    #[test]
+    fn objects_slipped_in_left_out_or_unsealed_are_refused() {
+        type Tamper = fn(&mut pb::GetSetResponse);
+        let cases: [(Tamper, &str); 6] = [
+            (|answer| answer.bodies.clear(), "leaves out"),
+            (|answer| answer.entries.clear(), "the root it names"),
+            (|answer| answer.seal = None, "no seal"),
+            (|answer| answer.epoch = 2, "seal is for epoch 1"),
+            (|answer| answer.root = vec![0; 32].into(), "the root it names"),
+            (|answer| answer.trust_root = None, "no trust root"),
+        ];
+        for (tamper, wanted) in cases {
+            let (mut message, cluster) = answer(&key(1));
+            tamper(&mut message);
+            let error = verified(message, cluster).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{wanted}: {error}");
+        }
+    }
+}

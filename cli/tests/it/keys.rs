@@ -1,0 +1,176 @@
+//! Keys, trust roots and contexts.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::program::Program;
+
+fn mode(file: &std::path::Path) -> u32 {
+    std::fs::metadata(file).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_key_founds_a_cluster_whose_id_every_reader_finds_again() {
+    let program = Program::new();
+    let made = program
+        .run(&["keys", "generate", "--out", "ann.key", "-o", "json"])
+        .ends(0)
+        .json();
+    assert_eq!(made["publicKey"].as_str().unwrap().len(), 64);
+    assert_eq!(
+        program
+            .run(&["keys", "show", "--key", "ann.key", "-o", "json"])
+            .ends(0)
+            .json(),
+        made
+    );
+    assert_eq!(mode(&program.path("ann.key")), 0o600);
+
+    let args = [
+        "trust",
+        "init",
+        "--key",
+        "ann.key",
+        "--name",
+        "ann",
+        "--out",
+        "root.json",
+        "-o",
+        "json",
+    ];
+    let founded = program.run(&args).ends(0).json();
+    assert_eq!(founded["clusterId"].as_str().unwrap().len(), 64);
+    assert_eq!(founded["keys"][0]["id"], made["id"]);
+    assert_eq!(
+        program
+            .run(&["trust", "show", "--file", "root.json", "-o", "json"])
+            .ends(0)
+            .json(),
+        founded
+    );
+    let table = program.run(&["trust", "show", "--file", "root.json"]).ends(0).out;
+    assert!(table.contains(founded["clusterId"].as_str().unwrap()) && table.contains("ann"));
+}
+
+#[test]
+fn two_keys_are_two_keys() {
+    let program = Program::new();
+    let one = program
+        .run(&["keys", "generate", "--out", "a", "-o", "json"])
+        .ends(0)
+        .json();
+    let two = program
+        .run(&["keys", "generate", "--out", "b", "-o", "json"])
+        .ends(0)
+        .json();
+    assert_ne!(one["publicKey"], two["publicKey"]);
+}
+
+#[test]
+fn nothing_is_written_over() {
+    let program = Program::new();
+    program.run(&["keys", "generate", "--out", "ann.key"]).ends(0);
+    let before = std::fs::read(program.path("ann.key")).unwrap();
+    let ran = program.run(&["keys", "generate", "--out", "ann.key"]).ends(2);
+    assert!(ran.err.contains("exists"), "{}", ran.err);
+    assert_eq!(std::fs::read(program.path("ann.key")).unwrap(), before);
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    let program = Program::new();
+    program.run(&["keys", "generate", "--out", "ann.key"]).ends(0);
+    std::fs::set_permissions(program.path("ann.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(
+        program
+            .run(&["keys", "show", "--key", "ann.key"])
+            .ends(2)
+            .err
+            .contains("chmod 600")
+    );
+}
+
+#[test]
+fn an_altered_trust_root_is_refused() {
+    let program = Program::new();
+    program.run(&["keys", "generate", "--out", "ann.key"]).ends(0);
+    program
+        .run(&[
+            "trust",
+            "init",
+            "--key",
+            "ann.key",
+            "--name",
+            "ann",
+            "--out",
+            "root.json",
+        ])
+        .ends(0);
+    let text = std::fs::read_to_string(program.path("root.json")).unwrap();
+    let mut envelope: serde_json::Value = serde_json::from_str(&text).unwrap();
+    envelope["payload"] = serde_json::json!("e30=");
+    let altered = program.write("altered.json", envelope.to_string());
+    let ran = program.run(&["trust", "show", "--file", &altered]).ends(2);
+    assert!(ran.err.contains("not a valid trust root"), "{}", ran.err);
+    program.run(&["trust", "show", "--file", "missing.json"]).ends(2);
+}
+
+#[test]
+fn a_name_that_a_terminal_would_act_on_founds_nothing() {
+    let program = Program::new();
+    program.run(&["keys", "generate", "--out", "ann.key"]).ends(0);
+    let args = [
+        "trust",
+        "init",
+        "--key",
+        "ann.key",
+        "--name",
+        "a\u{1b}[31m",
+        "--out",
+        "root.json",
+    ];
+    let ran = program.run(&args).ends(2);
+    assert!(
+        ran.err.contains("--name") && !ran.err.contains('\u{1b}'),
+        "{}",
+        ran.err
+    );
+    assert!(!program.path("root.json").exists());
+}
+
+#[test]
+fn a_missing_context_says_where_to_get_one() {
+    let program = Program::new();
+    for args in [
+        &["context", "show"][..],
+        &["hosts"],
+        &["findings", "list"],
+        &["list"],
+        &["get", "workload", "a"],
+    ] {
+        let ran = program.run(args).ends(2);
+        assert!(
+            ran.err.contains(".config/verger/context.json") && ran.err.contains("verger context use"),
+            "{}",
+            ran.err
+        );
+        assert!(ran.out.is_empty());
+    }
+}
+
+#[test]
+fn a_context_that_others_can_read_is_refused() {
+    let program = Program::new();
+    let file = program.write("context.json", "{}");
+    std::fs::set_permissions(
+        program.path("context.json"),
+        std::fs::Permissions::from_mode(0o640),
+    )
+    .unwrap();
+    assert!(
+        program
+            .run(&["context", "show", "--context", &file])
+            .ends(2)
+            .err
+            .contains("chmod 600")
+    );
+}

@@ -1,0 +1,11 @@
+//! Runs the program as a person or a pipeline does, and holds it to its exit codes and its output.
+#![allow(clippy::unwrap_used)]
+
+mod bless;
+mod cluster;
+mod findings;
+mod judge;
+mod keys;
+mod policy;
+mod program;
+mod shell;

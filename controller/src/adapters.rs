@@ -1,0 +1,91 @@
+//! The ports of the API, over Raft, the authorities and the system. Newtypes, in one place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use verger_controller_api::ports::{Ambient, IssueError, Issued, Issuer, Replicated, Unavailable};
+use verger_controller_raft::{Member, ProposeError};
+use verger_controller_state::{Command, Response, State};
+use verger_policy::digest::Digest;
+use verger_policy::model::AgentId;
+use verger_transport::{Authority, AuthorityError, Peer, SpiffeId};
+
+/// How long an agent's certificate is good; it renews at half of it.
+pub(crate) const AGENT_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
+
+/// The replicated state, over Raft.
+pub(crate) struct RaftState(pub(crate) Arc<Member>);
+
+#[async_trait]
+impl Replicated for RaftState {
+    async fn propose(&self, command: Command) -> Result<Response, Unavailable> {
+        self.0.propose(&command).await.map_err(|error| match &error {
+            ProposeError::Stopped | ProposeError::NotLeader => Unavailable::Elsewhere(error.to_string()),
+            ProposeError::Failed(_) => Unavailable::Failed(error.to_string()),
+        })
+    }
+
+    async fn catch_up(&self) -> Result<(), Unavailable> {
+        self.0.catch_up().await.map_err(|error| Unavailable::Elsewhere(error.to_string()))
+    }
+
+    fn show(&self, look: &mut dyn FnMut(&State)) {
+        self.0.read(look);
+    }
+
+    fn revisions(&self) -> watch::Receiver<u64> {
+        self.0.revisions()
+    }
+
+    fn is_leading(&self) -> bool {
+        self.0.is_leading()
+    }
+}
+
+/// The agents' authority.
+pub(crate) struct AgentAuthority {
+    pub(crate) cluster: String,
+    pub(crate) agents: Authority,
+    pub(crate) members: Vec<u8>,
+}
+
+fn issue_error(error: AuthorityError) -> IssueError {
+    match error {
+        AuthorityError::Request(what) => IssueError::Request(what),
+        other => IssueError::Authority(other.to_string()),
+    }
+}
+
+impl Issuer for AgentAuthority {
+    fn key_of(&self, csr: &[u8]) -> Result<Digest, IssueError> {
+        Authority::key_digest(csr).map(Digest::from_bytes).map_err(issue_error)
+    }
+
+    fn issue(&self, csr: &[u8], agent: &AgentId) -> Result<Issued, IssueError> {
+        let name = agent.as_str().parse().map_err(|error| IssueError::Request(format!("agent id: {error}")))?;
+        let id = SpiffeId { cluster: self.cluster.clone(), peer: Peer::Agent(name) };
+        let issued = self.agents.issue(csr, &id, AGENT_LIFETIME, &[]).map_err(issue_error)?;
+        let not_after = jiff::Timestamp::from_second(issued.not_after)
+            .map_err(|error| IssueError::Authority(error.to_string()))?;
+        Ok(Issued { chain: issued.chain, not_after })
+    }
+
+    fn member_cas(&self) -> Vec<Vec<u8>> {
+        vec![self.members.clone()]
+    }
+}
+
+/// The system's clock and randomness.
+pub(crate) struct SystemAmbient;
+
+impl Ambient for SystemAmbient {
+    fn random(&self, bytes: &mut [u8]) {
+        getrandom::fill(bytes).expect("Linux gives randomness once it is up");
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::now()
+    }
+}

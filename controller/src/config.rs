@@ -1,0 +1,85 @@
+//! The configuration file.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use verger_transport::config_file;
+use verger_transport::telemetry::LogFormat;
+
+/// `controller.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where the member keeps its files. Belongs to it alone.
+    pub(crate) data_dir: PathBuf,
+    /// Its name in certificates.
+    #[serde(default = "member")]
+    pub(crate) member: String,
+    /// Where it listens for agents and people.
+    pub(crate) listen: SocketAddr,
+    /// Where it listens for agents that enrol.
+    pub(crate) enrol_listen: SocketAddr,
+    /// What others call `listen`: `HOST:PORT`. Absent: the same.
+    #[serde(default)]
+    pub(crate) address: Option<String>,
+    /// What others call `enrol_listen`. Absent: the same.
+    #[serde(default)]
+    pub(crate) enrol_address: Option<String>,
+    /// How log lines look: `text` or `json`.
+    #[serde(default)]
+    pub(crate) log: LogFormat,
+}
+
+fn member() -> String {
+    "c1".to_owned()
+}
+
+impl Config {
+    pub(crate) fn load(file: &Path) -> anyhow::Result<Self> {
+        let config: Self = config_file::load(file)?;
+        let _: verger_transport::Label = config
+            .member
+            .parse()
+            .map_err(|error| anyhow::anyhow!("{}: `member`: {error}", file.display()))?;
+        anyhow::ensure!(config.data_dir.is_absolute(), "{}: `data_dir` must be an absolute path", file.display());
+        anyhow::ensure!(
+            config.listen != config.enrol_listen,
+            "{}: `listen` and `enrol_listen` must differ: enrolment has a listener of its own",
+            file.display()
+        );
+        Ok(config)
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.address.clone().unwrap_or_else(|| self.listen.to_string())
+    }
+
+    pub(crate) fn enrol_address(&self) -> String {
+        self.enrol_address.clone().unwrap_or_else(|| self.enrol_listen.to_string())
+    }
+
+    pub(crate) fn pki_dir(&self) -> PathBuf {
+        self.data_dir.join("pki")
+    }
+
+    pub(crate) fn raft_dir(&self) -> PathBuf {
+        self.data_dir.join("raft")
+    }
+
+    /// Prints what the file means.
+    pub(crate) fn explain(&self) -> anyhow::Result<()> {
+        writeln!(
+            std::io::stdout(),
+            "member {} · files in {} · agents and people at {} (called {}) · enrolment at {} (called {})",
+            self.member,
+            self.data_dir.display(),
+            self.listen,
+            self.address(),
+            self.enrol_listen,
+            self.enrol_address(),
+        )?;
+        Ok(())
+    }
+}

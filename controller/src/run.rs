@@ -1,0 +1,110 @@
+//! Serving, until told to stop.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::config::Config;
+use crate::wire_up::{MEMBER_LIFETIME, WiredUp, wire_up};
+
+/// A silent connection is asked this often whether it lives.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Open streams are cut this long after the signal.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// Streams of one connection at a time.
+const STREAMS: u32 = 256;
+
+pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    let mut wired = wire_up(&config).await?;
+    let listener = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+    let enrol = TcpListener::bind(config.enrol_listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.enrol_listen))?;
+    tracing::info!(listen = %listener.local_addr()?, enrol = %enrol.local_addr()?, "serving");
+    let stop = CancellationToken::new();
+    let connections = ReceiverStream::new(verger_transport::accept(listener, &wired.tls));
+    let enrolments = ReceiverStream::new(verger_transport::accept_enrolments(enrol, &wired.tls));
+    let api = std::mem::take(&mut wired.api);
+    let enrolment = std::mem::take(&mut wired.enrolment);
+    let server = || {
+        Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE))
+            .max_concurrent_streams(STREAMS)
+    };
+    let serving = tokio::spawn(
+        server().add_routes(api).serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned()),
+    );
+    let enrolling = tokio::spawn(
+        server()
+            .timeout(KEEPALIVE)
+            .add_routes(enrolment)
+            .serve_with_incoming_shutdown(enrolments, stop.clone().cancelled_owned()),
+    );
+    wired.health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    notify(&[sd_notify::NotifyState::Ready]);
+    let ended = attend(&config, &wired, serving, enrolling, &stop).await;
+    notify(&[sd_notify::NotifyState::Stopping]);
+    drop(wired.api);
+    match std::sync::Arc::try_unwrap(wired.member) {
+        Ok(member) => member.stop().await,
+        // A stream that was cut has not let go yet; the log is durable, nothing is lost.
+        Err(_) => tracing::info!("stopping with streams open"),
+    }
+    ended
+}
+
+type Serving = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
+
+/// Renews the certificate and pets the watchdog, until a signal comes or a server fails.
+async fn attend(
+    config: &Config,
+    wired: &WiredUp,
+    mut serving: Serving,
+    mut enrolling: Serving,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut renewal = tokio::time::interval(MEMBER_LIFETIME / 3);
+    renewal.tick().await;
+    let mut pet = tokio::time::interval(watchdog());
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            ended = &mut serving => { ended??; anyhow::bail!("the API stopped by itself") }
+            ended = &mut enrolling => { ended??; anyhow::bail!("enrolment stopped by itself") }
+            _ = renewal.tick() => wired.renew(config)?,
+            // The state must still be readable: a member that hangs is restarted.
+            _ = pet.tick() => {
+                wired.member.read(|state| state.revision());
+                notify(&[sd_notify::NotifyState::Watchdog]);
+            }
+        }
+    }
+    tracing::info!("stopping");
+    stop.cancel();
+    let drained = tokio::time::timeout(DRAIN_LIMIT, async { (&mut serving).await }).await;
+    if drained.is_err() {
+        serving.abort();
+    }
+    enrolling.abort();
+    Ok(())
+}
+
+fn watchdog() -> Duration {
+    sd_notify::watchdog_enabled().map_or(Duration::from_secs(10), |limit| limit / 3)
+}
+
+// Without systemd there is nobody to tell.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}

@@ -1,0 +1,125 @@
+//! The one place that sees both the API and what is behind its ports.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tonic::service::RoutesBuilder;
+use verger_controller_api::fleet::Fleet;
+use verger_controller_api::{Agents, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy};
+use verger_controller_api::ports::{Ambient, Issuer, Replicated};
+use verger_controller_raft::{Member, MemberConfig};
+use verger_proto::agent::v1::enrolment_service_server::EnrolmentServiceServer;
+use verger_proto::agent::v1::session_service_server::SessionServiceServer;
+use verger_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
+use verger_proto::findings::v1::findings_service_server::FindingsServiceServer;
+use verger_proto::policy::v1::policy_service_server::PolicyServiceServer;
+use verger_transport::{Authority, Identity, KeyPair, Peer, Purpose, Server, SpiffeId, spki_pin};
+
+use crate::adapters::{AgentAuthority, RaftState, SystemAmbient};
+use crate::config::Config;
+
+/// How long a member's certificate is good; a fresh one is made every third of it.
+pub(crate) const MEMBER_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
+/// A member that does not lead a cluster of one by then never will.
+const LEADING_LIMIT: Duration = Duration::from_secs(30);
+/// The only member's number.
+const FIRST_MEMBER: u64 = 1;
+/// Requests on enrolment's listener are small.
+const ENROLMENT_BYTES: usize = 64 << 10;
+
+/// The services of one member, ready to be served.
+pub(crate) struct WiredUp {
+    pub(crate) member: Arc<Member>,
+    pub(crate) tls: Server,
+    pub(crate) api: tonic::service::Routes,
+    pub(crate) enrolment: tonic::service::Routes,
+    pub(crate) health: tonic_health::server::HealthReporter,
+    cluster: String,
+}
+
+/// Opens the stores, starts Raft, waits until this member leads.
+pub(crate) async fn open_member(config: &Config) -> anyhow::Result<Member> {
+    let member =
+        Member::open(MemberConfig { id: FIRST_MEMBER, dir: config.raft_dir(), address: config.address() }).await?;
+    member.wait_until_leading(LEADING_LIMIT).await?;
+    Ok(member)
+}
+
+/// Puts everything together.
+pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
+    let member = Arc::new(open_member(config).await?);
+    let cluster = member
+        .read(|state| state.cluster().map(|cluster| cluster.id.hex()))
+        .context("this member is not founded: run `verger-controller init`")?;
+    let pki = config.pki_dir();
+    let authorities = [Purpose::Members, Purpose::Agents, Purpose::People]
+        .into_iter()
+        .map(|purpose| Ok((purpose, Authority::load(&pki, purpose)?.certificate().to_vec())))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let members = Authority::load(&pki, Purpose::Members)?.certificate().to_vec();
+    let ca_pin = spki_pin(&members).context("the members' authority has no readable key")?;
+    let tls = Server::new(&cluster, &member_identity(config, &cluster)?, &authorities)?;
+    let replicated: Arc<dyn Replicated> = Arc::new(RaftState(Arc::clone(&member)));
+    let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
+    let agents = Authority::load(&pki, Purpose::Agents)?;
+    let issuer: Arc<dyn Issuer> = Arc::new(AgentAuthority { cluster: cluster.clone(), agents, members });
+    let fleet = Arc::new(Fleet::default());
+    let info = MemberInfo {
+        member: config.member.clone(),
+        address: config.address(),
+        enrol_address: config.enrol_address(),
+        ca_pin,
+    };
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(verger_proto::DESCRIPTORS)
+        .build_v1()?;
+    let mut api = RoutesBuilder::default();
+    api.add_service(health_service);
+    api.add_service(reflection);
+    api.add_service(
+        PolicyServiceServer::new(Policy::new(Arc::clone(&replicated), Arc::clone(&ambient)))
+            .max_decoding_message_size(MESSAGE_BYTES)
+            .max_encoding_message_size(usize::MAX),
+    );
+    api.add_service(ClusterServiceServer::new(Cluster::new(
+        Arc::clone(&replicated),
+        Arc::clone(&ambient),
+        Arc::clone(&fleet),
+        info,
+    )));
+    api.add_service(FindingsServiceServer::new(Findings::new(Arc::clone(&replicated), Arc::clone(&ambient))));
+    api.add_service(
+        SessionServiceServer::new(Agents::new(
+            Arc::clone(&replicated),
+            Arc::clone(&ambient),
+            Arc::clone(&issuer),
+            fleet,
+        ))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(usize::MAX),
+    );
+    let mut enrolment = RoutesBuilder::default();
+    enrolment.add_service(
+        EnrolmentServiceServer::new(Enrolment::new(replicated, ambient, issuer))
+            .max_decoding_message_size(ENROLMENT_BYTES),
+    );
+    Ok(WiredUp { member, tls, api: api.routes(), enrolment: enrolment.routes(), health, cluster })
+}
+
+impl WiredUp {
+    /// Makes a fresh certificate and uses it from the next handshake on.
+    pub(crate) fn renew(&self, config: &Config) -> anyhow::Result<()> {
+        Ok(self.tls.replace(&member_identity(config, &self.cluster)?)?)
+    }
+}
+
+// The key lives in memory only: each start, and each renewal, makes its own.
+fn member_identity(config: &Config, cluster: &str) -> anyhow::Result<Identity> {
+    let key = KeyPair::generate()?;
+    let id = SpiffeId { cluster: cluster.to_owned(), peer: Peer::Controller(config.member.parse()?) };
+    let issued =
+        Authority::load(&config.pki_dir(), Purpose::Members)?.issue(&key.request()?, &id, MEMBER_LIFETIME, &[])?;
+    Ok(Identity::new(issued.chain, &key))
+}

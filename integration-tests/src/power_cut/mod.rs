@@ -1,0 +1,75 @@
+//! Proves that what a store acknowledged is there after the power was cut.
+//!
+//! A round makes an ext4 file system in a file and mounts it; a child writes to it and prints each acknowledgement.
+//! At a random point the child is stopped and the file system is told to drop, without writing anything more, all
+//! that is not on the disk (`EXT4_IOC_SHUTDOWN` with `NOLOGFLUSH`). Then the file system is mounted again, which
+//! replays its journal, and a new process reads the store and compares it with what was acknowledged.
+//!
+//! What a disk itself loses from a cache it claims to have flushed cannot be seen this way. Every run also cuts
+//! the power of a child that leaves its barriers out: unless that is caught, the run proves nothing and fails.
+
+mod child;
+mod disk;
+mod kind;
+mod machine;
+mod round;
+mod tally;
+
+pub use kind::Kind;
+pub use machine::{check, enter};
+pub use tally::{Tally, figure};
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::dice::Dice;
+use crate::programs::Programs;
+use round::{Round, Verdict};
+
+/// How much is done.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Rounds per kind.
+    pub rounds: u32,
+    /// Rounds per kind without barriers.
+    pub planted: u32,
+    /// Of all choices.
+    pub seed: u64,
+}
+
+/// Runs all rounds; says in `log` what each came to.
+///
+/// # Errors
+/// When the rig itself does not work. A store that lost something is in the tally.
+pub fn run(plan: &Plan, programs: &Programs, work: &Path, log: &mut dyn Write) -> Result<Vec<Tally>> {
+    let mut dice = Dice::new(plan.seed);
+    writeln!(log, "power-cut: --seed {}", plan.seed)?;
+    let mut tallies = Vec::new();
+    for kind in Kind::ALL {
+        let mut tally = Tally::new(kind);
+        for (barrier, rounds) in [(true, plan.rounds), (false, plan.planted)] {
+            for number in 1..=rounds {
+                let dir = tempfile::tempdir_in(work).context("making a folder for the round")?;
+                let round = Round {
+                    kind,
+                    programs,
+                    dir: dir.path(),
+                    barrier,
+                };
+                let label = if barrier { "" } else { " without barriers" };
+                let what = format!("{kind}{label}, round {number} of {rounds}");
+                let report = round.run(&mut dice).with_context(|| what.clone())?;
+                writeln!(log, "{what}: {report}")?;
+                tally.add(
+                    barrier,
+                    matches!(report.verdict, Verdict::Bad(_)),
+                    report.acknowledged,
+                );
+            }
+        }
+        tallies.push(tally);
+    }
+    Ok(tallies)
+}

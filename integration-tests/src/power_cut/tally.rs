@@ -1,0 +1,115 @@
+//! What the rounds came to, and whether that is enough.
+
+use super::Kind;
+
+/// The rounds of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    kind: Kind,
+    rounds: u32,
+    lost: u32,
+    planted: u32,
+    caught: u32,
+    acknowledged: u64,
+}
+
+impl Tally {
+    /// No rounds yet.
+    pub const fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            rounds: 0,
+            lost: 0,
+            planted: 0,
+            caught: 0,
+            acknowledged: 0,
+        }
+    }
+
+    /// Counts a round.
+    pub const fn add(&mut self, barrier: bool, bad: bool, acknowledged: u64) {
+        if barrier {
+            self.rounds += 1;
+            self.lost += bad as u32;
+            self.acknowledged += acknowledged;
+        } else {
+            self.planted += 1;
+            self.caught += bad as u32;
+        }
+    }
+
+    /// Something was acknowledged, nothing of it was lost, and the planted defect was caught.
+    pub const fn holds(&self) -> bool {
+        self.rounds > 0 && self.lost == 0 && self.acknowledged > 0 && self.caught > 0
+    }
+}
+
+/// The figure, and whether it is the one that is wanted.
+pub fn figure(tallies: &[Tally]) -> (String, bool) {
+    let lost: Vec<String> = tallies
+        .iter()
+        .map(|tally| {
+            let Tally {
+                kind,
+                rounds,
+                lost,
+                acknowledged,
+                ..
+            } = tally;
+            format!("{kind} {lost} lost of {rounds} ({acknowledged} acknowledgements)")
+        })
+        .collect();
+    let caught: Vec<String> = tallies
+        .iter()
+        .map(|tally| format!("{} of {}", tally.caught, tally.planted))
+        .collect();
+    let holds = !tallies.is_empty() && tallies.iter().all(Tally::holds);
+    (
+        format!(
+            "power-cut: {}; planted defect caught in {}",
+            lost.join(", "),
+            caught.join(" and ")
+        ),
+        holds,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(kind: Kind, rounds: &[bool], planted: &[bool]) -> Tally {
+        let mut tally = Tally::new(kind);
+        rounds.iter().for_each(|bad| tally.add(true, *bad, 10));
+        planted.iter().for_each(|bad| tally.add(false, *bad, 10));
+        tally
+    }
+
+    #[test]
+    fn nothing_lost_and_the_planted_defect_caught_holds() {
+        let (figure, holds) = figure(&[
+            tally(Kind::ControllerLog, &[false, false], &[true, true]),
+            tally(Kind::Ledger, &[false], &[false, true]),
+        ]);
+        assert!(holds);
+        assert_eq!(
+            figure,
+            "power-cut: controller-log 0 lost of 2 (20 acknowledgements), ledger 0 lost of 1 (10 acknowledgements); \
+             planted defect caught in 2 of 2 and 1 of 2"
+        );
+    }
+
+    #[test]
+    fn one_loss_or_an_uncaught_defect_or_no_round_falls_short() {
+        let good = tally(Kind::ControllerLog, &[false], &[true]);
+        for bad in [
+            tally(Kind::Ledger, &[false, true], &[true]),
+            tally(Kind::Ledger, &[false], &[false, false]),
+            tally(Kind::Ledger, &[false], &[]),
+            tally(Kind::Ledger, &[], &[true]),
+        ] {
+            assert!(!figure(&[good, bad]).1, "{bad:?}");
+        }
+        assert!(!figure(&[]).1);
+    }
+}

@@ -1,0 +1,4 @@
+//! The rigs, each in its shortest form.
+#![allow(clippy::unwrap_used)]
+
+mod power_cut;

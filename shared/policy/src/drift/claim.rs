@@ -1,0 +1,128 @@
+//! Which workload an instance is held to: hints oblige, digests entitle.
+
+use super::sheet::Sheet;
+use super::{Check, Claim};
+use crate::compile::{Compiled, CompiledWorkload, full_repository};
+use crate::facts::Instance;
+use crate::model::{ContainerHint, Name, UnknownInstances};
+use crate::rules;
+
+/// A workload that an instance is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Its place in the compiled set.
+    pub(super) place: usize,
+    /// Whether the instance's digest is listed.
+    pub(super) entitled: bool,
+}
+
+/// The workloads an instance is held to. One whose digest is listed wins over one whose hints are met; of several
+/// that list the digest, those whose hints are met win too (they are told apart by a label). More than one is left:
+/// ambiguous.
+pub(super) fn held(compiled: &Compiled, instance: &Instance) -> Vec<Held> {
+    let listing = instance
+        .image
+        .seen()
+        .map_or(&[][..], |image| compiled.listing(image));
+    let meets = |place: usize| meets(&compiled.workloads()[place].spec.hint, instance);
+    let entitled: Vec<Held> = listing
+        .iter()
+        .map(|place| Held {
+            place: *place,
+            entitled: true,
+        })
+        .collect();
+    let both: Vec<Held> = entitled
+        .iter()
+        .copied()
+        .filter(|held| meets(held.place))
+        .collect();
+    if !both.is_empty() {
+        return both;
+    }
+    if !entitled.is_empty() {
+        return entitled;
+    }
+    let mut hinted: Vec<Held> = compiled
+        .hinted(instance.image_name.as_deref())
+        .filter(|place| meets(*place))
+        .map(|place| Held {
+            place,
+            entitled: false,
+        })
+        .collect();
+    hinted.sort_by_key(|held| held.place);
+    hinted
+}
+
+fn meets(hint: &ContainerHint, instance: &Instance) -> bool {
+    let image = hint.image.as_deref().is_none_or(|wanted| {
+        instance
+            .image_name
+            .as_deref()
+            .is_some_and(|name| full_repository(name) == full_repository(wanted))
+    });
+    !hint.is_empty() && image && hint.labels.select(&instance.labels)
+}
+
+pub(super) fn claim(compiled: &Compiled, held: &[Held]) -> Claim {
+    let name = |held: &Held| -> Name { compiled.workloads()[held.place].key.name.clone() };
+    match held {
+        [] => Claim::Unknown,
+        [only] => Claim::Workload {
+            name: name(only),
+            entitled: only.entitled,
+        },
+        several => Claim::Ambiguous(several.iter().map(name).collect()),
+    }
+}
+
+/// Checks about the claim itself.
+pub(super) fn judge(sheet: &mut Sheet, compiled: &Compiled, workloads: &[&CompiledWorkload]) {
+    sheet.decided_by(None);
+    match workloads {
+        [] => unknown(sheet, compiled),
+        [_] => {}
+        several => {
+            let names: Vec<&str> = several
+                .iter()
+                .map(|workload| workload.key.name.as_str())
+                .collect();
+            sheet.fail(&rules::AMBIGUOUS, "match", "one workload", &names.join(", "));
+        }
+    }
+}
+
+fn unknown(sheet: &mut Sheet, compiled: &Compiled) {
+    let strictest = compiled
+        .guardrails()
+        .iter()
+        .filter(|guardrail| guardrail.selects(std::iter::empty()))
+        .max_by_key(|guardrail| {
+            (
+                guardrail.unknown == Some(UnknownInstances::Refuse),
+                std::cmp::Reverse(&guardrail.key),
+            )
+        });
+    match strictest {
+        Some(guardrail) => {
+            sheet.decided_by(Some(&guardrail.key));
+            sheet.fail(
+                &rules::UNKNOWN_INSTANCE,
+                "match",
+                "an instance of a workload",
+                "of no workload",
+            );
+        }
+        None => sheet.skip(
+            &rules::UNKNOWN_INSTANCE,
+            "match",
+            "no workload claims this instance, and no guardrail holds for unknown instances here",
+        ),
+    }
+}
+
+/// Whether a check is the one about unknown instances.
+pub(crate) fn is_unknown_instance(check: &Check) -> bool {
+    check.rule.as_str() == rules::UNKNOWN_INSTANCE.id
+}

@@ -1,0 +1,337 @@
+//! Effective root: who is it, and who can become it.
+
+use super::live::{name, nested};
+use super::sheet::{Sheet, member};
+use crate::facts::{
+    ConfigFacts, Evidence, LiveFacts, MountOrigin, NamespaceOwner, ProcessFacts, UserFacts, capabilities,
+};
+use crate::model::Access;
+use crate::rules;
+
+const BECOME: &rules::Rule = &rules::CAN_BECOME_ROOT;
+
+/// Capabilities that make root of whoever has them in the host's user namespace, and how.
+pub const DANGEROUS_CAPABILITIES: &[(&str, &str)] = &[
+    ("CAP_CHOWN", "takes any file, setuid files included"),
+    ("CAP_DAC_OVERRIDE", "writes any file"),
+    ("CAP_DAC_READ_SEARCH", "opens any file of the host by its handle"),
+    ("CAP_FOWNER", "changes the mode of any file"),
+    ("CAP_SETGID", "takes any group"),
+    ("CAP_SETUID", "takes any user"),
+    ("CAP_SETPCAP", "hands capabilities on"),
+    ("CAP_SETFCAP", "gives capabilities to files"),
+    ("CAP_SYS_MODULE", "loads code into the kernel"),
+    ("CAP_SYS_RAWIO", "writes memory and ports"),
+    ("CAP_SYS_PTRACE", "takes over processes of root"),
+    ("CAP_SYS_ADMIN", "mounts, enters namespaces"),
+    ("CAP_SYS_BOOT", "loads another kernel"),
+    ("CAP_MKNOD", "makes nodes of the host's disks"),
+    ("CAP_MAC_OVERRIDE", "ignores mandatory access control"),
+    ("CAP_MAC_ADMIN", "changes mandatory access control"),
+    ("CAP_BPF", "reads and changes kernel data"),
+    ("CAP_PERFMON", "reads kernel memory"),
+];
+
+const DANGEROUS: u64 = {
+    let mut mask = 0;
+    let mut i = 0;
+    while i < DANGEROUS_CAPABILITIES.len() {
+        mask |= capabilities::mask_of(&[DANGEROUS_CAPABILITIES[i].0]);
+        i += 1;
+    }
+    mask
+};
+
+/// Paths of the host that hold what root runs, trusts or keeps secret.
+pub const SENSITIVE_PATHS: &[&str] = &[
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/usr",
+    "/var/lib/containerd",
+    "/var/lib/containers",
+    "/var/lib/docker",
+    "/var/lib/kubelet",
+    "/var/run",
+    "/var/spool/cron",
+];
+
+/// Sockets whose owner does as root what it is told.
+pub const RUNTIME_SOCKETS: &[&str] = &[
+    "/run/buildkit/buildkitd.sock",
+    "/run/containerd/containerd.sock",
+    "/run/crio/crio.sock",
+    "/run/docker.sock",
+    "/run/dockershim.sock",
+    "/run/podman/podman.sock",
+    "/run/systemd/private",
+];
+
+pub(super) fn judge(sheet: &mut Sheet, config: &ConfigFacts, live: Option<&LiveFacts>) {
+    let own: Vec<&ProcessFacts> = live
+        .into_iter()
+        .flat_map(|live| &live.processes)
+        .filter(|process| process.in_cgroup)
+        .collect();
+    let root = is_root(sheet, config, &own);
+    host_mounts(sheet, config, live);
+    if root {
+        sheet.not_applicable(BECOME, "user", "it is root already: see privilege/is-root");
+        return;
+    }
+    dangerous_capabilities(sheet, config, &own);
+    setuid(sheet, config, &own);
+    groups(sheet, config, &own);
+}
+
+fn is_root(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) -> bool {
+    let rule = &rules::IS_ROOT;
+    // As the host sees them: uid 0 of a user namespace that maps it elsewhere shows as that other uid.
+    if let Some(process) = own.iter().find(|process| process.uids.contains(&0)) {
+        let reason = format!(
+            "{} runs as uid 0 of the host's user namespace. {}",
+            name(process),
+            rule.reason
+        );
+        sheet.fail_because(rule, "user", "another uid than 0", "0", reason);
+        return true;
+    }
+    let configured = match &config.user {
+        _ if own.iter().any(|process| nested(config, process)) => Evidence::Seen(None),
+        Evidence::Seen(UserFacts {
+            host_uid: Evidence::Seen(uid),
+            ..
+        }) => Evidence::Seen(Some(*uid)),
+        Evidence::Seen(UserFacts {
+            host_uid: Evidence::Missing(reason),
+            uid,
+            ..
+        }) => match uid {
+            // Whatever it is mapped to: 0 inside is where 0 outside could come from, another uid is not.
+            Evidence::Seen(uid)
+                if *uid != 0 && config.namespaces.user == Evidence::Seen(NamespaceOwner::Host) =>
+            {
+                Evidence::Seen(Some(*uid))
+            }
+            _ => Evidence::Missing(reason.clone()),
+        },
+        Evidence::Missing(reason) => Evidence::Missing(reason.clone()),
+    };
+    match configured {
+        Evidence::Seen(Some(0)) => {
+            let reason = format!(
+                "Its configuration makes it uid 0 of the host's user namespace. {}",
+                rule.reason
+            );
+            sheet.fail_because(rule, "user", "another uid than 0", "0", reason);
+            true
+        }
+        Evidence::Seen(_) => {
+            sheet.pass(rule, "user");
+            false
+        }
+        Evidence::Missing(reason) => {
+            sheet.skip(rule, "user", &reason);
+            false
+        }
+    }
+}
+
+fn dangerous_capabilities(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) {
+    if config.namespaces.user == Evidence::Seen(NamespaceOwner::Own) {
+        return sheet.pass(BECOME, "capabilities");
+    }
+    let given = match &config.capabilities {
+        // The bounding set gives a user nothing by itself: what could be had from it by setuid files is told there.
+        Evidence::Seen(given) => given.ambient,
+        Evidence::Missing(reason) => return sheet.skip(BECOME, "capabilities", reason),
+    };
+    let now = own
+        .iter()
+        .filter(|process| process.host_user_namespace != Evidence::Seen(false))
+        .fold(0, |mask, process| {
+            mask | process.caps.permitted | process.caps.effective | process.caps.ambient
+        });
+    let dangerous = (given | now) & DANGEROUS;
+    if dangerous == 0 {
+        return sheet.pass(BECOME, "capabilities");
+    }
+    for capability in capabilities::names(dangerous) {
+        let how = DANGEROUS_CAPABILITIES
+            .iter()
+            .find(|(name, _)| *name == capability)
+            .map_or("", |(_, how)| how);
+        let reason = format!("{capability} {how}");
+        sheet.fail_because(
+            BECOME,
+            member("capabilities", &capability),
+            "not usable",
+            "usable",
+            reason,
+        );
+    }
+}
+
+fn setuid(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) {
+    match &config.no_new_privileges {
+        Evidence::Missing(reason) => sheet.skip(BECOME, "setuid", reason),
+        Evidence::Seen(true) if own.iter().all(|process| process.no_new_privs) => sheet.pass(BECOME, "setuid"),
+        Evidence::Seen(_) => sheet.skip(
+            BECOME,
+            "setuid",
+            "new privileges are allowed, and this version does not look for setuid files and file capabilities in the \
+             container's layers",
+        ),
+    }
+}
+
+fn groups(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) {
+    let configured = match &config.user {
+        Evidence::Missing(reason) => return sheet.skip(BECOME, "groups", reason),
+        Evidence::Seen(user) => match (&user.gid, &user.groups) {
+            (Evidence::Seen(gid), Evidence::Seen(groups)) => *gid == 0 || groups.contains(&0),
+            (Evidence::Seen(0), _) => true,
+            (Evidence::Missing(reason), _) | (_, Evidence::Missing(reason)) => {
+                return sheet.skip(BECOME, "groups", reason);
+            }
+        },
+    };
+    let mapped = config.namespaces.user == Evidence::Seen(NamespaceOwner::Own);
+    let now = own
+        .iter()
+        .any(|process| process.gids.contains(&0) || process.groups.contains(&0));
+    if !now && (mapped || !configured) {
+        return sheet.pass(BECOME, "groups");
+    }
+    let bind = config
+        .mounts
+        .seen()
+        .into_iter()
+        .flatten()
+        .find(|(_, mount)| mount.access == Access::Rw && matches!(mount.origin, MountOrigin::Bind(_)));
+    match (bind, &config.rootfs_readonly) {
+        (Some((target, _)), _) => {
+            let actual = format!("group 0, with write to {target} of the host");
+            sheet.fail(BECOME, "groups", "no group 0 where files of the host may be written", &actual);
+        }
+        (None, Evidence::Seen(true)) => sheet.pass(BECOME, "groups"),
+        (None, _) => sheet.skip(
+            BECOME,
+            "groups",
+            "it is in group 0, and this version does not look for files in the container's layers that group 0 may write",
+        ),
+    }
+}
+
+fn host_mounts(sheet: &mut Sheet, config: &ConfigFacts, live: Option<&LiveFacts>) {
+    let given = match &config.mounts {
+        Evidence::Missing(reason) => return sheet.skip(BECOME, "mounts", reason),
+        Evidence::Seen(given) => given,
+    };
+    let mark = sheet.mark();
+    for (target, mount) in given {
+        let MountOrigin::Bind(source) = &mount.origin else {
+            continue;
+        };
+        if let Some(reason) = danger(source, mount.access) {
+            let actual = format!("bind:{source} {}", mount.access);
+            sheet.fail_because(
+                BECOME,
+                member("mounts", target),
+                "no way to the host",
+                &actual,
+                reason,
+            );
+        }
+    }
+    // A socket that was bound in from outside, or under another name of its directory.
+    for mount in live.into_iter().filter_map(|live| live.mounts.seen()).flatten() {
+        let socket = RUNTIME_SOCKETS
+            .iter()
+            .any(|socket| mount.root.rsplit('/').next() == socket.rsplit('/').next());
+        let told = given.get(&mount.target).is_some_and(|facts| match &facts.origin {
+            MountOrigin::Bind(source) => danger(source, facts.access).is_some(),
+            _ => false,
+        });
+        if socket && mount.root.ends_with(".sock") && !told {
+            let actual = format!("{} of {}", mount.root, mount.source);
+            let field = member("mounts", &mount.target);
+            sheet.fail_because(BECOME, field, "no way to the host", &actual, SOCKET);
+        }
+    }
+    if sheet.is_clean_since(mark) {
+        sheet.pass(BECOME, "mounts");
+    }
+}
+
+const SOCKET: &str = "A runtime's socket starts containers as root for whoever may write to it";
+
+/// Why a bind of this path of the host is a way to root, if it is.
+fn danger(source: &str, access: Access) -> Option<&'static str> {
+    let source = match source.trim_end_matches('/') {
+        "" => "/",
+        path => path,
+    };
+    let within = |path: &str, above: &str| {
+        above == "/" || path == above || path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
+    };
+    let canonical = source
+        .strip_prefix("/var")
+        .filter(|rest| within(rest, "/run"))
+        .unwrap_or(source);
+    let socket =
+        |path: &&&str| within(path, canonical) || canonical.rsplit('/').next() == path.rsplit('/').next();
+    if RUNTIME_SOCKETS.iter().find(socket).is_some() {
+        return Some(if canonical == "/" {
+            "The whole file system of the host is in reach"
+        } else {
+            SOCKET
+        });
+    }
+    if SENSITIVE_PATHS.iter().any(|path| within(path, source)) {
+        return Some("It holds what root of the host runs, trusts or keeps secret");
+    }
+    let below = SENSITIVE_PATHS.iter().any(|path| within(source, path));
+    (below && access == Access::Rw)
+        .then_some("What root of the host runs, trusts or keeps may be changed through it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binds_that_lead_to_root_are_found() {
+        for (source, access, dangerous) in [
+            ("/", Access::Ro, true),
+            ("/var", Access::Ro, true),
+            ("/var/run", Access::Ro, true),
+            ("/run", Access::Ro, true),
+            ("/run/", Access::Ro, true),
+            ("/var/run/docker.sock", Access::Ro, true),
+            ("/srv/other/docker.sock", Access::Ro, true),
+            ("/run/containerd", Access::Ro, true),
+            ("/etc", Access::Ro, true),
+            ("/etc/localtime", Access::Ro, false),
+            ("/etc/cron.d", Access::Rw, true),
+            ("/usr/local/share/x", Access::Rw, true),
+            ("/usr/local/share/x", Access::Ro, false),
+            ("/srv/data", Access::Rw, false),
+            ("/home/app", Access::Rw, false),
+            ("/etcetera", Access::Rw, false),
+            ("/var/lib/docker/volumes", Access::Rw, true),
+        ] {
+            assert_eq!(danger(source, access).is_some(), dangerous, "{source} {access}");
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! The OCI runtime config (`config.json`, runtime-spec): what the kernel was given.
+//!
+//! Two things it does not hold: how a port is published, and whether a network namespace has any network.
+
+mod document;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::value::RawValue;
+
+use document::{Capabilities, DeviceRule, Mapping, Mount, Namespace, Node, Spec, Text, User};
+
+use super::shape::{self, Surroundings};
+use super::{
+    CapabilityFacts, ConfigFacts, DeviceFacts, EnvFacts, Evidence, InvalidFacts, LimitFacts, MountFacts,
+    MountOrigin, NamespaceFacts, NamespaceOwner, SeccompFacts, UserFacts, capabilities,
+};
+use crate::digest::Digest;
+use crate::model::{Access, Rlimit};
+
+/// What the document should be, for errors.
+const DOCUMENT: &str = "an OCI runtime config.json";
+
+/// A read config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OciConfig {
+    /// What it says by itself, without anything that only the runtime knows.
+    pub config: ConfigFacts,
+    /// Every mount, those of the runtime included, in order.
+    pub mounts: Vec<OciMount>,
+    /// The container's full id, where the cgroup path shows it.
+    pub id: Option<String>,
+    pub(super) around: Surroundings,
+}
+
+/// One mount as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OciMount {
+    /// Absolute path in the container.
+    pub target: String,
+    /// File system type; `bind` for binds, however they were written.
+    pub fstype: String,
+    /// Source.
+    pub source: String,
+    /// Whether it may be written.
+    pub access: Access,
+    /// Of `nosuid`, `nodev`, `noexec`, those that are on.
+    pub options: BTreeSet<String>,
+}
+
+/// Reads a config.
+///
+/// # Errors
+/// When the bytes are not JSON of that shape; names the line and column.
+pub fn parse(bytes: &[u8]) -> Result<OciConfig, InvalidFacts> {
+    let spec: Spec<'_> =
+        serde_json::from_slice(bytes).map_err(|error| InvalidFacts::new(DOCUMENT, &error.to_string()))?;
+    let process = spec
+        .process
+        .ok_or_else(|| InvalidFacts::new(DOCUMENT, "`process` is missing"))?;
+    let linux = spec
+        .linux
+        .ok_or_else(|| InvalidFacts::new(DOCUMENT, "`linux` is missing"))?;
+
+    let command = process.args.unwrap_or_default();
+    let namespaces = namespaces(linux.namespaces.as_deref().unwrap_or_default());
+    let around = Surroundings {
+        host_ipc: namespaces.ipc.seen() == Some(&NamespaceOwner::Host),
+        init: command.first().is_some_and(|first| first == "/sbin/docker-init"),
+    };
+    let mounts: Vec<OciMount> = spec.mounts.unwrap_or_default().into_iter().map(mount).collect();
+    let id = linux.cgroups_path.as_deref().and_then(id_in_cgroup);
+    let resources = linux.resources.as_ref();
+    let devices = devices(
+        linux.devices.unwrap_or_default(),
+        resources.and_then(|r| r.devices.as_deref()),
+    );
+    let rlimits = process
+        .rlimits
+        .unwrap_or_default()
+        .into_iter()
+        .map(|limit| {
+            let name = limit
+                .kind
+                .strip_prefix("RLIMIT_")
+                .unwrap_or(&limit.kind)
+                .to_ascii_lowercase();
+            (
+                name,
+                Rlimit {
+                    soft: limit.soft,
+                    hard: limit.hard,
+                },
+            )
+        })
+        .collect();
+    let config = ConfigFacts {
+        env: Evidence::Seen(env(
+            &process.env.unwrap_or_default(),
+            spec.hostname.as_deref(),
+            process.terminal,
+        )),
+        user: Evidence::Seen(user(
+            &process.user,
+            &namespaces.user,
+            linux.uid_mappings.as_deref(),
+        )),
+        working_dir: Evidence::Seen(process.cwd),
+        capabilities: Evidence::Seen(process.capabilities.map(given).unwrap_or_default()),
+        no_new_privileges: Evidence::Seen(process.no_new_privileges),
+        seccomp: Evidence::Seen(linux.seccomp.map_or(SeccompFacts::Unconfined, seccomp)),
+        rootfs_readonly: Evidence::Seen(spec.root.is_some_and(|root| root.readonly)),
+        mounts: Evidence::Seen(
+            mounts
+                .iter()
+                .filter(|mount| !shape::is_runtimes_own(mount, around))
+                .map(|mount| (mount.target.clone(), facts_of(mount)))
+                .collect(),
+        ),
+        devices: Evidence::Seen(devices),
+        sysctls: Evidence::Seen(linux.sysctl.unwrap_or_default()),
+        limits: LimitFacts {
+            memory: Evidence::Seen(resources.and_then(|r| positive(r.memory.as_ref()?.limit))),
+            pids: Evidence::Seen(resources.and_then(|r| positive(r.pids.as_ref()?.limit))),
+            cpu: Evidence::Seen(resources.and_then(|r| {
+                let cpu = r.cpu.as_ref()?;
+                millicores(
+                    positive(cpu.quota)?,
+                    cpu.period.filter(|period| *period > 0).unwrap_or(100_000),
+                )
+            })),
+            rlimits: Evidence::Seen(rlimits),
+        },
+        ports: Evidence::missing(
+            "an OCI config does not say which ports are published; add what the runtime says",
+        ),
+        masked_paths: Evidence::Seen(linux.masked_paths.unwrap_or_default()),
+        readonly_paths: Evidence::Seen(linux.readonly_paths.unwrap_or_default()),
+        apparmor: Evidence::Seen(process.apparmor_profile.filter(|profile| !profile.is_empty())),
+        command: Evidence::Seen(command),
+        namespaces,
+    };
+    Ok(OciConfig {
+        config,
+        mounts,
+        id,
+        around,
+    })
+}
+
+fn positive(limit: Option<i64>) -> Option<u64> {
+    limit
+        .and_then(|limit| u64::try_from(limit).ok())
+        .filter(|limit| *limit > 0)
+}
+
+/// Thousandths of a core.
+pub(super) fn millicores(quota: u64, period: u64) -> Option<u64> {
+    u64::try_from(u128::from(quota) * 1000 / u128::from(period.max(1))).ok()
+}
+
+fn env(entries: &[Text<'_>], hostname: Option<&str>, terminal: bool) -> EnvFacts {
+    let mut env = EnvFacts::default();
+    for Text(entry) in entries {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        // The runtime's own additions: the host name it gave, and the terminal's type.
+        let own = match name {
+            "HOSTNAME" => hostname.is_none_or(|hostname| hostname == value),
+            "TERM" => terminal && value == "xterm",
+            _ => false,
+        };
+        if !own && !env.0.contains_key(name) {
+            env.0.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    env
+}
+
+fn user(user: &User, namespace: &Evidence<NamespaceOwner>, mappings: Option<&[Mapping]>) -> UserFacts {
+    let runtime_knows = "an OCI config does not say what was asked for; add what the runtime says";
+    let host_uid = match namespace {
+        Evidence::Seen(NamespaceOwner::Host) => Evidence::Seen(user.uid),
+        Evidence::Seen(NamespaceOwner::Own) => mappings
+            .unwrap_or_default()
+            .iter()
+            .find_map(|map| {
+                let offset = user
+                    .uid
+                    .checked_sub(map.container)
+                    .filter(|offset| *offset < map.size)?;
+                map.host.checked_add(offset)
+            })
+            .map_or_else(
+                || Evidence::missing("its uid is not in the user namespace's mapping"),
+                Evidence::Seen,
+            ),
+        _ => Evidence::missing("its user namespace is another instance's; that one's mapping holds"),
+    };
+    let groups = user
+        .additional_gids
+        .iter()
+        .flatten()
+        .copied()
+        .filter(|group| *group != user.gid)
+        .collect();
+    UserFacts {
+        uid: Evidence::Seen(user.uid),
+        gid: Evidence::Seen(user.gid),
+        groups: Evidence::Seen(groups),
+        requested: Evidence::missing(runtime_knows),
+        added_groups: Evidence::missing(runtime_knows),
+        host_uid,
+    }
+}
+
+fn given(sets: Capabilities<'_>) -> CapabilityFacts {
+    let Capabilities {
+        bounding,
+        effective,
+        inheritable,
+        permitted,
+        ambient,
+    } = sets;
+    let mut facts = CapabilityFacts::default();
+    let mut read = |set: Option<Vec<Text<'_>>>| {
+        let mut mask = 0;
+        for Text(name) in set.unwrap_or_default() {
+            match capabilities::number(&name) {
+                Some(number) => mask |= 1 << number,
+                None => {
+                    facts.unnamed.insert(name.into_owned());
+                }
+            }
+        }
+        mask
+    };
+    let ambient = read(ambient);
+    let given = ambient | read(bounding) | read(effective) | read(inheritable) | read(permitted);
+    CapabilityFacts {
+        given,
+        ambient,
+        ..facts
+    }
+}
+
+fn seccomp(raw: &RawValue) -> SeccompFacts {
+    if raw.get() == "null" {
+        return SeccompFacts::Unconfined;
+    }
+    let digest = serde_json::from_str::<serde_json::Value>(raw.get())
+        .and_then(|value| serde_json_canonicalizer::to_vec(&value))
+        .map_or_else(
+            |error| Evidence::Missing(format!("the seccomp filter has no canonical form: {error}")),
+            |bytes| Evidence::Seen(Digest::of(&bytes)),
+        );
+    let runtime_default = Evidence::missing(
+        "an OCI config does not say whose seccomp profile it is; add what the runtime says",
+    );
+    SeccompFacts::Profile {
+        digest,
+        runtime_default,
+    }
+}
+
+fn namespaces(list: &[Namespace<'_>]) -> NamespaceFacts {
+    let owner = |kind: &str| {
+        let owner = match list.iter().find(|namespace| namespace.kind == kind) {
+            None => NamespaceOwner::Host,
+            Some(Namespace { path, .. }) => match path.as_deref() {
+                None | Some("") => NamespaceOwner::Own,
+                // How dockerd names the namespace it runs in itself.
+                Some(path) if path.ends_with("/netns/default") => NamespaceOwner::Host,
+                Some(path) => NamespaceOwner::Instance(path.to_owned()),
+            },
+        };
+        Evidence::Seen(owner)
+    };
+    NamespaceFacts {
+        network: owner("network"),
+        ipc: owner("ipc"),
+        pid: owner("pid"),
+        uts: owner("uts"),
+        user: owner("user"),
+        cgroup: owner("cgroup"),
+    }
+}
+
+fn mount(mount: Mount<'_>) -> OciMount {
+    let Mount {
+        destination,
+        fstype,
+        source,
+        options,
+    } = mount;
+    let options = options.unwrap_or_default();
+    let has = |wanted: &str| options.iter().any(|Text(option)| option == wanted);
+    let bind = has("bind") || has("rbind");
+    // Of two options that contradict each other the last one holds (mount(8)).
+    let last = options
+        .iter()
+        .rev()
+        .find(|Text(option)| option == "ro" || option == "rw");
+    OciMount {
+        target: destination,
+        fstype: if bind {
+            "bind".to_owned()
+        } else {
+            fstype.unwrap_or_default().into_owned()
+        },
+        source: source.unwrap_or_default().into_owned(),
+        access: if last.is_some_and(|Text(option)| option == "ro") {
+            Access::Ro
+        } else {
+            Access::Rw
+        },
+        options: ["nodev", "noexec", "nosuid"]
+            .into_iter()
+            .filter(|o| has(o))
+            .map(str::to_owned)
+            .collect(),
+    }
+}
+
+/// A mount's facts as far as its own shape tells.
+pub(super) fn facts_of(mount: &OciMount) -> MountFacts {
+    let origin = match mount.fstype.as_str() {
+        "bind" => match shape::volume_name(&mount.source) {
+            Some(name) if shape::is_id(name) => MountOrigin::AnonymousVolume,
+            Some(name) => MountOrigin::Volume(name.to_owned()),
+            None => MountOrigin::Bind(mount.source.clone()),
+        },
+        "tmpfs" => MountOrigin::Tmpfs,
+        other => MountOrigin::Other(other.to_owned()),
+    };
+    MountFacts {
+        origin,
+        access: mount.access,
+        options: mount.options.clone(),
+    }
+}
+
+/// Device rules that runtimes add to every container (runc `specconv`, moby `oci/defaults.go`).
+const DEFAULT_RULES: &[(&str, Option<i64>, Option<i64>)] = &[
+    ("c", Some(1), Some(3)),
+    ("c", Some(1), Some(5)),
+    ("c", Some(1), Some(7)),
+    ("c", Some(1), Some(8)),
+    ("c", Some(1), Some(9)),
+    ("c", Some(5), Some(0)),
+    ("c", Some(5), Some(1)),
+    ("c", Some(5), Some(2)),
+    ("c", Some(136), None),
+];
+
+/// Nodes with the access their rule gives, and rules without a node as `c 42:7`, `*` for "every".
+fn devices(nodes: Vec<Node<'_>>, rules: Option<&[DeviceRule<'_>]>) -> BTreeMap<String, DeviceFacts> {
+    let rules = rules.unwrap_or_default();
+    let unseen = || Evidence::missing("an OCI config does not say which device of the host it is");
+    let mut used = vec![false; rules.len()];
+    let mut devices = BTreeMap::new();
+    for node in nodes {
+        let mut access = String::new();
+        for (rule, used) in rules.iter().zip(&mut used) {
+            let same = rule.kind.as_deref() == Some(&*node.kind)
+                && (rule.major, rule.minor) == (Some(node.major), Some(node.minor));
+            if rule.allow && same {
+                // Docker appends the rule of a device it was asked for: the last one is the device's own.
+                access = rule.access.as_deref().map(ordered).unwrap_or_default();
+                *used = true;
+            }
+        }
+        devices.insert(
+            node.path,
+            DeviceFacts {
+                access,
+                host_path: unseen(),
+            },
+        );
+    }
+    for (rule, used) in rules.iter().zip(used) {
+        let kind = rule.kind.as_deref().unwrap_or("a");
+        let default = DEFAULT_RULES.contains(&(kind, rule.major, rule.minor));
+        if rule.allow && !used && !default {
+            let number = |n: Option<i64>| {
+                n.filter(|n| *n >= 0)
+                    .map_or_else(|| "*".to_owned(), |n| n.to_string())
+            };
+            let name = format!("{kind} {}:{}", number(rule.major), number(rule.minor));
+            let access = rule.access.as_deref().map(ordered).unwrap_or_default();
+            devices.insert(
+                name,
+                DeviceFacts {
+                    access,
+                    host_path: unseen(),
+                },
+            );
+        }
+    }
+    devices
+}
+
+/// Access letters in the order `rwm`.
+pub(super) fn ordered(access: &str) -> String {
+    ['r', 'w', 'm']
+        .into_iter()
+        .filter(|letter| access.contains(*letter))
+        .collect()
+}
+
+fn id_in_cgroup(path: &str) -> Option<String> {
+    let last = path.rsplit(['/', ':']).next()?;
+    let last = last.strip_suffix(".scope").unwrap_or(last);
+    let last = last.rsplit('-').next()?;
+    shape::is_id(last).then(|| last.to_owned())
+}

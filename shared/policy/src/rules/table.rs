@@ -1,0 +1,184 @@
+//! The table.
+
+use super::Rule;
+use crate::model::{Control, Profile, Severity};
+
+const BASELINE: &[Profile] = &[Profile::Baseline, Profile::Restricted];
+const RESTRICTED: &[Profile] = &[Profile::Restricted];
+const NO_PROFILE: &[Profile] = &[];
+
+macro_rules! rules {
+    ($($name:ident = $id:literal, $control:ident, $severity:ident, $profiles:ident, $standards:expr;
+       $reason:literal; $remedy:literal;)+) => {
+        $(
+            #[doc = $reason]
+            pub const $name: Rule = Rule {
+                id: $id,
+                control: Control::$control,
+                severity: Severity::$severity,
+                reason: $reason,
+                remedy: $remedy,
+                standards: &$standards,
+                since: "0.1.0",
+                profiles: $profiles,
+            };
+        )+
+
+        /// Every built-in rule.
+        pub const ALL: &[&Rule] = &[$(&$name),+];
+    };
+}
+
+rules! {
+    // One per field of the `config` block.
+    IMAGE = "config/image", Config, High, NO_PROFILE, ["NIST 800-190 4.1.5"];
+    "Only blessed images may run as a workload: other bytes are another program";
+    "run the blessed image, or review the new one and add its config digest to `config.images`";
+    COMMAND = "config/command", Config, High, NO_PROFILE, [];
+    "Another command line makes another program of the same image";
+    "start the instance with the blessed argv, or state the new one in `config.command`";
+    ENV = "config/env", Config, Medium, NO_PROFILE, [];
+    "Environment variables change what a program loads, whom it trusts and where it connects";
+    "remove or correct the variable, or state it in `config.env` under `require` or `allow`";
+    USER = "config/user", Config, High, NO_PROFILE, ["CIS Docker 4.1"];
+    "The ids of the first process say which files and which processes it may touch";
+    "start the instance as the blessed user, or state the new ids in `config.user`";
+    WORKING_DIR = "config/working-dir", Config, Low, NO_PROFILE, [];
+    "Relative paths and module look-ups start in the working directory";
+    "start the instance in the blessed directory, or state the new one in `config.workingDir`";
+    CAPABILITIES = "config/capabilities", Config, High, NO_PROFILE, ["CIS Docker 5.3", "NIST 800-190 4.4.3"];
+    "A capability is a part of root's power; what a workload does not need, an intruder must not find";
+    "drop all capabilities and add only those of `config.capabilities`";
+    NO_NEW_PRIVILEGES = "config/no-new-privileges", Config, Medium, NO_PROFILE, ["CIS Docker 5.25"];
+    "Without NoNewPrivs every setuid file in the container is a way to another user, root included";
+    "start the instance with `--security-opt no-new-privileges`";
+    SECCOMP = "config/seccomp", Config, High, NO_PROFILE, ["CIS Docker 5.21", "NIST 800-190 4.4.3"];
+    "The seccomp filter keeps system calls that break out of containers away from the workload";
+    "start the instance under the blessed seccomp profile";
+    ROOTFS = "config/rootfs", Config, Medium, NO_PROFILE, ["CIS Docker 5.12", "NIST 800-190 4.4.4"];
+    "A writable root file system lets an intruder change the program that runs";
+    "start the instance with `--read-only` and give it mounts for what it must write";
+    NAMESPACES = "config/namespaces", Config, High, NO_PROFILE,
+        ["CIS Docker 5.9", "CIS Docker 5.15", "CIS Docker 5.16", "CIS Docker 5.20", "CIS Docker 5.30", "NIST 800-190 4.4.3"];
+    "A shared namespace is a channel to whom it is shared with, and often control over them";
+    "start the instance with the blessed namespaces, or state the new ones in `config.namespaces`";
+    MOUNTS = "config/mounts", Config, High, NO_PROFILE, ["CIS Docker 5.5", "NIST 800-190 4.5.5"];
+    "A mount is a channel to whoever else has the same files, and may hide files of the image";
+    "start the instance with the blessed mounts, or state the new one in `config.mounts`";
+    DEVICES = "config/devices", Config, High, NO_PROFILE, ["CIS Docker 5.17"];
+    "A device node reaches hardware and kernel code past every namespace";
+    "start the instance without the device, or state it in `config.devices`";
+    SYSCTLS = "config/sysctls", Config, Medium, NO_PROFILE, [];
+    "Kernel parameters change how the kernel treats the container's network and memory";
+    "start the instance with the blessed parameters, or state the new ones in `config.sysctls`";
+    LIMITS = "config/limits", Config, Medium, NO_PROFILE, ["CIS Docker 5.10", "CIS Docker 5.18", "CIS Docker 5.28"];
+    "A limit keeps one workload from starving the others on its host";
+    "start the instance with the blessed limits, or state the new ones in `config.limits`";
+    PORTS = "config/ports", Config, Medium, NO_PROFILE, ["CIS Docker 5.8", "CIS Docker 5.13", "NIST 800-190 4.4.2"];
+    "A published port lets the network outside the host reach the workload";
+    "publish only what `config.ports` states, on the address it states";
+    MASKED_PATHS = "config/masked-paths", Config, High, NO_PROFILE, ["NIST 800-190 4.4.3"];
+    "Paths under /proc and /sys that the runtime hides give kernel memory and keys away";
+    "start the instance without `systempaths=unconfined` and without `--privileged`";
+    READONLY_PATHS = "config/readonly-paths", Config, High, NO_PROFILE, ["NIST 800-190 4.4.3"];
+    "Paths under /proc that the runtime makes read-only control the host's kernel";
+    "start the instance without `systempaths=unconfined` and without `--privileged`";
+
+    // About the claim.
+    AMBIGUOUS = "config/ambiguous", Config, Medium, NO_PROFILE, [];
+    "An instance that several workloads claim has no single blessed configuration";
+    "make the hints or the image digests of the workloads differ, or remove one of them";
+    UNKNOWN_INSTANCE = "config/unknown-instance", Config, Medium, NO_PROFILE, ["NIST 800-190 4.4.5"];
+    "What no workload claims, nobody has blessed";
+    "stop the instance, or bless it as a workload";
+    UNSUPPORTED_RULE = "config/unsupported-rule", Config, Low, NO_PROFILE, [];
+    "A guardrail's rule that this version cannot judge protects nobody";
+    "upgrade the agent, or take the rule out of the guardrail";
+
+    // The live view.
+    LIVE_MOUNTS = "config/live-mounts", Config, High, NO_PROFILE, [];
+    "A mount that the configuration does not hold was made from outside, unseen by the runtime";
+    "find who entered the mount namespace, unmount it, and start the instance anew";
+    LIVE_NAMESPACES = "config/live-namespaces", Config, Medium, NO_PROFILE, [];
+    "A process of the instance that left its namespaces is out of the reach of their limits";
+    "find out what started the process; start the instance anew";
+    LIVE_LIMITS = "config/live-limits", Config, Low, NO_PROFILE, [];
+    "Resource limits that were raised from outside no longer protect the host";
+    "find who changed the limits of the process; start the instance anew";
+    LIVE_USER = "config/live-user", Config, Low, NO_PROFILE, [];
+    "A process that runs as a user other than the configured one changed it, or was started by somebody else";
+    "find out what started the process; run such commands as the configured user";
+    LIVE_CAPABILITIES = "privilege/live-capabilities", Privilege, High, NO_PROFILE, ["CIS Docker 5.22"];
+    "A process with a capability that the configuration does not give got it from outside";
+    "find who started the process; do not use privileged exec";
+    LIVE_NO_NEW_PRIVILEGES = "privilege/live-no-new-privileges", Privilege, High, NO_PROFILE, ["CIS Docker 5.25"];
+    "NoNewPrivs is inherited and never taken back: a process without it was not started by the runtime's own way";
+    "find who started the process; start the instance anew";
+    LIVE_SECCOMP = "privilege/live-seccomp", Privilege, High, NO_PROFILE, ["CIS Docker 5.21"];
+    "A seccomp filter is inherited and never taken off: a process without it was not started by the runtime's own way";
+    "find who started the process; start the instance anew";
+
+    // Effective root.
+    IS_ROOT = "privilege/is-root", Privilege, High, NO_PROFILE, ["CIS Docker 4.1", "CIS Docker 5.23", "NIST 800-190 4.1.2"];
+    "Uid 0 of the host's user namespace owns the host's files the moment a mount or a kernel flaw lets it see them";
+    "run as another user, or map root away with a user namespace";
+    CAN_BECOME_ROOT = "privilege/can-become-root", Privilege, High, NO_PROFILE,
+        ["CIS Docker 5.5", "CIS Docker 5.25", "CIS Docker 5.31", "NIST 800-190 4.4.3"];
+    "A way to root is as good as root for whoever takes the process over";
+    "close the way named by the field: drop the capability, set no-new-privileges, remove the mount or the group";
+    FOREIGN_PROCESS = "privilege/foreign-process", Privilege, Critical, NO_PROFILE, ["NIST 800-190 4.4.5"];
+    "A process in the instance's namespaces but not in its cgroup came in past the runtime, its limits and its records";
+    "find who entered the namespaces (nsenter, setns); stop the process";
+
+    // Guardrails: the Pod Security Standards in our terms.
+    NO_HOST_NAMESPACES = "config/no-host-namespaces", Config, High, BASELINE,
+        ["Pod Security Standards: Host Namespaces", "CIS Docker 5.9", "CIS Docker 5.15", "CIS Docker 5.16"];
+    "The host's network, process and IPC namespaces reach every process and every loopback service of the host";
+    "run without `--network host`, `--pid host` and `--ipc host`";
+    NOT_PRIVILEGED = "privilege/not-privileged", Privilege, Critical, BASELINE,
+        ["Pod Security Standards: Privileged Containers", "CIS Docker 5.4"];
+    "A privileged container is root on the host in all but name";
+    "run without `--privileged`; add the one capability or device that is needed";
+    BASELINE_CAPABILITIES = "privilege/baseline-capabilities", Privilege, High, BASELINE,
+        ["Pod Security Standards: Capabilities", "CIS Docker 5.3"];
+    "Capabilities beyond the runtimes' default set open known ways to the host";
+    "drop the capability";
+    NO_HOST_PATHS = "config/no-host-paths", Config, High, BASELINE,
+        ["Pod Security Standards: HostPath Volumes", "CIS Docker 5.5"];
+    "A path of the host in a container gives the host's files to whoever takes the container over";
+    "use a named volume";
+    NO_HOST_PORTS = "config/no-host-ports", Config, Medium, BASELINE,
+        ["Pod Security Standards: Host Ports", "CIS Docker 5.8"];
+    "A port of the host may be published only where a workload states it: that is the known list";
+    "do not publish the port, or state it in the workload's `config.ports`";
+    APPARMOR_ON = "privilege/apparmor-on", Privilege, High, BASELINE,
+        ["Pod Security Standards: AppArmor", "CIS Docker 5.1"];
+    "The runtime's AppArmor profile keeps a container from mounting and from writing to kernel files";
+    "run without `--security-opt apparmor=unconfined`";
+    PROC_MASKED = "config/proc-masked", Config, High, BASELINE,
+        ["Pod Security Standards: /proc Mount Type"];
+    "The runtime's masks over /proc and /sys hide kernel memory, keys and controls";
+    "run without `--security-opt systempaths=unconfined`";
+    SECCOMP_ON = "privilege/seccomp-on", Privilege, High, BASELINE,
+        ["Pod Security Standards: Seccomp", "CIS Docker 5.21"];
+    "Without a seccomp filter a container may make every system call, those that break out included";
+    "run without `--security-opt seccomp=unconfined`";
+    SAFE_SYSCTLS = "config/safe-sysctls", Config, Medium, BASELINE, ["Pod Security Standards: Sysctls"];
+    "Kernel parameters off the safe list can disable protections or touch other containers";
+    "do not set the parameter";
+    VOLUME_TYPES = "config/volume-types", Config, Medium, RESTRICTED, ["Pod Security Standards: Volume Types"];
+    "Only named and anonymous volumes and tmpfs are known not to reach the host's own files";
+    "use a volume or a tmpfs";
+    NO_ESCALATION = "privilege/no-escalation", Privilege, High, RESTRICTED,
+        ["Pod Security Standards: Privilege Escalation", "CIS Docker 5.25"];
+    "Setuid files and file capabilities must not give a process more than it started with";
+    "run with `--security-opt no-new-privileges`";
+    NON_ROOT = "privilege/non-root", Privilege, High, RESTRICTED,
+        ["Pod Security Standards: Running as Non-root", "CIS Docker 4.1"];
+    "A first process that is uid 0 inside makes every flaw in it a flaw of root";
+    "run as another user (`--user`, or `USER` in the image)";
+    MINIMAL_CAPABILITIES = "privilege/minimal-capabilities", Privilege, Medium, RESTRICTED,
+        ["Pod Security Standards: Capabilities", "CIS Docker 5.3"];
+    "A hardened workload keeps no capability but CAP_NET_BIND_SERVICE";
+    "run with `--cap-drop ALL`, and `--cap-add NET_BIND_SERVICE` where it is needed";
+}

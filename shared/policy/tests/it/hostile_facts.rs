@@ -1,0 +1,97 @@
+//! Documents from runtimes and from `/proc` are hostile: they never panic a parser.
+
+use proptest::prelude::*;
+use verger_policy::facts::{image, inspect, oci, proc};
+
+fn feed(bytes: &[u8]) {
+    let _ = oci::parse(bytes);
+    let _ = inspect::parse(bytes);
+    let _ = image::parse(bytes);
+    let _ = proc::status(bytes);
+    let _ = proc::mountinfo(bytes);
+    let _ = proc::cgroup(bytes);
+    let _ = proc::start_ticks(bytes);
+    let _ = proc::limits(bytes);
+}
+
+const SEEDS: &[&[u8]] = &[
+    include_bytes!("../fixtures/hardened.config.json"),
+    include_bytes!("../fixtures/odd.config.json"),
+    include_bytes!("../fixtures/odd.inspect.json"),
+    include_bytes!("../fixtures/image.inspect.json"),
+    include_bytes!("../fixtures/odd.mountinfo"),
+    include_bytes!("../fixtures/odd.status"),
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        feed(&bytes);
+    }
+
+    #[test]
+    fn damaged_documents_never_panic(
+        seed in 0..SEEDS.len(),
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<prop::sample::Index>(),
+        cuts in any::<bool>(),
+    ) {
+        let mut bytes = SEEDS[seed].to_vec();
+        for (place, byte) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if cuts {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        feed(&bytes);
+    }
+
+    #[test]
+    fn extreme_numbers_never_panic(n in prop_oneof![Just(i64::MIN), Just(-1), Just(0), Just(i64::MAX), any::<i64>()]) {
+        let inspect = String::from_utf8(SEEDS[2].to_vec()).unwrap();
+        for field in ["Memory", "NanoCpus", "CpuQuota", "CpuPeriod"] {
+            let start = inspect.find(&format!("\"{field}\": ")).unwrap();
+            let end = start + inspect[start..].find(',').unwrap();
+            let changed = format!("{}\"{field}\": {n}{}", &inspect[..start], &inspect[end..]);
+            prop_assert!(inspect::parse(changed.as_bytes()).is_ok());
+        }
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused_and_not_followed() {
+    let deep = [b"{\"linux\":{\"seccomp\":".as_slice(), &b"[".repeat(100_000)].concat();
+    assert!(oci::parse(&deep).is_err());
+    assert!(inspect::parse(&b"[".repeat(100_000)).is_err());
+}
+
+#[test]
+fn errors_name_the_document_the_place_and_no_raw_bytes() {
+    let error = oci::parse(b"{\"process\": \"\x1b[2J\"}").unwrap_err().to_string();
+    assert!(
+        error.starts_with("not an OCI runtime config.json") && error.contains("line 1"),
+        "{error}"
+    );
+    assert!(!error.contains('\u{1b}'));
+    let error = inspect::parse(b"[]").unwrap_err().to_string();
+    assert!(error.contains("the list is empty"), "{error}");
+    let error = inspect::parse(b"[{}, {}]").unwrap_err().to_string();
+    assert!(error.contains("docker inspect"), "{error}");
+}
+
+#[test]
+fn ten_thousand_variables_and_a_megabyte_label_are_read() {
+    let env: Vec<String> = (0..10_000).map(|n| format!("\"N{n}=v\"")).collect();
+    let text = String::from_utf8(SEEDS[2].to_vec()).unwrap();
+    let text = text.replace("\"Env\": null", &format!("\"Env\": [{}]", env.join(",")));
+    let text = text.replace(
+        "\"Labels\": {}",
+        &format!("\"Labels\": {{\"l\": \"{}\"}}", "x".repeat(1 << 20)),
+    );
+    let inspected = inspect::parse(text.as_bytes()).unwrap();
+    assert_eq!(inspected.labels.0["l"].len(), 1 << 20);
+    assert_eq!(inspected.config.env.seen().unwrap().0.len(), 10_000);
+}

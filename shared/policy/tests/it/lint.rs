@@ -1,0 +1,150 @@
+//! What is odd about a set.
+
+use verger_policy::draft;
+use verger_policy::lint::lint;
+use verger_policy::set::PolicySet;
+
+const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const B: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+fn object(kind: &str, name: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: verger/v1\nkind: {kind}\nmetadata: {{ name: {name}, labels: {{ app: {name} }} }}\nspec: {spec}\n"
+    )
+}
+
+fn workload(name: &str, more: &str) -> String {
+    object(
+        "Workload",
+        name,
+        &format!("{{ match: {{ container: {{ image: x }} }}, config: {{ images: [ \"{A}\" ] }}, {more} }}"),
+    )
+}
+
+fn exception(name: &str, scope: &str, end: &str) -> String {
+    object(
+        "Exception",
+        name,
+        &format!(
+            "{{ rules: [ config/env ], scope: {scope}, owner: a, reason: b, ticket: c, notAfter: \"{end}\" }}"
+        ),
+    )
+}
+
+#[track_caller]
+fn lints(objects: &[String]) -> Vec<String> {
+    let read = draft::read("set.yaml", objects.concat().as_bytes());
+    let set = PolicySet::empty().change(read.unwrap(), []).unwrap();
+    lint(&set, "2026-01-01T00:00:00Z".parse().unwrap())
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn a_sound_set_has_no_lints() {
+    let objects = [
+        object("Host", "h", "{ agent: h, labels: { zone: eu } }"),
+        workload("web", "hosts: { zone: eu }"),
+        workload("db", "hosts: { zone: eu }").replace("image: x", "image: z"),
+        exception(
+            "e",
+            "{ workload: web, hosts: { zone: eu } }",
+            "2026-02-01T00:00:00Z",
+        ),
+        object(
+            "Guardrail",
+            "g",
+            "{ profile: baseline, select: { workloads: { app: web } } }",
+        ),
+    ];
+    assert_eq!(lints(&objects), [""; 0]);
+}
+
+#[test]
+fn exceptions_at_or_near_their_end_are_told() {
+    let objects = [
+        workload("web", ""),
+        exception("gone", "{ workload: web }", "2026-01-01T00:00:00Z"),
+        exception("later", "{ workload: web }", "2026-01-08T00:00:01Z"),
+        exception("soon", "{ workload: web }", "2026-01-08T00:00:00Z"),
+    ];
+    assert_eq!(
+        lints(&objects),
+        [
+            "Exception/gone ended at 2026-01-01T00:00:00Z and lifts nothing; delete or renew it",
+            "Exception/soon ends at 2026-01-08T00:00:00Z; renew it if it is still needed",
+        ]
+    );
+}
+
+#[test]
+fn exceptions_that_fit_nothing_are_told() {
+    let objects = [
+        workload("web", ""),
+        exception("a", "{ workload: wbe }", "2026-02-01T00:00:00Z"),
+        exception(
+            "b",
+            &format!("{{ workload: web, image: \"{B}\" }}"),
+            "2026-02-01T00:00:00Z",
+        ),
+    ];
+    assert_eq!(
+        lints(&objects),
+        [
+            "Exception/a is for workload wbe, which the set does not have; correct `scope.workload`"
+                .to_owned(),
+            format!("Exception/b is for image {B}, which its workload does not bless; correct `scope.image`"),
+        ]
+    );
+}
+
+#[test]
+fn what_selects_nothing_is_told() {
+    let objects = [
+        object("Host", "h", "{ agent: h, labels: { zone: eu } }"),
+        workload("web", "hosts: { zone: us }"),
+        object(
+            "Guardrail",
+            "g",
+            "{ profile: baseline, select: { workloads: { app: wbe } } }",
+        ),
+    ];
+    assert_eq!(
+        lints(&objects),
+        [
+            "Guardrail/g selects no workload; correct `select.workloads`, or label a workload",
+            "Workload/web selects no host; correct its host labels, or label a host with a `Host` object",
+        ]
+    );
+}
+
+#[test]
+fn workloads_that_cannot_be_told_apart_are_told() {
+    let twins = lints(&[workload("a", ""), workload("b", "")]);
+    assert_eq!(
+        twins,
+        [
+            format!("Workload/a has the image {A} and the hints of workload b; tell them apart by a label"),
+            format!("Workload/b has the image {A} and the hints of workload a; tell them apart by a label"),
+        ]
+    );
+    let labelled = workload("b", "").replace("image: x", "image: x, labels: { tier: b }");
+    assert_eq!(lints(&[workload("a", ""), labelled]), [""; 0]);
+    let apart = [
+        object("Host", "h", "{ agent: h, labels: { zone: eu } }"),
+        object("Host", "i", "{ agent: i, labels: { zone: us } }"),
+        workload("a", "hosts: { zone: eu }"),
+        workload("b", "hosts: { zone: us }"),
+    ];
+    assert_eq!(lints(&apart), [""; 0]);
+}
+
+#[test]
+fn a_namespace_of_nobody_is_told() {
+    let alone = workload("a", "").replace("config: {", "config: { namespaces: { network: \"workload:b\" },");
+    assert_eq!(
+        lints(&[alone]),
+        ["Workload/a shares a namespace of workload b, which the set does not have"]
+    );
+}

@@ -1,0 +1,134 @@
+//! What holds for every policy.
+
+use proptest::prelude::*;
+use verger_policy::compile::compile;
+use verger_policy::decide::{Request, Verdict, decide};
+use verger_policy::drift::{Judgement, Outcome, judge, judge_recorded};
+use verger_policy::facts::*;
+use verger_policy::ideal::ideal;
+use verger_policy::model::*;
+
+use crate::judging::{at, image};
+use crate::objects;
+
+/// Ten lines that say the same as `decide`.
+fn naive(judgement: &Judgement, refuses_unknown: bool) -> Verdict {
+    let mut verdict = Verdict::Allowed;
+    for check in &judgement.checks {
+        if check.result == Outcome::Fail || check.result == Outcome::Error {
+            let enforced = judgement.wanted.contains(&(check.control, Mode::Enforce));
+            let refused = refuses_unknown && check.rule.as_str() == "config/unknown-instance";
+            verdict = if enforced || refused || verdict == Verdict::Denied {
+                Verdict::Denied
+            } else {
+                Verdict::Reported
+            };
+        }
+    }
+    verdict
+}
+
+/// An instance that is near what the first workload of a set blesses, and sometimes far.
+fn near(objects: &[PolicyObject], twist: u8) -> Option<Instance> {
+    let workload = objects.iter().find_map(|object| match &object.spec {
+        Spec::Workload(workload) => Some(workload),
+        _ => None,
+    })?;
+    let mut instance = ideal(workload, &image());
+    if twist & 1 != 0 {
+        instance.config.rootfs_readonly = Evidence::Seen(false);
+    }
+    if twist & 2 != 0 {
+        instance.image = Evidence::missing("not known");
+    }
+    if twist & 4 != 0 {
+        instance.config.user = Evidence::missing("not known");
+    }
+    if twist & 8 != 0 {
+        instance.labels = Labels::default();
+    }
+    if twist & 16 != 0 {
+        instance.config.capabilities = Evidence::Seen(CapabilityFacts {
+            given: u64::MAX,
+            ambient: 3,
+            unnamed: ["X".to_owned()].into(),
+        });
+    }
+    Some(instance)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn compile_ignores_the_order(objects in objects::objects(12), seed in any::<u64>()) {
+        let host = Labels::default();
+        let straight = compile(&objects, &host, 7);
+        let mut shuffled = objects.clone();
+        let mut state = seed | 1;
+        for i in (1..shuffled.len()).rev() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            shuffled.swap(i, usize::try_from(state >> 33).unwrap() % (i + 1));
+        }
+        prop_assert_eq!(&compile(&shuffled, &host, 7), &straight);
+        if let Some(instance) = near(&objects, 0) {
+            prop_assert_eq!(judge(&compile(&shuffled, &host, 7), &instance, at()), judge(&straight, &instance, at()));
+        }
+    }
+
+    #[test]
+    fn nothing_is_wrong_with_the_ideal_instance(object in objects::object()) {
+        let Spec::Workload(workload) = &object.spec else { return Ok(()) };
+        let mut object = object.clone();
+        let mut workload = (**workload).clone();
+        workload.hosts = Labels::default();
+        object.spec = Spec::Workload(Box::new(workload.clone()));
+        let compiled = compile([&object], &Labels::default(), 1);
+        let instance = ideal(&workload, &image());
+        let judgement = judge(&compiled, &instance, at());
+        // A workload that blesses a way to root is clean by configuration, and not by privilege.
+        let failing: Vec<_> = judgement.failing().filter(|check| check.control == Control::Config).collect();
+        prop_assert!(failing.is_empty(), "{:?}", failing);
+        let others: Vec<_> = judgement
+            .failing()
+            .filter(|check| !matches!(check.rule.as_str(), "privilege/is-root" | "privilege/can-become-root"))
+            .collect();
+        prop_assert!(others.is_empty(), "{:?}", others);
+    }
+
+    #[test]
+    fn decide_agrees_with_a_naive_evaluator(objects in objects::objects(8), twist in any::<u8>()) {
+        let compiled = compile(&objects, &Labels::default(), 1);
+        let Some(instance) = near(&objects, twist) else { return Ok(()) };
+        let refuses = objects.iter().any(|object| match &object.spec {
+            Spec::Guardrail(guardrail) => guardrail.unknown == Some(UnknownInstances::Refuse) && guardrail.select.is_everything(),
+            _ => false,
+        });
+        let decision = decide(&compiled, &Request::Launch { instance: &instance }, at());
+        prop_assert_eq!(decision.verdict, naive(&judge_recorded(&compiled, &instance, at()), refuses));
+        prop_assert_eq!(decision.verdict == Verdict::Allowed, decision.because.is_empty());
+    }
+
+    #[test]
+    fn judgements_are_sorted_and_repeatable(objects in objects::objects(8), twist in any::<u8>()) {
+        let compiled = compile(&objects, &Labels::default(), 1);
+        let Some(instance) = near(&objects, twist) else { return Ok(()) };
+        let judgement = judge(&compiled, &instance, at());
+        prop_assert_eq!(&judge(&compiled, &instance, at()), &judgement);
+        prop_assert!(judgement.checks.is_sorted_by_key(|check| (check.control, check.rule.clone(), check.field.clone(), check.decided_by.clone())));
+        for check in &judgement.checks {
+            prop_assert_eq!(check.result == Outcome::Pass, check.reason == "it holds");
+            prop_assert!(verger_policy::rules::find(check.rule.as_str()).is_some());
+        }
+    }
+
+    #[test]
+    fn what_can_be_blessed_judges_clean(object in objects::object()) {
+        let Spec::Workload(workload) = &object.spec else { return Ok(()) };
+        let instance = ideal(workload, &image());
+        let Ok(blessed) = verger_policy::bless::bless(&instance, "it".parse().unwrap()) else { return Ok(()) };
+        let judgement = judge(&compile([&blessed], &Labels::default(), 1), &instance, at());
+        let failing: Vec<_> = judgement.failing().filter(|check| check.control == Control::Config).collect();
+        prop_assert!(failing.is_empty(), "{:?}", failing);
+    }
+}

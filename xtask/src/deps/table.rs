@@ -1,0 +1,288 @@
+//! The direction rules. A crate without a row fails the check; an edge that is not here is forbidden.
+
+use super::rules::{CrateRule, Owned, Rules};
+
+/// I/O, async and wire formats: what the pure crates must not even reach.
+const IMPURE: &[&str] = &[
+    "tokio", "tonic", "prost", "sled", "redb", "openraft", "hyper", "rustls", "anyhow", "bollard",
+];
+
+/// For a pure crate that may encode messages. `verger-proto` carries tonic, for its service stubs, so tonic and tokio
+/// cannot be made unreachable from it; that manifest must still name neither.
+const IMPURE_BUT_PROTO: &[&str] = &["sled", "redb", "openraft", "rustls", "anyhow", "bollard"];
+const RUNTIME: &[&str] = &[
+    "tokio",
+    "tokio-util",
+    "tokio-stream",
+    "tonic",
+    "futures",
+    "async-trait",
+    "hyper",
+    "rustix",
+];
+
+const LIBRARY: CrateRule = CrateRule {
+    name: "",
+    uses: &[],
+    tests_use: &[],
+    never_reaches: &[],
+    never_names: &[],
+    program: false,
+};
+const PROGRAM: CrateRule = CrateRule {
+    program: true,
+    ..LIBRARY
+};
+
+/// The architecture.
+pub(super) const RULES: Rules = Rules {
+    crates: &[
+        CrateRule {
+            name: "verger-proto",
+            ..LIBRARY
+        },
+        CrateRule {
+            name: "verger-policy",
+            never_reaches: IMPURE,
+            ..LIBRARY
+        },
+        CrateRule {
+            name: "verger-seal",
+            uses: &["verger-policy"],
+            never_reaches: IMPURE,
+            ..LIBRARY
+        },
+        // The seal travels too: wire turns envelopes into messages and back.
+        CrateRule {
+            name: "verger-wire",
+            uses: &["verger-proto", "verger-policy", "verger-seal"],
+            ..LIBRARY
+        },
+        CrateRule {
+            name: "verger-transport",
+            ..LIBRARY
+        },
+        CrateRule {
+            name: "verger-controller-state",
+            uses: &["verger-policy", "verger-seal", "verger-proto"],
+            never_reaches: IMPURE_BUT_PROTO,
+            never_names: RUNTIME,
+            ..LIBRARY
+        },
+        CrateRule {
+            name: "verger-controller-store",
+            ..LIBRARY
+        },
+        CrateRule {
+            name: "verger-controller-raft",
+            uses: &[
+                "verger-controller-state",
+                "verger-controller-store",
+                "verger-proto",
+            ],
+            ..LIBRARY
+        },
+        CrateRule {
+            name: "verger-controller-api",
+            // Its ports speak the pure state machine's commands and rows; raft and store stay out of reach.
+            uses: &[
+                "verger-proto",
+                "verger-policy",
+                "verger-wire",
+                "verger-seal",
+                "verger-transport",
+                "verger-controller-state",
+            ],
+            never_reaches: &[
+                "openraft",
+                "sled",
+                "redb",
+                "verger-controller-raft",
+                "verger-controller-store",
+            ],
+            ..LIBRARY
+        },
+        CrateRule {
+            name: "verger-controller",
+            uses: &[
+                "verger-proto",
+                "verger-policy",
+                "verger-wire",
+                "verger-seal",
+                "verger-transport",
+                "verger-controller-state",
+                "verger-controller-store",
+                "verger-controller-raft",
+                "verger-controller-api",
+            ],
+            ..PROGRAM
+        },
+        CrateRule {
+            name: "verger-agent-core",
+            uses: &["verger-policy", "verger-seal"],
+            never_reaches: IMPURE,
+            never_names: RUNTIME,
+            ..LIBRARY
+        },
+        CrateRule {
+            name: "verger-agent-runtimes",
+            uses: &["verger-policy", "verger-agent-core"],
+            never_reaches: &["sled", "tonic", "prost"],
+            ..LIBRARY
+        },
+        CrateRule {
+            name: "verger-agent-store",
+            uses: &["verger-policy", "verger-agent-core"],
+            never_reaches: &["tokio", "tonic", "prost"],
+            ..LIBRARY
+        },
+        CrateRule {
+            name: "verger-agent",
+            uses: &[
+                "verger-proto",
+                "verger-policy",
+                "verger-wire",
+                "verger-seal",
+                "verger-transport",
+                "verger-agent-core",
+                "verger-agent-runtimes",
+                "verger-agent-store",
+            ],
+            never_reaches: &["openraft", "redb"],
+            ..PROGRAM
+        },
+        CrateRule {
+            name: "verger-cli",
+            uses: &[
+                "verger-proto",
+                "verger-policy",
+                "verger-wire",
+                "verger-seal",
+                "verger-transport",
+            ],
+            never_reaches: &["openraft", "sled", "redb", "bollard"],
+            ..PROGRAM
+        },
+        // Drives the real programs from outside; names libraries only to make inputs and to read what was stored.
+        CrateRule {
+            name: "verger-integration-tests",
+            uses: &[
+                "verger-proto",
+                "verger-policy",
+                "verger-wire",
+                "verger-seal",
+                "verger-transport",
+                "verger-controller-state",
+                "verger-controller-store",
+                "verger-agent-core",
+                "verger-agent-runtimes",
+                "verger-agent-store",
+            ],
+            ..PROGRAM
+        },
+        CrateRule {
+            name: "xtask",
+            never_reaches: &["tokio", "tonic"],
+            ..PROGRAM
+        },
+    ],
+    owned: &[
+        Owned {
+            name: "sled",
+            owners: &["verger-controller-store", "verger-agent-store"],
+        },
+        Owned {
+            name: "redb",
+            owners: &["verger-controller-store"],
+        },
+        Owned {
+            name: "raft-log",
+            owners: &["verger-controller-store"],
+        },
+        Owned {
+            name: "openraft",
+            owners: &["verger-controller-raft"],
+        },
+        Owned {
+            name: "aya",
+            owners: &["verger-agent-lsm"],
+        },
+        Owned {
+            name: "bollard",
+            owners: &["verger-agent-runtimes"],
+        },
+        Owned {
+            name: "virt",
+            owners: &["verger-agent-libvirt"],
+        },
+        Owned {
+            name: "rcgen",
+            owners: &["verger-transport"],
+        },
+        Owned {
+            name: "x509-parser",
+            owners: &["verger-transport"],
+        },
+        Owned {
+            name: "tokio-rustls",
+            owners: &["verger-transport"],
+        },
+        Owned {
+            name: "ed25519-dalek",
+            owners: &["verger-seal"],
+        },
+        Owned {
+            name: "protox",
+            owners: &["verger-proto"],
+        },
+        Owned {
+            name: "tonic-prost-build",
+            owners: &["verger-proto"],
+        },
+        Owned {
+            name: "comfy-table",
+            owners: &["verger-cli"],
+        },
+        Owned {
+            name: "cargo_metadata",
+            owners: &["xtask"],
+        },
+        Owned {
+            name: "anyhow",
+            owners: &[
+                "verger-controller",
+                "verger-agent",
+                "verger-cli",
+                "verger-integration-tests",
+                "xtask",
+            ],
+        },
+        Owned {
+            name: "clap",
+            owners: &[
+                "verger-controller",
+                "verger-agent",
+                "verger-cli",
+                "verger-integration-tests",
+                "xtask",
+            ],
+        },
+    ],
+    banned: &[
+        ("serde_yaml", "unmaintained: use serde-saphyr"),
+        ("serde_yml", "unsound and archived: use serde-saphyr"),
+        ("serde_norway", "use serde-saphyr"),
+        ("rustls-pemfile", "archived: use rustls-pki-types"),
+        ("figment", "stale: use serde and toml"),
+        ("casbin", "use cedar-policy"),
+        ("ocsf", "write the few messages that are needed"),
+        ("in-toto", "use the envelopes of verger-seal"),
+        ("fanotify-rs", "use nix"),
+        ("madsim", "use turmoil"),
+        ("pbjson-types", "use prost-reflect"),
+        ("testcontainers", "start Debian's own services"),
+        ("openssl-sys", "TLS is rustls with ring"),
+        ("native-tls", "TLS is rustls with ring"),
+        ("aws-lc-rs", "TLS is rustls with ring"),
+    ],
+};

@@ -1,0 +1,214 @@
+//! Named points: claims about the product, each with the program that shows it and the figure it prints last.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::dockerd::{Dockerd, Layout};
+use crate::packages::{self, FOR_DOCKER, FOR_TESTS};
+use crate::process::ProcessRef;
+use crate::workspace::Workspace;
+
+/// Where tests and points find the private daemon.
+pub(crate) const DOCKER_HOST: &str = "VERGER_TEST_DOCKER_HOST";
+/// Where they find the programs under test.
+pub(crate) const PROGRAM_DIR: &str = "VERGER_BIN_DIR";
+
+/// One claim.
+#[derive(Debug)]
+pub(crate) struct Point {
+    pub(crate) name: &'static str,
+    /// The claim, as one sentence with its bound.
+    pub(crate) claim: &'static str,
+    /// Arguments to cargo that run the program; `--long` is added on demand. It exits non-zero when the claim fails.
+    pub(crate) cargo: &'static [&'static str],
+    pub(crate) needs_docker: bool,
+}
+
+/// What must hold; `test` runs the short form of each.
+pub(crate) const POINTS: &[Point] = &[];
+
+/// What is measured; run on demand.
+pub(crate) const BENCHES: &[Point] = &[];
+
+/// Runs one point, or lists them. `kind` is how the list is called ("point", "benchmark").
+pub(crate) fn run(
+    workspace: &Workspace,
+    kind: &str,
+    points: &[Point],
+    name: Option<&str>,
+    long: bool,
+) -> Result<()> {
+    let Some(name) = name else {
+        for point in points {
+            println!("{:<24} {}", point.name, point.claim);
+        }
+        println!("{} {kind}s", points.len());
+        return Ok(());
+    };
+    let Some(point) = points.iter().find(|point| point.name == name) else {
+        let names: Vec<_> = points.iter().map(|point| point.name).collect();
+        bail!("there is no {kind} {name:?}; there are: {}", names.join(", "));
+    };
+    let given = std::env::var_os(DOCKER_HOST).is_some();
+    let dockerd = if point.needs_docker && !given {
+        Some(Borrowed::start("prove")?)
+    } else {
+        None
+    };
+    let figure = show(workspace, point, long, dockerd.as_ref().map(Borrowed::host))?;
+    drop(dockerd);
+    println!("{figure}");
+    Ok(())
+}
+
+/// Runs a point's program and gives its figure; fails when the program does, or when it prints none.
+pub(crate) fn show(
+    workspace: &Workspace,
+    point: &Point,
+    long: bool,
+    docker: Option<String>,
+) -> Result<String> {
+    let mut command = workspace.cargo(point.cargo.iter().copied());
+    if long {
+        command.arg("--long");
+    }
+    command.env(PROGRAM_DIR, workspace.program_dir()?);
+    if let Some(docker) = docker {
+        command.env(DOCKER_HOST, docker);
+    }
+    figure_of(point.name, command)
+}
+
+/// The last line the command prints; what comes before goes to the terminal as it comes.
+fn figure_of(name: &str, mut command: Command) -> Result<String> {
+    let began = Instant::now();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting the program")?;
+    let stdout = child.stdout.take().context("the output is piped")?;
+    let mut last = String::new();
+    for line in BufReader::new(stdout).lines() {
+        let line = line.with_context(|| format!("{name} printed what is not UTF-8"))?;
+        if !line.trim().is_empty() {
+            if !last.is_empty() {
+                println!("    {last}");
+            }
+            last = line;
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!(
+            "{name} does not hold ({status}): {}",
+            if last.is_empty() { "(no output)" } else { &last }
+        );
+    }
+    if last.is_empty() {
+        bail!("{name} printed no figure");
+    }
+    Ok(format!("{name}: {last} ({:.1} s)", began.elapsed().as_secs_f64()))
+}
+
+/// A private daemon for the length of this run.
+pub(crate) struct Borrowed {
+    dockerd: Dockerd,
+}
+
+impl Borrowed {
+    /// Starts one called after its purpose and this process.
+    pub(crate) fn start(purpose: &str) -> Result<Self> {
+        packages::install(&[FOR_DOCKER, FOR_TESTS])?;
+        let layout = Layout::of(&format!("{purpose}-{}", std::process::id()))?;
+        Ok(Self {
+            dockerd: Dockerd::start(layout, Some(ProcessRef::current()?))?,
+        })
+    }
+
+    pub(crate) fn host(&self) -> String {
+        self.dockerd.host()
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if let Err(error) = Dockerd::remove(self.dockerd.layout()) {
+            // The next run finds the record and removes it.
+            eprintln!("dockerd was not removed: {error:#}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn sh(script: &str) -> Result<String> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        figure_of("probe", command)
+    }
+
+    #[test]
+    fn the_last_line_is_the_figure() {
+        assert!(
+            sh("echo warming; echo 'p95 0.4 s of 1 s'; echo")
+                .unwrap()
+                .starts_with("probe: p95 0.4 s of 1 s (")
+        );
+    }
+
+    #[test]
+    fn a_program_that_falls_short_fails_with_its_figure() {
+        let error = sh("echo 'p95 1.4 s of 1 s'; exit 1").unwrap_err().to_string();
+        assert!(
+            error.contains("does not hold") && error.contains("1.4 s"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn success_without_a_figure_is_no_proof() {
+        assert!(sh("true").is_err());
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_known_ones() {
+        let points = [Point {
+            name: "known",
+            claim: "It holds.",
+            cargo: &["--version"],
+            needs_docker: false,
+        }];
+        let workspace = Workspace::find().unwrap();
+        let error = run(&workspace, "point", &points, Some("unknown"), false)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("unknown") && error.contains("known"), "{error}");
+        run(&workspace, "point", &points, Some("known"), false).unwrap();
+        run(&workspace, "point", &points, None, false).unwrap();
+    }
+
+    #[test]
+    fn names_are_unique_and_claims_are_sentences() {
+        for list in [POINTS, BENCHES] {
+            for (at, point) in list.iter().enumerate() {
+                assert!(
+                    list[..at].iter().all(|other| other.name != point.name),
+                    "two points called {}",
+                    point.name
+                );
+                assert!(
+                    point.claim.ends_with('.'),
+                    "{}: the claim is a sentence",
+                    point.name
+                );
+            }
+        }
+    }
+}

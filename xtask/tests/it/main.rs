@@ -1,0 +1,3 @@
+//! The tasks as a person runs them, in a workspace made for the purpose.
+
+mod totals;
