@@ -15,7 +15,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let set = protox::compile(files, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), prost_types_bytes(&set))?;
-    tonic_prost_build::configure().build_transport(false).bytes(".verger").compile_fds(set)?;
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .bytes(".verger")
+        .compile_fds(set)?;
     Ok(())
 }
 

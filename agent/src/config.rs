@@ -40,7 +40,11 @@ const fn scan_seconds() -> u64 {
 impl Config {
     pub(crate) fn load(file: &Path) -> anyhow::Result<Self> {
         let config: Self = config_file::load(file)?;
-        anyhow::ensure!(config.data_dir.is_absolute(), "{}: `data_dir` must be an absolute path", file.display());
+        anyhow::ensure!(
+            config.data_dir.is_absolute(),
+            "{}: `data_dir` must be an absolute path",
+            file.display()
+        );
         anyhow::ensure!(
             (1..=3_600).contains(&config.scan_seconds),
             "{}: `scan_seconds` must be 1 to 3600",

@@ -27,7 +27,10 @@ pub(crate) struct Controllers {
 
 impl Controllers {
     pub(crate) fn new(enrolment: &Enrolment, config: &Config) -> anyhow::Result<Self> {
-        Ok(Self { client: Arc::new(enrolment.client(config)?), addresses: enrolment.controllers.clone() })
+        Ok(Self {
+            client: Arc::new(enrolment.client(config)?),
+            addresses: enrolment.controllers.clone(),
+        })
     }
 
     pub(crate) async fn connect(&self) -> Result<SessionServiceClient<Channel>, ConnectError> {
@@ -57,8 +60,11 @@ impl Controllers {
 
     async fn renew(&self, config: &Config) -> anyhow::Result<()> {
         let key = Identity::load(&config.identity_file())?.key()?;
-        let request = pb::RenewRequest { csr: key.request()?.into() };
-        let pb::RenewResponse { chain, not_after: _ } = self.connect().await?.renew(request).await?.into_inner();
+        let request = pb::RenewRequest {
+            csr: key.request()?.into(),
+        };
+        let pb::RenewResponse { chain, not_after: _ } =
+            self.connect().await?.renew(request).await?.into_inner();
         let identity = Identity::new(chain.into_iter().map(Into::into).collect(), &key);
         identity.save(&config.identity_file())?;
         self.client.replace(&identity)?;

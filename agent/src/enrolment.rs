@@ -43,7 +43,10 @@ impl Enrolment {
             controllers: self.controllers.clone(),
             member_cas: self.member_cas.iter().map(hex::encode).collect(),
         };
-        Ok(files::create(&config.cluster_file(), &serde_json::to_vec_pretty(&stored)?)?)
+        Ok(files::create(
+            &config.cluster_file(),
+            &serde_json::to_vec_pretty(&stored)?,
+        )?)
     }
 
     pub(crate) fn load(config: &Config) -> anyhow::Result<Self> {
@@ -53,10 +56,20 @@ impl Enrolment {
             "this host is not enrolled ({} is not there): run the command that `verger token create` prints",
             file.display()
         );
-        let stored: Stored =
-            serde_json::from_slice(&files::read(&file)?).with_context(|| format!("{} is damaged", file.display()))?;
-        let Stored { format, cluster_id, agent, controllers, member_cas } = stored;
-        anyhow::ensure!(format == 1, "{} has format {format}; this agent knows 1", file.display());
+        let stored: Stored = serde_json::from_slice(&files::read(&file)?)
+            .with_context(|| format!("{} is damaged", file.display()))?;
+        let Stored {
+            format,
+            cluster_id,
+            agent,
+            controllers,
+            member_cas,
+        } = stored;
+        anyhow::ensure!(
+            format == 1,
+            "{} has format {format}; this agent knows 1",
+            file.display()
+        );
         Ok(Self {
             cluster: format!("sha256:{cluster_id}").parse()?,
             agent: agent.parse()?,

@@ -40,7 +40,14 @@ pub(crate) struct JoinArgs {
 }
 
 pub(crate) async fn join(config: &Config, args: &JoinArgs) -> anyhow::Result<()> {
-    let JoinArgs { agent, enrol, controller, cluster_id, ca_pin, token } = args;
+    let JoinArgs {
+        agent,
+        enrol,
+        controller,
+        cluster_id,
+        ca_pin,
+        token,
+    } = args;
     let command = JoinCommand::check(enrol, controller, cluster_id, ca_pin, agent, token)?;
     let agent: AgentId = agent.parse().with_context(|| format!("--agent {agent}"))?;
     anyhow::ensure!(
@@ -68,11 +75,17 @@ pub(crate) async fn join(config: &Config, args: &JoinArgs) -> anyhow::Result<()>
         .await
         .map_err(|status| anyhow::anyhow!("the controller refused: {}", status.message()))?
         .into_inner();
-    let pb::EnrolResponse { chain, member_cas, trust_root } = response;
+    let pb::EnrolResponse {
+        chain,
+        member_cas,
+        trust_root,
+    } = response;
     let member_cas: Vec<Vec<u8>> = member_cas.into_iter().map(Into::into).collect();
     // The connection was to who holds this authority; what it names must be it.
     anyhow::ensure!(
-        member_cas.iter().all(|authority| spki_pin(authority).as_deref() == Some(ca_pin.as_str())),
+        member_cas
+            .iter()
+            .all(|authority| spki_pin(authority).as_deref() == Some(ca_pin.as_str())),
         "the controller names another members' authority than --ca-pin"
     );
     let envelope = trust_root.context("the controller sent no trust root")?.json;
@@ -81,7 +94,12 @@ pub(crate) async fn join(config: &Config, args: &JoinArgs) -> anyhow::Result<()>
     ledger.commit(&delta)?;
     Identity::new(chain.into_iter().map(Into::into).collect(), &key).save(&config.identity_file())?;
     // Last: what says that the host is enrolled.
-    let enrolment = Enrolment { cluster, agent: agent.clone(), controllers: vec![command.address], member_cas };
+    let enrolment = Enrolment {
+        cluster,
+        agent: agent.clone(),
+        controllers: vec![command.address],
+        member_cas,
+    };
     enrolment.save(config)?;
     writeln!(std::io::stdout(), "Enrolled as {agent}. Next: verger-agent run")?;
     Ok(())

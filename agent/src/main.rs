@@ -21,7 +21,12 @@ use verger_transport::{install_crypto_provider, telemetry};
 #[command(name = "verger-agent", version, about)]
 struct Cli {
     /// The configuration file.
-    #[arg(long, global = true, default_value = "/etc/verger/agent.toml", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "/etc/verger/agent.toml",
+        value_name = "FILE"
+    )]
     config: PathBuf,
 
     #[command(subcommand)]
@@ -53,7 +58,9 @@ fn main() -> ExitCode {
 fn carry_out(cli: &Cli) -> anyhow::Result<()> {
     let config = config::Config::load(&cli.config)?;
     telemetry::start(config.log);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     match &cli.command {
         Command::Join(args) => runtime.block_on(join::join(&config, args)),
         Command::Run => runtime.block_on(run::run(config)),
@@ -63,6 +70,10 @@ fn carry_out(cli: &Cli) -> anyhow::Result<()> {
 
 #[allow(clippy::print_stderr)]
 fn eprint_chain(error: &anyhow::Error) {
-    let text = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let text = error
+        .chain()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ");
     eprintln!("verger-agent: {}", verger_policy::model::printable(&text));
 }

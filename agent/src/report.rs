@@ -34,7 +34,7 @@ struct Connection {
 enum Link {
     Down,
     Opening(oneshot::Receiver<Result<Connection, String>>),
-    Up(Connection),
+    Up(Box<Connection>),
 }
 
 /// Runs until stopped.
@@ -44,7 +44,9 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
     let mut link = Link::Down;
     let mut loading: Option<oneshot::Receiver<Vec<Numbered>>> = None;
     loop {
-        let deadline = report.deadline().map(|at| Duration::from_millis(at.saturating_sub(now())));
+        let deadline = report
+            .deadline()
+            .map(|at| Duration::from_millis(at.saturating_sub(now())));
         let event = tokio::select! {
             () = stop.cancelled() => return,
             event = next_of_link(&mut link) => event,
@@ -60,7 +62,9 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
         }
         for action in report.on(now(), event) {
             match action {
-                ReportAction::Connect { after } => link = Link::Opening(open(Arc::clone(&ports.controllers), after)),
+                ReportAction::Connect { after } => {
+                    link = Link::Opening(open(Arc::clone(&ports.controllers), after))
+                }
                 ReportAction::Close { why } => {
                     tracing::info!(why, "closing the findings stream");
                     link = Link::Down;
@@ -91,7 +95,11 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
                     }
                 }
                 ReportAction::Contradiction { acknowledged, last } => {
-                    tracing::error!(acknowledged, last, "a controller acknowledges findings that were never sent");
+                    tracing::error!(
+                        acknowledged,
+                        last,
+                        "a controller acknowledges findings that were never sent"
+                    );
                 }
             }
         }
@@ -101,7 +109,10 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
 fn message(batch: &[Numbered]) -> pb::ReportRequest {
     pb::ReportRequest {
         first_sequence: batch.first().map_or(0, |first| first.sequence),
-        transitions: batch.iter().map(|numbered| (&numbered.transition).into_wire()).collect(),
+        transitions: batch
+            .iter()
+            .map(|numbered| (&numbered.transition).into_wire())
+            .collect(),
     }
 }
 
@@ -113,7 +124,9 @@ async fn sleep(duration: Option<Duration>) {
 }
 
 async fn loaded(loading: &mut Option<oneshot::Receiver<Vec<Numbered>>>) -> Vec<Numbered> {
-    let Some(answer) = loading.as_mut() else { return pending().await };
+    let Some(answer) = loading.as_mut() else {
+        return pending().await;
+    };
     let batch = answer.await.unwrap_or_default();
     *loading = None;
     batch
@@ -123,10 +136,12 @@ async fn next_of_link(link: &mut Link) -> ReportEvent {
     match link {
         Link::Down => pending().await,
         Link::Opening(opening) => {
-            let opened = opening.await.unwrap_or_else(|_| Err("the attempt was given up".to_owned()));
+            let opened = opening
+                .await
+                .unwrap_or_else(|_| Err("the attempt was given up".to_owned()));
             match opened {
                 Ok(connection) => {
-                    *link = Link::Up(connection);
+                    *link = Link::Up(Box::new(connection));
                     ReportEvent::Connected
                 }
                 Err(error) => {
@@ -136,7 +151,9 @@ async fn next_of_link(link: &mut Link) -> ReportEvent {
             }
         }
         Link::Up(connection) => match connection.incoming.message().await {
-            Ok(Some(pb::ReportResponse { acknowledged })) => ReportEvent::Acknowledged { sequence: acknowledged },
+            Ok(Some(pb::ReportResponse { acknowledged })) => ReportEvent::Acknowledged {
+                sequence: acknowledged,
+            },
             Ok(None) => ReportEvent::Disconnected { retry_after: None },
             Err(status) => {
                 tracing::info!(code = ?status.code(), message = status.message(), "the findings stream ended");
@@ -154,7 +171,9 @@ fn open(controllers: Arc<Controllers>, after: u64) -> oneshot::Receiver<Result<C
             let mut client = controllers.connect().await.map_err(|error| error.to_string())?;
             let (send, queue) = mpsc::channel(OUTGOING);
             let response = client.report(ReceiverStream::new(queue)).await;
-            let incoming = response.map_err(|status| status.message().to_owned())?.into_inner();
+            let incoming = response
+                .map_err(|status| status.message().to_owned())?
+                .into_inner();
             Ok(Connection { send, incoming })
         };
         let _ = done.send(opened.await);

@@ -29,9 +29,10 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let enrolment = Enrolment::load(&config)?;
     let dir = config.store_dir();
-    let (ledger, spool) =
-        tokio::task::spawn_blocking(move || verger_agent_store::open(&dir, &verger_agent_store::Options::default()))
-            .await??;
+    let (ledger, spool) = tokio::task::spawn_blocking(move || {
+        verger_agent_store::open(&dir, &verger_agent_store::Options::default())
+    })
+    .await??;
     let state = LedgerState::restore(enrolment.agent.clone(), ledger.load()?)?;
     anyhow::ensure!(
         state.cluster_id() == enrolment.cluster,
@@ -47,7 +48,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let (status, status_seen) = watch::channel(Arc::new(pb::Status::default()));
     let (spooled, spooled_seen) = watch::channel(usage.next_sequence - 1);
     let (mounts, mounts_changed) = MountWatch::start().context("cannot watch mounts")?;
-    let docker = DockerConfig { bundle_roots: config.oci_roots.clone(), ..DockerConfig::new(&config.docker_socket) };
+    let docker = DockerConfig {
+        bundle_roots: config.oci_roots.clone(),
+        ..DockerConfig::new(&config.docker_socket)
+    };
     let ports = ReconcilerPorts {
         runtime: Arc::new(DockerRuntime::new(docker)),
         spool: Arc::clone(&spool),
@@ -59,9 +63,23 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     };
     let reconciler = Reconciler::new(ports, config.scan_every())?;
     let session = Session::new(state, Timing::default(), random()?);
-    let report = Report::new(usage.acknowledged, usage.next_sequence - 1, Pace::default(), random()?);
-    let session_ports = SessionPorts { controllers: Arc::clone(&controllers), ledger, adopted, status: status_seen };
-    let report_ports = ReportPorts { controllers: Arc::clone(&controllers), spool, spooled: spooled_seen };
+    let report = Report::new(
+        usage.acknowledged,
+        usage.next_sequence - 1,
+        Pace::default(),
+        random()?,
+    );
+    let session_ports = SessionPorts {
+        controllers: Arc::clone(&controllers),
+        ledger,
+        adopted,
+        status: status_seen,
+    };
+    let report_ports = ReportPorts {
+        controllers: Arc::clone(&controllers),
+        spool,
+        spooled: spooled_seen,
+    };
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(reconciler.run(stop.clone()));
@@ -103,7 +121,8 @@ async fn attend(tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
 
 fn random() -> anyhow::Result<u64> {
     let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no randomness: {error}"))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| anyhow::anyhow!("the system gives no randomness: {error}"))?;
     Ok(u64::from_ne_bytes(bytes))
 }
 

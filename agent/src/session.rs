@@ -40,7 +40,7 @@ struct Connection {
 enum Link {
     Down,
     Opening(Opening),
-    Up(Connection),
+    Up(Box<Connection>),
 }
 
 /// Runs until stopped.
@@ -53,7 +53,9 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
     let mut link = Link::Down;
     let mut writing: Option<oneshot::Receiver<Result<(), StoreError>>> = None;
     loop {
-        let deadline = session.deadline().map(|at| Duration::from_millis(at.saturating_sub(now().millis)));
+        let deadline = session
+            .deadline()
+            .map(|at| Duration::from_millis(at.saturating_sub(now().millis)));
         let event = tokio::select! {
             () = stop.cancelled() => return,
             event = next_of_link(&mut link) => event,
@@ -72,7 +74,9 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
         }
         for action in session.on(now(), event) {
             match action {
-                Action::Connect { after } => link = Link::Opening(open(Arc::clone(&ports.controllers), after)),
+                Action::Connect { after } => {
+                    link = Link::Opening(open(Arc::clone(&ports.controllers), after))
+                }
                 Action::Close { why } => {
                     tracing::info!(why, "closing the session");
                     link = Link::Down;
@@ -108,7 +112,9 @@ async fn sleep(duration: Option<Duration>) {
 }
 
 async fn finished(writing: &mut Option<oneshot::Receiver<Result<(), StoreError>>>) -> Result<(), String> {
-    let Some(answer) = writing.as_mut() else { return pending().await };
+    let Some(answer) = writing.as_mut() else {
+        return pending().await;
+    };
     let result = match answer.await {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(_) => Err("the writing task was lost".to_owned()),
@@ -122,10 +128,12 @@ async fn next_of_link(link: &mut Link) -> Event {
     match link {
         Link::Down => pending().await,
         Link::Opening(opening) => {
-            let opened = opening.await.unwrap_or_else(|_| Err("the attempt was given up".to_owned()));
+            let opened = opening
+                .await
+                .unwrap_or_else(|_| Err("the attempt was given up".to_owned()));
             match opened {
                 Ok(connection) => {
-                    *link = Link::Up(connection);
+                    *link = Link::Up(Box::new(connection));
                     tracing::info!("connected to a controller");
                     Event::Connected
                 }
@@ -160,7 +168,9 @@ fn open(controllers: Arc<Controllers>, after: u64) -> Opening {
             let mut client = controllers.connect().await.map_err(|error| error.to_string())?;
             let (send, queue) = mpsc::channel(OUTGOING);
             let response = client.connect(ReceiverStream::new(queue)).await;
-            let incoming = response.map_err(|status| status.message().to_owned())?.into_inner();
+            let incoming = response
+                .map_err(|status| status.message().to_owned())?
+                .into_inner();
             Ok(Connection { send, incoming })
         };
         let _ = done.send(opened.await);

@@ -13,14 +13,24 @@ pub(crate) fn incoming(message: pb::ConnectResponse) -> Result<Incoming, Invalid
     let pb::ConnectResponse { nonce, message } = message;
     Ok(match required("message", message)? {
         Message::Heartbeat(pb::Heartbeat { epoch }) => Incoming::Heartbeat { epoch },
-        Message::Set(update) => Incoming::Set { nonce, update: set_update(update)? },
+        Message::Set(update) => Incoming::Set {
+            nonce,
+            update: set_update(update)?,
+        },
     })
 }
 
 fn set_update(message: pb::SetUpdate) -> Result<SetUpdate, InvalidMessage> {
-    let pb::SetUpdate { base_epoch, epoch, entries, bodies, seal } = message;
+    let pb::SetUpdate {
+        base_epoch,
+        epoch,
+        entries,
+        bodies,
+        seal,
+    } = message;
     let body = |Body { key, canonical }: Body| {
-        let key = ObjectKey::from_wire(required("bodies.key", key)?).map_err(|error| error.within("bodies"))?;
+        let key =
+            ObjectKey::from_wire(required("bodies.key", key)?).map_err(|error| error.within("bodies"))?;
         Ok((key, canonical.to_vec()))
     };
     let Envelope { json } = required("seal", seal)?;
@@ -31,7 +41,10 @@ fn set_update(message: pb::SetUpdate) -> Result<SetUpdate, InvalidMessage> {
             .into_iter()
             .map(|entry| Entry::from_wire(entry).map_err(|error| error.within("entries")))
             .collect::<Result<_, _>>()?,
-        bodies: bodies.into_iter().map(body).collect::<Result<_, InvalidMessage>>()?,
+        bodies: bodies
+            .into_iter()
+            .map(body)
+            .collect::<Result<_, InvalidMessage>>()?,
         seal: json.to_vec(),
     })
 }
@@ -45,9 +58,23 @@ pub(crate) fn outgoing(message: Outgoing, status: impl FnOnce() -> pb::Status) -
             root: root.as_ref().map(digest_bytes).unwrap_or_default(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         }),
-        Outgoing::Ack { nonce, epoch, root } => Message::Ack(pb::Ack { nonce, epoch, root: digest_bytes(&root) }),
-        Outgoing::Nack { nonce, reason, detail } => Message::Nack(pb::Nack { nonce, reason: reason.to_owned(), detail }),
+        Outgoing::Ack { nonce, epoch, root } => Message::Ack(pb::Ack {
+            nonce,
+            epoch,
+            root: digest_bytes(&root),
+        }),
+        Outgoing::Nack {
+            nonce,
+            reason,
+            detail,
+        } => Message::Nack(pb::Nack {
+            nonce,
+            reason: reason.to_owned(),
+            detail,
+        }),
         Outgoing::Status => Message::Status(status()),
     };
-    pb::ConnectRequest { message: Some(message) }
+    pb::ConnectRequest {
+        message: Some(message),
+    }
 }

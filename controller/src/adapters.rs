@@ -28,7 +28,10 @@ impl Replicated for RaftState {
     }
 
     async fn catch_up(&self) -> Result<(), Unavailable> {
-        self.0.catch_up().await.map_err(|error| Unavailable::Elsewhere(error.to_string()))
+        self.0
+            .catch_up()
+            .await
+            .map_err(|error| Unavailable::Elsewhere(error.to_string()))
     }
 
     fn show(&self, look: &mut dyn FnMut(&State)) {
@@ -60,16 +63,30 @@ fn issue_error(error: AuthorityError) -> IssueError {
 
 impl Issuer for AgentAuthority {
     fn key_of(&self, csr: &[u8]) -> Result<Digest, IssueError> {
-        Authority::key_digest(csr).map(Digest::from_bytes).map_err(issue_error)
+        Authority::key_digest(csr)
+            .map(Digest::from_bytes)
+            .map_err(issue_error)
     }
 
     fn issue(&self, csr: &[u8], agent: &AgentId) -> Result<Issued, IssueError> {
-        let name = agent.as_str().parse().map_err(|error| IssueError::Request(format!("agent id: {error}")))?;
-        let id = SpiffeId { cluster: self.cluster.clone(), peer: Peer::Agent(name) };
-        let issued = self.agents.issue(csr, &id, AGENT_LIFETIME, &[]).map_err(issue_error)?;
+        let name = agent
+            .as_str()
+            .parse()
+            .map_err(|error| IssueError::Request(format!("agent id: {error}")))?;
+        let id = SpiffeId {
+            cluster: self.cluster.clone(),
+            peer: Peer::Agent(name),
+        };
+        let issued = self
+            .agents
+            .issue(csr, &id, AGENT_LIFETIME, &[])
+            .map_err(issue_error)?;
         let not_after = jiff::Timestamp::from_second(issued.not_after)
             .map_err(|error| IssueError::Authority(error.to_string()))?;
-        Ok(Issued { chain: issued.chain, not_after })
+        Ok(Issued {
+            chain: issued.chain,
+            not_after,
+        })
     }
 
     fn member_cas(&self) -> Vec<Vec<u8>> {

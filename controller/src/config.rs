@@ -43,7 +43,11 @@ impl Config {
             .member
             .parse()
             .map_err(|error| anyhow::anyhow!("{}: `member`: {error}", file.display()))?;
-        anyhow::ensure!(config.data_dir.is_absolute(), "{}: `data_dir` must be an absolute path", file.display());
+        anyhow::ensure!(
+            config.data_dir.is_absolute(),
+            "{}: `data_dir` must be an absolute path",
+            file.display()
+        );
         anyhow::ensure!(
             config.listen != config.enrol_listen,
             "{}: `listen` and `enrol_listen` must differ: enrolment has a listener of its own",
@@ -57,7 +61,9 @@ impl Config {
     }
 
     pub(crate) fn enrol_address(&self) -> String {
-        self.enrol_address.clone().unwrap_or_else(|| self.enrol_listen.to_string())
+        self.enrol_address
+            .clone()
+            .unwrap_or_else(|| self.enrol_listen.to_string())
     }
 
     pub(crate) fn pki_dir(&self) -> PathBuf {

@@ -10,7 +10,9 @@ use clap::Args;
 use verger_controller_api::ports::Ambient as _;
 use verger_controller_raft::Member;
 use verger_controller_state::{Action, Command, Response};
-use verger_transport::{Authority, Identity, KeyPair, Peer, Purpose, SpiffeId, certificate_pem, files, spki_pin};
+use verger_transport::{
+    Authority, Identity, KeyPair, Peer, Purpose, SpiffeId, certificate_pem, files, spki_pin,
+};
 
 use crate::adapters::SystemAmbient;
 use crate::config::Config;
@@ -35,10 +37,19 @@ pub(crate) struct InitArgs {
 }
 
 pub(crate) async fn init(config: &Config, args: &InitArgs) -> anyhow::Result<()> {
-    let InitArgs { trust_root, admin, admin_context } = args;
-    let envelope = std::fs::read(trust_root).with_context(|| format!("cannot read {}", trust_root.display()))?;
+    let InitArgs {
+        trust_root,
+        admin,
+        admin_context,
+    } = args;
+    let envelope =
+        std::fs::read(trust_root).with_context(|| format!("cannot read {}", trust_root.display()))?;
     let person = admin.parse().with_context(|| format!("--admin {admin}"))?;
-    anyhow::ensure!(!admin_context.exists(), "{} exists; remove it, or name another file", admin_context.display());
+    anyhow::ensure!(
+        !admin_context.exists(),
+        "{} exists; remove it, or name another file",
+        admin_context.display()
+    );
     make_private_dir(&config.data_dir)?;
     let raft_dir = config.raft_dir();
     make_private_dir(&raft_dir)?;
@@ -48,7 +59,9 @@ pub(crate) async fn init(config: &Config, args: &InitArgs) -> anyhow::Result<()>
         stamp: SystemAmbient.now(),
         actor: format!("controller/{}", config.member),
         request_id: None,
-        action: Action::Found { trust_root: envelope.into() },
+        action: Action::Found {
+            trust_root: envelope.into(),
+        },
     };
     let founded = member.propose(&command).await;
     member.stop().await;
@@ -56,7 +69,8 @@ pub(crate) async fn init(config: &Config, args: &InitArgs) -> anyhow::Result<()>
         Response::Founded(cluster) => cluster.hex(),
         Response::Refused(reason) => {
             // Nothing was founded: leave the folder as it was found, so that the next attempt can succeed.
-            std::fs::remove_dir_all(&raft_dir).with_context(|| format!("cannot remove {}", raft_dir.display()))?;
+            std::fs::remove_dir_all(&raft_dir)
+                .with_context(|| format!("cannot remove {}", raft_dir.display()))?;
             anyhow::bail!("{}: {reason}", trust_root.display());
         }
         other => anyhow::bail!("the state machine answered {other:?}"),
@@ -67,8 +81,16 @@ pub(crate) async fn init(config: &Config, args: &InitArgs) -> anyhow::Result<()>
     Authority::create(&pki, Purpose::Agents, &cluster)?;
     let people = Authority::create(&pki, Purpose::People, &cluster)?;
     let key = KeyPair::generate()?;
-    let id = SpiffeId { cluster: cluster.clone(), peer: Peer::Person(person) };
-    let issued = people.issue(&key.request()?, &id, Duration::from_secs(ADMIN_DAYS * 86_400), &[])?;
+    let id = SpiffeId {
+        cluster: cluster.clone(),
+        peer: Peer::Person(person),
+    };
+    let issued = people.issue(
+        &key.request()?,
+        &id,
+        Duration::from_secs(ADMIN_DAYS * 86_400),
+        &[],
+    )?;
     let identity = Identity::new(issued.chain, &key);
     let context = serde_json::json!({
         "clusterId": cluster,

@@ -17,7 +17,12 @@ use verger_transport::{install_crypto_provider, telemetry};
 #[command(name = "verger-controller", version, about)]
 struct Cli {
     /// The configuration file.
-    #[arg(long, global = true, default_value = "/etc/verger/controller.toml", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "/etc/verger/controller.toml",
+        value_name = "FILE"
+    )]
     config: PathBuf,
 
     #[command(subcommand)]
@@ -59,6 +64,10 @@ fn carry_out(cli: &Cli) -> anyhow::Result<()> {
 
 #[allow(clippy::print_stderr)]
 fn eprint_chain(error: &anyhow::Error) {
-    let text = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let text = error
+        .chain()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ");
     eprintln!("verger-controller: {}", verger_policy::model::printable(&text));
 }

@@ -21,7 +21,9 @@ const STREAMS: u32 = 256;
 
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let mut wired = wire_up(&config).await?;
-    let listener = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
     let enrol = TcpListener::bind(config.enrol_listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.enrol_listen))?;
@@ -38,7 +40,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             .max_concurrent_streams(STREAMS)
     };
     let serving = tokio::spawn(
-        server().add_routes(api).serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned()),
+        server()
+            .add_routes(api)
+            .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned()),
     );
     let enrolling = tokio::spawn(
         server()
@@ -46,7 +50,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             .add_routes(enrolment)
             .serve_with_incoming_shutdown(enrolments, stop.clone().cancelled_owned()),
     );
-    wired.health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    wired
+        .health
+        .set_service_status("", tonic_health::ServingStatus::Serving)
+        .await;
     notify(&[sd_notify::NotifyState::Ready]);
     let ended = attend(&config, &wired, serving, enrolling, &stop).await;
     notify(&[sd_notify::NotifyState::Stopping]);

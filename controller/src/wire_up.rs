@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tonic::service::RoutesBuilder;
 use verger_controller_api::fleet::Fleet;
-use verger_controller_api::{Agents, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy};
 use verger_controller_api::ports::{Ambient, Issuer, Replicated};
+use verger_controller_api::{Agents, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy};
 use verger_controller_raft::{Member, MemberConfig};
 use verger_proto::agent::v1::enrolment_service_server::EnrolmentServiceServer;
 use verger_proto::agent::v1::session_service_server::SessionServiceServer;
@@ -40,8 +40,12 @@ pub(crate) struct WiredUp {
 
 /// Opens the stores, starts Raft, waits until this member leads.
 pub(crate) async fn open_member(config: &Config) -> anyhow::Result<Member> {
-    let member =
-        Member::open(MemberConfig { id: FIRST_MEMBER, dir: config.raft_dir(), address: config.address() }).await?;
+    let member = Member::open(MemberConfig {
+        id: FIRST_MEMBER,
+        dir: config.raft_dir(),
+        address: config.address(),
+    })
+    .await?;
     member.wait_until_leading(LEADING_LIMIT).await?;
     Ok(member)
 }
@@ -63,7 +67,11 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
     let replicated: Arc<dyn Replicated> = Arc::new(RaftState(Arc::clone(&member)));
     let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
     let agents = Authority::load(&pki, Purpose::Agents)?;
-    let issuer: Arc<dyn Issuer> = Arc::new(AgentAuthority { cluster: cluster.clone(), agents, members });
+    let issuer: Arc<dyn Issuer> = Arc::new(AgentAuthority {
+        cluster: cluster.clone(),
+        agents,
+        members,
+    });
     let fleet = Arc::new(Fleet::default());
     let info = MemberInfo {
         member: config.member.clone(),
@@ -89,7 +97,10 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
         Arc::clone(&fleet),
         info,
     )));
-    api.add_service(FindingsServiceServer::new(Findings::new(Arc::clone(&replicated), Arc::clone(&ambient))));
+    api.add_service(FindingsServiceServer::new(Findings::new(
+        Arc::clone(&replicated),
+        Arc::clone(&ambient),
+    )));
     api.add_service(
         SessionServiceServer::new(Agents::new(
             Arc::clone(&replicated),
@@ -105,7 +116,14 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
         EnrolmentServiceServer::new(Enrolment::new(replicated, ambient, issuer))
             .max_decoding_message_size(ENROLMENT_BYTES),
     );
-    Ok(WiredUp { member, tls, api: api.routes(), enrolment: enrolment.routes(), health, cluster })
+    Ok(WiredUp {
+        member,
+        tls,
+        api: api.routes(),
+        enrolment: enrolment.routes(),
+        health,
+        cluster,
+    })
 }
 
 impl WiredUp {
@@ -118,8 +136,15 @@ impl WiredUp {
 // The key lives in memory only: each start, and each renewal, makes its own.
 fn member_identity(config: &Config, cluster: &str) -> anyhow::Result<Identity> {
     let key = KeyPair::generate()?;
-    let id = SpiffeId { cluster: cluster.to_owned(), peer: Peer::Controller(config.member.parse()?) };
-    let issued =
-        Authority::load(&config.pki_dir(), Purpose::Members)?.issue(&key.request()?, &id, MEMBER_LIFETIME, &[])?;
+    let id = SpiffeId {
+        cluster: cluster.to_owned(),
+        peer: Peer::Controller(config.member.parse()?),
+    };
+    let issued = Authority::load(&config.pki_dir(), Purpose::Members)?.issue(
+        &key.request()?,
+        &id,
+        MEMBER_LIFETIME,
+        &[],
+    )?;
     Ok(Identity::new(issued.chain, &key))
 }

@@ -11,7 +11,11 @@ const STALE_SEAL: RuleId = RuleId::builtin("host/stale-seal");
 const UNREADABLE_RUNTIME: RuleId = RuleId::builtin("host/unreadable-runtime");
 
 /// The failing ones.
-pub(crate) fn checks(ledger: &LedgerState, unreadable: &BTreeMap<RuntimeKind, String>, at: Timestamp) -> Vec<Check> {
+pub(crate) fn checks(
+    ledger: &LedgerState,
+    unreadable: &BTreeMap<RuntimeKind, String>,
+    at: Timestamp,
+) -> Vec<Check> {
     let stale = ledger.stale(at).map(|since| Check {
         control: Control::Host,
         rule: STALE_SEAL,

@@ -87,15 +87,21 @@ impl Reconciler {
         let at = Timestamp::now();
         let ledger = Arc::clone(&self.ports.ledger.borrow_and_update());
         self.compile(&ledger);
-        let Some((_, compiled)) = &self.compiled else { return };
-        self.observation.look(&*self.ports.runtime, &self.ports.mounts).await;
+        let Some((_, compiled)) = &self.compiled else {
+            return;
+        };
+        self.observation
+            .look(&*self.ports.runtime, &self.ports.mounts)
+            .await;
         let judgements = self.observation.judge(compiled, at);
         let modes = effective_modes(&wanted_modes(&judgements), &self.capabilities);
         let mut host = unsupported_checks(&modes);
         host.extend(host_checks::checks(&ledger, self.observation.unreadable(), at));
         let unreadable: BTreeSet<RuntimeKind> = self.observation.unreadable().keys().copied().collect();
-        let effective: BTreeMap<_, _> =
-            modes.iter().filter_map(|(control, mode)| Some((*control, mode.effective?))).collect();
+        let effective: BTreeMap<_, _> = modes
+            .iter()
+            .filter_map(|(control, mode)| Some((*control, mode.effective?)))
+            .collect();
         let round = Round {
             cluster: ledger.cluster_id(),
             epoch: ledger.position().map_or(0, |(epoch, _)| epoch),
@@ -122,7 +128,10 @@ impl Reconciler {
     }
 
     fn compile(&mut self, ledger: &LedgerState) {
-        let place = (ledger.position().map_or(0, |(epoch, _)| epoch), ledger.host_labels());
+        let place = (
+            ledger.position().map_or(0, |(epoch, _)| epoch),
+            ledger.host_labels(),
+        );
         if self.compiled.as_ref().is_some_and(|(of, _)| *of == place) {
             return;
         }
@@ -135,13 +144,21 @@ impl Reconciler {
     }
 
     async fn store(&self, reconciled: &Reconciled) -> bool {
-        let Reconciled { transitions, changed, counted: _, removed } = reconciled;
+        let Reconciled {
+            transitions,
+            changed,
+            counted: _,
+            removed,
+        } = reconciled;
         if transitions.is_empty() && changed.is_empty() && removed.is_empty() {
             return true;
         }
         let count = transitions.len() as u64;
-        let round =
-            SpoolRound { changed: changed.clone(), removed: removed.clone(), transitions: transitions.clone() };
+        let round = SpoolRound {
+            changed: changed.clone(),
+            removed: removed.clone(),
+            transitions: transitions.clone(),
+        };
         let spool = Arc::clone(&self.ports.spool);
         match tokio::task::spawn_blocking(move || spool.commit_round(&round)).await {
             Ok(Ok(first)) => {

@@ -30,7 +30,11 @@ impl Observation {
                 listed
             }
             Err(error) => {
-                if self.unreadable.insert(runtime.kind(), error.to_string()).is_none() {
+                if self
+                    .unreadable
+                    .insert(runtime.kind(), error.to_string())
+                    .is_none()
+                {
                     tracing::warn!(%error, "a runtime cannot be read; its instances are not evaluated until it can");
                 }
                 return;
@@ -40,16 +44,24 @@ impl Observation {
         let running: Vec<(Arc<Instance>, u32)> = listed
             .into_iter()
             .filter(|one| matches!(one.phase, Phase::Running | Phase::Paused))
-            .filter_map(|Listed { instance, init_pid, .. }| Some((instance, init_pid?)))
+            .filter_map(
+                |Listed {
+                     instance, init_pid, ..
+                 }| Some((instance, init_pid?)),
+            )
             .collect();
         let pids: Vec<u32> = running.iter().map(|(_, pid)| *pid).collect();
         if pids != self.watched {
             mounts.set(&pids);
             self.watched = pids;
         }
-        let wanted: Vec<(InstanceId, u32)> =
-            running.iter().map(|(instance, pid)| (instance.id.clone(), *pid)).collect();
-        let live = tokio::task::spawn_blocking(move || scan(&wanted)).await.unwrap_or_default();
+        let wanted: Vec<(InstanceId, u32)> = running
+            .iter()
+            .map(|(instance, pid)| (instance.id.clone(), *pid))
+            .collect();
+        let live = tokio::task::spawn_blocking(move || scan(&wanted))
+            .await
+            .unwrap_or_default();
         self.take(running, live);
     }
 
@@ -76,7 +88,10 @@ impl Observation {
                 }
                 None => {
                     self.judged.remove(&id);
-                    Instance { live, ..(*listed).clone() }
+                    Instance {
+                        live,
+                        ..(*listed).clone()
+                    }
                 }
             };
             self.instances.insert(id.clone(), instance);
@@ -94,12 +109,19 @@ impl Observation {
     pub(crate) fn judge(&mut self, compiled: &Compiled, at: Timestamp) -> Vec<Judgement> {
         let peers = Peers::among(&self.instances);
         for (id, instance) in &self.instances {
-            let fresh = self.judged.get(id).is_some_and(|(then, _)| !compiled.time_matters_between(*then, at));
+            let fresh = self
+                .judged
+                .get(id)
+                .is_some_and(|(then, _)| !compiled.time_matters_between(*then, at));
             if !fresh {
-                self.judged.insert(id.clone(), (at, judge_among(compiled, instance, peers, at)));
+                self.judged
+                    .insert(id.clone(), (at, judge_among(compiled, instance, peers, at)));
             }
         }
-        self.judged.values().map(|(_, judgement)| judgement.clone()).collect()
+        self.judged
+            .values()
+            .map(|(_, judgement)| judgement.clone())
+            .collect()
     }
 
     /// Forgets every judgement: the policy is another.

@@ -26,8 +26,14 @@ pub(crate) fn status(
     let epoch = ledger.position().map_or(0, |(epoch, _)| epoch);
     pb::Status {
         applied_epoch: epoch,
-        instances: judgements.iter().map(|judgement| instance(judgement, observation, epoch, at)).collect(),
-        controls: modes.iter().map(|(control, mode)| control_status(*control, mode)).collect(),
+        instances: judgements
+            .iter()
+            .map(|judgement| instance(judgement, observation, epoch, at))
+            .collect(),
+        controls: modes
+            .iter()
+            .map(|(control, mode)| control_status(*control, mode))
+            .collect(),
         unreadable: observation
             .unreadable()
             .iter()
@@ -52,13 +58,21 @@ fn control_status(control: Control, mode: &EffectiveMode) -> ControlStatus {
     ControlStatus {
         control: control.to_string(),
         effective: mode.effective.map(|mode| mode.to_string()).unwrap_or_default(),
-        unsupported: mode.unsupported.as_ref().map(ToString::to_string).unwrap_or_default(),
+        unsupported: mode
+            .unsupported
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
     }
 }
 
 fn instance(judgement: &Judgement, observation: &Observation, epoch: u64, at: Timestamp) -> Instance {
     let count = |outcome| {
-        let checks = judgement.checks.iter().filter(|check| check.result == outcome).count();
+        let checks = judgement
+            .checks
+            .iter()
+            .filter(|check| check.result == outcome)
+            .count();
         u32::try_from(checks).unwrap_or(u32::MAX)
     };
     let (workloads, entitled) = match &judgement.claim {
@@ -71,14 +85,21 @@ fn instance(judgement: &Judgement, observation: &Observation, epoch: u64, at: Ti
         .iter()
         .filter(|check| !matches!(check.result, Outcome::Pass | Outcome::NotApplicable))
         .collect();
-    let checks_json = serde_json::to_vec(&told).ok().filter(|json| json.len() <= CHECKS_BYTES).unwrap_or_default();
+    let checks_json = serde_json::to_vec(&told)
+        .ok()
+        .filter(|json| json.len() <= CHECKS_BYTES)
+        .unwrap_or_default();
     Instance {
         // The controller fills in whose it is, from the certificate.
         agent_id: String::new(),
         runtime: judgement.instance.runtime.to_string(),
         id: judgement.instance.id.clone(),
         name: judgement.name.clone(),
-        image: judgement.image.as_ref().map(ToString::to_string).unwrap_or_default(),
+        image: judgement
+            .image
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         image_name: observation
             .instances()
             .get(&judgement.instance)

@@ -176,9 +176,19 @@ fn a_seal_that_ends_soon_is_renewed_by_applying_the_same() {
     program.run(&["apply", "-f", &file]).ends(5);
     let (root, seal) = (cluster.world().set.root(), cluster.world().seal.clone());
     let ran = program.run(&["apply", "-f", &file]).ends(0);
-    assert!(ran.out.contains("sealed again") && ran.out.contains("applied as epoch 2"), "{}", ran.out);
+    assert!(
+        ran.out.contains("sealed again") && ran.out.contains("applied as epoch 2"),
+        "{}",
+        ran.out
+    );
     assert!(cluster.world().set.root() == root && cluster.world().seal != seal);
-    assert!(program.run(&["apply", "-f", &file]).ends(0).out.contains("nothing to change"));
+    assert!(
+        program
+            .run(&["apply", "-f", &file])
+            .ends(0)
+            .out
+            .contains("nothing to change")
+    );
 }
 
 #[test]

@@ -41,27 +41,50 @@ impl Agents {
         issuer: Arc<dyn Issuer>,
         fleet: Arc<Fleet>,
     ) -> Self {
-        Self { replicated, ambient, issuer, fleet }
+        Self {
+            replicated,
+            ambient,
+            issuer,
+            fleet,
+        }
     }
 
     fn enrolled(&self, agent: &AgentId) -> Result<(), Status> {
         let known = read(&*self.replicated, |state| state.host(agent).is_some());
-        if known { Ok(()) } else { Err(refused(&Refused::UnknownAgent)) }
+        if known {
+            Ok(())
+        } else {
+            Err(refused(&Refused::UnknownAgent))
+        }
     }
 
     async fn ingest(&self, agent: &AgentId, message: pb::ReportRequest) -> Result<u64, Status> {
-        let pb::ReportRequest { first_sequence, transitions } = message;
+        let pb::ReportRequest {
+            first_sequence,
+            transitions,
+        } = message;
         let transitions = transitions
             .into_iter()
-            .map(|transition| Transition::from_wire(transition).map_err(|error| invalid(error.within("transitions"))))
+            .map(|transition| {
+                Transition::from_wire(transition).map_err(|error| invalid(error.within("transitions")))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let command = Command {
             stamp: self.ambient.now(),
             actor: format!("agent/{agent}"),
             request_id: None,
-            action: Action::Ingest { agent: agent.clone(), first_sequence, transitions },
+            action: Action::Ingest {
+                agent: agent.clone(),
+                first_sequence,
+                transitions,
+            },
         };
-        match self.replicated.propose(command).await.map_err(|error| unavailable(&error))? {
+        match self
+            .replicated
+            .propose(command)
+            .await
+            .map_err(|error| unavailable(&error))?
+        {
             Answer::Ingested(upto) => Ok(upto),
             // The agent sends again from there.
             Answer::Refused(Refused::SequenceGap { expected }) => Ok(expected - 1),
@@ -80,7 +103,11 @@ impl SessionService for Agents {
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let agent = caller::agent(&request)?;
         self.enrolled(&agent)?;
-        Ok(Response::new(session::serve(self.clone(), agent, request.into_inner())))
+        Ok(Response::new(session::serve(
+            self.clone(),
+            agent,
+            request.into_inner(),
+        )))
     }
 
     type ReportStream = Stream<pb::ReportResponse>;
@@ -115,7 +142,9 @@ impl SessionService for Agents {
         let agent = caller::agent(&request)?;
         let pb::RenewRequest { csr } = request.into_inner();
         let key = self.issuer.key_of(&csr).map_err(|error| issue(&error))?;
-        let same = read(&*self.replicated, |state| state.host(&agent).is_some_and(|host| host.key == key));
+        let same = read(&*self.replicated, |state| {
+            state.host(&agent).is_some_and(|host| host.key == key)
+        });
         if !same {
             return Err(refused(&Refused::UnknownAgent));
         }

@@ -13,7 +13,11 @@ use crate::status::with_reason;
 pub fn person<T>(request: &Request<T>) -> Result<String, Status> {
     match peer_of(request) {
         Some(Peer::Person(name)) => Ok(name.to_string()),
-        _ => Err(with_reason(Code::PermissionDenied, "NOT_A_PERSON", "only a person's certificate may call this")),
+        _ => Err(with_reason(
+            Code::PermissionDenied,
+            "NOT_A_PERSON",
+            "only a person's certificate may call this",
+        )),
     }
 }
 
@@ -22,7 +26,13 @@ pub fn person<T>(request: &Request<T>) -> Result<String, Status> {
 /// # Errors
 /// When the caller is not an agent.
 pub fn agent<T>(request: &Request<T>) -> Result<AgentId, Status> {
-    let denied = || with_reason(Code::PermissionDenied, "NOT_AN_AGENT", "only an agent's certificate may call this");
+    let denied = || {
+        with_reason(
+            Code::PermissionDenied,
+            "NOT_AN_AGENT",
+            "only an agent's certificate may call this",
+        )
+    };
     match peer_of(request) {
         Some(Peer::Agent(id)) => id.to_string().parse().map_err(|_| denied()),
         _ => Err(denied()),

@@ -51,17 +51,34 @@ impl Cluster {
         fleet: Arc<Fleet>,
         info: MemberInfo,
     ) -> Self {
-        Self { replicated, ambient, fleet, info }
+        Self {
+            replicated,
+            ambient,
+            fleet,
+            info,
+        }
     }
 
     async fn current<R>(&self, look: impl FnOnce(&State) -> R) -> Result<R, Status> {
-        self.replicated.catch_up().await.map_err(|error| unavailable(&error))?;
+        self.replicated
+            .catch_up()
+            .await
+            .map_err(|error| unavailable(&error))?;
         Ok(read(&*self.replicated, look))
     }
 
     fn host(&self, state: &State, agent: &AgentId) -> Option<pb::Host> {
         let enrolled = state.host(agent)?.enrolled;
-        let Seen { sessions, last, ledger, version, refusal, instances, controls, unreadable } = self.fleet.of(agent);
+        let Seen {
+            sessions,
+            last,
+            ledger,
+            version,
+            refusal,
+            instances,
+            controls,
+            unreadable,
+        } = self.fleet.of(agent);
         let (epoch, root) = ledger.unwrap_or((0, Digest::from_bytes([0; 32])));
         Some(pb::Host {
             agent_id: agent.to_string(),
@@ -96,16 +113,26 @@ impl ClusterService for Cluster {
     ) -> Result<Response<pb::GetStatusResponse>, Status> {
         caller::person(&request)?;
         let leader = self.replicated.is_leading();
-        let MemberInfo { member, address, enrol_address, ca_pin } = self.info.clone();
+        let MemberInfo {
+            member,
+            address,
+            enrol_address,
+            ca_pin,
+        } = self.info.clone();
         let response = self
             .current(|state| pb::GetStatusResponse {
-                cluster_id: state.cluster().map(|cluster| cluster.id.hex()).unwrap_or_default(),
+                cluster_id: state
+                    .cluster()
+                    .map(|cluster| cluster.id.hex())
+                    .unwrap_or_default(),
                 member_id: member,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 epoch: state.set().epoch(),
                 revision: state.revision(),
                 leader,
-                trust_root: state.cluster().map(|cluster| Envelope { json: cluster.envelope.clone() }),
+                trust_root: state.cluster().map(|cluster| Envelope {
+                    json: cluster.envelope.clone(),
+                }),
                 enrol_address,
                 ca_pin,
                 address,
@@ -119,8 +146,16 @@ impl ClusterService for Cluster {
         request: Request<pb::CreateJoinTokenRequest>,
     ) -> Result<Response<pb::CreateJoinTokenResponse>, Status> {
         let actor = caller::person(&request)?;
-        let pb::CreateJoinTokenRequest { request_id: id, agent_id: agent, ttl_seconds } = request.into_inner();
-        let seconds = if ttl_seconds == 0 { TOKEN_SECONDS } else { ttl_seconds.min(TOKEN_SECONDS) };
+        let pb::CreateJoinTokenRequest {
+            request_id: id,
+            agent_id: agent,
+            ttl_seconds,
+        } = request.into_inner();
+        let seconds = if ttl_seconds == 0 {
+            TOKEN_SECONDS
+        } else {
+            ttl_seconds.min(TOKEN_SECONDS)
+        };
         let mut random = [0; 40];
         self.ambient.random(&mut random);
         let token = JoinToken::from_random(random);
@@ -137,7 +172,12 @@ impl ClusterService for Cluster {
                 expires,
             },
         };
-        match self.replicated.propose(command).await.map_err(|error| unavailable(&error))? {
+        match self
+            .replicated
+            .propose(command)
+            .await
+            .map_err(|error| unavailable(&error))?
+        {
             Answer::TokenCreated(_) => Ok(Response::new(pb::CreateJoinTokenResponse {
                 token: token.reveal().to_string(),
                 expires: Some(timestamp(expires)),
@@ -151,7 +191,10 @@ impl ClusterService for Cluster {
         request: Request<pb::ListHostsRequest>,
     ) -> Result<Response<pb::ListHostsResponse>, Status> {
         caller::person(&request)?;
-        let pb::ListHostsRequest { page_size, page_token } = request.into_inner();
+        let pb::ListHostsRequest {
+            page_size,
+            page_token,
+        } = request.into_inner();
         let after: Option<AgentId> = paging::after(&page_token)?;
         let response = self
             .current(|state| {
@@ -161,13 +204,19 @@ impl ClusterService for Cluster {
                     .filter_map(|(agent, _)| self.host(state, agent));
                 let (hosts, next_page_token) =
                     paging::page(hosts, paging::size(page_size), |host| host.agent_id.clone());
-                pb::ListHostsResponse { hosts, next_page_token }
+                pb::ListHostsResponse {
+                    hosts,
+                    next_page_token,
+                }
             })
             .await?;
         Ok(Response::new(response))
     }
 
-    async fn get_host(&self, request: Request<pb::GetHostRequest>) -> Result<Response<pb::GetHostResponse>, Status> {
+    async fn get_host(
+        &self,
+        request: Request<pb::GetHostRequest>,
+    ) -> Result<Response<pb::GetHostResponse>, Status> {
         caller::person(&request)?;
         let agent = agent_id(&request.into_inner().agent_id)?;
         let host = self.current(|state| self.host(state, &agent)).await?;
@@ -180,8 +229,17 @@ impl ClusterService for Cluster {
         request: Request<pb::ListInstancesRequest>,
     ) -> Result<Response<pb::ListInstancesResponse>, Status> {
         caller::person(&request)?;
-        let pb::ListInstancesRequest { agent_id: agent, workload, page_size, page_token } = request.into_inner();
-        let agent = if agent.is_empty() { None } else { Some(agent_id(&agent)?) };
+        let pb::ListInstancesRequest {
+            agent_id: agent,
+            workload,
+            page_size,
+            page_token,
+        } = request.into_inner();
+        let agent = if agent.is_empty() {
+            None
+        } else {
+            Some(agent_id(&agent)?)
+        };
         let instances = self.fleet.instances(agent.as_ref()).into_iter();
         let mut chosen: Vec<pb::Instance> = instances
             .filter(|instance| match workload.as_str() {
@@ -189,12 +247,20 @@ impl ClusterService for Cluster {
                 "-" => instance.workloads.is_empty(),
                 name => instance.workloads.iter().any(|of| of == name),
             })
-            .map(|instance| pb::Instance { checks_json: Vec::new().into(), ..instance })
+            .map(|instance| pb::Instance {
+                checks_json: Vec::new().into(),
+                ..instance
+            })
             .collect();
         chosen.sort_by_key(place);
-        let rest = chosen.into_iter().filter(|instance| page_token.is_empty() || place(instance) > page_token);
+        let rest = chosen
+            .into_iter()
+            .filter(|instance| page_token.is_empty() || place(instance) > page_token);
         let (instances, next_page_token) = paging::page(rest, paging::size(page_size), place);
-        Ok(Response::new(pb::ListInstancesResponse { instances, next_page_token }))
+        Ok(Response::new(pb::ListInstancesResponse {
+            instances,
+            next_page_token,
+        }))
     }
 
     async fn get_instance(
@@ -202,16 +268,29 @@ impl ClusterService for Cluster {
         request: Request<pb::GetInstanceRequest>,
     ) -> Result<Response<pb::GetInstanceResponse>, Status> {
         caller::person(&request)?;
-        let pb::GetInstanceRequest { agent_id: agent, instance } = request.into_inner();
+        let pb::GetInstanceRequest {
+            agent_id: agent,
+            instance,
+        } = request.into_inner();
         let agent = agent_id(&agent)?;
         let all = self.fleet.instances(Some(&agent));
         let named: Vec<&pb::Instance> = all.iter().filter(|known| known.name == instance).collect();
-        let by_id = || all.iter().filter(|known| !instance.is_empty() && known.id.starts_with(&instance)).collect();
+        let by_id = || {
+            all.iter()
+                .filter(|known| !instance.is_empty() && known.id.starts_with(&instance))
+                .collect()
+        };
         let found: Vec<&pb::Instance> = if named.is_empty() { by_id() } else { named };
         match found.as_slice() {
             [] => Err(not_found("such instance on this host")),
-            [one] => Ok(Response::new(pb::GetInstanceResponse { instance: Some((*one).clone()) })),
-            _ => Err(with_reason(Code::FailedPrecondition, "AMBIGUOUS", "several instances fit; give more of the id")),
+            [one] => Ok(Response::new(pb::GetInstanceResponse {
+                instance: Some((*one).clone()),
+            })),
+            _ => Err(with_reason(
+                Code::FailedPrecondition,
+                "AMBIGUOUS",
+                "several instances fit; give more of the id",
+            )),
         }
     }
 }

@@ -26,7 +26,11 @@ pub struct Enrolment {
 impl Enrolment {
     /// Serves from the replicated state and the agents' authority.
     pub fn new(replicated: Arc<dyn Replicated>, ambient: Arc<dyn Ambient>, issuer: Arc<dyn Issuer>) -> Self {
-        Self { replicated, ambient, issuer }
+        Self {
+            replicated,
+            ambient,
+            issuer,
+        }
     }
 }
 
@@ -50,13 +54,20 @@ impl EnrolmentService for Enrolment {
                 key,
             },
         };
-        match self.replicated.propose(command).await.map_err(|error| unavailable(&error))? {
+        match self
+            .replicated
+            .propose(command)
+            .await
+            .map_err(|error| unavailable(&error))?
+        {
             Answer::Enrolled => {}
             other => return Err(unexpected(&other)),
         }
         let issued = self.issuer.issue(&csr, &agent).map_err(|error| issue(&error))?;
         tracing::info!(%agent, "an agent was enrolled");
-        let trust_root = read(&*self.replicated, |state| state.cluster().map(|cluster| cluster.envelope.clone()));
+        let trust_root = read(&*self.replicated, |state| {
+            state.cluster().map(|cluster| cluster.envelope.clone())
+        });
         Ok(Response::new(pb::EnrolResponse {
             chain: issued.chain.into_iter().map(Bytes::from).collect(),
             member_cas: self.issuer.member_cas().into_iter().map(Bytes::from).collect(),

@@ -41,16 +41,28 @@ fn optional<T: std::str::FromStr>(field: &str, text: &str) -> Result<Option<T>, 
 where
     T::Err: std::fmt::Display,
 {
-    if text.is_empty() { Ok(None) } else { parse(field, text).map(Some).map_err(invalid) }
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        parse(field, text).map(Some).map_err(invalid)
+    }
 }
 
 impl Filter {
     fn parse(message: Option<pb::Filter>) -> Result<Self, Status> {
-        let pb::Filter { lifecycles, controls, workload, agent_id, rule } = message.unwrap_or_default();
+        let pb::Filter {
+            lifecycles,
+            controls,
+            workload,
+            agent_id,
+            rule,
+        } = message.unwrap_or_default();
         Ok(Self {
             lifecycles: lifecycles
                 .into_iter()
-                .map(|number| lifecycle_of_number(number).ok_or_else(|| argument("filter.lifecycles", "is unknown")))
+                .map(|number| {
+                    lifecycle_of_number(number).ok_or_else(|| argument("filter.lifecycles", "is unknown"))
+                })
                 .collect::<Result<_, _>>()?,
             controls: controls
                 .iter()
@@ -63,11 +75,21 @@ impl Filter {
     }
 
     fn lets(&self, finding: &Finding) -> bool {
-        let Self { lifecycles, controls, workload, agent, rule } = self;
+        let Self {
+            lifecycles,
+            controls,
+            workload,
+            agent,
+            rule,
+        } = self;
         (lifecycles.is_empty() || lifecycles.contains(&finding.lifecycle))
             && (controls.is_empty() || controls.contains(&finding.control))
-            && workload.as_ref().is_none_or(|name| finding.subject == SubjectClass::Workload(name.clone()))
-            && agent.as_ref().is_none_or(|agent| finding.hosts.contains_key(agent))
+            && workload
+                .as_ref()
+                .is_none_or(|name| finding.subject == SubjectClass::Workload(name.clone()))
+            && agent
+                .as_ref()
+                .is_none_or(|agent| finding.hosts.contains_key(agent))
             && rule.as_ref().is_none_or(|rule| finding.rule == *rule)
     }
 }
@@ -79,25 +101,42 @@ impl Findings {
     }
 
     async fn current<R>(&self, look: impl FnOnce(&State) -> R) -> Result<R, Status> {
-        self.replicated.catch_up().await.map_err(|error| unavailable(&error))?;
+        self.replicated
+            .catch_up()
+            .await
+            .map_err(|error| unavailable(&error))?;
         Ok(read(&*self.replicated, look))
     }
 
     async fn resolve(&self, uid: &str) -> Result<FindingUid, Status> {
         let hex = uid.len() <= 64 && uid.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if !hex || uid.len() < PREFIX_DIGITS {
-            return Err(argument("uid", "is 64 hex digits, or a unique prefix of 8 or more"));
+            return Err(argument(
+                "uid",
+                "is 64 hex digits, or a unique prefix of 8 or more",
+            ));
         }
-        match self.current(|state| state.findings_with_prefix(uid, 2)).await?.as_slice() {
+        match self
+            .current(|state| state.findings_with_prefix(uid, 2))
+            .await?
+            .as_slice()
+        {
             [] => Err(not_found("finding with this uid")),
             [uid] => Ok(*uid),
-            _ => Err(with_reason(Code::FailedPrecondition, "AMBIGUOUS", "several findings begin so; give more digits")),
+            _ => Err(with_reason(
+                Code::FailedPrecondition,
+                "AMBIGUOUS",
+                "several findings begin so; give more digits",
+            )),
         }
     }
 
     async fn one(&self, uid: FindingUid) -> Result<pb::Finding, Status> {
         let found = self.current(|state| state.finding(&uid)).await?;
-        found.as_ref().map(|finding| finding.into_wire()).ok_or_else(|| not_found("finding with this uid"))
+        found
+            .as_ref()
+            .map(|finding| finding.into_wire())
+            .ok_or_else(|| not_found("finding with this uid"))
     }
 }
 
@@ -105,14 +144,22 @@ impl Findings {
 impl FindingsService for Findings {
     async fn list(&self, request: Request<pb::ListRequest>) -> Result<Response<pb::ListResponse>, Status> {
         caller::person(&request)?;
-        let pb::ListRequest { filter, page_size, page_token } = request.into_inner();
+        let pb::ListRequest {
+            filter,
+            page_size,
+            page_token,
+        } = request.into_inner();
         let filter = Filter::parse(filter)?;
         let after = optional::<verger_policy::digest::Digest>("page_token", &page_token)?.map(FindingUid);
         let response = self
             .current(|state| {
-                let findings = state.findings_after_uid(after).filter(|finding| filter.lets(finding));
+                let findings = state
+                    .findings_after_uid(after)
+                    .filter(|finding| filter.lets(finding));
                 let (findings, next_page_token) =
-                    paging::page(findings, paging::size(page_size), |finding| finding.uid.0.to_string());
+                    paging::page(findings, paging::size(page_size), |finding| {
+                        finding.uid.0.to_string()
+                    });
                 pb::ListResponse {
                     findings: findings.iter().map(|finding| finding.into_wire()).collect(),
                     next_page_token,
@@ -126,32 +173,62 @@ impl FindingsService for Findings {
     async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::GetResponse>, Status> {
         caller::person(&request)?;
         let uid = self.resolve(&request.into_inner().uid).await?;
-        Ok(Response::new(pb::GetResponse { finding: Some(self.one(uid).await?) }))
+        Ok(Response::new(pb::GetResponse {
+            finding: Some(self.one(uid).await?),
+        }))
     }
 
     type WatchStream = Stream<pb::WatchResponse>;
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         caller::person(&request)?;
-        let pb::WatchRequest { filter, after_revision, only_new } = request.into_inner();
+        let pb::WatchRequest {
+            filter,
+            after_revision,
+            only_new,
+        } = request.into_inner();
         let filter = Filter::parse(filter)?;
         let now = self.current(State::revision).await?;
-        let after = if only_new { now.max(after_revision) } else { after_revision };
+        let after = if only_new {
+            now.max(after_revision)
+        } else {
+            after_revision
+        };
         let changes = move |state: &State, after: u64| {
-            let changed = state.findings_changed_after(after).filter(|finding| filter.lets(finding));
+            let changed = state
+                .findings_changed_after(after)
+                .filter(|finding| filter.lets(finding));
             Ok(changed
-                .map(|finding| pb::WatchResponse { revision: finding.revision, finding: Some((&finding).into_wire()) })
+                .map(|finding| pb::WatchResponse {
+                    revision: finding.revision,
+                    finding: Some((&finding).into_wire()),
+                })
                 .collect())
         };
-        let bookmark = |_: &State, revision| pb::WatchResponse { finding: None, revision };
-        Ok(Response::new(watch::follow(Arc::clone(&self.replicated), after, changes, bookmark)))
+        let bookmark = |_: &State, revision| pb::WatchResponse {
+            finding: None,
+            revision,
+        };
+        Ok(Response::new(watch::follow(
+            Arc::clone(&self.replicated),
+            after,
+            changes,
+            bookmark,
+        )))
     }
 
     async fn ack(&self, request: Request<pb::AckRequest>) -> Result<Response<pb::AckResponse>, Status> {
         let actor = caller::person(&request)?;
-        let pb::AckRequest { request_id: id, uid, note } = request.into_inner();
+        let pb::AckRequest {
+            request_id: id,
+            uid,
+            note,
+        } = request.into_inner();
         if note.trim().is_empty() || note.len() > NOTE_BYTES {
-            return Err(argument("note", "says why the finding may wait, in at most 1024 bytes"));
+            return Err(argument(
+                "note",
+                "says why the finding may wait, in at most 1024 bytes",
+            ));
         }
         let uid = self.resolve(&uid).await?;
         let command = Command {
@@ -160,10 +237,15 @@ impl FindingsService for Findings {
             request_id: request_id(&id)?,
             action: Action::AckFinding { uid, note },
         };
-        match self.replicated.propose(command).await.map_err(|error| unavailable(&error))? {
-            Answer::FindingAcknowledged(uid) => {
-                Ok(Response::new(pb::AckResponse { finding: Some(self.one(uid).await?) }))
-            }
+        match self
+            .replicated
+            .propose(command)
+            .await
+            .map_err(|error| unavailable(&error))?
+        {
+            Answer::FindingAcknowledged(uid) => Ok(Response::new(pb::AckResponse {
+                finding: Some(self.one(uid).await?),
+            })),
             other => Err(unexpected(&other)),
         }
     }

@@ -45,13 +45,20 @@ impl Fleet {
 
     /// What was heard of one agent.
     pub fn of(&self, agent: &AgentId) -> Seen {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(agent).cloned().unwrap_or_default()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(agent)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Every instance heard of, with its agent, sorted.
     pub fn instances(&self, agent: Option<&AgentId>) -> Vec<pb::Instance> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let chosen = seen.iter().filter(|(id, _)| agent.is_none_or(|wanted| wanted == *id));
+        let chosen = seen
+            .iter()
+            .filter(|(id, _)| agent.is_none_or(|wanted| wanted == *id));
         chosen.flat_map(|(_, seen)| seen.instances.clone()).collect()
     }
 }

@@ -14,10 +14,18 @@ pub(crate) fn size(asked: u32) -> usize {
 }
 
 /// Takes one page of `items`, which come after the token's place already; returns it and the next token.
-pub(crate) fn page<T>(items: impl Iterator<Item = T>, size: usize, token: impl Fn(&T) -> String) -> (Vec<T>, String) {
+pub(crate) fn page<T>(
+    items: impl Iterator<Item = T>,
+    size: usize,
+    token: impl Fn(&T) -> String,
+) -> (Vec<T>, String) {
     let mut items = items.peekable();
     let page: Vec<T> = items.by_ref().take(size).collect();
-    let next = if items.peek().is_some() { page.last().map(token).unwrap_or_default() } else { String::new() };
+    let next = if items.peek().is_some() {
+        page.last().map(token).unwrap_or_default()
+    } else {
+        String::new()
+    };
     (page, next)
 }
 
@@ -26,5 +34,10 @@ pub(crate) fn after<T: std::str::FromStr>(token: &str) -> Result<Option<T>, Stat
     if token.is_empty() {
         return Ok(None);
     }
-    token.parse().map(Some).map_err(|_| argument("page_token", "is not one this method gave; list again from the start"))
+    token.parse().map(Some).map_err(|_| {
+        argument(
+            "page_token",
+            "is not one this method gave; list again from the start",
+        )
+    })
 }

@@ -28,7 +28,10 @@ pub struct Policy {
 
 pub(crate) fn request_id(text: &str) -> Result<Option<String>, Status> {
     match text.len() {
-        0 => Err(argument("request_id", "is missing: send a UUID, and the same one when you try again")),
+        0 => Err(argument(
+            "request_id",
+            "is missing: send a UUID, and the same one when you try again",
+        )),
         1..=REQUEST_ID_BYTES if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(text.to_owned())),
         _ => Err(argument("request_id", "is not a UUID")),
     }
@@ -37,7 +40,10 @@ pub(crate) fn request_id(text: &str) -> Result<Option<String>, Status> {
 fn object(set: &PolicySet, key: &ObjectKey) -> Option<pb::GetResponse> {
     let (entry, body) = (set.entry(key)?, set.body(key)?);
     let body: &Body = body;
-    Some(pb::GetResponse { entry: Some(entry.into_wire()), body: Some(body.into_wire()) })
+    Some(pb::GetResponse {
+        entry: Some(entry.into_wire()),
+        body: Some(body.into_wire()),
+    })
 }
 
 impl Policy {
@@ -47,12 +53,22 @@ impl Policy {
     }
 
     async fn current<R>(&self, look: impl FnOnce(&State) -> R) -> Result<R, Status> {
-        self.replicated.catch_up().await.map_err(|error| unavailable(&error))?;
+        self.replicated
+            .catch_up()
+            .await
+            .map_err(|error| unavailable(&error))?;
         Ok(read(&*self.replicated, look))
     }
 
     async fn change(&self, actor: String, change: Change) -> Result<(u64, Bytes, u64), Status> {
-        let Change { request_id, expected_epoch, upserts, deletes, seal, dry_run } = change;
+        let Change {
+            request_id,
+            expected_epoch,
+            upserts,
+            deletes,
+            seal,
+            dry_run,
+        } = change;
         if dry_run {
             return self.rehearse(expected_epoch, &upserts, &deletes).await;
         }
@@ -60,10 +76,24 @@ impl Policy {
             stamp: self.ambient.now(),
             actor: format!("person/{actor}"),
             request_id: self::request_id(&request_id)?,
-            action: Action::ApplySet { expected_epoch, upserts, deletes, seal },
+            action: Action::ApplySet {
+                expected_epoch,
+                upserts,
+                deletes,
+                seal,
+            },
         };
-        match self.replicated.propose(command).await.map_err(|error| unavailable(&error))? {
-            Answer::SetApplied { epoch, root, revision } => Ok((epoch, digest_bytes(&root), revision)),
+        match self
+            .replicated
+            .propose(command)
+            .await
+            .map_err(|error| unavailable(&error))?
+        {
+            Answer::SetApplied {
+                epoch,
+                root,
+                revision,
+            } => Ok((epoch, digest_bytes(&root), revision)),
             other => Err(unexpected(&other)),
         }
     }
@@ -82,9 +112,14 @@ impl Policy {
             .map(|bytes| PolicyObject::from_canonical(bytes))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| refused(&Refused::Set(error.to_string())))?;
-        let (set, revision) = self.current(|state| (state.set().clone(), state.revision())).await?;
+        let (set, revision) = self
+            .current(|state| (state.set().clone(), state.revision()))
+            .await?;
         if set.epoch() != expected {
-            return Err(refused(&Refused::EpochConflict { expected, current: set.epoch() }));
+            return Err(refused(&Refused::EpochConflict {
+                expected,
+                current: set.epoch(),
+            }));
         }
         let next = set
             .change(objects, deletes.iter().cloned())
@@ -104,7 +139,10 @@ struct Change {
 
 #[tonic::async_trait]
 impl PolicyService for Policy {
-    async fn get_set(&self, request: Request<pb::GetSetRequest>) -> Result<Response<pb::GetSetResponse>, Status> {
+    async fn get_set(
+        &self,
+        request: Request<pb::GetSetRequest>,
+    ) -> Result<Response<pb::GetSetResponse>, Status> {
         caller::person(&request)?;
         let pb::GetSetRequest { with_bodies } = request.into_inner();
         let response = self
@@ -113,8 +151,14 @@ impl PolicyService for Policy {
                 root: digest_bytes(&state.set().root()),
                 entries: state.set().entries().map(|entry| entry.into_wire()).collect(),
                 seal: state.seal().map(|json| pb::Envelope { json: json.clone() }),
-                bodies: if with_bodies { bodies(state.set()) } else { Vec::new() },
-                trust_root: state.cluster().map(|cluster| pb::Envelope { json: cluster.envelope.clone() }),
+                bodies: if with_bodies {
+                    bodies(state.set())
+                } else {
+                    Vec::new()
+                },
+                trust_root: state.cluster().map(|cluster| pb::Envelope {
+                    json: cluster.envelope.clone(),
+                }),
                 revision: state.revision(),
             })
             .await?;
@@ -123,16 +167,37 @@ impl PolicyService for Policy {
 
     async fn apply(&self, request: Request<pb::ApplyRequest>) -> Result<Response<pb::ApplyResponse>, Status> {
         let actor = caller::person(&request)?;
-        let pb::ApplyRequest { request_id, expected_epoch, upserts, deletes, seal, dry_run } = request.into_inner();
+        let pb::ApplyRequest {
+            request_id,
+            expected_epoch,
+            upserts,
+            deletes,
+            seal,
+            dry_run,
+        } = request.into_inner();
         let deletes = deletes
             .into_iter()
             .map(|key| ObjectKey::from_wire(key).map_err(|error| invalid(error.within("deletes"))))
             .collect::<Result<_, _>>()?;
-        let upserts = upserts.into_iter().map(|pb::Body { key: _, canonical }| canonical).collect();
+        let upserts = upserts
+            .into_iter()
+            .map(|pb::Body { key: _, canonical }| canonical)
+            .collect();
         let seal = seal.map(|pb::Envelope { json }| json).unwrap_or_default();
-        let change = Change { request_id, expected_epoch, upserts, deletes, seal, dry_run };
+        let change = Change {
+            request_id,
+            expected_epoch,
+            upserts,
+            deletes,
+            seal,
+            dry_run,
+        };
         let (epoch, root, revision) = self.change(actor, change).await?;
-        Ok(Response::new(pb::ApplyResponse { epoch, root, revision }))
+        Ok(Response::new(pb::ApplyResponse {
+            epoch,
+            root,
+            revision,
+        }))
     }
 
     async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::GetResponse>, Status> {
@@ -140,14 +205,23 @@ impl PolicyService for Policy {
         let pb::GetRequest { key } = request.into_inner();
         let key = ObjectKey::from_wire(required("key", key).map_err(invalid)?).map_err(invalid)?;
         let found = self.current(|state| object(state.set(), &key)).await?;
-        found.map(Response::new).ok_or_else(|| not_found(&key.to_string()))
+        found
+            .map(Response::new)
+            .ok_or_else(|| not_found(&key.to_string()))
     }
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Result<Response<pb::ListResponse>, Status> {
         caller::person(&request)?;
-        let pb::ListRequest { kind, page_size, page_token } = request.into_inner();
-        let kind: Option<Kind> =
-            if kind.is_empty() { None } else { Some(parse("kind", &kind).map_err(invalid)?) };
+        let pb::ListRequest {
+            kind,
+            page_size,
+            page_token,
+        } = request.into_inner();
+        let kind: Option<Kind> = if kind.is_empty() {
+            None
+        } else {
+            Some(parse("kind", &kind).map_err(invalid)?)
+        };
         let after: Option<ObjectKey> = paging::after(&page_token)?;
         let response = self
             .current(|state| {
@@ -157,7 +231,8 @@ impl PolicyService for Policy {
                     .map(|entry| &entry.key)
                     .filter(|key| kind.is_none_or(|kind| key.kind == kind))
                     .filter(|key| after.as_ref().is_none_or(|after| *key > after));
-                let (keys, next_page_token) = paging::page(keys, paging::size(page_size), ToString::to_string);
+                let (keys, next_page_token) =
+                    paging::page(keys, paging::size(page_size), ToString::to_string);
                 pb::ListResponse {
                     objects: keys.into_iter().filter_map(|key| object(set, key)).collect(),
                     next_page_token,
@@ -169,15 +244,34 @@ impl PolicyService for Policy {
         Ok(Response::new(response))
     }
 
-    async fn delete(&self, request: Request<pb::DeleteRequest>) -> Result<Response<pb::DeleteResponse>, Status> {
+    async fn delete(
+        &self,
+        request: Request<pb::DeleteRequest>,
+    ) -> Result<Response<pb::DeleteResponse>, Status> {
         let actor = caller::person(&request)?;
-        let pb::DeleteRequest { request_id, expected_epoch, key, seal, dry_run } = request.into_inner();
+        let pb::DeleteRequest {
+            request_id,
+            expected_epoch,
+            key,
+            seal,
+            dry_run,
+        } = request.into_inner();
         let key = ObjectKey::from_wire(required("key", key).map_err(invalid)?).map_err(invalid)?;
         let seal = seal.map(|pb::Envelope { json }| json).unwrap_or_default();
-        let change =
-            Change { request_id, expected_epoch, upserts: Vec::new(), deletes: vec![key], seal, dry_run };
+        let change = Change {
+            request_id,
+            expected_epoch,
+            upserts: Vec::new(),
+            deletes: vec![key],
+            seal,
+            dry_run,
+        };
         let (epoch, root, revision) = self.change(actor, change).await?;
-        Ok(Response::new(pb::DeleteResponse { epoch, root, revision }))
+        Ok(Response::new(pb::DeleteResponse {
+            epoch,
+            root,
+            revision,
+        }))
     }
 
     type WatchStream = Stream<pb::WatchResponse>;
@@ -188,7 +282,10 @@ impl PolicyService for Policy {
         self.current(|_| ()).await?;
         let changes = move |state: &State, after: u64| {
             let changed = state.objects_changed_after(after).ok_or_else(watch::expired)?;
-            Ok(changed.into_iter().map(|(revision, key)| change_of(state, revision, &key, after)).collect())
+            Ok(changed
+                .into_iter()
+                .map(|(revision, key)| change_of(state, revision, &key, after))
+                .collect())
         };
         let bookmark = |state: &State, revision| pb::WatchResponse {
             r#type: pb::watch_response::Type::Bookmark.into(),
@@ -196,12 +293,20 @@ impl PolicyService for Policy {
             epoch: state.set().epoch(),
             object: None,
         };
-        Ok(Response::new(watch::follow(Arc::clone(&self.replicated), after_revision, changes, bookmark)))
+        Ok(Response::new(watch::follow(
+            Arc::clone(&self.replicated),
+            after_revision,
+            changes,
+            bookmark,
+        )))
     }
 }
 
 fn bodies(set: &PolicySet) -> Vec<pb::Body> {
-    set.parts().filter_map(|(_, body)| body).map(|body| (&**body).into_wire()).collect()
+    set.parts()
+        .filter_map(|(_, body)| body)
+        .map(|body| (&**body).into_wire())
+        .collect()
 }
 
 fn change_of(state: &State, revision: u64, key: &ObjectKey, after: u64) -> pb::WatchResponse {
@@ -214,7 +319,10 @@ fn change_of(state: &State, revision: u64, key: &ObjectKey, after: u64) -> pb::W
         Some(_) => Type::Modified,
     };
     let named = || pb::GetResponse {
-        entry: Some(pb::Entry { key: Some(key.into_wire()), ..pb::Entry::default() }),
+        entry: Some(pb::Entry {
+            key: Some(key.into_wire()),
+            ..pb::Entry::default()
+        }),
         body: None,
     };
     pb::WatchResponse {

@@ -28,18 +28,32 @@ const READY: usize = 2;
 /// The most instances in a status.
 const INSTANCES: usize = 20_000;
 
-pub(crate) fn serve(agents: Agents, agent: AgentId, incoming: Streaming<pb::ConnectRequest>) -> Stream<pb::ConnectResponse> {
+pub(crate) fn serve(
+    agents: Agents,
+    agent: AgentId,
+    incoming: Streaming<pb::ConnectRequest>,
+) -> Stream<pb::ConnectResponse> {
     let (ready, messages) = mpsc::channel(READY);
     tokio::spawn(async move {
         let now = agents.ambient.now();
         agents.fleet.note(&agent, now, |seen| seen.sessions += 1);
-        let ended = Session { agents: &agents, agent: &agent, ready: &ready, nonce: 0, sent: None }.run(incoming).await;
+        let ended = Session {
+            agents: &agents,
+            agent: &agent,
+            ready: &ready,
+            nonce: 0,
+            sent: None,
+        }
+        .run(incoming)
+        .await;
         if let Err(status) = ended {
             tracing::info!(%agent, code = ?status.code(), message = status.message(), "a session ended");
             let _ = ready.send(Err(status)).await;
         }
         let now = agents.ambient.now();
-        agents.fleet.note(&agent, now, |seen| seen.sessions = seen.sessions.saturating_sub(1));
+        agents.fleet.note(&agent, now, |seen| {
+            seen.sessions = seen.sessions.saturating_sub(1)
+        });
     });
     Box::pin(ReceiverStream::new(messages))
 }
@@ -59,15 +73,30 @@ impl Session<'_> {
         let first = tokio::time::timeout(HELLO_LIMIT, incoming.next())
             .await
             .map_err(|_| Status::deadline_exceeded("say Hello first"))?;
-        let Some(pb::ConnectRequest { message: Some(Message::Hello(hello)) }) = first.transpose()? else {
+        let Some(pb::ConnectRequest {
+            message: Some(Message::Hello(hello)),
+        }) = first.transpose()?
+        else {
             return Err(argument("message", "must be a Hello first"));
         };
-        let pb::Hello { epoch, root, agent_version } = hello;
-        let root = if epoch == 0 { Digest::from_bytes([0; 32]) } else { digest("hello.root", &root).map_err(invalid)? };
+        let pb::Hello {
+            epoch,
+            root,
+            agent_version,
+        } = hello;
+        let root = if epoch == 0 {
+            Digest::from_bytes([0; 32])
+        } else {
+            digest("hello.root", &root).map_err(invalid)?
+        };
         let ledger = (epoch, root);
         self.note(|seen| {
             seen.ledger = Some(ledger);
-            seen.version = agent_version.chars().filter(char::is_ascii_graphic).take(32).collect();
+            seen.version = agent_version
+                .chars()
+                .filter(char::is_ascii_graphic)
+                .take(32)
+                .collect();
             seen.refusal.clear();
         });
         let mut revisions = self.agents.replicated.revisions();
@@ -89,25 +118,38 @@ impl Session<'_> {
     }
 
     fn note(&self, change: impl FnOnce(&mut crate::fleet::Seen)) {
-        self.agents.fleet.note(self.agent, self.agents.ambient.now(), change);
+        self.agents
+            .fleet
+            .note(self.agent, self.agents.ambient.now(), change);
     }
 
     async fn send(&mut self, message: pb::connect_response::Message) -> Result<(), Status> {
         self.nonce += 1;
-        let message = pb::ConnectResponse { nonce: self.nonce, message: Some(message) };
-        self.ready.send(Ok(message)).await.map_err(|_| Status::cancelled("the agent went away"))
+        let message = pb::ConnectResponse {
+            nonce: self.nonce,
+            message: Some(message),
+        };
+        self.ready
+            .send(Ok(message))
+            .await
+            .map_err(|_| Status::cancelled("the agent went away"))
     }
 
     async fn beat(&mut self) -> Result<(), Status> {
         let epoch = read(&*self.agents.replicated, |state| state.set().epoch());
-        self.send(pb::connect_response::Message::Heartbeat(pb::Heartbeat { epoch })).await
+        self.send(pb::connect_response::Message::Heartbeat(pb::Heartbeat { epoch }))
+            .await
     }
 
     /// Sends the set if it is another than the one sent last, or than the one the agent says it holds.
     async fn offer(&mut self, held: Option<(u64, Digest)>) -> Result<(), Status> {
         let held = held.or(self.sent);
-        let update = read(&*self.agents.replicated, |state| update_for(state, self.agent, held));
-        let Some((now, update)) = update else { return Ok(()) };
+        let update = read(&*self.agents.replicated, |state| {
+            update_for(state, self.agent, held)
+        });
+        let Some((now, update)) = update else {
+            return Ok(());
+        };
         self.sent = Some(now);
         self.send(pb::connect_response::Message::Set(update)).await
     }
@@ -116,7 +158,11 @@ impl Session<'_> {
         use pb::connect_request::Message;
         match message {
             None | Some(Message::Hello(_)) => Err(argument("message", "is not one that belongs here")),
-            Some(Message::Ack(pb::Ack { nonce: _, epoch, root })) => {
+            Some(Message::Ack(pb::Ack {
+                nonce: _,
+                epoch,
+                root,
+            })) => {
                 let root = digest("ack.root", &root).map_err(invalid)?;
                 self.note(|seen| {
                     seen.ledger = Some((epoch, root));
@@ -124,7 +170,11 @@ impl Session<'_> {
                 });
                 Ok(())
             }
-            Some(Message::Nack(pb::Nack { nonce: _, reason, detail })) => {
+            Some(Message::Nack(pb::Nack {
+                nonce: _,
+                reason,
+                detail,
+            })) => {
                 let text = verger_policy::model::printable_within(&format!("{reason}: {detail}"), 500);
                 tracing::warn!(agent = %self.agent, refusal = %text, "an agent refused the policy set");
                 self.note(|seen| seen.refusal = text);
@@ -135,12 +185,20 @@ impl Session<'_> {
     }
 
     fn status(&self, status: pb::Status) -> Result<(), Status> {
-        let pb::Status { applied_epoch: _, instances, controls, unreadable } = status;
+        let pb::Status {
+            applied_epoch: _,
+            instances,
+            controls,
+            unreadable,
+        } = status;
         if instances.len() > INSTANCES {
             return Err(argument("status.instances", "are too many"));
         }
         // Whose they are, the certificate says.
-        let owned = |instance| Instance { agent_id: self.agent.to_string(), ..instance };
+        let owned = |instance| Instance {
+            agent_id: self.agent.to_string(),
+            ..instance
+        };
         self.note(|seen| {
             seen.instances = instances.into_iter().map(owned).collect();
             seen.controls = controls;
@@ -167,7 +225,11 @@ fn update_for(
         body.is_some_and(|body| matches!(&body.object().spec, Spec::Host(host) if host.agent == *agent))
     });
     let relabelled = own.is_none_or(|(entry, _)| entry.epoch > held_epoch);
-    let base_epoch = if relabelled || held_epoch > set.epoch() { 0 } else { held_epoch };
+    let base_epoch = if relabelled || held_epoch > set.epoch() {
+        0
+    } else {
+        held_epoch
+    };
     let no_labels = verger_policy::model::Labels::default();
     let labels = set.host_labels(agent).unwrap_or(&no_labels);
     let bodies = set

@@ -41,10 +41,16 @@ pub(crate) fn unavailable(error: &Unavailable) -> Status {
 
 pub(crate) fn issue(error: &IssueError) -> Status {
     match error {
-        IssueError::Request(_) => with_reason(Code::InvalidArgument, "CERTIFICATE_REQUEST", error.to_string()),
+        IssueError::Request(_) => {
+            with_reason(Code::InvalidArgument, "CERTIFICATE_REQUEST", error.to_string())
+        }
         IssueError::Authority(_) => {
             tracing::error!(%error, "a certificate was not issued");
-            with_reason(Code::Internal, "AUTHORITY", "the certificate could not be issued; see the controller's log")
+            with_reason(
+                Code::Internal,
+                "AUTHORITY",
+                "the certificate could not be issued; see the controller's log",
+            )
         }
     }
 }
@@ -75,7 +81,11 @@ pub(crate) fn unexpected(response: &Response) -> Status {
         Response::Refused(reason) => refused(reason),
         other => {
             tracing::error!(?other, "the state machine answered another command");
-            with_reason(Code::Internal, "UNEXPECTED_ANSWER", "the controller answered another command; see its log")
+            with_reason(
+                Code::Internal,
+                "UNEXPECTED_ANSWER",
+                "the controller answered another command; see its log",
+            )
         }
     }
 }

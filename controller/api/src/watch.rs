@@ -18,7 +18,11 @@ pub(crate) type Stream<M> = Pin<Box<dyn tokio_stream::Stream<Item = Result<M, St
 const READY: usize = 64;
 
 pub(crate) fn expired() -> Status {
-    with_reason(Code::OutOfRange, "RESUME_TOKEN_EXPIRED", "changes that old are no longer remembered: list again, and watch from there")
+    with_reason(
+        Code::OutOfRange,
+        "RESUME_TOKEN_EXPIRED",
+        "changes that old are no longer remembered: list again, and watch from there",
+    )
 }
 
 /// Sends what `changes` finds after a revision, then a bookmark, and again whenever the state moves on.

@@ -15,14 +15,19 @@ use crate::types::{Batch, Entry, LogId, MemberId, StoredMembership, Vote};
 const FORMAT: u32 = 1;
 
 fn damaged(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("a stored Raft record cannot be read: {what}"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("a stored Raft record cannot be read: {what}"),
+    )
 }
 
 fn check_format(found: u32) -> io::Result<()> {
     if found == FORMAT {
         return Ok(());
     }
-    Err(damaged(&format!("its format is {found}, this program knows {FORMAT}; run the version that wrote it")))
+    Err(damaged(&format!(
+        "its format is {found}, this program knows {FORMAT}; run the version that wrote it"
+    )))
 }
 
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {
@@ -30,7 +35,10 @@ pub(crate) fn log_id(term: u64, index: u64) -> LogId {
 }
 
 fn encode_log_id(id: &LogId) -> stored::RaftLogId {
-    stored::RaftLogId { term: id.leader_id.term, index: id.index }
+    stored::RaftLogId {
+        term: id.leader_id.term,
+        index: id.index,
+    }
 }
 
 fn decode_log_id(id: &stored::RaftLogId) -> LogId {
@@ -42,10 +50,17 @@ pub(crate) fn encode_payload(payload: &EntryPayload<Batch, MemberId, BasicNode>)
     use stored::raft_entry::Payload;
     let payload = match payload {
         EntryPayload::Blank => Payload::Blank(stored::RaftBlank {}),
-        EntryPayload::Normal(batch) => Payload::Batch(stored::RaftBatch { commands: batch.0.clone() }),
+        EntryPayload::Normal(batch) => Payload::Batch(stored::RaftBatch {
+            commands: batch.0.clone(),
+        }),
         EntryPayload::Membership(membership) => Payload::Membership(encode_membership(membership)),
     };
-    stored::RaftEntry { format: FORMAT, payload: Some(payload) }.encode_to_vec().into()
+    stored::RaftEntry {
+        format: FORMAT,
+        payload: Some(payload),
+    }
+    .encode_to_vec()
+    .into()
 }
 
 pub(crate) fn decode_entry(term: u64, index: u64, payload: &Bytes) -> io::Result<Entry> {
@@ -58,23 +73,38 @@ pub(crate) fn decode_entry(term: u64, index: u64, payload: &Bytes) -> io::Result
         Payload::Batch(stored::RaftBatch { commands }) => EntryPayload::Normal(Batch(commands)),
         Payload::Membership(membership) => EntryPayload::Membership(decode_membership(membership)?),
     };
-    Ok(Entry { log_id: log_id(term, index), payload })
+    Ok(Entry {
+        log_id: log_id(term, index),
+        payload,
+    })
 }
 
 fn encode_membership(membership: &Membership<MemberId, BasicNode>) -> stored::RaftMembership {
-    let voters = |ids: &BTreeSet<MemberId>| stored::RaftVoters { ids: ids.iter().copied().collect() };
+    let voters = |ids: &BTreeSet<MemberId>| stored::RaftVoters {
+        ids: ids.iter().copied().collect(),
+    };
     stored::RaftMembership {
         configs: membership.get_joint_config().iter().map(voters).collect(),
         nodes: membership
             .nodes()
-            .map(|(id, node)| (*id, stored::RaftNode { address: node.addr.clone() }))
+            .map(|(id, node)| {
+                (
+                    *id,
+                    stored::RaftNode {
+                        address: node.addr.clone(),
+                    },
+                )
+            })
             .collect(),
     }
 }
 
 fn decode_membership(membership: stored::RaftMembership) -> io::Result<Membership<MemberId, BasicNode>> {
     let stored::RaftMembership { configs, nodes } = membership;
-    let configs = configs.into_iter().map(|stored::RaftVoters { ids }| ids.into_iter().collect()).collect();
+    let configs = configs
+        .into_iter()
+        .map(|stored::RaftVoters { ids }| ids.into_iter().collect())
+        .collect();
     let nodes: BTreeMap<MemberId, BasicNode> = nodes
         .into_iter()
         .map(|(id, stored::RaftNode { address })| (id, BasicNode::new(address)))
@@ -93,11 +123,19 @@ pub(crate) fn encode_vote(vote: &Vote) -> Vec<u8> {
 }
 
 pub(crate) fn decode_vote(bytes: &[u8]) -> io::Result<Vote> {
-    let stored::RaftVote { format, term, voted_for, committed } =
-        stored::RaftVote::decode(bytes).map_err(|error| damaged(&error.to_string()))?;
+    let stored::RaftVote {
+        format,
+        term,
+        voted_for,
+        committed,
+    } = stored::RaftVote::decode(bytes).map_err(|error| damaged(&error.to_string()))?;
     check_format(format)?;
     let voted_for = voted_for.ok_or_else(|| damaged("a vote for nobody"))?;
-    Ok(if committed { Vote::new_committed(term, voted_for) } else { Vote::new(term, voted_for) })
+    Ok(if committed {
+        Vote::new_committed(term, voted_for)
+    } else {
+        Vote::new(term, voted_for)
+    })
 }
 
 pub(crate) fn encode_committed(id: &LogId) -> Vec<u8> {
@@ -128,8 +166,12 @@ pub(crate) fn encode_mark(mark: &Mark) -> Vec<u8> {
 }
 
 pub(crate) fn decode_mark(bytes: &[u8]) -> io::Result<Mark> {
-    let stored::RaftMark { format, applied, membership_log_id, membership } =
-        stored::RaftMark::decode(bytes).map_err(|error| damaged(&error.to_string()))?;
+    let stored::RaftMark {
+        format,
+        applied,
+        membership_log_id,
+        membership,
+    } = stored::RaftMark::decode(bytes).map_err(|error| damaged(&error.to_string()))?;
     check_format(format)?;
     let membership = membership.ok_or_else(|| damaged("a mark without membership"))?;
     Ok(Mark {
@@ -166,10 +208,13 @@ mod tests {
             applied: Some(log_id(3, 4)),
             membership: StoredMembership::new(
                 Some(log_id(1, 1)),
-                Membership::new(vec![[1].into()], [(1, BasicNode::new("a:1"))]).unwrap(),
+                Membership::new(vec![[1].into()], BTreeMap::from([(1, BasicNode::new("a:1"))])).unwrap(),
             ),
         };
-        assert_eq!(hex(&encode_mark(&mark)), "08011204080310041a040801100122100a030a01011209080112050a03613a31");
+        assert_eq!(
+            hex(&encode_mark(&mark)),
+            "08011204080310041a040801100122100a030a01011209080112050a03613a31"
+        );
     }
 
     #[test]
@@ -185,14 +230,28 @@ mod tests {
         }
         let vote = Vote::new(5, 1);
         assert_eq!(decode_vote(&encode_vote(&vote)).unwrap(), vote);
-        let mark = Mark { applied: None, membership: StoredMembership::new(None, membership()) };
+        let mark = Mark {
+            applied: None,
+            membership: StoredMembership::new(None, membership()),
+        };
         assert_eq!(decode_mark(&encode_mark(&mark)).unwrap(), mark);
     }
 
     #[test]
     fn an_unknown_format_and_damage_are_named() {
-        let newer = stored::RaftVote { format: 2, term: 1, voted_for: Some(1), committed: false }.encode_to_vec();
-        assert!(decode_vote(&newer).unwrap_err().to_string().contains("its format is 2"));
+        let newer = stored::RaftVote {
+            format: 2,
+            term: 1,
+            voted_for: Some(1),
+            committed: false,
+        }
+        .encode_to_vec();
+        assert!(
+            decode_vote(&newer)
+                .unwrap_err()
+                .to_string()
+                .contains("its format is 2")
+        );
         assert!(decode_entry(1, 1, &Bytes::from_static(b"\xff\xff")).is_err());
         assert!(decode_mark(b"").is_err());
     }

@@ -29,7 +29,10 @@ fn log_id(id: StoredId) -> LogId {
 }
 
 fn stored_id(id: &LogId) -> StoredId {
-    StoredId { index: id.index, term: id.leader_id.term }
+    StoredId {
+        index: id.index,
+        term: id.leader_id.term,
+    }
 }
 
 /// Hands the writer a job and waits until it is durable.
@@ -39,7 +42,10 @@ async fn durable(
     let (done, answer) = oneshot::channel();
     // A caller that went away needs no answer.
     submit(Box::new(move |result| drop(done.send(result)))).map_err(io_error)?;
-    answer.await.map_err(|_| io_error(StoreError::Closed))?.map_err(io_error)
+    answer
+        .await
+        .map_err(|_| io_error(StoreError::Closed))?
+        .map_err(io_error)
 }
 
 impl RaftLogReader<TypeConfig> for LogStore {
@@ -72,7 +78,11 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        self.0.vote().map_err(io_error)?.map(|bytes| codec::decode_vote(&bytes)).transpose()
+        self.0
+            .vote()
+            .map_err(io_error)?
+            .map(|bytes| codec::decode_vote(&bytes))
+            .transpose()
     }
 }
 
@@ -81,7 +91,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         let last_purged_log_id = self.0.last_purged().map(log_id);
-        Ok(LogState { last_purged_log_id, last_log_id: self.0.last().map(log_id).or(last_purged_log_id) })
+        Ok(LogState {
+            last_purged_log_id,
+            last_log_id: self.0.last().map(log_id).or(last_purged_log_id),
+        })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -110,7 +123,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        self.0.committed().map_err(io_error)?.map(|bytes| codec::decode_committed(&bytes)).transpose()
+        self.0
+            .committed()
+            .map_err(io_error)?
+            .map(|bytes| codec::decode_committed(&bytes))
+            .transpose()
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
@@ -126,7 +143,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 payload: codec::encode_payload(&entry.payload),
             })
             .collect();
-        let done = Box::new(move |result: Result<(), StoreError>| callback.io_completed(result.map_err(io_error)));
+        let done =
+            Box::new(move |result: Result<(), StoreError>| callback.io_completed(result.map_err(io_error)));
         self.0.submit(records, done).map_err(io_error)
     }
 

@@ -54,7 +54,9 @@ pub enum MemberError {
     #[error("a stored record cannot be read")]
     Record(#[source] std::io::Error),
     /// The log begins after the state ends.
-    #[error("{0:?}: the log begins after the applied state ends, and no snapshot covers the gap; restore the cluster from a backup")]
+    #[error(
+        "{0:?}: the log begins after the applied state ends, and no snapshot covers the gap; restore the cluster from a backup"
+    )]
     Gap(PathBuf),
     /// Raft did not start.
     #[error("the consensus module did not start: {0}")]
@@ -79,7 +81,11 @@ impl ProposeError {
     pub(crate) fn from_raft(
         error: &openraft::error::RaftError<TypeConfig, openraft::error::ClientWriteError<TypeConfig>>,
     ) -> Self {
-        if error.forward_to_leader().is_some() { Self::NotLeader } else { Self::Failed(error.to_string()) }
+        if error.forward_to_leader().is_some() {
+            Self::NotLeader
+        } else {
+            Self::Failed(error.to_string())
+        }
     }
 }
 
@@ -127,13 +133,24 @@ impl Member {
         let raft = Raft::new(id, Arc::new(raft_config()?), NoPeers, log, machine)
             .await
             .map_err(|error| MemberError::Raft(error.to_string()))?;
-        let initialised = raft.is_initialized().await.map_err(|error| MemberError::Raft(error.to_string()))?;
+        let initialised = raft
+            .is_initialized()
+            .await
+            .map_err(|error| MemberError::Raft(error.to_string()))?;
         if !initialised {
             let members: std::collections::BTreeMap<u64, BasicNode> = [(id, BasicNode::new(address))].into();
-            raft.initialize(members).await.map_err(|error| MemberError::Raft(error.to_string()))?;
+            raft.initialize(members)
+                .await
+                .map_err(|error| MemberError::Raft(error.to_string()))?;
         }
         let (proposer, packing) = Proposer::start(raft.clone());
-        Ok(Self { raft, proposer, packing, applied, db })
+        Ok(Self {
+            raft,
+            proposer,
+            packing,
+            applied,
+            db,
+        })
     }
 
     /// Waits until this member leads, so that it can take commands.
@@ -168,7 +185,11 @@ impl Member {
     /// # Errors
     /// When a quorum does not confirm the leader.
     pub async fn catch_up(&self) -> Result<(), ReadError> {
-        self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map(drop).map_err(|error| ReadError(error.to_string()))
+        self.raft
+            .ensure_linearizable(ReadPolicy::ReadIndex)
+            .await
+            .map(drop)
+            .map_err(|error| ReadError(error.to_string()))
     }
 
     /// Looks at the state as it is applied here now. Keep it short: writers wait.
@@ -183,7 +204,13 @@ impl Member {
 
     /// Stops: no further command is taken, what is applied is made durable.
     pub async fn stop(self) {
-        let Self { raft, proposer, packing, applied: _, db } = self;
+        let Self {
+            raft,
+            proposer,
+            packing,
+            applied: _,
+            db,
+        } = self;
         drop(proposer);
         if let Err(error) = raft.shutdown().await {
             tracing::error!(%error, "the consensus module did not stop cleanly");
@@ -229,12 +256,18 @@ fn recover(dir: &Path) -> Result<Recovered, MemberError> {
         let snapshot = latest
             .filter(|snapshot| snapshot.meta().last.index >= begins)
             .ok_or_else(|| MemberError::Gap(dir.to_owned()))?;
-        tracing::info!(index = snapshot.meta().last.index, "rebuilding the applied state from a snapshot");
+        tracing::info!(
+            index = snapshot.meta().last.index,
+            "rebuilding the applied state from a snapshot"
+        );
         snapshot::restore(&*db, &snapshots, &snapshot)?;
     }
     let mark = match db.applied()? {
         Some(mark) => codec::decode_mark(&mark.membership).map_err(MemberError::Record)?,
-        None => Mark { applied: None, membership: StoredMembership::default() },
+        None => Mark {
+            applied: None,
+            membership: StoredMembership::default(),
+        },
     };
     let revision = mark.applied.map_or(0, |id| id.index);
     let mut rows = Vec::new();
@@ -245,10 +278,18 @@ fn recover(dir: &Path) -> Result<Recovered, MemberError> {
         Ok(())
     })?;
     let state = State::from_rows(revision, rows).map_err(MemberError::State)?;
-    let applied = Arc::new(Applied { state: RwLock::new(state), revision: watch::Sender::new(revision) });
+    let applied = Arc::new(Applied {
+        state: RwLock::new(state),
+        revision: watch::Sender::new(revision),
+    });
     Ok(Recovered {
         log: LogStore(Arc::new(LogWriter::start(log)?)),
-        machine: Machine { applied, db, snapshots: Arc::new(snapshots), mark },
+        machine: Machine {
+            applied,
+            db,
+            snapshots: Arc::new(snapshots),
+            mark,
+        },
     })
 }
 

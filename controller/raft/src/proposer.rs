@@ -41,7 +41,10 @@ impl Proposer {
     /// Proposes one encoded command and waits until it is applied. Cancelling does not take it back.
     pub(crate) async fn propose(&self, command: Bytes) -> Result<Response, ProposeError> {
         let (answer, reply) = oneshot::channel();
-        self.queue.send((command, answer)).await.map_err(|_| ProposeError::Stopped)?;
+        self.queue
+            .send((command, answer))
+            .await
+            .map_err(|_| ProposeError::Stopped)?;
         reply.await.map_err(|_| ProposeError::Stopped)?
     }
 }
@@ -51,12 +54,16 @@ async fn pack(raft: Raft, mut waiting: mpsc::Receiver<(Bytes, Answer)>) {
     let mut proposals = JoinSet::new();
     loop {
         let place = Arc::clone(&places).acquire_owned().await.expect("never closed");
-        let Some((command, answer)) = waiting.recv().await else { break };
+        let Some((command, answer)) = waiting.recv().await else {
+            break;
+        };
         let mut size = command.len();
         let mut commands = vec![command];
         let mut answers = vec![answer];
         while commands.len() < MAX_COMMANDS && size < MAX_BYTES {
-            let Ok((command, answer)) = waiting.try_recv() else { break };
+            let Ok((command, answer)) = waiting.try_recv() else {
+                break;
+            };
             size += command.len();
             commands.push(command);
             answers.push(answer);
@@ -65,7 +72,12 @@ async fn pack(raft: Raft, mut waiting: mpsc::Receiver<(Bytes, Answer)>) {
         proposals.spawn(async move {
             let result = raft.client_write(Batch(commands)).await;
             drop(place);
-            answer_all(answers, result.map(|done| done.data).map_err(|error| ProposeError::from_raft(&error)));
+            answer_all(
+                answers,
+                result
+                    .map(|done| done.data)
+                    .map_err(|error| ProposeError::from_raft(&error)),
+            );
         });
         while proposals.try_join_next().is_some() {}
     }

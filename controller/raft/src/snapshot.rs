@@ -14,7 +14,9 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 /// Writes the rows as they are now into a file that is durable on return; `None` while nothing is applied.
 pub(crate) fn write(db: &dyn StateDb, dir: &SnapshotDir) -> Result<Option<DurableSnapshot>, StoreError> {
-    let Some(mark) = db.applied()? else { return Ok(None) };
+    let Some(mark) = db.applied()? else {
+        return Ok(None);
+    };
     let mut chunk = Vec::with_capacity(CHUNK_BYTES);
     let mut chunks = Vec::new();
     // The mark of the rows visited may be later than the one read above: the file is named after it.
@@ -41,9 +43,17 @@ pub(crate) fn write(db: &dyn StateDb, dir: &SnapshotDir) -> Result<Option<Durabl
 }
 
 /// Replaces the rows by those of a snapshot file.
-pub(crate) fn restore(db: &dyn StateDb, dir: &SnapshotDir, snapshot: &DurableSnapshot) -> Result<(), StoreError> {
+pub(crate) fn restore(
+    db: &dyn StateDb,
+    dir: &SnapshotDir,
+    snapshot: &DurableSnapshot,
+) -> Result<(), StoreError> {
     let SnapshotMeta { last, membership } = snapshot.meta().clone();
-    let mut rows = Rows { reader: dir.read(snapshot)?, chunk: Bytes::new(), path: snapshot.path() };
+    let mut rows = Rows {
+        reader: dir.read(snapshot)?,
+        chunk: Bytes::new(),
+        path: snapshot.path(),
+    };
     db.replace_all(&mut rows, &AppliedMark { last, membership })
 }
 
@@ -64,13 +74,15 @@ impl Iterator for Rows<'_> {
                 Err(error) => return Some(Err(error)),
             }
         }
-        Some(match stored::SnapshotRow::decode_length_delimited(&mut self.chunk) {
-            Ok(stored::SnapshotRow { tree, key, value }) => Ok(Row { tree, key, value }),
-            Err(error) => Err(StoreError::Damaged {
-                file: self.path.to_owned(),
-                what: format!("a row cannot be read: {error}"),
-                remedy: Remedy::FetchSnapshot,
-            }),
-        })
+        Some(
+            match stored::SnapshotRow::decode_length_delimited(&mut self.chunk) {
+                Ok(stored::SnapshotRow { tree, key, value }) => Ok(Row { tree, key, value }),
+                Err(error) => Err(StoreError::Damaged {
+                    file: self.path.to_owned(),
+                    what: format!("a row cannot be read: {error}"),
+                    remedy: Remedy::FetchSnapshot,
+                }),
+            },
+        )
     }
 }

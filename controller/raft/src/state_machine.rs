@@ -44,13 +44,20 @@ fn io_error(error: impl std::error::Error + Send + Sync + 'static) -> io::Error 
 
 fn row_op(change: RowChange) -> RowOp {
     let RowChange { tree, key, value } = change;
-    RowOp { tree: tree.name().to_owned(), key: key.into(), value: value.map(Into::into) }
+    RowOp {
+        tree: tree.name().to_owned(),
+        key: key.into(),
+        value: value.map(Into::into),
+    }
 }
 
 fn stored_mark(mark: &Mark) -> Option<AppliedMark> {
     let applied = mark.applied.as_ref()?;
     Some(AppliedMark {
-        last: StoredId { index: applied.index, term: applied.leader_id.term },
+        last: StoredId {
+            index: applied.index,
+            term: applied.leader_id.term,
+        },
         membership: codec::encode_mark(mark).into(),
     })
 }
@@ -95,7 +102,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
             };
             answers.extend(responder.map(|responder| (responder, replies)));
         }
-        let Some(mark) = stored_mark(&self.mark) else { return Ok(()) };
+        let Some(mark) = stored_mark(&self.mark) else {
+            return Ok(());
+        };
         let index = mark.last.index;
         self.db.apply_batch(&ops, &mark).map_err(io_error)?;
         // After the rows, and before the answers: who is answered finds the revision published.
@@ -107,15 +116,25 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { db: Arc::clone(&self.db), snapshots: Arc::clone(&self.snapshots) }
+        Builder {
+            db: Arc::clone(&self.db),
+            snapshots: Arc::clone(&self.snapshots),
+        }
     }
 
     async fn install_snapshot(&mut self, _meta: &SnapshotMeta, _snapshot: SnapshotData) -> io::Result<()> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "a cluster of one member has no peer to take a snapshot from"))
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "a cluster of one member has no peer to take a snapshot from",
+        ))
     }
 
-    async fn get_current_snapshot(&mut self) -> io::Result<Option<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>>> {
-        let Some(snapshot) = self.snapshots.latest().map_err(io_error)? else { return Ok(None) };
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> io::Result<Option<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>>> {
+        let Some(snapshot) = self.snapshots.latest().map_err(io_error)? else {
+            return Ok(None);
+        };
         described(snapshot).map(Some)
     }
 }
@@ -131,13 +150,23 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
     async fn build_snapshot(&mut self) -> io::Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>> {
         let (db, dir) = (Arc::clone(&self.db), Arc::clone(&self.snapshots));
-        let written = tokio::task::spawn_blocking(move || snapshot::write(&*db, &dir)).await.map_err(io_error)?;
-        let snapshot = written.map_err(io_error)?.ok_or_else(|| io::Error::other("nothing is applied yet"))?;
+        let written = tokio::task::spawn_blocking(move || snapshot::write(&*db, &dir))
+            .await
+            .map_err(io_error)?;
+        let snapshot = written
+            .map_err(io_error)?
+            .ok_or_else(|| io::Error::other("nothing is applied yet"))?;
         described(snapshot)
     }
 }
 
 fn described(snapshot: DurableSnapshot) -> io::Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>> {
     let Mark { applied, membership } = codec::decode_mark(&snapshot.meta().membership)?;
-    Ok(Snapshot { meta: SnapshotMeta { last_log_id: applied, last_membership: membership }, snapshot })
+    Ok(Snapshot {
+        meta: SnapshotMeta {
+            last_log_id: applied,
+            last_membership: membership,
+        },
+        snapshot,
+    })
 }

@@ -53,21 +53,39 @@ impl State {
     fn carry_out(&mut self, command: &Command, changes: &mut Vec<RowChange>) -> Outcome {
         match &command.action {
             Action::Found { trust_root } => self.found(trust_root, changes),
-            Action::ApplySet { expected_epoch, upserts, deletes, seal } => {
-                self.apply_set(*expected_epoch, upserts, deletes, seal, changes)
-            }
-            Action::CreateToken { id, secret_hash, agent, expires } => {
-                let expires = (*expires).min(self.clock + jiff::SignedDuration::from_secs(limits::REQUEST_SECONDS));
-                let token =
-                    Token { secret_hash: *secret_hash, agent: agent.clone(), expires, spent: false };
+            Action::ApplySet {
+                expected_epoch,
+                upserts,
+                deletes,
+                seal,
+            } => self.apply_set(*expected_epoch, upserts, deletes, seal, changes),
+            Action::CreateToken {
+                id,
+                secret_hash,
+                agent,
+                expires,
+            } => {
+                let expires =
+                    (*expires).min(self.clock + jiff::SignedDuration::from_secs(limits::REQUEST_SECONDS));
+                let token = Token {
+                    secret_hash: *secret_hash,
+                    agent: agent.clone(),
+                    expires,
+                    spent: false,
+                };
                 self.create_token(id, token, changes)
             }
-            Action::Enrol { token_id, secret_hash, agent, key } => {
-                self.enrol(token_id, secret_hash, agent, *key, changes)
-            }
-            Action::Ingest { agent, first_sequence, transitions } => {
-                self.ingest(agent, *first_sequence, transitions, changes)
-            }
+            Action::Enrol {
+                token_id,
+                secret_hash,
+                agent,
+                key,
+            } => self.enrol(token_id, secret_hash, agent, *key, changes),
+            Action::Ingest {
+                agent,
+                first_sequence,
+                transitions,
+            } => self.ingest(agent, *first_sequence, transitions, changes),
             Action::AckFinding { uid, note } => self.acknowledge(*uid, note, &command.actor, changes),
         }
     }
@@ -79,7 +97,11 @@ impl State {
         let trust_root =
             TrustRoot::open_first(envelope).map_err(|refusal| Refused::TrustRoot(refusal.to_string()))?;
         let id = trust_root.cluster_id();
-        self.cluster = Some(Cluster { id, trust_root, envelope: envelope.clone() });
+        self.cluster = Some(Cluster {
+            id,
+            trust_root,
+            envelope: envelope.clone(),
+        });
         changes.extend(rows::cluster(self));
         Ok(Response::Founded(id))
     }
@@ -94,21 +116,33 @@ impl State {
     ) -> Outcome {
         let cluster = self.cluster.as_ref().ok_or(Refused::NotFounded)?;
         if expected_epoch != self.set.epoch() {
-            return Err(Refused::EpochConflict { expected: expected_epoch, current: self.set.epoch() });
+            return Err(Refused::EpochConflict {
+                expected: expected_epoch,
+                current: self.set.epoch(),
+            });
         }
         let mut objects = Vec::with_capacity(upserts.len());
         for bytes in upserts {
             if bytes.len() > limits::OBJECT_BYTES {
                 let size = bytes.len();
-                return Err(Refused::Set(format!("an object of {size} bytes is over the limit of {}", limits::OBJECT_BYTES)));
+                return Err(Refused::Set(format!(
+                    "an object of {size} bytes is over the limit of {}",
+                    limits::OBJECT_BYTES
+                )));
             }
-            objects.push(PolicyObject::from_canonical(bytes).map_err(|error| Refused::Set(error.to_string()))?);
+            objects
+                .push(PolicyObject::from_canonical(bytes).map_err(|error| Refused::Set(error.to_string()))?);
         }
         let keys: Vec<ObjectKey> = objects.iter().map(PolicyObject::key).collect();
-        let next =
-            self.set.change(objects, deletes.iter().cloned()).map_err(|error| Refused::Set(error.to_string()))?;
+        let next = self
+            .set
+            .change(objects, deletes.iter().cloned())
+            .map_err(|error| Refused::Set(error.to_string()))?;
         if next.len() > limits::OBJECTS {
-            return Err(Refused::Set(format!("a set holds at most {} objects", limits::OBJECTS)));
+            return Err(Refused::Set(format!(
+                "a set holds at most {} objects",
+                limits::OBJECTS
+            )));
         }
         let root = next.root();
         seal_check(&cluster.trust_root, seal, self.clock, &next)?;
@@ -130,14 +164,22 @@ impl State {
         self.seal = seal.clone();
         changes.extend(rows::cluster(self));
         self.forget_tombstones(changes);
-        Ok(Response::SetApplied { epoch, root, revision })
+        Ok(Response::SetApplied {
+            epoch,
+            root,
+            revision,
+        })
     }
 
     fn create_token(&mut self, id: &str, token: Token, changes: &mut Vec<RowChange>) -> Outcome {
         self.cluster.as_ref().ok_or(Refused::NotFounded)?;
         let clock = self.clock;
-        let over: Vec<String> =
-            self.tokens.iter().filter(|(_, token)| token.expires <= clock).map(|(id, _)| id.clone()).collect();
+        let over: Vec<String> = self
+            .tokens
+            .iter()
+            .filter(|(_, token)| token.expires <= clock)
+            .map(|(id, _)| id.clone())
+            .collect();
         for id in over {
             self.tokens.remove(&id);
             changes.push(rows::token_gone(&id));
@@ -171,7 +213,11 @@ impl State {
             .hosts
             .entry(agent.clone())
             .and_modify(|host| host.key = key)
-            .or_insert(Host { enrolled: clock, key, last_sequence: 0 });
+            .or_insert(Host {
+                enrolled: clock,
+                key,
+                last_sequence: 0,
+            });
         changes.push(rows::host(agent, host));
         Ok(Response::Enrolled)
     }
@@ -191,7 +237,10 @@ impl State {
         // What was taken in before a lost acknowledgement is skipped.
         let seen = usize::try_from(expected - first_sequence).unwrap_or(usize::MAX);
         let fresh = transitions.get(seen..).unwrap_or_default();
-        let new = fresh.iter().filter(|transition| !self.holds(agent, &transition.uid)).count();
+        let new = fresh
+            .iter()
+            .filter(|transition| !self.holds(agent, &transition.uid))
+            .count();
         if self.findings_of.get(agent).copied().unwrap_or(0) + new > limits::FINDINGS_PER_AGENT {
             return Err(Refused::TooManyFindings);
         }
@@ -205,7 +254,9 @@ impl State {
     }
 
     fn holds(&self, agent: &AgentId, uid: &FindingUid) -> bool {
-        self.findings.get(uid).is_some_and(|finding| finding.rows.contains_key(agent))
+        self.findings
+            .get(uid)
+            .is_some_and(|finding| finding.rows.contains_key(agent))
     }
 
     fn take_in(&mut self, agent: &AgentId, transition: &Transition, changes: &mut Vec<RowChange>) {
@@ -232,7 +283,11 @@ impl State {
     ) -> Outcome {
         let mut finding = self.findings.get(&uid).cloned().ok_or(Refused::NoSuchFinding)?;
         let person = actor.strip_prefix("person/").unwrap_or(actor).to_owned();
-        finding.acknowledged = Some(Acknowledgement { person, note: note.to_owned(), at: self.clock });
+        finding.acknowledged = Some(Acknowledgement {
+            person,
+            note: note.to_owned(),
+            at: self.clock,
+        });
         finding.revision = self.revision;
         changes.push(rows::finding_head(&uid, &finding));
         self.put_finding(uid, finding);
@@ -252,7 +307,12 @@ impl State {
 
     fn forget_tombstones(&mut self, changes: &mut Vec<RowChange>) {
         while self.tombstones.len() > limits::TOMBSTONES {
-            let Some(key) = self.tombstones.iter().min_by_key(|(_, at)| **at).map(|(key, _)| key.clone()) else {
+            let Some(key) = self
+                .tombstones
+                .iter()
+                .min_by_key(|(_, at)| **at)
+                .map(|(key, _)| key.clone())
+            else {
                 return;
             };
             self.tombstones.remove(&key);
@@ -276,7 +336,12 @@ fn seal_check(
     at: jiff::Timestamp,
     set: &verger_policy::set::PolicySet,
 ) -> Result<(), Refused> {
-    let refused = |refusal: verger_seal::Refusal| Refused::Seal { word: refusal.word(), detail: refusal.to_string() };
+    let refused = |refusal: verger_seal::Refusal| Refused::Seal {
+        word: refusal.word(),
+        detail: refusal.to_string(),
+    };
     let sealed = verger_seal::verify_set(trust_root, seal, at).map_err(refused)?;
-    sealed.matches(set.epoch(), &set.root(), set.len() as u64).map_err(refused)
+    sealed
+        .matches(set.epoch(), &set.root(), set.len() as u64)
+        .map_err(refused)
 }

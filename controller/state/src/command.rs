@@ -122,33 +122,55 @@ impl Command {
     pub fn encode(&self) -> Bytes {
         use stored::command::Action as Stored;
         let action = match &self.action {
-            Action::Found { trust_root } => Stored::Found(stored::Found { trust_root_envelope: trust_root.clone() }),
-            Action::ApplySet { expected_epoch, upserts, deletes, seal } => Stored::ApplySet(stored::ApplySet {
+            Action::Found { trust_root } => Stored::Found(stored::Found {
+                trust_root_envelope: trust_root.clone(),
+            }),
+            Action::ApplySet {
+                expected_epoch,
+                upserts,
+                deletes,
+                seal,
+            } => Stored::ApplySet(stored::ApplySet {
                 expected_epoch: *expected_epoch,
                 upserts: upserts.clone(),
                 deletes: deletes.iter().map(convert::stored_key).collect(),
                 seal: seal.clone(),
             }),
-            Action::CreateToken { id, secret_hash, agent, expires } => Stored::CreateToken(stored::CreateToken {
+            Action::CreateToken {
+                id,
+                secret_hash,
+                agent,
+                expires,
+            } => Stored::CreateToken(stored::CreateToken {
                 id: id.clone(),
                 secret_hash: convert::bytes(secret_hash),
                 agent_id: agent.to_string(),
                 expires_ms: expires.as_millisecond(),
             }),
-            Action::Enrol { token_id, secret_hash, agent, key } => Stored::Enrol(stored::Enrol {
+            Action::Enrol {
+                token_id,
+                secret_hash,
+                agent,
+                key,
+            } => Stored::Enrol(stored::Enrol {
                 token_id: token_id.clone(),
                 secret_hash: convert::bytes(secret_hash),
                 agent_id: agent.to_string(),
                 key_digest: convert::bytes(key),
             }),
-            Action::Ingest { agent, first_sequence, transitions } => Stored::Ingest(stored::Ingest {
+            Action::Ingest {
+                agent,
+                first_sequence,
+                transitions,
+            } => Stored::Ingest(stored::Ingest {
                 agent_id: agent.to_string(),
                 first_sequence: *first_sequence,
                 transitions: transitions.iter().map(convert::stored_transition).collect(),
             }),
-            Action::AckFinding { uid, note } => {
-                Stored::AckFinding(stored::AckFinding { uid: convert::bytes(&uid.0), note: note.clone() })
-            }
+            Action::AckFinding { uid, note } => Stored::AckFinding(stored::AckFinding {
+                uid: convert::bytes(&uid.0),
+                note: note.clone(),
+            }),
         };
         stored::Command {
             format: FORMAT,
@@ -170,14 +192,26 @@ impl Command {
         if bytes.len() > limits::COMMAND_BYTES {
             return Err(InvalidCommand::TooLarge(bytes.len()));
         }
-        let stored::Command { format, stamp_ms, actor, request_id, action } =
-            stored::Command::decode(bytes).map_err(|_| InvalidCommand::Undecodable)?;
+        let stored::Command {
+            format,
+            stamp_ms,
+            actor,
+            request_id,
+            action,
+        } = stored::Command::decode(bytes).map_err(|_| InvalidCommand::Undecodable)?;
         if format != FORMAT {
             return Err(InvalidCommand::Format(format));
         }
         let action = match action.ok_or(InvalidCommand::Field("action"))? {
-            Stored::Found(stored::Found { trust_root_envelope }) => Action::Found { trust_root: trust_root_envelope },
-            Stored::ApplySet(stored::ApplySet { expected_epoch, upserts, deletes, seal }) => Action::ApplySet {
+            Stored::Found(stored::Found { trust_root_envelope }) => Action::Found {
+                trust_root: trust_root_envelope,
+            },
+            Stored::ApplySet(stored::ApplySet {
+                expected_epoch,
+                upserts,
+                deletes,
+                seal,
+            }) => Action::ApplySet {
                 expected_epoch,
                 upserts,
                 deletes: deletes
@@ -186,19 +220,33 @@ impl Command {
                     .collect::<Result<_, _>>()?,
                 seal,
             },
-            Stored::CreateToken(stored::CreateToken { id, secret_hash, agent_id, expires_ms }) => Action::CreateToken {
+            Stored::CreateToken(stored::CreateToken {
+                id,
+                secret_hash,
+                agent_id,
+                expires_ms,
+            }) => Action::CreateToken {
                 id,
                 secret_hash: convert::digest(&secret_hash).ok_or(InvalidCommand::Field("secret_hash"))?,
                 agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
                 expires: convert::time(expires_ms).ok_or(InvalidCommand::Field("expires_ms"))?,
             },
-            Stored::Enrol(stored::Enrol { token_id, secret_hash, agent_id, key_digest }) => Action::Enrol {
+            Stored::Enrol(stored::Enrol {
+                token_id,
+                secret_hash,
+                agent_id,
+                key_digest,
+            }) => Action::Enrol {
                 token_id,
                 secret_hash: convert::digest(&secret_hash).ok_or(InvalidCommand::Field("secret_hash"))?,
                 agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
                 key: convert::digest(&key_digest).ok_or(InvalidCommand::Field("key_digest"))?,
             },
-            Stored::Ingest(stored::Ingest { agent_id, first_sequence, transitions }) => {
+            Stored::Ingest(stored::Ingest {
+                agent_id,
+                first_sequence,
+                transitions,
+            }) => {
                 if transitions.len() > limits::TRANSITIONS {
                     return Err(InvalidCommand::Field("transitions"));
                 }

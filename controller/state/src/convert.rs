@@ -24,12 +24,18 @@ pub(crate) fn time(milliseconds: i64) -> Option<Timestamp> {
 }
 
 pub(crate) fn stored_key(key: &ObjectKey) -> stored::StoredKey {
-    stored::StoredKey { kind: key.kind.to_string(), name: key.name.to_string() }
+    stored::StoredKey {
+        kind: key.kind.to_string(),
+        name: key.name.to_string(),
+    }
 }
 
 pub(crate) fn object_key(key: stored::StoredKey) -> Option<ObjectKey> {
     let stored::StoredKey { kind, name } = key;
-    Some(ObjectKey { kind: kind.parse().ok()?, name: name.parse().ok()? })
+    Some(ObjectKey {
+        kind: kind.parse().ok()?,
+        name: name.parse().ok()?,
+    })
 }
 
 const OUTCOMES: [(Outcome, &str); 6] = [
@@ -42,11 +48,17 @@ const OUTCOMES: [(Outcome, &str); 6] = [
 ];
 
 fn outcome_word(outcome: Outcome) -> &'static str {
-    OUTCOMES.iter().find(|(value, _)| *value == outcome).map_or("error", |(_, word)| word)
+    OUTCOMES
+        .iter()
+        .find(|(value, _)| *value == outcome)
+        .map_or("error", |(_, word)| word)
 }
 
 fn outcome(word: &str) -> Option<Outcome> {
-    OUTCOMES.iter().find(|(_, known)| *known == word).map(|(value, _)| *value)
+    OUTCOMES
+        .iter()
+        .find(|(_, known)| *known == word)
+        .map(|(value, _)| *value)
 }
 
 fn lifecycle_number(lifecycle: Lifecycle) -> u32 {
@@ -69,7 +81,17 @@ fn lifecycle(number: u32) -> Option<Lifecycle> {
 }
 
 fn stored_check(check: &Check) -> stored::Check {
-    let Check { control, rule, field, result, expected, actual, reason, severity, decided_by } = check;
+    let Check {
+        control,
+        rule,
+        field,
+        result,
+        expected,
+        actual,
+        reason,
+        severity,
+        decided_by,
+    } = check;
     stored::Check {
         control: control.to_string(),
         rule: rule.to_string(),
@@ -84,9 +106,23 @@ fn stored_check(check: &Check) -> stored::Check {
 }
 
 fn check(check: stored::Check) -> Result<Check, &'static str> {
-    let stored::Check { control, rule, field, result, expected, actual, reason, severity, decided_by } = check;
+    let stored::Check {
+        control,
+        rule,
+        field,
+        result,
+        expected,
+        actual,
+        reason,
+        severity,
+        decided_by,
+    } = check;
     let texts = [Some(&field), expected.as_ref(), actual.as_ref(), Some(&reason)];
-    if texts.into_iter().flatten().any(|text| text.len() > limits::TEXT_BYTES) {
+    if texts
+        .into_iter()
+        .flatten()
+        .any(|text| text.len() > limits::TEXT_BYTES)
+    {
         return Err("check");
     }
     Ok(Check {
@@ -180,14 +216,22 @@ pub(crate) fn transition(transition: stored::Transition) -> Result<Transition, &
         3 => SubjectClass::Host,
         _ => return Err("subject"),
     };
-    if samples.len() > MAX_SAMPLES || samples.iter().any(|sample| sample.name.len() > limits::TEXT_BYTES) {
+    if samples.len() > MAX_SAMPLES
+        || samples
+            .iter()
+            .any(|sample| sample.name.len() > limits::TEXT_BYTES)
+    {
         return Err("samples");
     }
     Ok(Transition {
         at: time(at_ms).ok_or("at")?,
         uid: FindingUid(digest(&uid).ok_or("uid")?),
         subject,
-        image: if image.is_empty() { None } else { Some(digest(&image).ok_or("image")?) },
+        image: if image.is_empty() {
+            None
+        } else {
+            Some(digest(&image).ok_or("image")?)
+        },
         check: check(stored_check.ok_or("check")?)?,
         lifecycle: lifecycle(stored_lifecycle).ok_or("lifecycle")?,
         wanted: wanted.parse().map_err(|_| "wanted")?,
@@ -197,7 +241,13 @@ pub(crate) fn transition(transition: stored::Transition) -> Result<Transition, &
         samples: samples
             .into_iter()
             .map(|stored::Sample { runtime, id, name }| {
-                Ok(Sample { instance: InstanceId { runtime: runtime.parse().map_err(|_| "samples")?, id }, name })
+                Ok(Sample {
+                    instance: InstanceId {
+                        runtime: runtime.parse().map_err(|_| "samples")?,
+                        id,
+                    },
+                    name,
+                })
             })
             .collect::<Result<_, &'static str>>()?,
         evaluated,

@@ -78,21 +78,38 @@ impl State {
     pub fn findings_after_uid(&self, after: Option<FindingUid>) -> impl Iterator<Item = Finding> {
         use std::ops::Bound;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.findings.range((from, Bound::Unbounded)).filter_map(|(uid, finding)| folded(*uid, finding))
+        self.findings
+            .range((from, Bound::Unbounded))
+            .filter_map(|(uid, finding)| folded(*uid, finding))
     }
 
     /// Findings that changed after `revision`, oldest change first.
     pub fn findings_changed_after(&self, revision: u64) -> impl Iterator<Item = Finding> {
-        let from = (revision.saturating_add(1), FindingUid(verger_policy::digest::Digest::from_bytes([0; 32])));
-        self.findings_by_revision.range(from..).filter_map(|(_, uid)| self.finding(uid))
+        let from = (
+            revision.saturating_add(1),
+            FindingUid(verger_policy::digest::Digest::from_bytes([0; 32])),
+        );
+        self.findings_by_revision
+            .range(from..)
+            .filter_map(|(_, uid)| self.finding(uid))
     }
 
     /// Uids that begin with `prefix` (hex), at most `most` of them.
     pub fn findings_with_prefix(&self, prefix: &str, most: usize) -> Vec<FindingUid> {
-        self.findings.keys().filter(|uid| uid.to_string().starts_with(prefix)).take(most).copied().collect()
+        self.findings
+            .keys()
+            .filter(|uid| uid.to_string().starts_with(prefix))
+            .take(most)
+            .copied()
+            .collect()
     }
 }
 
 fn folded(uid: FindingUid, finding: &FindingState) -> Option<Finding> {
-    fold(uid, finding.revision, &finding.rows, finding.acknowledged.as_ref())
+    fold(
+        uid,
+        finding.revision,
+        &finding.rows,
+        finding.acknowledged.as_ref(),
+    )
 }

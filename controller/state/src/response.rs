@@ -42,7 +42,9 @@ pub enum Refused {
     #[error("the trust root is refused: {0}")]
     TrustRoot(String),
     /// Somebody else changed the set first.
-    #[error("the policy set is at epoch {current}, the change was made on {expected}: fetch it, look at the difference, and apply again")]
+    #[error(
+        "the policy set is at epoch {current}, the change was made on {expected}: fetch it, look at the difference, and apply again"
+    )]
     EpochConflict {
         /// The epoch the change was made on.
         expected: u64,
@@ -67,7 +69,9 @@ pub enum Refused {
     #[error("too many join tokens are waiting to be used; let them expire first")]
     TooManyTokens,
     /// No such token, another's, spent, expired, or the secret is wrong. One reason for all: which one is nobody's business.
-    #[error("the join token is not valid: it is unknown, spent, expired, or for another agent; make a new one with `verger token create`")]
+    #[error(
+        "the join token is not valid: it is unknown, spent, expired, or for another agent; make a new one with `verger token create`"
+    )]
     Token,
     /// The agent is not enrolled.
     #[error("this agent is not enrolled")]

@@ -91,17 +91,29 @@ pub struct DamagedRow {
 }
 
 fn put(tree: Tree, key: impl Into<Vec<u8>>, row: &impl prost::Message) -> RowChange {
-    RowChange { tree, key: key.into(), value: Some(row.encode_to_vec()) }
+    RowChange {
+        tree,
+        key: key.into(),
+        value: Some(row.encode_to_vec()),
+    }
 }
 
 fn gone(tree: Tree, key: impl Into<Vec<u8>>) -> RowChange {
-    RowChange { tree, key: key.into(), value: None }
+    RowChange {
+        tree,
+        key: key.into(),
+        value: None,
+    }
 }
 
 const CLUSTER_KEY: &[u8] = b"cluster";
 
 pub(crate) fn cluster(state: &State) -> Option<RowChange> {
-    let Cluster { id, trust_root: _, envelope } = state.cluster.as_ref()?;
+    let Cluster {
+        id,
+        trust_root: _,
+        envelope,
+    } = state.cluster.as_ref()?;
     let row = stored::ClusterRow {
         format: FORMAT,
         cluster_id: convert::bytes(id),
@@ -116,7 +128,11 @@ const CLOCK_KEY: &[u8] = b"clock";
 
 // By itself, so that a restarted member's clock is where the others' is.
 pub(crate) fn clock(at: Timestamp) -> RowChange {
-    RowChange { tree: Tree::Cluster, key: CLOCK_KEY.to_vec(), value: Some(at.as_millisecond().to_be_bytes().to_vec()) }
+    RowChange {
+        tree: Tree::Cluster,
+        key: CLOCK_KEY.to_vec(),
+        value: Some(at.as_millisecond().to_be_bytes().to_vec()),
+    }
 }
 
 pub(crate) fn object(set: &PolicySet, key: &ObjectKey, revision: u64) -> Option<RowChange> {
@@ -131,7 +147,12 @@ pub(crate) fn object(set: &PolicySet, key: &ObjectKey, revision: u64) -> Option<
 }
 
 pub(crate) fn tombstone(key: &ObjectKey, revision: u64) -> RowChange {
-    let row = stored::ObjectRow { format: FORMAT, epoch: 0, canonical: Bytes::new(), revision };
+    let row = stored::ObjectRow {
+        format: FORMAT,
+        epoch: 0,
+        canonical: Bytes::new(),
+        revision,
+    };
     put(Tree::Objects, key.to_string(), &row)
 }
 
@@ -140,7 +161,12 @@ pub(crate) fn object_gone(key: &ObjectKey) -> RowChange {
 }
 
 pub(crate) fn token(id: &str, token: &Token) -> RowChange {
-    let Token { secret_hash, agent, expires, spent } = token;
+    let Token {
+        secret_hash,
+        agent,
+        expires,
+        spent,
+    } = token;
     let row = stored::TokenRow {
         format: FORMAT,
         secret_hash: convert::bytes(secret_hash),
@@ -156,7 +182,11 @@ pub(crate) fn token_gone(id: &str) -> RowChange {
 }
 
 pub(crate) fn host(agent: &AgentId, host: &Host) -> RowChange {
-    let Host { enrolled, key, last_sequence } = host;
+    let Host {
+        enrolled,
+        key,
+        last_sequence,
+    } = host;
     let row = stored::HostRow {
         format: FORMAT,
         enrolled_ms: enrolled.as_millisecond(),
@@ -167,7 +197,11 @@ pub(crate) fn host(agent: &AgentId, host: &Host) -> RowChange {
 }
 
 pub(crate) fn finding_row(uid: &FindingUid, agent: &AgentId, last: &Transition, revision: u64) -> RowChange {
-    let row = stored::FindingRow { format: FORMAT, revision, last: Some(convert::stored_transition(last)) };
+    let row = stored::FindingRow {
+        format: FORMAT,
+        revision,
+        last: Some(convert::stored_transition(last)),
+    };
     let mut key = uid.0.as_bytes().to_vec();
     key.extend(agent.as_str().as_bytes());
     put(Tree::Findings, key, &row)
@@ -180,7 +214,9 @@ pub(crate) fn finding_head(uid: &FindingUid, finding: &FindingState) -> RowChang
         revision: finding.revision,
         acknowledged_by: acknowledged.map(|word| word.person.clone()).unwrap_or_default(),
         note: acknowledged.map(|word| word.note.clone()).unwrap_or_default(),
-        acknowledged_ms: acknowledged.map(|word| word.at.as_millisecond()).unwrap_or_default(),
+        acknowledged_ms: acknowledged
+            .map(|word| word.at.as_millisecond())
+            .unwrap_or_default(),
     };
     put(Tree::FindingHeads, uid.0.as_bytes().as_slice(), &row)
 }
@@ -188,16 +224,26 @@ pub(crate) fn finding_head(uid: &FindingUid, finding: &FindingState) -> RowChang
 pub(crate) fn request(id: &str, at: Timestamp, response: &Response) -> Option<RowChange> {
     use stored::request_row::Answer;
     let answer = match response {
-        Response::SetApplied { epoch, root, revision } => Answer::SetApplied(stored::StoredSetApplied {
+        Response::SetApplied {
+            epoch,
+            root,
+            revision,
+        } => Answer::SetApplied(stored::StoredSetApplied {
             epoch: *epoch,
             root: convert::bytes(root),
             revision: *revision,
         }),
         Response::TokenCreated(id) => Answer::TokenCreated(id.clone()),
         Response::FindingAcknowledged(uid) => Answer::FindingAcknowledged(convert::bytes(&uid.0)),
-        Response::Founded(_) | Response::Enrolled | Response::Ingested(_) | Response::Refused(_) => return None,
+        Response::Founded(_) | Response::Enrolled | Response::Ingested(_) | Response::Refused(_) => {
+            return None;
+        }
     };
-    let row = stored::RequestRow { format: FORMAT, at_ms: at.as_millisecond(), answer: Some(answer) };
+    let row = stored::RequestRow {
+        format: FORMAT,
+        at_ms: at.as_millisecond(),
+        answer: Some(answer),
+    };
     Some(put(Tree::Requests, id, &row))
 }
 
@@ -205,7 +251,13 @@ pub(crate) fn request_gone(id: &str) -> RowChange {
     gone(Tree::Requests, id)
 }
 
-pub(crate) fn audit(revision: u64, ordinal: u32, at: Timestamp, command: &Command, outcome: &str) -> RowChange {
+pub(crate) fn audit(
+    revision: u64,
+    ordinal: u32,
+    at: Timestamp,
+    command: &Command,
+    outcome: &str,
+) -> RowChange {
     let row = stored::AuditRow {
         format: FORMAT,
         at_ms: at.as_millisecond(),
@@ -228,7 +280,10 @@ impl State {
         revision: u64,
         rows: impl IntoIterator<Item = (Tree, Vec<u8>, Vec<u8>)>,
     ) -> Result<Self, DamagedRow> {
-        let mut state = Self { revision, ..Self::default() };
+        let mut state = Self {
+            revision,
+            ..Self::default()
+        };
         let mut objects = Vec::new();
         let mut epoch = 0;
         for (tree, key, value) in rows {
@@ -245,10 +300,15 @@ impl State {
                 Tree::Audit => {}
             }
         }
-        state.set = PolicySet::assemble(epoch, objects)
-            .map_err(|error| DamagedRow { tree: Tree::Objects, what: error.to_string() })?;
-        state.findings_by_revision =
-            state.findings.iter().map(|(uid, finding)| (finding.revision, *uid)).collect();
+        state.set = PolicySet::assemble(epoch, objects).map_err(|error| DamagedRow {
+            tree: Tree::Objects,
+            what: error.to_string(),
+        })?;
+        state.findings_by_revision = state
+            .findings
+            .iter()
+            .map(|(uid, finding)| (finding.revision, *uid))
+            .collect();
         Ok(state)
     }
 }
@@ -261,7 +321,10 @@ struct Row {
 
 impl Row {
     fn damaged(&self, what: impl ToString) -> DamagedRow {
-        DamagedRow { tree: self.tree, what: what.to_string() }
+        DamagedRow {
+            tree: self.tree,
+            what: what.to_string(),
+        }
     }
 
     fn read<M: prost::Message + Default>(&self, format: impl Fn(&M) -> u32) -> Result<M, DamagedRow> {
@@ -285,15 +348,29 @@ impl Row {
     }
 
     fn clock(&self) -> Result<Timestamp, DamagedRow> {
-        let bytes = self.value.as_slice().try_into().map_err(|_| self.damaged("the clock is not of 8 bytes"))?;
+        let bytes = self
+            .value
+            .as_slice()
+            .try_into()
+            .map_err(|_| self.damaged("the clock is not of 8 bytes"))?;
         self.time(i64::from_be_bytes(bytes))
     }
 
     fn cluster(&self, state: &mut State) -> Result<u64, DamagedRow> {
         let row: stored::ClusterRow = self.read(|row: &stored::ClusterRow| row.format)?;
-        let stored::ClusterRow { format: _, cluster_id, trust_root_envelope, epoch, seal } = row;
+        let stored::ClusterRow {
+            format: _,
+            cluster_id,
+            trust_root_envelope,
+            epoch,
+            seal,
+        } = row;
         let trust_root = TrustRoot::open_first(&trust_root_envelope).map_err(|error| self.damaged(error))?;
-        state.cluster = Some(Cluster { id: self.digest(&cluster_id)?, trust_root, envelope: trust_root_envelope });
+        state.cluster = Some(Cluster {
+            id: self.digest(&cluster_id)?,
+            trust_root,
+            envelope: trust_root_envelope,
+        });
         state.seal = seal;
         Ok(epoch)
     }
@@ -304,8 +381,16 @@ impl Row {
         objects: &mut Vec<(verger_policy::set::Entry, Option<std::sync::Arc<Body>>)>,
     ) -> Result<(), DamagedRow> {
         let row: stored::ObjectRow = self.read(|row: &stored::ObjectRow| row.format)?;
-        let stored::ObjectRow { format: _, epoch, canonical, revision } = row;
-        let key: ObjectKey = self.text()?.parse().map_err(|_| self.damaged("its key names no object"))?;
+        let stored::ObjectRow {
+            format: _,
+            epoch,
+            canonical,
+            revision,
+        } = row;
+        let key: ObjectKey = self
+            .text()?
+            .parse()
+            .map_err(|_| self.damaged("its key names no object"))?;
         if canonical.is_empty() {
             state.tombstones.insert(key, revision);
             return Ok(());
@@ -321,7 +406,13 @@ impl Row {
 
     fn token(&self, state: &mut State) -> Result<(), DamagedRow> {
         let row: stored::TokenRow = self.read(|row: &stored::TokenRow| row.format)?;
-        let stored::TokenRow { format: _, secret_hash, agent_id, expires_ms, spent } = row;
+        let stored::TokenRow {
+            format: _,
+            secret_hash,
+            agent_id,
+            expires_ms,
+            spent,
+        } = row;
         let token = Token {
             secret_hash: self.digest(&secret_hash)?,
             agent: agent_id.parse().map_err(|error| self.damaged(error))?,
@@ -334,9 +425,18 @@ impl Row {
 
     fn host(&self, state: &mut State) -> Result<(), DamagedRow> {
         let row: stored::HostRow = self.read(|row: &stored::HostRow| row.format)?;
-        let stored::HostRow { format: _, enrolled_ms, key_digest, last_sequence } = row;
+        let stored::HostRow {
+            format: _,
+            enrolled_ms,
+            key_digest,
+            last_sequence,
+        } = row;
         let agent = self.text()?.parse().map_err(|error| self.damaged(error))?;
-        let host = Host { enrolled: self.time(enrolled_ms)?, key: self.digest(&key_digest)?, last_sequence };
+        let host = Host {
+            enrolled: self.time(enrolled_ms)?,
+            key: self.digest(&key_digest)?,
+            last_sequence,
+        };
         state.hosts.insert(agent, host);
         Ok(())
     }
@@ -344,8 +444,12 @@ impl Row {
     fn finding(&self, state: &mut State) -> Result<(), DamagedRow> {
         let row: stored::FindingRow = self.read(|row: &stored::FindingRow| row.format)?;
         let last = row.last.ok_or_else(|| self.damaged("it has no transition"))?;
-        let last = convert::transition(last).map_err(|field| self.damaged(format!("`{field}` is not valid")))?;
-        let (uid, agent) = self.key.split_at_checked(32).ok_or_else(|| self.damaged("its key is too short"))?;
+        let last =
+            convert::transition(last).map_err(|field| self.damaged(format!("`{field}` is not valid")))?;
+        let (uid, agent) = self
+            .key
+            .split_at_checked(32)
+            .ok_or_else(|| self.damaged("its key is too short"))?;
         let uid = FindingUid(self.digest(uid)?);
         let agent: AgentId = std::str::from_utf8(agent)
             .map_err(|error| self.damaged(error))?
@@ -358,12 +462,25 @@ impl Row {
 
     fn finding_head(&self, state: &mut State) -> Result<(), DamagedRow> {
         let row: stored::FindingHead = self.read(|row: &stored::FindingHead| row.format)?;
-        let stored::FindingHead { format: _, revision, acknowledged_by, note, acknowledged_ms } = row;
-        let finding = state.findings.entry(FindingUid(self.digest(&self.key)?)).or_default();
+        let stored::FindingHead {
+            format: _,
+            revision,
+            acknowledged_by,
+            note,
+            acknowledged_ms,
+        } = row;
+        let finding = state
+            .findings
+            .entry(FindingUid(self.digest(&self.key)?))
+            .or_default();
         finding.revision = revision;
         if !acknowledged_by.is_empty() {
             let at = self.time(acknowledged_ms)?;
-            finding.acknowledged = Some(Acknowledgement { person: acknowledged_by, note, at });
+            finding.acknowledged = Some(Acknowledgement {
+                person: acknowledged_by,
+                note,
+                at,
+            });
         }
         Ok(())
     }
@@ -372,9 +489,15 @@ impl Row {
         use stored::request_row::Answer;
         let row: stored::RequestRow = self.read(|row: &stored::RequestRow| row.format)?;
         let response = match row.answer.ok_or_else(|| self.damaged("it has no answer"))? {
-            Answer::SetApplied(stored::StoredSetApplied { epoch, root, revision }) => {
-                Response::SetApplied { epoch, root: self.digest(&root)?, revision }
-            }
+            Answer::SetApplied(stored::StoredSetApplied {
+                epoch,
+                root,
+                revision,
+            }) => Response::SetApplied {
+                epoch,
+                root: self.digest(&root)?,
+                revision,
+            },
             Answer::TokenCreated(id) => Response::TokenCreated(id),
             Answer::FindingAcknowledged(uid) => Response::FindingAcknowledged(FindingUid(self.digest(&uid)?)),
         };

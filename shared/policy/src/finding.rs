@@ -208,7 +208,14 @@ impl Transition {
     /// Whether the uid is the one its subject, image, rule and field have. One that is not would speak about another
     /// fault, of which other hosts may have rows.
     pub fn is_consistent(&self, cluster: &Digest) -> bool {
-        self.uid == fingerprint(cluster, &self.check.rule, &self.subject, self.image.as_ref(), &self.check.field)
+        self.uid
+            == fingerprint(
+                cluster,
+                &self.check.rule,
+                &self.subject,
+                self.image.as_ref(),
+                &self.check.field,
+            )
     }
 }
 
@@ -306,4 +313,3 @@ pub fn fingerprint(
 pub const fn is_fault(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Fail | Outcome::Excepted | Outcome::Error)
 }
-

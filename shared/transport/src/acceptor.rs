@@ -59,7 +59,11 @@ impl Connected for Accepted {
 }
 
 impl AsyncRead for Accepted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -88,7 +92,11 @@ pub fn accept_enrolments(listener: TcpListener, server: &Server) -> mpsc::Receiv
     serve(listener, Arc::clone(&server.enrolment), false)
 }
 
-fn serve(listener: TcpListener, config: Arc<ServerConfig>, mutual: bool) -> mpsc::Receiver<io::Result<Accepted>> {
+fn serve(
+    listener: TcpListener,
+    config: Arc<ServerConfig>,
+    mutual: bool,
+) -> mpsc::Receiver<io::Result<Accepted>> {
     let (ready, accepted) = mpsc::channel(READY);
     tokio::spawn(async move {
         let acceptor = TlsAcceptor::from(config);
@@ -110,7 +118,8 @@ fn serve(listener: TcpListener, config: Arc<ServerConfig>, mutual: bool) -> mpsc
             };
             let (acceptor, ready) = (acceptor.clone(), ready.clone());
             tokio::spawn(async move {
-                let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, shake(acceptor, stream, address, mutual)).await;
+                let handshake =
+                    tokio::time::timeout(HANDSHAKE_LIMIT, shake(acceptor, stream, address, mutual)).await;
                 drop(place);
                 match handshake {
                     Ok(Ok(accepted)) => drop(ready.send(Ok(accepted)).await),
@@ -123,13 +132,26 @@ fn serve(listener: TcpListener, config: Arc<ServerConfig>, mutual: bool) -> mpsc
     accepted
 }
 
-async fn shake(acceptor: TlsAcceptor, stream: TcpStream, address: SocketAddr, mutual: bool) -> io::Result<Accepted> {
+async fn shake(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    address: SocketAddr,
+    mutual: bool,
+) -> io::Result<Accepted> {
     stream.set_nodelay(true)?;
     let stream = acceptor.accept(stream).await?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let peer = certificate.and_then(|certificate| spiffe_id(certificate)).map(|id| id.peer);
+    let peer = certificate
+        .and_then(|certificate| spiffe_id(certificate))
+        .map(|id| id.peer);
     if mutual && peer.is_none() {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the caller has no name"));
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the caller has no name",
+        ));
     }
-    Ok(Accepted { stream, info: PeerInfo { peer, address } })
+    Ok(Accepted {
+        stream,
+        info: PeerInfo { peer, address },
+    })
 }

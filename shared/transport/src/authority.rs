@@ -88,12 +88,20 @@ impl Authority {
         let mut params = CertificateParams::new([])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name = name(&format!("Verger {} of {}", purpose.word(), &cluster[..16.min(cluster.len())]));
+        params.distinguished_name = name(&format!(
+            "Verger {} of {}",
+            purpose.word(),
+            &cluster[..16.min(cluster.len())]
+        ));
         let now = OffsetDateTime::now_utc();
         params.not_before = now - BACKDATED;
         params.not_after = now + Duration::from_secs(AUTHORITY_YEARS * 365 * 86_400);
         let certificate = params.self_signed(&key.0)?;
-        let text = format!("{}{}", pem("CERTIFICATE", certificate.der()), key.to_pem().as_str());
+        let text = format!(
+            "{}{}",
+            pem("CERTIFICATE", certificate.der()),
+            key.to_pem().as_str()
+        );
         files::create(&purpose.file(dir), text.as_bytes())?;
         Self::load(dir, purpose)
     }
@@ -142,12 +150,18 @@ impl Authority {
     ) -> Result<Issued, AuthorityError> {
         let request = parse_request(request)?;
         let mut params = CertificateParams::new(hosts.to_vec())?;
-        let uri = id.to_string().try_into().map_err(|_| AuthorityError::Request("the name is not ASCII".to_owned()))?;
+        let uri = id
+            .to_string()
+            .try_into()
+            .map_err(|_| AuthorityError::Request("the name is not ASCII".to_owned()))?;
         params.subject_alt_names.push(SanType::URI(uri));
         params.distinguished_name = name(&id.peer.to_string());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = match id.peer {
-            crate::Peer::Controller(_) => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+            crate::Peer::Controller(_) => vec![
+                ExtendedKeyUsagePurpose::ServerAuth,
+                ExtendedKeyUsagePurpose::ClientAuth,
+            ],
             crate::Peer::Agent(_) | crate::Peer::Person(_) => vec![ExtendedKeyUsagePurpose::ClientAuth],
         };
         params.use_authority_key_identifier_extension = true;
@@ -156,7 +170,10 @@ impl Authority {
         params.not_after = now + lifetime;
         let not_after = params.not_after.unix_timestamp();
         let leaf = params.signed_by(&request.public_key, &self.issuer)?;
-        Ok(Issued { chain: vec![leaf.der().to_vec(), self.certificate.to_vec()], not_after })
+        Ok(Issued {
+            chain: vec![leaf.der().to_vec(), self.certificate.to_vec()],
+            not_after,
+        })
     }
 }
 
@@ -175,5 +192,8 @@ fn name(common: &str) -> DistinguishedName {
 /// The SHA-256 of a certificate's public key, `sha256:` and hex; `None` if it cannot be read.
 pub fn spki_pin(certificate: &[u8]) -> Option<String> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    Some(format!("sha256:{}", hex::encode(Sha256::digest(certificate.public_key().raw))))
+    Some(format!(
+        "sha256:{}",
+        hex::encode(Sha256::digest(certificate.public_key().raw))
+    ))
 }

@@ -34,15 +34,22 @@ pub enum ConfigError {
 /// # Errors
 /// When it cannot be read, or says something that cannot be.
 pub fn load<T: DeserializeOwned>(file: &Path) -> Result<T, ConfigError> {
-    let text =
-        std::fs::read_to_string(file).map_err(|source| ConfigError::Read { file: file.to_owned(), source })?;
+    let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Read {
+        file: file.to_owned(),
+        source,
+    })?;
     toml::from_str(&text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start).min(text.len());
         let before = text.get(..offset).unwrap_or_default();
         ConfigError::Content {
             file: file.to_owned(),
             line: before.matches('\n').count() + 1,
-            column: before.chars().rev().take_while(|character| *character != '\n').count() + 1,
+            column: before
+                .chars()
+                .rev()
+                .take_while(|character| *character != '\n')
+                .count()
+                + 1,
             message: error.message().to_owned(),
         }
     })

@@ -59,13 +59,17 @@ impl tower::Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let config = Arc::clone(&self.client.config);
         Box::pin(async move {
-            let authority = uri.authority().ok_or_else(|| io::Error::other("an address without host"))?;
+            let authority = uri
+                .authority()
+                .ok_or_else(|| io::Error::other("an address without host"))?;
             let stream = TcpStream::connect((authority.host(), authority.port_u16().unwrap_or(443))).await?;
             stream.set_nodelay(true)?;
             // Only a label for session resumption: controllers are known by their SPIFFE names.
             let name = ServerName::try_from(authority.host().trim_matches(['[', ']']).to_owned())
                 .map_err(io::Error::other)?;
-            Ok(TokioIo::new(TlsConnector::from(config).connect(name, stream).await?))
+            Ok(TokioIo::new(
+                TlsConnector::from(config).connect(name, stream).await?,
+            ))
         })
     }
 }
@@ -83,13 +87,21 @@ pub async fn channel(client: Arc<Client>, addresses: &[String]) -> Result<Channe
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE)
             .keep_alive_while_idle(true);
-        match endpoint.connect_with_connector(Connector { client: Arc::clone(&client) }).await {
+        match endpoint
+            .connect_with_connector(Connector {
+                client: Arc::clone(&client),
+            })
+            .await
+        {
             Ok(channel) => return Ok(channel),
             Err(error) => last = Some(chain(&error)),
         }
     }
     let last = last.ok_or(ConnectError::NoAddress)?;
-    Err(ConnectError::Unreachable { addresses: addresses.join(", "), last })
+    Err(ConnectError::Unreachable {
+        addresses: addresses.join(", "),
+        last,
+    })
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -47,7 +47,11 @@ fn failed(file: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Secret
     move |source| match source.kind() {
         io::ErrorKind::AlreadyExists => SecretFileError::Exists(file.to_owned()),
         io::ErrorKind::NotFound => SecretFileError::Missing(file.to_owned()),
-        _ => SecretFileError::Io { file: file.to_owned(), action, source },
+        _ => SecretFileError::Io {
+            file: file.to_owned(),
+            action,
+            source,
+        },
     }
 }
 
@@ -62,7 +66,10 @@ pub fn create(file: &Path, bytes: &[u8]) -> Result<(), SecretFileError> {
         .mode(0o600)
         .open(file)
         .map_err(failed(file, "create"))?;
-    handle.write_all(bytes).and_then(|()| handle.sync_all()).map_err(failed(file, "write"))?;
+    handle
+        .write_all(bytes)
+        .and_then(|()| handle.sync_all())
+        .map_err(failed(file, "write"))?;
     sync_folder(file)
 }
 
@@ -84,8 +91,13 @@ pub fn replace(file: &Path, bytes: &[u8]) -> Result<(), SecretFileError> {
 }
 
 fn sync_folder(file: &Path) -> Result<(), SecretFileError> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder, "sync"))
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed(folder, "sync"))
 }
 
 /// Reads a secret file.
@@ -97,10 +109,16 @@ pub fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
     let metadata = handle.metadata().map_err(failed(file, "look at"))?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(SecretFileError::Open { file: file.to_owned(), mode });
+        return Err(SecretFileError::Open {
+            file: file.to_owned(),
+            mode,
+        });
     }
     let mut bytes = Zeroizing::new(Vec::new());
-    handle.take(MOST + 1).read_to_end(&mut bytes).map_err(failed(file, "read"))?;
+    handle
+        .take(MOST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed(file, "read"))?;
     if bytes.len() as u64 > MOST {
         return Err(SecretFileError::TooLarge(file.to_owned()));
     }

@@ -36,7 +36,9 @@ impl KeyPair {
     /// # Errors
     /// When the system gives no randomness.
     pub fn generate() -> Result<Self, IdentityError> {
-        Ok(Self(rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?))
+        Ok(Self(rcgen::KeyPair::generate_for(
+            &rcgen::PKCS_ECDSA_P256_SHA256,
+        )?))
     }
 
     /// Reads the key in a PEM text; certificates may stand before it, as in the files this crate writes.
@@ -74,7 +76,10 @@ pub struct Identity {
 impl Identity {
     /// Puts a chain and a key together.
     pub fn new(chain: Vec<Vec<u8>>, key: &KeyPair) -> Self {
-        Self { chain: chain.into_iter().map(CertificateDer::from).collect(), key: key.to_pem() }
+        Self {
+            chain: chain.into_iter().map(CertificateDer::from).collect(),
+            key: key.to_pem(),
+        }
     }
 
     /// Reads PEM texts.
@@ -88,7 +93,10 @@ impl Identity {
         if chain.is_empty() {
             return Err(IdentityError::Content("there is no certificate in it".to_owned()));
         }
-        Ok(Self { chain, key: Zeroizing::new(key.to_owned()) })
+        Ok(Self {
+            chain,
+            key: Zeroizing::new(key.to_owned()),
+        })
     }
 
     /// Reads a file that holds the chain and the key.
@@ -97,7 +105,8 @@ impl Identity {
     /// When the file is not private, or does not hold both.
     pub fn load(file: &Path) -> Result<Self, IdentityError> {
         let bytes = files::read(file)?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| IdentityError::Content(format!("{file:?} is not PEM")))?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| IdentityError::Content(format!("{file:?} is not PEM")))?;
         Self::from_pem(text, text)
     }
 
@@ -112,7 +121,10 @@ impl Identity {
 
     /// The chain as PEM.
     pub fn chain_pem(&self) -> String {
-        self.chain.iter().map(|certificate| pem("CERTIFICATE", certificate)).collect()
+        self.chain
+            .iter()
+            .map(|certificate| pem("CERTIFICATE", certificate))
+            .collect()
     }
 
     /// The key as PEM.
@@ -133,7 +145,10 @@ impl Identity {
     /// # Errors
     /// When the leaf cannot be read.
     pub fn not_after(&self) -> Result<i64, IdentityError> {
-        let leaf = self.chain.first().ok_or_else(|| IdentityError::Content("there is no certificate".to_owned()))?;
+        let leaf = self
+            .chain
+            .first()
+            .ok_or_else(|| IdentityError::Content("there is no certificate".to_owned()))?;
         let (_, leaf) = x509_parser::parse_x509_certificate(leaf)
             .map_err(|error| IdentityError::Content(format!("the certificate cannot be read: {error}")))?;
         Ok(leaf.validity().not_after.timestamp())

@@ -76,7 +76,14 @@ impl JoinCommand {
 // Without the token.
 impl fmt::Display for JoinCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { enrol_address, address, cluster_id, ca_pin, agent, token: _ } = self;
+        let Self {
+            enrol_address,
+            address,
+            cluster_id,
+            ca_pin,
+            agent,
+            token: _,
+        } = self;
         write!(
             f,
             "verger-agent join --agent {agent} --enrol {enrol_address} --controller {address} --cluster-id {cluster_id} --ca-pin {ca_pin}"

@@ -45,7 +45,12 @@ impl FromStr for Label {
         let bytes = text.as_bytes();
         let alphanumeric = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9');
         let ends = bytes.first().is_some_and(alphanumeric) && bytes.last().is_some_and(alphanumeric);
-        if bytes.len() > 64 || !ends || !bytes.iter().all(|byte| alphanumeric(byte) || matches!(byte, b'-' | b'.')) {
+        if bytes.len() > 64
+            || !ends
+            || !bytes
+                .iter()
+                .all(|byte| alphanumeric(byte) || matches!(byte, b'-' | b'.'))
+        {
             return Err(InvalidPeer::Name);
         }
         Ok(Self(text.to_owned()))
@@ -106,7 +111,10 @@ impl FromStr for SpiffeId {
         if !is_cluster_id(cluster) {
             return Err(InvalidPeer::Id);
         }
-        Ok(Self { cluster: cluster.to_owned(), peer: peer.parse()? })
+        Ok(Self {
+            cluster: cluster.to_owned(),
+            peer: peer.parse()?,
+        })
     }
 }
 

@@ -18,7 +18,8 @@ pub enum LogFormat {
 /// Begins logging. `VERGER_LOG` sets the level (`info` by default; see tracing-subscriber's `EnvFilter`). A second call
 /// does nothing.
 pub fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("VERGER_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=warn"));
+    let filter =
+        EnvFilter::try_from_env("VERGER_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=warn"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

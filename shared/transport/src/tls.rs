@@ -8,11 +8,13 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{ResolvesClientCert, Resumption, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    ServerConfig, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::extensions::GeneralName;
@@ -52,7 +54,9 @@ fn algorithms() -> WebPkiSupportedAlgorithms {
 fn roots(certificates: &[Vec<u8>]) -> Result<Arc<RootCertStore>, TlsError> {
     let mut store = RootCertStore::empty();
     for certificate in certificates {
-        store.add(CertificateDer::from(certificate.as_slice())).map_err(TlsError::Authority)?;
+        store
+            .add(CertificateDer::from(certificate.as_slice()))
+            .map_err(TlsError::Authority)?;
     }
     Ok(Arc::new(store))
 }
@@ -119,7 +123,11 @@ impl Server {
     ///
     /// # Errors
     /// When a certificate cannot be used.
-    pub fn new(cluster: &str, identity: &Identity, authorities: &[(Purpose, Vec<u8>)]) -> Result<Self, TlsError> {
+    pub fn new(
+        cluster: &str,
+        identity: &Identity,
+        authorities: &[(Purpose, Vec<u8>)],
+    ) -> Result<Self, TlsError> {
         let own = Own::new(identity)?;
         let of = |purpose: Purpose| -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
             let certificates: Vec<Vec<u8>> = authorities
@@ -142,16 +150,24 @@ impl Server {
                 .with_protocol_versions(&[&rustls::version::TLS13])
                 .map_err(TlsError::Tls)
         };
-        let mut mutual = builder()?.with_client_cert_verifier(verifier).with_cert_resolver(Arc::new(own.clone()));
+        let mut mutual = builder()?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(own.clone()));
         mutual.alpn_protocols = vec![b"h2".to_vec()];
         // A resumed session would skip the check of the certificates, and live past their end or replacement.
         mutual.send_tls13_tickets = 0;
         mutual.session_storage = Arc::new(NoServerSessionStorage {});
-        let mut enrolment = builder()?.with_no_client_auth().with_cert_resolver(Arc::new(own.clone()));
+        let mut enrolment = builder()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(own.clone()));
         enrolment.alpn_protocols = vec![b"h2".to_vec()];
         enrolment.send_tls13_tickets = 0;
         enrolment.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Self { own, mutual: Arc::new(mutual), enrolment: Arc::new(enrolment) })
+        Ok(Self {
+            own,
+            mutual: Arc::new(mutual),
+            enrolment: Arc::new(enrolment),
+        })
     }
 
     /// Uses another certificate from the next handshake on.
@@ -184,7 +200,9 @@ impl ClientCertVerifier for Callers {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let id = spiffe_id(end_entity).filter(|id| id.cluster == self.cluster).ok_or_else(wrong_name)?;
+        let id = spiffe_id(end_entity)
+            .filter(|id| id.cluster == self.cluster)
+            .ok_or_else(wrong_name)?;
         let authority = match id.peer {
             Peer::Controller(_) => &self.members,
             Peer::Agent(_) => &self.agents,
@@ -233,7 +251,10 @@ impl Client {
         let mut config = Self::builder(cluster, trusted)?.with_client_cert_resolver(Arc::new(own.clone()));
         config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self { own: Some(own), config: Arc::new(config) })
+        Ok(Self {
+            own: Some(own),
+            config: Arc::new(config),
+        })
     }
 
     /// Calls a controller of `cluster` for the first time: nothing is known but the pin of the members' authority.
@@ -244,7 +265,10 @@ impl Client {
         let mut config = Self::builder(cluster, Trusted::Pin(ca_pin.to_owned()))?.with_no_client_auth();
         config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self { own: None, config: Arc::new(config) })
+        Ok(Self {
+            own: None,
+            config: Arc::new(config),
+        })
     }
 
     fn builder(
@@ -255,7 +279,10 @@ impl Client {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(TlsError::Tls)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Controllers { cluster: cluster.to_owned(), trusted })))
+            .with_custom_certificate_verifier(Arc::new(Controllers {
+                cluster: cluster.to_owned(),
+                trusted,
+            })))
     }
 
     /// Uses another certificate from the next handshake on.
@@ -307,9 +334,10 @@ impl ServerCertVerifier for Controllers {
         let parsed = ParsedCertificate::try_from(end_entity)?;
         verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, algorithms().all)?;
         match spiffe_id(end_entity) {
-            Some(SpiffeId { cluster, peer: Peer::Controller(_) }) if cluster == self.cluster => {
-                Ok(ServerCertVerified::assertion())
-            }
+            Some(SpiffeId {
+                cluster,
+                peer: Peer::Controller(_),
+            }) if cluster == self.cluster => Ok(ServerCertVerified::assertion()),
             _ => Err(wrong_name()),
         }
     }

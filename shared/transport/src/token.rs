@@ -28,7 +28,10 @@ impl JoinToken {
         let bytes = Zeroizing::new(bytes);
         let (id, secret) = bytes.split_at(8);
         let secret = secret.try_into().expect("40 bytes less 8");
-        Self { id: hex::encode(id), secret: Zeroizing::new(secret) }
+        Self {
+            id: hex::encode(id),
+            secret: Zeroizing::new(secret),
+        }
     }
 
     /// The public half: 16 hex digits.
@@ -46,7 +49,11 @@ impl JoinToken {
 
     /// The whole token as text, to be shown once.
     pub fn reveal(&self) -> Zeroizing<String> {
-        Zeroizing::new(format!("{}.{}", self.id, URL_SAFE_NO_PAD.encode(self.secret.as_slice())))
+        Zeroizing::new(format!(
+            "{}.{}",
+            self.id,
+            URL_SAFE_NO_PAD.encode(self.secret.as_slice())
+        ))
     }
 }
 
@@ -66,7 +73,10 @@ impl FromStr for JoinToken {
         }
         let secret = Zeroizing::new(URL_SAFE_NO_PAD.decode(secret).map_err(|_| InvalidToken)?);
         let secret = secret.as_slice().try_into().map_err(|_| InvalidToken)?;
-        Ok(Self { id: id.to_owned(), secret: Zeroizing::new(secret) })
+        Ok(Self {
+            id: id.to_owned(),
+            secret: Zeroizing::new(secret),
+        })
     }
 }
 
@@ -83,7 +93,9 @@ mod tests {
         assert_eq!(token.id(), "0707070707070707");
         assert_eq!(
             hex::encode(token.secret_hash()),
-            hex::encode(Sha256::digest([b"verger/v1/join-token\0".as_slice(), &[7; 32]].concat()))
+            hex::encode(Sha256::digest(
+                [b"verger/v1/join-token\0".as_slice(), &[7; 32]].concat()
+            ))
         );
     }
 
@@ -91,7 +103,13 @@ mod tests {
     fn the_secret_is_never_in_debug_output_and_other_texts_are_refused() {
         let token = JoinToken::from_random([7; 40]);
         assert_eq!(format!("{token:?}"), "JoinToken(0707070707070707.<secret>)");
-        for text in ["", ".", "0707070707070707.", "0707070707070707.AAAA", "X707070707070707.BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"] {
+        for text in [
+            "",
+            ".",
+            "0707070707070707.",
+            "0707070707070707.AAAA",
+            "X707070707070707.BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc",
+        ] {
             assert!(text.parse::<JoinToken>().is_err(), "{text}");
         }
     }

@@ -20,13 +20,34 @@ const OUTCOMES: [(Outcome, &str); 6] = [
 
 impl FromWire<pb::Check> for Check {
     fn from_wire(message: pb::Check) -> Result<Self, InvalidMessage> {
-        let pb::Check { control, rule, field, result, expected, actual, reason, severity, decided_by } = message;
-        for (name, text) in [("field", Some(&field)), ("expected", expected.as_ref()), ("actual", actual.as_ref()), ("reason", Some(&reason))] {
+        let pb::Check {
+            control,
+            rule,
+            field,
+            result,
+            expected,
+            actual,
+            reason,
+            severity,
+            decided_by,
+        } = message;
+        for (name, text) in [
+            ("field", Some(&field)),
+            ("expected", expected.as_ref()),
+            ("actual", actual.as_ref()),
+            ("reason", Some(&reason)),
+        ] {
             if text.is_some_and(|text| text.len() > TEXT_BYTES) {
-                return Err(InvalidMessage::new(name, format!("is longer than {TEXT_BYTES} bytes")));
+                return Err(InvalidMessage::new(
+                    name,
+                    format!("is longer than {TEXT_BYTES} bytes"),
+                ));
             }
         }
-        let outcome = OUTCOMES.iter().find(|(_, word)| *word == result).map(|(outcome, _)| *outcome);
+        let outcome = OUTCOMES
+            .iter()
+            .find(|(_, word)| *word == result)
+            .map(|(outcome, _)| *outcome);
         Ok(Self {
             control: parse("control", &control)?,
             rule: parse("rule", &rule)?,
@@ -45,8 +66,21 @@ impl FromWire<pb::Check> for Check {
 
 impl IntoWire<pb::Check> for &Check {
     fn into_wire(self) -> pb::Check {
-        let Check { control, rule, field, result, expected, actual, reason, severity, decided_by } = self;
-        let word = OUTCOMES.iter().find(|(outcome, _)| outcome == result).map_or("error", |(_, word)| word);
+        let Check {
+            control,
+            rule,
+            field,
+            result,
+            expected,
+            actual,
+            reason,
+            severity,
+            decided_by,
+        } = self;
+        let word = OUTCOMES
+            .iter()
+            .find(|(outcome, _)| outcome == result)
+            .map_or("error", |(_, word)| word);
         pb::Check {
             control: control.to_string(),
             rule: rule.to_string(),

@@ -1,11 +1,16 @@
 //! Findings of the cluster.
 
 use verger_policy::drift::Check;
-use verger_policy::finding::{Acknowledgement, Finding, FindingUid, HostCount, Lifecycle, Sample, SubjectClass};
+use verger_policy::finding::{
+    Acknowledgement, Finding, FindingUid, HostCount, Lifecycle, Sample, SubjectClass,
+};
 use verger_proto::findings::v1 as pb;
 
 use crate::transition::image_text;
-use crate::{FromWire, IntoWire, InvalidMessage, digest, digest_bytes, digest_text, instant, parse, required, timestamp};
+use crate::{
+    FromWire, IntoWire, InvalidMessage, digest, digest_bytes, digest_text, instant, parse, required,
+    timestamp,
+};
 
 pub(crate) fn lifecycle_number(lifecycle: Lifecycle) -> i32 {
     let lifecycle = match lifecycle {
@@ -56,17 +61,25 @@ impl IntoWire<pb::Finding> for &Finding {
             image: image_text(image.as_ref()),
             check: Some(check.into_wire()),
             lifecycle: lifecycle_number(*lifecycle),
-            acknowledged: acknowledged.as_ref().map(|Acknowledgement { person, note, at }| pb::Acknowledgement {
-                person: person.clone(),
-                note: note.clone(),
-                at: Some(timestamp(*at)),
+            acknowledged: acknowledged.as_ref().map(|Acknowledgement { person, note, at }| {
+                pb::Acknowledgement {
+                    person: person.clone(),
+                    note: note.clone(),
+                    at: Some(timestamp(*at)),
+                }
             }),
             wanted: wanted.to_string(),
             effective: effective.to_string(),
             hosts: hosts
                 .iter()
                 .map(|(agent, HostCount { affected, evaluated })| {
-                    (agent.to_string(), pb::HostCount { affected: *affected, evaluated: *evaluated })
+                    (
+                        agent.to_string(),
+                        pb::HostCount {
+                            affected: *affected,
+                            evaluated: *evaluated,
+                        },
+                    )
                 })
                 .collect(),
             samples: samples.iter().map(IntoWire::into_wire).collect(),
@@ -100,7 +113,11 @@ impl FromWire<pb::Finding> for Finding {
         let check = Check::from_wire(required("check", check)?).map_err(|error| error.within("check"))?;
         let acknowledged = acknowledged
             .map(|pb::Acknowledgement { person, note, at }| {
-                Ok(Acknowledgement { person, note, at: instant("acknowledged.at", required("acknowledged.at", at)?)? })
+                Ok(Acknowledgement {
+                    person,
+                    note,
+                    at: instant("acknowledged.at", required("acknowledged.at", at)?)?,
+                })
             })
             .transpose()?;
         Ok(Self {
@@ -108,10 +125,12 @@ impl FromWire<pb::Finding> for Finding {
             revision,
             control: check.control,
             rule: check.rule.clone(),
-            subject: SubjectClass::from_wire(required("subject", subject)?).map_err(|error| error.within("subject"))?,
+            subject: SubjectClass::from_wire(required("subject", subject)?)
+                .map_err(|error| error.within("subject"))?,
             image: digest_text("image", &image)?,
             check,
-            lifecycle: lifecycle_of_number(lifecycle).ok_or_else(|| InvalidMessage::new("lifecycle", "is unknown"))?,
+            lifecycle: lifecycle_of_number(lifecycle)
+                .ok_or_else(|| InvalidMessage::new("lifecycle", "is unknown"))?,
             acknowledged,
             wanted: parse("wanted", &wanted)?,
             effective: parse("effective", &effective)?,

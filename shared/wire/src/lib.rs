@@ -39,7 +39,10 @@ pub struct InvalidMessage {
 impl InvalidMessage {
     /// Names a field and what is wrong with it.
     pub fn new(field: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { field: field.into(), what: what.into() }
+        Self {
+            field: field.into(),
+            what: what.into(),
+        }
     }
 
     /// The same problem, one level further out.

@@ -17,7 +17,8 @@ pub fn parse<T: FromStr>(field: &str, text: &str) -> Result<T, InvalidMessage>
 where
     T::Err: Display,
 {
-    text.parse().map_err(|error: T::Err| InvalidMessage::new(field, format!("is not valid: {error}")))
+    text.parse()
+        .map_err(|error: T::Err| InvalidMessage::new(field, format!("is not valid: {error}")))
 }
 
 /// Takes a field that must be there.
@@ -33,7 +34,9 @@ pub fn required<T>(field: &str, value: Option<T>) -> Result<T, InvalidMessage> {
 /// # Errors
 /// Names the field.
 pub fn digest(field: &str, bytes: &[u8]) -> Result<Digest, InvalidMessage> {
-    let bytes = bytes.try_into().map_err(|_| InvalidMessage::new(field, "is not a digest of 32 bytes"))?;
+    let bytes = bytes
+        .try_into()
+        .map_err(|_| InvalidMessage::new(field, "is not a digest of 32 bytes"))?;
     Ok(Digest::from_bytes(bytes))
 }
 
@@ -42,7 +45,11 @@ pub fn digest(field: &str, bytes: &[u8]) -> Result<Digest, InvalidMessage> {
 /// # Errors
 /// Names the field.
 pub fn digest_text(field: &str, text: &str) -> Result<Option<Digest>, InvalidMessage> {
-    if text.is_empty() { Ok(None) } else { parse(field, text).map(Some) }
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        parse(field, text).map(Some)
+    }
 }
 
 /// The 32 bytes.
@@ -71,6 +78,8 @@ pub fn instant(field: &str, at: prost_types::Timestamp) -> Result<Timestamp, Inv
     if !(0..1_000_000_000).contains(&nanos) {
         return Err(bad());
     }
-    let milliseconds = seconds.checked_mul(1_000).and_then(|whole| whole.checked_add(i64::from(nanos / 1_000_000)));
+    let milliseconds = seconds
+        .checked_mul(1_000)
+        .and_then(|whole| whole.checked_add(i64::from(nanos / 1_000_000)));
     Timestamp::from_millisecond(milliseconds.ok_or_else(bad)?).map_err(|_| bad())
 }

@@ -13,20 +13,31 @@ use crate::{FromWire, IntoWire, InvalidMessage, digest, digest_bytes, parse, req
 impl FromWire<pb::ObjectKey> for ObjectKey {
     fn from_wire(message: pb::ObjectKey) -> Result<Self, InvalidMessage> {
         let pb::ObjectKey { kind, name } = message;
-        Ok(Self { kind: parse("kind", &kind)?, name: parse("name", &name)? })
+        Ok(Self {
+            kind: parse("kind", &kind)?,
+            name: parse("name", &name)?,
+        })
     }
 }
 
 impl IntoWire<pb::ObjectKey> for &ObjectKey {
     fn into_wire(self) -> pb::ObjectKey {
         let ObjectKey { kind, name } = self;
-        pb::ObjectKey { kind: kind.to_string(), name: name.to_string() }
+        pb::ObjectKey {
+            kind: kind.to_string(),
+            name: name.to_string(),
+        }
     }
 }
 
 impl FromWire<pb::Entry> for Entry {
     fn from_wire(message: pb::Entry) -> Result<Self, InvalidMessage> {
-        let pb::Entry { key, epoch, digest: bytes, hosts } = message;
+        let pb::Entry {
+            key,
+            epoch,
+            digest: bytes,
+            hosts,
+        } = message;
         Ok(Self {
             key: ObjectKey::from_wire(required("key", key)?).map_err(|error| error.within("key"))?,
             epoch,
@@ -38,7 +49,12 @@ impl FromWire<pb::Entry> for Entry {
 
 impl IntoWire<pb::Entry> for &Entry {
     fn into_wire(self) -> pb::Entry {
-        let Entry { key, epoch, digest, hosts } = self;
+        let Entry {
+            key,
+            epoch,
+            digest,
+            hosts,
+        } = self;
         pb::Entry {
             key: Some(key.into_wire()),
             epoch: *epoch,
@@ -55,7 +71,10 @@ impl FromWire<pb::Body> for Arc<Body> {
             .map_err(|error| InvalidMessage::new("canonical", format!("is no policy object: {error}")))?;
         let key = ObjectKey::from_wire(required("key", key)?).map_err(|error| error.within("key"))?;
         if body.object().key() != key {
-            return Err(InvalidMessage::new("key", "names another object than the body holds"));
+            return Err(InvalidMessage::new(
+                "key",
+                "names another object than the body holds",
+            ));
         }
         Ok(Self::new(body))
     }
@@ -63,6 +82,9 @@ impl FromWire<pb::Body> for Arc<Body> {
 
 impl IntoWire<pb::Body> for &Body {
     fn into_wire(self) -> pb::Body {
-        pb::Body { key: Some((&self.object().key()).into_wire()), canonical: Bytes::copy_from_slice(self.bytes()) }
+        pb::Body {
+            key: Some((&self.object().key()).into_wire()),
+            canonical: Bytes::copy_from_slice(self.bytes()),
+        }
     }
 }

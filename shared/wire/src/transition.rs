@@ -7,7 +7,10 @@ use verger_policy::finding::{FindingUid, Lifecycle, MAX_SAMPLES, Sample, Subject
 use verger_proto::findings::v1 as pb;
 
 use crate::finding::{lifecycle_number, lifecycle_of_number};
-use crate::{FromWire, IntoWire, InvalidMessage, digest, digest_bytes, digest_text, instant, parse, required, timestamp};
+use crate::{
+    FromWire, IntoWire, InvalidMessage, digest, digest_bytes, digest_text, instant, parse, required,
+    timestamp,
+};
 
 /// The longest name of an instance that is taken in, bytes.
 const NAME_BYTES: usize = 1 << 10;
@@ -44,17 +47,33 @@ impl FromWire<pb::Sample> for Sample {
     fn from_wire(message: pb::Sample) -> Result<Self, InvalidMessage> {
         let pb::Sample { runtime, id, name } = message;
         if name.len() > NAME_BYTES || id.len() > NAME_BYTES {
-            return Err(InvalidMessage::new("name", format!("is longer than {NAME_BYTES} bytes")));
+            return Err(InvalidMessage::new(
+                "name",
+                format!("is longer than {NAME_BYTES} bytes"),
+            ));
         }
-        Ok(Self { instance: InstanceId { runtime: parse("runtime", &runtime)?, id }, name })
+        Ok(Self {
+            instance: InstanceId {
+                runtime: parse("runtime", &runtime)?,
+                id,
+            },
+            name,
+        })
     }
 }
 
 impl IntoWire<pb::Sample> for &Sample {
     fn into_wire(self) -> pb::Sample {
-        let Sample { instance: InstanceId { runtime, id }, name } = self;
+        let Sample {
+            instance: InstanceId { runtime, id },
+            name,
+        } = self;
         let end = name.floor_char_boundary(NAME_BYTES);
-        pb::Sample { runtime: runtime.to_string(), id: id.clone(), name: name[..end].to_owned() }
+        pb::Sample {
+            runtime: runtime.to_string(),
+            id: id.clone(),
+            name: name[..end].to_owned(),
+        }
     }
 }
 
@@ -78,7 +97,10 @@ impl FromWire<pb::Transition> for Transition {
             reopened,
         } = message;
         if samples.len() > MAX_SAMPLES {
-            return Err(InvalidMessage::new("samples", format!("are more than {MAX_SAMPLES}")));
+            return Err(InvalidMessage::new(
+                "samples",
+                format!("are more than {MAX_SAMPLES}"),
+            ));
         }
         let lifecycle = lifecycle_of_number(lifecycle)
             .filter(|lifecycle| *lifecycle != Lifecycle::Acknowledged)
@@ -86,7 +108,8 @@ impl FromWire<pb::Transition> for Transition {
         Ok(Self {
             at: instant("at", required("at", at)?)?,
             uid: FindingUid(digest("uid", &uid)?),
-            subject: SubjectClass::from_wire(required("subject", subject)?).map_err(|error| error.within("subject"))?,
+            subject: SubjectClass::from_wire(required("subject", subject)?)
+                .map_err(|error| error.within("subject"))?,
             image: digest_text("image", &image)?,
             check: Check::from_wire(required("check", check)?).map_err(|error| error.within("check"))?,
             lifecycle,

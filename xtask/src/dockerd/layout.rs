@@ -56,6 +56,12 @@ impl Layout {
         self.run.join("docker.sock")
     }
 
+    /// Where the daemon's containerd keeps the OCI configuration of each running container, `ID/config.json`.
+    pub(crate) fn bundles(&self) -> PathBuf {
+        self.exec_root()
+            .join("containerd/daemon/io.containerd.runtime.v2.task/moby")
+    }
+
     /// Docker's `--exec-root`: the OCI bundles lie in `containerd/daemon/io.containerd.runtime.v2.task/moby/ID` below.
     pub(crate) fn exec_root(&self) -> PathBuf {
         self.run.join("exec")

@@ -1,13 +1,16 @@
 //! `cargo xtask up` and `down`: a cluster and an agent on this machine, watching real containers.
 
+mod main_job;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use self::main_job::MainJob;
 use crate::dockerd::{Dockerd, Layout};
 use crate::packages::{self, FOR_DOCKER};
 use crate::service::Services;
@@ -17,6 +20,11 @@ use crate::workspace::{Workspace, run};
 const DOCKERD: &str = "up";
 /// A first start makes keys and opens empty stores; loaded two-core machines get ten times what it takes.
 const READY_LIMIT: Duration = Duration::from_secs(60);
+/// Where the controller listens: loopback only.
+const CONTROLLER: &str = "127.0.0.1:7400";
+const ENROLMENT: &str = "127.0.0.1:7401";
+/// The agent's id.
+const HOST: &str = "this-host";
 /// In the order of their start; `down` stops them in reverse.
 const SERVICES: &[&str] = &["controller", "agent"];
 
@@ -91,25 +99,74 @@ fn make_private(folder: &Path) -> Result<()> {
 }
 
 impl Scene {
-    /// The main job's sequence, one method per step.
     fn play(&self) -> Result<()> {
         self.start_controller()?;
         self.start_agent()?;
-        self.show_the_main_job()
+        MainJob::new(self)?.show()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn context(&self) -> PathBuf {
+        self.file("context.json")
+    }
+
+    fn program(&self, name: &str) -> Command {
+        Command::new(self.programs.join(name))
+    }
+
+    /// `verger`, with this cluster's context.
+    fn verger(&self) -> Command {
+        let mut command = self.program("verger");
+        command.env("VERGER_CONTEXT", self.context());
+        command
     }
 
     fn start_controller(&self) -> Result<()> {
         println!("==> controller");
-        let data = self.folder.join("controller");
-        let config = data.join("controller.toml");
-        if !config.exists() {
-            run(Command::new(self.programs.join("verger-controller"))
-                .arg("init")
-                .arg("--data-dir")
-                .arg(&data))?;
+        let config = self.file("controller.toml");
+        let key = self.file("sealing-key.pem");
+        let trust_root = self.file("trust-root.json");
+        let admin = self.file("admin-context.json");
+        // Written last, so that an attempt cut short is made again from the start.
+        if !self.context().exists() {
+            for leftover in [&key, &trust_root, &admin] {
+                remove_file(leftover)?;
+            }
+            remove_folder(&self.file("controller"))?;
+            fs::write(
+                &config,
+                format!(
+                    "data_dir = {:?}\nlisten = {CONTROLLER:?}\nenrol_listen = {ENROLMENT:?}\n",
+                    self.file("controller")
+                ),
+            )?;
+            run(self.verger().args(["keys", "generate", "--out"]).arg(&key))?;
+            run(self
+                .verger()
+                .args(["trust", "init", "--name", "you", "--key"])
+                .arg(&key)
+                .arg("--out")
+                .arg(&trust_root))?;
+            run(self
+                .program("verger-controller")
+                .arg("--config")
+                .arg(&config)
+                .args(["init", "--admin", "you", "--trust-root"])
+                .arg(&trust_root)
+                .arg("--admin-context")
+                .arg(&admin))?;
+            run(self
+                .verger()
+                .args(["context", "use"])
+                .arg(&admin)
+                .arg("--key")
+                .arg(&key))?;
         }
-        let mut command = Command::new(self.programs.join("verger-controller"));
-        command.arg("run").arg("--config").arg(config);
+        let mut command = self.program("verger-controller");
+        command.arg("--config").arg(config).arg("run");
         self.services.start("controller", command, READY_LIMIT)?;
         println!("    log {}", self.services.log("controller").display());
         Ok(())
@@ -117,22 +174,56 @@ impl Scene {
 
     fn start_agent(&self) -> Result<()> {
         println!("==> agent");
-        let mut command = Command::new(self.programs.join("verger-agent"));
-        command
-            .arg("run")
-            .arg("--config")
-            .arg(self.folder.join("agent/agent.toml"));
-        command.env("DOCKER_HOST", &self.docker_host);
+        let config = self.file("agent.toml");
+        let layout = Layout::of(DOCKERD)?;
+        fs::write(
+            &config,
+            format!(
+                "data_dir = {:?}\ndocker_socket = {:?}\noci_roots = [{:?}]\n",
+                self.file("agent"),
+                self.docker_host.trim_start_matches("unix://"),
+                layout.bundles(),
+            ),
+        )?;
+        if !self.file("agent/cluster.json").exists() {
+            remove_folder(&self.file("agent"))?;
+            let output = self
+                .verger()
+                .args(["token", "create", "--agent", HOST])
+                .output()?;
+            let text = String::from_utf8(output.stdout)?;
+            let line = text
+                .lines()
+                .find_map(|line| line.trim().strip_prefix("verger-agent "))
+                .with_context(|| format!("no join command: {}", String::from_utf8_lossy(&output.stderr)))?;
+            run(self
+                .program("verger-agent")
+                .arg("--config")
+                .arg(&config)
+                .args(line.split_whitespace()))?;
+        }
+        let mut command = self.program("verger-agent");
+        command.arg("--config").arg(config).arg("run");
         self.services.start("agent", command, READY_LIMIT)?;
         println!("    log {}", self.services.log("agent").display());
         Ok(())
     }
+}
 
-    /// Blesses a running container, lets it drift, and shows each finding.
-    fn show_the_main_job(&self) -> Result<()> {
-        bail!(
-            "the main job is not written yet; containers can be started at {}",
-            self.docker_host
-        )
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn remove_folder(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
     }
 }

@@ -12,9 +12,18 @@ pub(super) enum Element<'a> {
     Cut(&'a [u8]),
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Before,
+    Inside,
+    After,
+    NoArray,
+}
+
 /// Finds the elements. It checks no syntax beyond nesting and strings: elements are parsed by their reader.
 #[derive(Debug)]
 pub(super) struct Splitter {
+    stage: Stage,
     limit: usize,
     held: Vec<u8>,
     cut: bool,
@@ -27,6 +36,7 @@ impl Splitter {
     /// Splits into elements of at most `limit` bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self {
+            stage: Stage::Before,
             limit,
             held: Vec::new(),
             cut: false,
@@ -39,47 +49,49 @@ impl Splitter {
     /// Takes the next piece, and gives each element it completes.
     pub(super) fn push(&mut self, piece: &[u8], mut each: impl FnMut(Element<'_>)) {
         for &byte in piece {
-            if self.in_string {
-                match byte {
-                    _ if self.escaped => self.escaped = false,
-                    b'\\' => self.escaped = true,
-                    b'"' => self.in_string = false,
-                    _ => {}
-                }
-                self.hold(byte);
-                continue;
-            }
-            match byte {
-                b'"' => self.in_string = true,
-                b'[' | b'{' => {
-                    self.depth += 1;
-                    if self.depth == 1 {
-                        continue;
-                    }
-                }
-                b']' | b'}' => {
-                    self.depth = self.depth.saturating_sub(1);
-                    if self.depth == 0 {
-                        self.finish(&mut each);
-                        continue;
-                    }
-                }
-                b',' if self.depth == 1 => {
-                    self.finish(&mut each);
-                    continue;
-                }
-                b' ' | b'\n' | b'\r' | b'\t' if self.depth <= 1 => continue,
-                _ => {}
-            }
-            if self.depth >= 1 {
-                self.hold(byte);
+            match (self.stage, byte) {
+                (Stage::NoArray, _) => return,
+                (Stage::Inside, _) => self.inside(byte, &mut each),
+                (_, b' ' | b'\n' | b'\r' | b'\t') => {}
+                (Stage::Before, b'[') => self.stage = Stage::Inside,
+                (Stage::Before | Stage::After, _) => self.stage = Stage::NoArray,
             }
         }
     }
 
-    /// Whether the array was closed.
+    fn inside(&mut self, byte: u8, each: &mut impl FnMut(Element<'_>)) {
+        if self.in_string {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' => self.escaped = true,
+                b'"' => self.in_string = false,
+                _ => {}
+            }
+            return self.hold(byte);
+        }
+        match byte {
+            b'"' => self.in_string = true,
+            b'[' | b'{' => self.depth += 1,
+            b']' | b'}' if self.depth == 0 => {
+                self.finish(each);
+                self.stage = if byte == b']' {
+                    Stage::After
+                } else {
+                    Stage::NoArray
+                };
+                return;
+            }
+            b']' | b'}' => self.depth -= 1,
+            b',' if self.depth == 0 => return self.finish(each),
+            b' ' | b'\n' | b'\r' | b'\t' if self.depth == 0 => return,
+            _ => {}
+        }
+        self.hold(byte);
+    }
+
+    /// Whether what came was one array, from its beginning to its end.
     pub(super) fn is_complete(&self) -> bool {
-        self.depth == 0 && !self.in_string && self.held.is_empty()
+        self.stage == Stage::After
     }
 
     fn hold(&mut self, byte: u8) {
@@ -155,7 +167,19 @@ mod tests {
     #[test]
     fn an_empty_array_has_no_element_and_a_broken_one_is_not_complete() {
         assert_eq!(split(10, &[b"[]\n"]), (vec![], true));
-        assert!(!split(10, &[b"[{\"a\":1}"]).1);
-        assert!(!split(10, &[b"[\"abc"]).1);
+        for text in [
+            "",
+            " ",
+            "[",
+            "[{\"a\":1}",
+            "[\"abc",
+            "[]]",
+            "[}",
+            "{\"message\":1}",
+            "null",
+            "[] x",
+        ] {
+            assert!(!split(10, &[text.as_bytes()]).1, "{text}");
+        }
     }
 }

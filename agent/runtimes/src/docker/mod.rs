@@ -1,6 +1,6 @@
 //! Docker Engine, over its unix socket.
 //!
-//! Two ways to the daemon: [`http`] reads documents as bytes, for the pure parsers; bollard carries the event stream,
+//! Two ways to the daemon: `http` reads documents as bytes, for the pure parsers; bollard carries the event stream,
 //! whose messages are only hints of what to read. No type of either leaves this module.
 
 mod backoff;

@@ -1,7 +1,7 @@
 //! Cases over the log behind a [`LogWriter`]: when records are readable, and when callbacks fire.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,8 +29,12 @@ type Report = (u64, Result<(), StoreError>, Option<LogId>);
 /// A callback that said yes: its number, and the last record stored by then.
 type Done = (u64, Option<LogId>);
 
+/// More reports than any case makes: no callback ever blocks the writer.
+const REPORTS: usize = 4096;
+
 /// A callback that reports its number and what the log held when it fired.
-fn reporting(number: u64, log: &Arc<dyn LogDb>, reports: &Sender<Report>) -> Callback {
+
+fn reporting(number: u64, log: &Arc<dyn LogDb>, reports: &SyncSender<Report>) -> Callback {
     let (log, reports) = (Arc::clone(log), reports.clone());
     Box::new(move |result| {
         let last = log.last().ok().flatten();
@@ -49,7 +53,7 @@ fn next(reports: &Receiver<Report>) -> Result<Done, Broken> {
 fn readable_at_once(rig: &mut dyn LogRig) -> Outcome {
     let log = rig.open()?;
     let writer = LogWriter::start(Arc::clone(&log))?;
-    let (send, reports) = channel();
+    let (send, reports) = sync_channel(REPORTS);
     for batch in 0..40_u64 {
         let (first, last) = (batch * 5, batch * 5 + 4);
         writer.submit(records(first..=last, 1), reporting(batch, &log, &send))?;
@@ -79,7 +83,7 @@ fn readable_at_once(rig: &mut dyn LogRig) -> Outcome {
 fn callback_order(rig: &mut dyn LogRig) -> Outcome {
     let log = rig.open()?;
     let writer = LogWriter::start(Arc::clone(&log))?;
-    let (send, reports) = channel();
+    let (send, reports) = sync_channel(REPORTS);
     for batch in 0..60_u64 {
         writer.submit(
             records(batch * 2..=batch * 2 + 1, 1),
@@ -103,7 +107,7 @@ fn called_back_survives(rig: &mut dyn LogRig) -> Outcome {
     let mut index = 0;
     for _ in 0..4 {
         let writer = LogWriter::start(Arc::clone(&log))?;
-        let (send, reports) = channel();
+        let (send, reports) = sync_channel(REPORTS);
         for _ in 0..5 {
             writer.submit(vec![record(index, 1)], reporting(index, &log, &send))?;
             index += 1;
@@ -121,7 +125,7 @@ fn called_back_survives(rig: &mut dyn LogRig) -> Outcome {
 fn vote_order(rig: &mut dyn LogRig) -> Outcome {
     let log = rig.open()?;
     let writer = LogWriter::start(Arc::clone(&log))?;
-    let (send, reports) = channel();
+    let (send, reports) = sync_channel(REPORTS);
     for round in 0..10_u64 {
         writer.submit(vec![record(round, 1)], reporting(round * 3, &log, &send))?;
         writer.save_vote(
@@ -141,7 +145,7 @@ fn vote_order(rig: &mut dyn LogRig) -> Outcome {
 fn writer_truncate(rig: &mut dyn LogRig) -> Outcome {
     let log = rig.open()?;
     let writer = LogWriter::start(Arc::clone(&log))?;
-    let (send, reports) = channel();
+    let (send, reports) = sync_channel(REPORTS);
     for round in 0..10_u64 {
         let term = round + 1;
         writer.submit(
@@ -184,7 +188,7 @@ fn writer_truncate(rig: &mut dyn LogRig) -> Outcome {
 fn writer_gap(rig: &mut dyn LogRig) -> Outcome {
     let log = rig.open()?;
     let writer = LogWriter::start(Arc::clone(&log))?;
-    let (send, reports) = channel();
+    let (send, reports) = sync_channel(REPORTS);
     writer.submit(records(0..=4, 1), reporting(0, &log, &send))?;
     let answer = writer.submit(records(6..=6, 1), reporting(1, &log, &send));
     holds(
@@ -205,7 +209,7 @@ fn writer_gap(rig: &mut dyn LogRig) -> Outcome {
 fn drop_drains(rig: &mut dyn LogRig) -> Outcome {
     let log = rig.open()?;
     let writer = LogWriter::start(Arc::clone(&log))?;
-    let (send, reports) = channel();
+    let (send, reports) = sync_channel(REPORTS);
     for index in 0..50 {
         writer.submit(vec![record(index, 1)], reporting(index, &log, &send))?;
     }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 
 use super::*;
 use crate::LogWriter;
@@ -85,7 +85,7 @@ fn a_full_disk_fails_the_queued_batches_and_the_writer_recovers() {
     let (dir, log) = log_in_weather();
     let log = Arc::new(log);
     let writer = LogWriter::start(log.clone()).unwrap();
-    let (send, results) = channel();
+    let (send, results) = sync_channel(64);
     let tell = || {
         let send = send.clone();
         Box::new(move |result| send.send(result).unwrap())

@@ -37,7 +37,17 @@ fn value(text: Option<&String>) -> Option<Cow<'_, str>> {
 
 /// The check as records have it.
 pub(super) fn record(check: &Check) -> Check {
-    let Check { control, rule, field: path, result, expected, actual, reason, severity, decided_by } = check;
+    let Check {
+        control,
+        rule,
+        field: path,
+        result,
+        expected,
+        actual,
+        reason,
+        severity,
+        decided_by,
+    } = check;
     Check {
         control: *control,
         rule: rule.clone(),
@@ -53,7 +63,17 @@ pub(super) fn record(check: &Check) -> Check {
 
 /// Whether `recorded` is the record of `check`. Spares making one.
 pub(super) fn is_record_of(recorded: &Check, check: &Check) -> bool {
-    let Check { control, rule, field: path, result, expected, actual, reason, severity, decided_by } = check;
+    let Check {
+        control,
+        rule,
+        field: path,
+        result,
+        expected,
+        actual,
+        reason,
+        severity,
+        decided_by,
+    } = check;
     recorded.control == *control
         && recorded.rule == *rule
         && recorded.field == field(path)

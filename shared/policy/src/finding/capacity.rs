@@ -27,7 +27,11 @@ pub(super) fn outdated(
 ) -> BTreeSet<FindingUid> {
     let over = (table.len() + fresh(table, faults).count()).saturating_sub(MAX_FINDINGS);
     let is_over = |changed: Timestamp| at.duration_since(changed) >= KEEP_RESOLVED;
-    if over == 0 && !table.values().any(|finding| finding.lifecycle == Lifecycle::Resolved && is_over(finding.changed)) {
+    if over == 0
+        && !table
+            .values()
+            .any(|finding| finding.lifecycle == Lifecycle::Resolved && is_over(finding.changed))
+    {
         return BTreeSet::new();
     }
     let mut resolved: Vec<(Timestamp, FindingUid)> = table
@@ -36,7 +40,10 @@ pub(super) fn outdated(
         .map(|finding| (finding.changed, finding.uid))
         .collect();
     resolved.sort_unstable();
-    let dropped = resolved.into_iter().enumerate().filter(|(place, (changed, _))| *place < over || is_over(*changed));
+    let dropped = resolved
+        .into_iter()
+        .enumerate()
+        .filter(|(place, (changed, _))| *place < over || is_over(*changed));
     dropped.map(|(_, (_, uid))| uid).collect()
 }
 
@@ -54,7 +61,9 @@ pub(super) fn admit(
     faults: &mut BTreeMap<FindingUid, Fault<'_>>,
 ) -> Option<usize> {
     let room = MAX_FINDINGS.saturating_sub(kept);
-    let mut new: Vec<_> = fresh(table, faults).map(|uid| (Reverse(badness(faults[uid].check)), *uid)).collect();
+    let mut new: Vec<_> = fresh(table, faults)
+        .map(|uid| (Reverse(badness(faults[uid].check)), *uid))
+        .collect();
     let over = new.len().checked_sub(room).filter(|over| *over > 0)?;
     new.sort_unstable();
     for (_, uid) in &new[room..] {

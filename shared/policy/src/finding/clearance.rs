@@ -17,7 +17,11 @@ pub(super) struct Evidence<'a> {
 
 impl<'a> Evidence<'a> {
     pub(super) fn of(round: &'a Round<'a>) -> Self {
-        let judged = round.judgements.iter().map(|judgement| (&judgement.instance, judgement)).collect();
+        let judged = round
+            .judgements
+            .iter()
+            .map(|judgement| (&judgement.instance, judgement))
+            .collect();
         Self { judged, round }
     }
 
@@ -39,19 +43,29 @@ impl<'a> Evidence<'a> {
     /// Whether an instance that is not seen violating is known not to: it is gone, or it was judged afresh, and neither
     /// the rule on this field nor the image was left in the dark.
     fn clears(&self, finding: &LocalFinding, instance: &InstanceId) -> bool {
-        let Round { unreadable, unjudged, .. } = self.round;
+        let Round {
+            unreadable, unjudged, ..
+        } = self.round;
         let Some(judgement) = self.judged.get(instance) else {
             return !unreadable.contains(&instance.runtime) && !unjudged.contains(instance);
         };
         // An image never changes; where it is not known now, neither is whose the instance is.
         let known = judgement.image.is_some() || finding.image.is_none();
-        known && !judgement.checks.iter().any(|check| obscures(check, &finding.check))
+        known
+            && !judgement
+                .checks
+                .iter()
+                .any(|check| obscures(check, &finding.check))
     }
 
     /// Whether a fault of the host itself, not seen now, is known to be over.
     pub(super) fn clears_host(&self, finding: &LocalFinding) -> bool {
         debug_assert_eq!(finding.subject, SubjectClass::Host);
-        !self.round.host.iter().any(|check| obscures(check, &finding.check))
+        !self
+            .round
+            .host
+            .iter()
+            .any(|check| obscures(check, &finding.check))
     }
 }
 
@@ -72,7 +86,9 @@ fn obscures(check: &Check, fault: &Check) -> bool {
 /// everything below `/a`.
 fn concerns(one: &str, other: &str) -> bool {
     let within = |outer: &str, inner: &str| {
-        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     };
     let below = one
         .strip_suffix("]/*")

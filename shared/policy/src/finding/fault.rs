@@ -1,7 +1,7 @@
 //! What a round shows of each fault: the failing checks of all instances, grouped by the identity of the finding.
 
-use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use super::{FindingUid, Round, SubjectClass, Table, bounds, fingerprint, is_fault};
 use crate::digest::Digest;
@@ -40,7 +40,9 @@ pub(super) fn subject_of(judgement: &Judgement) -> SubjectClass {
         Claim::Workload { name, .. } => SubjectClass::Workload(name.clone()),
         Claim::Ambiguous(names) => names
             .first()
-            .map_or(SubjectClass::Unknown(judgement.image), |name| SubjectClass::Workload(name.clone())),
+            .map_or(SubjectClass::Unknown(judgement.image), |name| {
+                SubjectClass::Workload(name.clone())
+            }),
         Claim::Unknown => SubjectClass::Unknown(judgement.image),
     }
 }
@@ -64,7 +66,9 @@ pub(super) fn faults<'a>(table: &Table, round: &Round<'a>) -> BTreeMap<FindingUi
                 excepted: BTreeSet::new(),
             });
             fault.add(check, Some(&judgement.instance), wanted);
-            fault.shows_reported |= table.get(&uid).is_some_and(|last| bounds::is_record_of(&last.check, check));
+            fault.shows_reported |= table
+                .get(&uid)
+                .is_some_and(|last| bounds::is_record_of(&last.check, check));
         }
     }
     for check in round.host.iter().filter(|check| is_fault(check.result)) {
@@ -83,12 +87,7 @@ pub(super) fn faults<'a>(table: &Table, round: &Round<'a>) -> BTreeMap<FindingUi
 }
 
 /// The identity of the fault that a check is about; the field, as records have it, tells faults of one rule apart.
-fn identity(
-    cluster: &Digest,
-    subject: &SubjectClass,
-    image: Option<&Digest>,
-    check: &Check,
-) -> FindingUid {
+fn identity(cluster: &Digest, subject: &SubjectClass, image: Option<&Digest>, check: &Check) -> FindingUid {
     fingerprint(cluster, &check.rule, subject, image, &bounds::field(&check.field))
 }
 
@@ -101,7 +100,9 @@ impl<'a> Fault<'a> {
             image: None,
             check,
             of: None,
-            shows_reported: table.get(&uid).is_some_and(|last| bounds::is_record_of(&last.check, check)),
+            shows_reported: table
+                .get(&uid)
+                .is_some_and(|last| bounds::is_record_of(&last.check, check)),
             wanted: Mode::Monitor,
             failing: BTreeSet::new(),
             excepted: BTreeSet::new(),

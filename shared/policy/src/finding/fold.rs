@@ -17,7 +17,9 @@ pub fn fold(
     rows: &BTreeMap<AgentId, Transition>,
     acknowledged: Option<&Acknowledgement>,
 ) -> Option<Finding> {
-    let worst = rows.values().max_by_key(|row| (rank(row.lifecycle), badness(&row.check), row.at))?;
+    let worst = rows
+        .values()
+        .max_by_key(|row| (rank(row.lifecycle), badness(&row.check), row.at))?;
     let lifecycle = match worst.lifecycle {
         Lifecycle::Open | Lifecycle::Acknowledged if acknowledged.is_some() => Lifecycle::Acknowledged,
         Lifecycle::Open | Lifecycle::Acknowledged => Lifecycle::Open,
@@ -25,7 +27,10 @@ pub fn fold(
     };
     // Hosts where it is over say nothing about how it is; where it is over everywhere, all say how it was.
     let over = lifecycle == Lifecycle::Resolved;
-    let lasting = || rows.values().filter(move |row| over || row.lifecycle != Lifecycle::Resolved);
+    let lasting = || {
+        rows.values()
+            .filter(move |row| over || row.lifecycle != Lifecycle::Resolved)
+    };
     let samples: BTreeSet<_> = lasting().flat_map(|row| &row.samples).cloned().collect();
     Some(Finding {
         uid,
@@ -42,15 +47,27 @@ pub fn fold(
         hosts: rows
             .iter()
             .map(|(agent, row)| {
-                let affected = if row.lifecycle == Lifecycle::Resolved { 0 } else { row.affected };
-                (agent.clone(), HostCount { affected, evaluated: row.evaluated })
+                let affected = if row.lifecycle == Lifecycle::Resolved {
+                    0
+                } else {
+                    row.affected
+                };
+                (
+                    agent.clone(),
+                    HostCount {
+                        affected,
+                        evaluated: row.evaluated,
+                    },
+                )
             })
             .collect(),
         samples: samples.into_iter().take(MAX_SAMPLES).collect(),
         first_seen: rows.values().map(|row| row.first_seen).min()?,
         changed: rows.values().map(|row| row.at).max()?,
         reopened: rows.values().fold(0, |sum, row| sum.saturating_add(row.reopened)),
-        occurrences: rows.values().fold(0, |sum, row| sum.saturating_add(row.occurrences)),
+        occurrences: rows
+            .values()
+            .fold(0, |sum, row| sum.saturating_add(row.occurrences)),
     })
 }
 

@@ -9,7 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::clearance::Evidence;
 use super::fault::{Fault, badness, faults, subject_of};
-use super::{FindingUid, Lifecycle, LocalFinding, MAX_SAMPLES, Sample, SubjectClass, Transition, bounds, capacity};
+use super::{
+    FindingUid, Lifecycle, LocalFinding, MAX_SAMPLES, Sample, SubjectClass, Transition, bounds, capacity,
+};
 use crate::digest::Digest;
 use crate::drift::{Check, Judgement};
 use crate::facts::InstanceId;
@@ -64,7 +66,12 @@ pub struct Reconciled {
 impl Reconciled {
     /// Brings the table up to date.
     pub fn carry_into(self, table: &mut Table) {
-        let Self { transitions: _, changed, counted, removed } = self;
+        let Self {
+            transitions: _,
+            changed,
+            counted,
+            removed,
+        } = self;
         for uid in removed {
             table.remove(&uid);
         }
@@ -76,18 +83,33 @@ impl Reconciled {
 
 /// Compares a round with the table it was preceded by.
 pub fn reconcile(table: &Table, round: &Round<'_>) -> Reconciled {
+    // Declared first, because `faults` borrows from it.
+    #[allow(clippy::needless_late_init)]
     let left_out: Option<Check>;
     let mut faults = faults(table, round);
-    let mut result = Reconciled { removed: capacity::outdated(table, &faults, round.at), ..Reconciled::default() };
-    left_out = capacity::admit(table.len() - result.removed.len(), table, &mut faults).map(capacity::left_out_check);
+    let mut result = Reconciled {
+        removed: capacity::outdated(table, &faults, round.at),
+        ..Reconciled::default()
+    };
+    left_out =
+        capacity::admit(table.len() - result.removed.len(), table, &mut faults).map(capacity::left_out_check);
     if let Some(check) = &left_out {
         let (uid, fault) = Fault::of_host(table, round, check);
         faults.insert(uid, fault);
     }
 
-    let pass = Pass { round, evidence: Evidence::of(round), evaluated: evaluated(round) };
-    let lasting = table.values().filter(|finding| finding.lifecycle != Lifecycle::Resolved);
-    let uids: BTreeSet<FindingUid> = lasting.map(|finding| finding.uid).chain(faults.keys().copied()).collect();
+    let pass = Pass {
+        round,
+        evidence: Evidence::of(round),
+        evaluated: evaluated(round),
+    };
+    let lasting = table
+        .values()
+        .filter(|finding| finding.lifecycle != Lifecycle::Resolved);
+    let uids: BTreeSet<FindingUid> = lasting
+        .map(|finding| finding.uid)
+        .chain(faults.keys().copied())
+        .collect();
     for uid in uids {
         let fault = faults.get(&uid);
         match (table.get(&uid), fault) {
@@ -110,7 +132,9 @@ struct Pass<'a> {
 fn evaluated(round: &Round<'_>) -> BTreeMap<(SubjectClass, Option<Digest>), u64> {
     let mut evaluated = BTreeMap::new();
     for judgement in round.judgements {
-        *evaluated.entry((subject_of(judgement), judgement.image)).or_default() += 1;
+        *evaluated
+            .entry((subject_of(judgement), judgement.image))
+            .or_default() += 1;
     }
     evaluated
 }
@@ -122,7 +146,11 @@ fn first(uid: FindingUid, fault: &Fault<'_>, round: &Round<'_>) -> LocalFinding 
         subject: fault.subject.clone(),
         image: fault.image,
         check: bounds::record(fault.check),
-        lifecycle: if fault.is_excepted() { Lifecycle::Suppressed } else { Lifecycle::Open },
+        lifecycle: if fault.is_excepted() {
+            Lifecycle::Suppressed
+        } else {
+            Lifecycle::Open
+        },
         wanted: fault.wanted,
         effective: Mode::Monitor,
         epoch: round.epoch,
@@ -164,7 +192,11 @@ impl Pass<'_> {
         LocalFinding {
             lifecycle,
             wanted: fault.map_or(before.wanted, |fault| fault.wanted),
-            epoch: if fault.is_some() { self.round.epoch } else { before.epoch },
+            epoch: if fault.is_some() {
+                self.round.epoch
+            } else {
+                before.epoch
+            },
             affected,
             occurrences: before.occurrences.saturating_add(u64::from(fault.is_some())),
             reopened: before.reopened.saturating_add(u32::from(opens)),
@@ -187,7 +219,12 @@ impl Pass<'_> {
                 judged.unwrap_or(0).max(finding.affected.len() as u64)
             }
         };
-        let given = self.round.effective.get(&finding.check.control).copied().unwrap_or(Mode::Monitor);
+        let given = self
+            .round
+            .effective
+            .get(&finding.check.control)
+            .copied()
+            .unwrap_or(Mode::Monitor);
         finding.effective = given.min(finding.wanted);
         let Some(before) = before else {
             return self.send(finding, fault, result);
@@ -231,7 +268,10 @@ fn is_news(before: &LocalFinding, after: &LocalFinding, fault: Option<&Fault<'_>
     // A clock set back must not silence anything.
     let silent = at.duration_since(before.changed).abs();
     let told = fault.is_none_or(|fault| is_told(before, fault))
-        && before.samples.iter().all(|sample| after.affected.contains(&sample.instance))
+        && before
+            .samples
+            .iter()
+            .all(|sample| after.affected.contains(&sample.instance))
         && before.samples.len() == after.affected.len().min(MAX_SAMPLES);
     if !told && silent >= DETAIL_SOONEST {
         return true;
@@ -246,9 +286,16 @@ fn samples(finding: &LocalFinding, fault: Option<&Fault<'_>>, evidence: &Evidenc
     let (last, first): (Vec<&InstanceId>, Vec<&InstanceId>) = finding.affected.iter().partition(excepted);
     let known = |instance: &InstanceId| finding.samples.iter().find(|sample| sample.instance == *instance);
     let name = |instance: &InstanceId| {
-        let name = evidence.name(instance).or_else(|| known(instance).map(|sample| sample.name.as_str()));
+        let name = evidence
+            .name(instance)
+            .or_else(|| known(instance).map(|sample| sample.name.as_str()));
         bounds::cut(name.unwrap_or_default(), bounds::MAX_SAMPLE_NAME_BYTES).into_owned()
     };
     let chosen = first.into_iter().chain(last).take(MAX_SAMPLES);
-    chosen.map(|instance| Sample { instance: instance.clone(), name: name(instance) }).collect()
+    chosen
+        .map(|instance| Sample {
+            instance: instance.clone(),
+            name: name(instance),
+        })
+        .collect()
 }

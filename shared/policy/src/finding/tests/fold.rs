@@ -17,16 +17,28 @@ fn uid() -> FindingUid {
 }
 
 fn row(lifecycle: Lifecycle, affected: u64) -> Transition {
-    let sent = Host::default().round(0, &[judgement("a", Outcome::Fail)]).remove(0);
-    Transition { lifecycle, affected, ..sent }
+    let sent = Host::default()
+        .round(0, &[judgement("a", Outcome::Fail)])
+        .remove(0);
+    Transition {
+        lifecycle,
+        affected,
+        ..sent
+    }
 }
 
 fn rows(rows: &[(&str, Transition)]) -> Rows {
-    rows.iter().map(|(agent, row)| (agent.parse().unwrap(), row.clone())).collect()
+    rows.iter()
+        .map(|(agent, row)| (agent.parse().unwrap(), row.clone()))
+        .collect()
 }
 
 fn folded(rows: &Rows, acknowledged: bool) -> Finding {
-    let word = Acknowledgement { person: "ada".to_owned(), note: "seen".to_owned(), at: time(5) };
+    let word = Acknowledgement {
+        person: "ada".to_owned(),
+        note: "seen".to_owned(),
+        at: time(5),
+    };
     fold(uid(), 9, rows, acknowledged.then_some(&word)).unwrap()
 }
 
@@ -45,8 +57,10 @@ fn open_on_one_host_is_open_and_resolved_is_resolved_everywhere() {
         (&[Suppressed], Suppressed, Suppressed),
         (&[Open], Open, Acknowledged),
     ] {
-        let rows: Rows =
-            (0..).zip(states).map(|(n, state)| (format!("h{n}").parse().unwrap(), row(*state, 1))).collect();
+        let rows: Rows = (0..)
+            .zip(states)
+            .map(|(n, state)| (format!("h{n}").parse().unwrap(), row(*state, 1)))
+            .collect();
         assert_eq!(folded(&rows, false).lifecycle, wanted, "{states:?}");
         assert_eq!(folded(&rows, true).lifecycle, acknowledged, "{states:?}");
     }
@@ -63,9 +77,18 @@ fn hosts_are_counted_and_only_those_where_it_lasts_speak() {
     let finding = folded(&rows(&[("h1", over), ("h2", open)]), false);
     let counts: Vec<u64> = finding.hosts.values().map(|count| count.affected).collect();
     assert_eq!(counts, [0, 3]);
-    assert_eq!((finding.wanted, finding.effective), (Mode::Monitor, Mode::Monitor));
-    assert_eq!((finding.check.severity, finding.reopened, finding.occurrences), (Severity::High, 3, 2));
-    assert_eq!((finding.first_seen, finding.changed, finding.revision), (time(-5), time(99), 9));
+    assert_eq!(
+        (finding.wanted, finding.effective),
+        (Mode::Monitor, Mode::Monitor)
+    );
+    assert_eq!(
+        (finding.check.severity, finding.reopened, finding.occurrences),
+        (Severity::High, 3, 2)
+    );
+    assert_eq!(
+        (finding.first_seen, finding.changed, finding.revision),
+        (time(-5), time(99), 9)
+    );
 }
 
 #[test]
@@ -75,7 +98,10 @@ fn the_worst_host_is_the_one_described() {
     let mut error = row(Lifecycle::Open, 1);
     (error.check.result, error.check.severity) = (Outcome::Error, Severity::Critical);
     let finding = folded(&rows(&[("h1", mild), ("h2", error)]), false);
-    assert_eq!((finding.check.result, finding.check.severity), (Outcome::Fail, Severity::Low));
+    assert_eq!(
+        (finding.check.result, finding.check.severity),
+        (Outcome::Fail, Severity::Low)
+    );
 }
 
 prop_compose! {

@@ -20,10 +20,16 @@ fn a_repeat_is_counted_and_need_not_be_stored() {
     let mut host = Host::default();
     host.rounds(0, &[("a", Outcome::Fail)]);
     let quiet = host.look(5, &[judgement("a", Outcome::Fail)]);
-    assert_eq!((quiet.transitions.len(), quiet.changed.len(), quiet.counted.len()), (0, 0, 1));
+    assert_eq!(
+        (quiet.transitions.len(), quiet.changed.len(), quiet.counted.len()),
+        (0, 0, 1)
+    );
     assert_eq!(quiet.counted[0].occurrences, 2);
     let well = host.look(5, &[judgement("a", Outcome::Pass)]);
-    assert_eq!((well.transitions.len(), well.changed.len(), well.counted.len()), (1, 1, 0));
+    assert_eq!(
+        (well.transitions.len(), well.changed.len(), well.counted.len()),
+        (1, 1, 0)
+    );
 }
 
 #[test]
@@ -38,15 +44,19 @@ fn other_instances_are_stored_at_once_and_sent_soon() {
     assert_eq!(host.round(9, &both), []);
     let sent = host.round(10, &both);
     assert_eq!((sent[0].affected, sent[0].samples.len()), (2, 2));
-    assert_eq!(host.rounds(20, &[("b", Outcome::Fail)]), [(Lifecycle::Open, 1, 0)]);
+    assert_eq!(
+        host.rounds(20, &[("b", Outcome::Fail)]),
+        [(Lifecycle::Open, 1, 0)]
+    );
     assert_eq!(host.rounds(30, &[("b", Outcome::Fail)]), []);
 }
 
 #[test]
 fn a_storm_of_short_lived_instances_is_throttled() {
     let mut host = Host::default();
-    let sent: usize =
-        (0..600).map(|second| host.rounds(second, &[(&second.to_string(), Outcome::Fail)]).len()).sum();
+    let sent: usize = (0..600)
+        .map(|second| host.rounds(second, &[(&second.to_string(), Outcome::Fail)]).len())
+        .sum();
     assert!((10..=60).contains(&sent), "{sent} in ten minutes");
 }
 
@@ -57,13 +67,25 @@ fn a_worse_check_is_sent_at_once_and_another_one_soon() {
     let mut other = judgement("a", Outcome::Fail);
     other.checks[0].actual = Some("7".to_owned());
     assert_eq!(host.round(1, &[other.clone()]), []);
-    assert_eq!(host.round(10, &[other.clone()])[0].check.actual.as_deref(), Some("7"));
+    assert_eq!(
+        host.round(10, &[other.clone()])[0].check.actual.as_deref(),
+        Some("7")
+    );
     other.checks[0].severity = Severity::Critical;
-    assert_eq!(host.round(11, &[other.clone()])[0].check.severity, Severity::Critical);
+    assert_eq!(
+        host.round(11, &[other.clone()])[0].check.severity,
+        Severity::Critical
+    );
     // A second instance with a lesser check does not displace the one told.
-    assert_eq!(host.round(12, &[other.clone(), judgement("b", Outcome::Fail)]), []);
+    assert_eq!(
+        host.round(12, &[other.clone(), judgement("b", Outcome::Fail)]),
+        []
+    );
     let sent = host.round(22, &[other, judgement("b", Outcome::Fail)]);
-    assert_eq!((sent[0].affected, sent[0].check.severity), (2, Severity::Critical));
+    assert_eq!(
+        (sent[0].affected, sent[0].check.severity),
+        (2, Severity::Critical)
+    );
 }
 
 #[test]
@@ -90,8 +112,14 @@ fn a_clock_set_back_silences_nothing() {
     let mut host = Host::default();
     host.rounds(0, &[("a", Outcome::Fail)]);
     let ten_years = 10 * 365 * 86_400;
-    assert_eq!(host.rounds(-ten_years, &[("a", Outcome::Fail)]), [(Lifecycle::Open, 1, 0)]);
-    assert_eq!(host.rounds(1 - ten_years, &[("a", Outcome::Pass)]), [(Lifecycle::Resolved, 0, 0)]);
+    assert_eq!(
+        host.rounds(-ten_years, &[("a", Outcome::Fail)]),
+        [(Lifecycle::Open, 1, 0)]
+    );
+    assert_eq!(
+        host.rounds(1 - ten_years, &[("a", Outcome::Pass)]),
+        [(Lifecycle::Resolved, 0, 0)]
+    );
 }
 
 #[test]

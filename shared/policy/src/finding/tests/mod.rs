@@ -27,7 +27,10 @@ fn time(seconds: i64) -> Timestamp {
 }
 
 fn id(name: &str) -> InstanceId {
-    InstanceId { runtime: RuntimeKind::Docker, id: format!("id-{name}") }
+    InstanceId {
+        runtime: RuntimeKind::Docker,
+        id: format!("id-{name}"),
+    }
 }
 
 fn check(result: Outcome) -> Check {
@@ -49,7 +52,10 @@ fn judgement_of(name: &str, checks: Vec<Check>) -> Judgement {
         instance: id(name),
         name: name.to_owned(),
         image: Some(Digest::of(b"image")),
-        claim: Claim::Workload { name: "web".parse().unwrap(), entitled: true },
+        claim: Claim::Workload {
+            name: "web".parse().unwrap(),
+            entitled: true,
+        },
         wanted: vec![(Control::Privilege, Mode::Enforce)],
         checks,
         unneeded_exceptions: Vec::new(),
@@ -72,9 +78,24 @@ struct Host {
 
 impl Host {
     fn look(&self, at: i64, judgements: &[Judgement]) -> Reconciled {
-        let Self { table, unjudged, unreadable, checks, effective } = self;
+        let Self {
+            table,
+            unjudged,
+            unreadable,
+            checks,
+            effective,
+        } = self;
         let (cluster, at) = (cluster(), time(at));
-        let round = Round { cluster, epoch: 1, at, judgements, unjudged, unreadable, host: checks, effective };
+        let round = Round {
+            cluster,
+            epoch: 1,
+            at,
+            judgements,
+            unjudged,
+            unreadable,
+            host: checks,
+            effective,
+        };
         reconcile(table, &round)
     }
 
@@ -82,20 +103,34 @@ impl Host {
     fn round(&mut self, at: i64, judgements: &[Judgement]) -> Vec<Transition> {
         let reconciled = self.look(at, judgements);
         let transitions = reconciled.transitions.clone();
-        assert!(transitions.iter().all(|transition| transition.is_consistent(&cluster())));
+        assert!(
+            transitions
+                .iter()
+                .all(|transition| transition.is_consistent(&cluster()))
+        );
         reconciled.carry_into(&mut self.table);
         let again = self.look(at, judgements);
-        assert_eq!((again.transitions, again.changed), (vec![], vec![]), "the same round twice");
+        assert_eq!(
+            (again.transitions, again.changed),
+            (vec![], vec![]),
+            "the same round twice"
+        );
         transitions
     }
 
     /// [`Self::round`] of instances with one check each: lifecycle, affected, reopened of what is sent.
     fn rounds(&mut self, at: i64, outcomes: &[(&str, Outcome)]) -> Vec<(Lifecycle, u64, u32)> {
-        let judgements: Vec<Judgement> = outcomes.iter().map(|(name, result)| judgement(name, *result)).collect();
+        let judgements: Vec<Judgement> = outcomes
+            .iter()
+            .map(|(name, result)| judgement(name, *result))
+            .collect();
         words(&self.round(at, &judgements))
     }
 }
 
 fn words(transitions: &[Transition]) -> Vec<(Lifecycle, u64, u32)> {
-    transitions.iter().map(|one| (one.lifecycle, one.affected, one.reopened)).collect()
+    transitions
+        .iter()
+        .map(|one| (one.lifecycle, one.affected, one.reopened))
+        .collect()
 }

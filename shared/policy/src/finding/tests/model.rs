@@ -42,14 +42,24 @@ fn seen() -> impl Strategy<Value = Seen> {
 /// Rounds: seconds since the one before, whether the runtime can be read, what each of four instances does.
 fn history() -> impl Strategy<Value = Vec<(i64, bool, [Seen; 4])>> {
     let seconds = prop_oneof![0_i64..5, 5_i64..90, 3_000_i64..9_000];
-    proptest::collection::vec((seconds, prop::bool::weighted(0.85), [seen(), seen(), seen(), seen()]), 1..24)
+    proptest::collection::vec(
+        (
+            seconds,
+            prop::bool::weighted(0.85),
+            [seen(), seen(), seen(), seen()],
+        ),
+        1..24,
+    )
 }
 
 fn checks(outcomes: [Outcome; 2]) -> Vec<Check> {
     FIELDS
         .iter()
         .zip(outcomes)
-        .map(|(field, result)| Check { field: (*field).into(), ..super::check(result) })
+        .map(|(field, result)| Check {
+            field: (*field).into(),
+            ..super::check(result)
+        })
         .collect()
 }
 

@@ -6,7 +6,11 @@ use crate::drift::{Check, Judgement, Outcome};
 use crate::model::Severity;
 
 fn faults(prefix: &str, count: usize, severity: Severity) -> Judgement {
-    let one = |n: usize| Check { field: format!("{prefix}[{n}]").into(), severity, ..check(Outcome::Fail) };
+    let one = |n: usize| Check {
+        field: format!("{prefix}[{n}]").into(),
+        severity,
+        ..check(Outcome::Fail)
+    };
     judgement_of(prefix, (0..count).map(one).collect())
 }
 
@@ -26,19 +30,35 @@ fn resolved_findings_are_forgotten_in_the_end() {
 #[test]
 fn what_there_is_no_room_for_is_counted_and_told() {
     let mut host = Host::default();
-    let (mild, bad) = (faults("mild", MAX_FINDINGS, Severity::Low), faults("bad", 5, Severity::Critical));
+    let (mild, bad) = (
+        faults("mild", MAX_FINDINGS, Severity::Low),
+        faults("bad", 5, Severity::Critical),
+    );
     let sent = host.round(0, &[mild.clone(), bad.clone()]);
     assert_eq!(sent.len(), MAX_FINDINGS + 1);
-    assert_eq!(sent.iter().filter(|sent| sent.check.severity == Severity::Critical).count(), 5, "the worst are kept");
+    assert_eq!(
+        sent.iter()
+            .filter(|sent| sent.check.severity == Severity::Critical)
+            .count(),
+        5,
+        "the worst are kept"
+    );
     let told = sent.iter().find(|sent| sent.check.rule == ROOM).unwrap();
-    assert_eq!((told.check.actual.as_deref(), told.lifecycle), (Some("5 more"), Lifecycle::Open));
+    assert_eq!(
+        (told.check.actual.as_deref(), told.lifecycle),
+        (Some("5 more"), Lifecycle::Open)
+    );
     // What is resolved in one round makes room in the next: what was left out comes in, and the complaint ends.
     let fewer = [faults("mild", MAX_FINDINGS - 100, Severity::Low), bad];
     host.look(60, &fewer).carry_into(&mut host.table);
     let sent = host.round(61, &fewer);
     let told = sent.iter().find(|sent| sent.check.rule == ROOM).unwrap();
     assert_eq!(told.lifecycle, Lifecycle::Resolved);
-    let open = host.table.values().filter(|finding| finding.lifecycle == Lifecycle::Open).count();
+    let open = host
+        .table
+        .values()
+        .filter(|finding| finding.lifecycle == Lifecycle::Open)
+        .count();
     assert_eq!(open, MAX_FINDINGS - 100 + 5);
     assert!(host.table.len() <= MAX_FINDINGS + 1);
 }
