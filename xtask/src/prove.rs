@@ -28,7 +28,21 @@ pub(crate) struct Point {
 }
 
 /// What must hold; `test` runs the short form of each.
-pub(crate) const POINTS: &[Point] = &[];
+pub(crate) const POINTS: &[Point] = &[Point {
+    name: "power-cut",
+    claim: "What the controller's log and the agent's ledger acknowledged survives power cuts; a build without the barrier is caught.",
+    cargo: &[
+        "run",
+        "-q",
+        "-p",
+        "verger-integration-tests",
+        "--bin",
+        "prove-power-cut",
+        "--",
+        "--build",
+    ],
+    needs_docker: false,
+}];
 
 /// What is measured; run on demand.
 pub(crate) const BENCHES: &[Point] = &[];

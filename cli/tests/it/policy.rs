@@ -174,7 +174,8 @@ fn a_seal_that_ends_soon_is_renewed_by_applying_the_same() {
     let same = draft::read("same", host("web-1", "eu").as_bytes()).unwrap();
     cluster.world().mishaps.push_back(Mishap::SomebodyElse(same));
     program.run(&["apply", "-f", &file]).ends(5);
-    let (root, seal) = (cluster.world().set.root(), cluster.world().seal.clone());
+    let root = cluster.world().set.root();
+    let seal = cluster.world().seal.clone();
     let ran = program.run(&["apply", "-f", &file]).ends(0);
     assert!(
         ran.out.contains("sealed again") && ran.out.contains("applied as epoch 2"),

@@ -181,4 +181,14 @@ rules! {
         ["Pod Security Standards: Capabilities", "CIS Docker 5.3"];
     "A hardened workload keeps no capability but CAP_NET_BIND_SERVICE";
     "run with `--cap-drop ALL`, and `--cap-add NET_BIND_SERVICE` where it is needed";
+    // About the agent and its host: what would otherwise read as silence.
+    UNSUPPORTED_MODE = "host/unsupported-mode", Host, High, NO_PROFILE, [];
+    "A mode that a host cannot give must not be taken for given";
+    "ask for a mode that the host gives, or run the workload on a host that gives this one";
+    STALE_SEAL = "host/stale-seal", Host, High, NO_PROFILE, [];
+    "A seal past its time may hide that newer policy is being withheld";
+    "seal the policy set again: `verger apply` on any file of it";
+    UNREADABLE_RUNTIME = "host/unreadable-runtime", Host, High, NO_PROFILE, [];
+    "What runs under a runtime that cannot be read is not judged";
+    "start the runtime, and let the agent open its socket";
 }
