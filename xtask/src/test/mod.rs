@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use cargo_metadata::MetadataCommand;
 
 use crate::packages::{self, FOR_CHECKS, FOR_DOCKER, FOR_TESTS};
-use crate::prove::{self, Borrowed, DOCKER_HOST, POINTS, PROGRAM_DIR};
+use crate::prove::{self, Borrowed, DOCKER_HOST, PROGRAM_DIR, Point};
 use crate::workspace::{Workspace, run, shown};
 use totals::{Run, Runner, Totals};
 
@@ -18,7 +18,7 @@ use totals::{Run, Runner, Totals};
 const WITH_DOCKER: &str = "with_docker";
 
 /// Runs everything. The last line printed is `N passed, N failed, N skipped`.
-pub(crate) fn test(workspace: &Workspace, docker: bool) -> Result<()> {
+pub(crate) fn test(workspace: &Workspace, docker: bool, points: &[Point]) -> Result<()> {
     let began = Instant::now();
     let mut totals = Totals::default();
     // What checks need is tested too: units with systemd-analyze, protos with buf.
@@ -55,7 +55,7 @@ pub(crate) fn test(workspace: &Workspace, docker: bool) -> Result<()> {
         };
         totals.add(name, count(runner, command)?, &why_skipped);
     }
-    for point in POINTS {
+    for point in points {
         println!("==> prove {}", point.name);
         if point.needs_docker && host.is_none() {
             totals.skip(point.name, "needs a Docker daemon, and --no-docker was given");

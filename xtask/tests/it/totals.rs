@@ -67,7 +67,7 @@ fn last_line(output: &Output) -> String {
 #[test]
 fn totals_count_tests_documentation_tests_and_what_was_left_out() {
     let dir = workspace(TESTS);
-    let output = xtask(dir.path(), &["test", "--no-docker"]);
+    let output = xtask(dir.path(), &["test", "--no-points", "--no-docker"]);
     let shown = String::from_utf8_lossy(&output.stdout);
     assert_eq!(last_line(&output), "2 passed, 0 failed, 2 skipped", "{shown}");
     assert!(shown.contains("skipped  tests: 2 (ignored"), "says why: {shown}");
@@ -84,7 +84,7 @@ fn a_failing_test_is_counted_and_fails_the_command() {
         "assert_eq!(super::answer(), 42)",
         "assert_eq!(super::answer(), 41)",
     ));
-    let output = xtask(dir.path(), &["test", "--no-docker"]);
+    let output = xtask(dir.path(), &["test", "--no-points", "--no-docker"]);
     assert_eq!(last_line(&output), "1 passed, 1 failed, 2 skipped");
     assert!(!output.status.success());
 }
@@ -109,7 +109,7 @@ mod with_docker {
             "{ assert!(std::env::var_os(\"VERGER_TEST_DOCKER_HOST\").is_some()); }",
             &probe,
         ));
-        let output = xtask(dir.path(), &["test"]);
+        let output = xtask(dir.path(), &["test", "--no-points"]);
         let shown = String::from_utf8_lossy(&output.stdout);
         let host = shown
             .lines()

@@ -83,15 +83,12 @@ impl Reconciled {
 
 /// Compares a round with the table it was preceded by.
 pub fn reconcile(table: &Table, round: &Round<'_>) -> Reconciled {
-    // Declared first, because `faults` borrows from it.
-    #[allow(clippy::needless_late_init)]
-    let left_out: Option<Check>;
     let mut faults = faults(table, round);
     let mut result = Reconciled {
         removed: capacity::outdated(table, &faults, round.at),
         ..Reconciled::default()
     };
-    left_out =
+    let left_out =
         capacity::admit(table.len() - result.removed.len(), table, &mut faults).map(capacity::left_out_check);
     if let Some(check) = &left_out {
         let (uid, fault) = Fault::of_host(table, round, check);
