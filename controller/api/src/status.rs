@@ -68,6 +68,7 @@ pub(crate) fn refused(refused: &Refused) -> Status {
         Refused::Token => Code::PermissionDenied,
         Refused::UnknownAgent => Code::PermissionDenied,
         Refused::SequenceGap { .. } => Code::OutOfRange,
+        Refused::ForgedFinding => Code::InvalidArgument,
         Refused::TooManyFindings => Code::ResourceExhausted,
         Refused::NoSuchFinding => Code::NotFound,
         Refused::Invalid(_) => Code::InvalidArgument,

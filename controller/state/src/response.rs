@@ -82,6 +82,9 @@ pub enum Refused {
         /// The next sequence.
         expected: u64,
     },
+    /// A finding's uid is not that of what it says.
+    #[error("a finding's uid is not that of its rule, subject, image and field")]
+    ForgedFinding,
     /// The agent keeps too many findings.
     #[error("this agent has reached its limit of findings; resolved ones free places")]
     TooManyFindings,
@@ -108,6 +111,7 @@ impl Refused {
             Self::Token => "TOKEN_REFUSED",
             Self::UnknownAgent => "UNKNOWN_AGENT",
             Self::SequenceGap { .. } => "SEQUENCE_GAP",
+            Self::ForgedFinding => "FORGED_FINDING",
             Self::TooManyFindings => "TOO_MANY_FINDINGS",
             Self::NoSuchFinding => "NO_SUCH_FINDING",
             Self::Invalid(_) => "INVALID_COMMAND",

@@ -170,6 +170,18 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_over_a_weak_point_is_refused() {
+        // R is the identity and S = k·a: the equation holds, and only the strict rules refuse it.
+        let signature = "0100000000000000000000000000000000000000000000000000000000000000\
+                         4b48d3a236fc4c66506b2cd2f990a838fcbcc96223e5ac24eb8cce7c5888d106";
+        let key = SealingKey::from_seed([9; 32]);
+        let signature = Signature::from_slice(&hex::decode(signature).unwrap()).unwrap();
+        let lenient = VerifyingKey::from_bytes(&key.public().0).unwrap();
+        assert!(ed25519_dalek::Verifier::verify(&lenient, b"m", &signature).is_ok());
+        assert!(!key.public().verifies(b"m", &signature.to_bytes()));
+    }
+
+    #[test]
     fn weak_points_and_other_spellings_are_no_keys() {
         let mut identity = [0; 32];
         identity[0] = 1;

@@ -29,7 +29,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("config/mounts", "mounts[/data"),
     ("privilege/is-root", "user"),
     ("privilege/foreign-process", "live"),
-    ("config/live-mounts", "mounts[/srv"),
+    ("config/live-mounts", "live.mounts[/srv"),
 ];
 
 /// The scenario.

@@ -41,14 +41,8 @@ struct Scene {
 pub(crate) fn up(workspace: &Workspace) -> Result<()> {
     packages::install(&[FOR_DOCKER])?;
     println!("==> building");
-    run(&mut workspace.cargo([
-        "build",
-        "--package",
-        "verger-controller",
-        "--package",
-        "verger-agent",
-    ]))?;
-    run(&mut workspace.cargo(["build", "--package", "verger-cli"]))?;
+    // The selection that `test` builds, so that neither rebuilds what the other made.
+    run(&mut workspace.cargo(["build", "--workspace", "--bins"]))?;
     println!("==> docker");
     let docker_host = docker_host()?;
     println!("    {docker_host}");

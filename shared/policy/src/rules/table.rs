@@ -191,4 +191,7 @@ rules! {
     UNREADABLE_RUNTIME = "host/unreadable-runtime", Host, High, NO_PROFILE, [];
     "What runs under a runtime that cannot be read is not judged";
     "start the runtime, and let the agent open its socket";
+    FINDINGS_ROOM = "host/findings-room", Host, High, NO_PROFILE, [];
+    "Findings that there is no room for are counted, and not told one by one";
+    "mend what raises so many, or except it";
 }
