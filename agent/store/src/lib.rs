@@ -1,7 +1,7 @@
 //! The agent's disk: its ledger and its findings spool, on sled. The only crate of the agent that names sled.
 //!
 //! sled alone keeps neither promise an agent needs: its `flush` does not survive a power cut, and damaged files
-//! open without a word, shorter or empty (09-raft-evidence). So [`journal`] adds a barrier, checksums and a
+//! open without a word, shorter or empty (09-raft-evidence). So `journal` adds a barrier, checksums and a
 //! watermark outside of sled, and every open proves all records against them: the contents are what was
 //! acknowledged, or the error is [`StoreError::Damaged`]. An agent never starts empty under its old identity.
 //!

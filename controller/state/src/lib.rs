@@ -11,6 +11,8 @@ mod queries;
 mod response;
 mod rows;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use command::{Action, Command, InvalidCommand};
 pub use response::{Refused, Response};

@@ -33,7 +33,6 @@ type Done = (u64, Option<LogId>);
 const REPORTS: usize = 4096;
 
 /// A callback that reports its number and what the log held when it fired.
-
 fn reporting(number: u64, log: &Arc<dyn LogDb>, reports: &SyncSender<Report>) -> Callback {
     let (log, reports) = (Arc::clone(log), reports.clone());
     Box::new(move |result| {

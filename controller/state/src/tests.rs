@@ -1,0 +1,287 @@
+//! The state machine, driven by commands as members apply them.
+
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use proptest::prelude::*;
+use verger_policy::digest::Digest;
+use verger_policy::model::{AgentId, ObjectKey, PolicyObject};
+use verger_policy::set::PolicySet;
+use verger_seal::{SealingKey, SetStatement, TrustRoot};
+
+use crate::{Action, Command, Refused, Response, RowChange, State, Tree};
+
+const HOST: &str = "apiVersion: verger/v1\nkind: Host\nmetadata: { name: h1 }\nspec: { agent: h1 }\n";
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+fn key() -> SealingKey {
+    SealingKey::from_seed([1; 32])
+}
+
+fn command(seconds: i64, request_id: Option<&str>, action: Action) -> Command {
+    Command {
+        stamp: at(seconds),
+        actor: "person/ada".to_owned(),
+        request_id: request_id.map(str::to_owned),
+        action,
+    }
+}
+
+/// A state, and the rows that a store would hold of it.
+#[derive(Default)]
+struct Member {
+    state: State,
+    index: u64,
+    rows: std::collections::BTreeMap<(Tree, Vec<u8>), Vec<u8>>,
+}
+
+impl Member {
+    fn founded() -> Self {
+        let mut member = Self::default();
+        let (_, envelope) = TrustRoot::found(&[("ada".to_owned(), &key())], 1).unwrap();
+        let founded = member.run(&command(
+            10,
+            None,
+            Action::Found {
+                trust_root: envelope.to_json().into(),
+            },
+        ));
+        assert!(matches!(founded, Response::Founded(_)), "{founded:?}");
+        member
+    }
+
+    fn run(&mut self, command: &Command) -> Response {
+        self.index += 1;
+        let (response, changes) = self.state.apply(self.index, 0, command.encode());
+        for RowChange { tree, key, value } in changes {
+            match value {
+                Some(value) => self.rows.insert((tree, key), value),
+                None => self.rows.remove(&(tree, key)),
+            };
+        }
+        response
+    }
+
+    fn rebuilt(&self) -> State {
+        let rows = self
+            .rows
+            .iter()
+            .map(|((tree, key), value)| (*tree, key.clone(), value.clone()));
+        State::from_rows(self.index, rows).unwrap()
+    }
+
+    fn change(&self, expected_epoch: u64, key: &SealingKey) -> Action {
+        let object = verger_policy::draft::read("h", HOST.as_bytes())
+            .unwrap()
+            .remove(0);
+        let next = self.state.set().change([object.clone()], []).unwrap();
+        Action::ApplySet {
+            expected_epoch,
+            upserts: vec![canonical(&object)],
+            deletes: vec![],
+            seal: self.seal(&next, key),
+        }
+    }
+
+    fn seal(&self, set: &PolicySet, key: &SealingKey) -> Bytes {
+        let root = &self.state.cluster().unwrap().trust_root;
+        let count = u64::try_from(set.len()).unwrap();
+        SetStatement::new(root, set.epoch(), set.root(), count, at(1_000_000))
+            .seal(&[key])
+            .to_json()
+            .into()
+    }
+}
+
+fn canonical(object: &PolicyObject) -> Bytes {
+    object.canonical_bytes().into()
+}
+
+fn word(response: &Response) -> &'static str {
+    match response {
+        Response::Refused(refused) => refused.word(),
+        _ => "done",
+    }
+}
+
+#[test]
+fn a_cluster_is_founded_once_and_nothing_works_before() {
+    let mut member = Member::default();
+    let token = Action::CreateToken {
+        id: "t".to_owned(),
+        secret_hash: Digest::of(b"s"),
+        agent: "h1".parse().unwrap(),
+        expires: at(100),
+    };
+    assert_eq!(word(&member.run(&command(1, Some("r"), token))), "NOT_FOUNDED");
+    let mut member = Member::founded();
+    let (_, envelope) = TrustRoot::found(&[("eve".to_owned(), &SealingKey::from_seed([2; 32]))], 1).unwrap();
+    let again = member.run(&command(
+        11,
+        None,
+        Action::Found {
+            trust_root: envelope.to_json().into(),
+        },
+    ));
+    assert_eq!(word(&again), "ALREADY_FOUNDED");
+}
+
+#[test]
+fn only_a_sealed_set_on_the_current_epoch_is_applied_and_a_repeat_answers_the_same() {
+    let mut member = Member::founded();
+    let forged = member.change(0, &SealingKey::from_seed([9; 32]));
+    assert_eq!(word(&member.run(&command(11, Some("a"), forged))), "SEAL_REFUSED");
+    assert_eq!(member.state.set().epoch(), 0, "nothing changed");
+    let good = command(12, Some("b"), member.change(0, &key()));
+    let first = member.run(&good);
+    assert!(
+        matches!(first, Response::SetApplied { epoch: 1, .. }),
+        "{first:?}"
+    );
+    assert_eq!(member.run(&good), first, "the retry after a lost reply");
+    let stale = command(13, Some("c"), member.change(0, &key()));
+    assert_eq!(word(&member.run(&stale)), "EPOCH_CONFLICT");
+    assert_eq!(member.rebuilt(), member.state);
+}
+
+#[test]
+fn a_token_is_spent_once_by_its_own_agent_in_time() {
+    let mut member = Member::founded();
+    let agent = |name: &str| name.parse::<AgentId>().unwrap();
+    let create = |id: &str| Action::CreateToken {
+        id: id.to_owned(),
+        secret_hash: Digest::of(b"secret"),
+        agent: agent("h1"),
+        expires: at(100),
+    };
+    let spend = |id: &str, secret: &[u8], name: &str| Action::Enrol {
+        token_id: id.to_owned(),
+        secret_hash: Digest::of(secret),
+        agent: agent(name),
+        key: Digest::of(b"key"),
+    };
+    member.run(&command(20, Some("1"), create("t1")));
+    assert_eq!(
+        word(&member.run(&command(21, None, spend("t1", b"wrong", "h1")))),
+        "TOKEN_REFUSED"
+    );
+    assert_eq!(
+        word(&member.run(&command(21, None, spend("t1", b"secret", "h2")))),
+        "TOKEN_REFUSED"
+    );
+    assert_eq!(
+        member.run(&command(22, None, spend("t1", b"secret", "h1"))),
+        Response::Enrolled
+    );
+    assert_eq!(
+        word(&member.run(&command(23, None, spend("t1", b"secret", "h1")))),
+        "TOKEN_REFUSED"
+    );
+    member.run(&command(24, Some("2"), create("t2")));
+    assert_eq!(
+        word(&member.run(&command(101, None, spend("t2", b"secret", "h1")))),
+        "TOKEN_REFUSED",
+        "too late"
+    );
+    assert_eq!(member.rebuilt(), member.state);
+}
+
+#[test]
+fn time_never_runs_back_whoever_proposes() {
+    let mut member = Member::founded();
+    member.run(&command(
+        500,
+        None,
+        Action::AckFinding {
+            uid: uid(),
+            note: "n".to_owned(),
+        },
+    ));
+    member.run(&command(
+        5,
+        None,
+        Action::AckFinding {
+            uid: uid(),
+            note: "n".to_owned(),
+        },
+    ));
+    assert_eq!(member.state.clock(), at(500));
+}
+
+fn uid() -> verger_policy::finding::FindingUid {
+    verger_policy::finding::FindingUid(Digest::of(b"uid"))
+}
+
+#[test]
+fn transitions_are_taken_in_once_and_a_gap_is_refused() {
+    let mut member = Member::founded();
+    let agent: AgentId = "h1".parse().unwrap();
+    let empty = |first| Action::Ingest {
+        agent: agent.clone(),
+        first_sequence: first,
+        transitions: vec![],
+    };
+    assert_eq!(word(&member.run(&command(11, None, empty(1)))), "UNKNOWN_AGENT");
+    member.run(&command(
+        12,
+        Some("1"),
+        Action::CreateToken {
+            id: "t".to_owned(),
+            secret_hash: Digest::of(b"s"),
+            agent: agent.clone(),
+            expires: at(100),
+        },
+    ));
+    member.run(&command(
+        13,
+        None,
+        Action::Enrol {
+            token_id: "t".to_owned(),
+            secret_hash: Digest::of(b"s"),
+            agent: agent.clone(),
+            key: Digest::of(b"key"),
+        },
+    ));
+    assert_eq!(member.run(&command(14, None, empty(1))), Response::Ingested(0));
+    assert_eq!(
+        member.run(&command(14, None, empty(5))),
+        Response::Refused(Refused::SequenceGap { expected: 1 })
+    );
+}
+
+#[test]
+fn stored_bytes_of_a_command_never_change() {
+    let delete: ObjectKey = "Host/h1".parse().unwrap();
+    let action = Action::ApplySet {
+        expected_epoch: 7,
+        upserts: vec![Bytes::from_static(b"u")],
+        deletes: vec![delete],
+        seal: Bytes::from_static(b"s"),
+    };
+    let command = command(1, Some("r"), action);
+    let hex: String = command
+        .encode()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(
+        hex,
+        "080110e8071a0a706572736f6e2f6164612201725a1408071201751a0a0a04486f737412026831220173"
+    );
+    assert_eq!(Command::decode(command.encode()).unwrap(), command);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic_and_unreadable_ones_change_nothing(bytes: Vec<u8>) {
+        let mut member = Member::founded();
+        let before = member.state.set().clone();
+        let (response, _) = member.state.apply(99, 0, bytes.into());
+        prop_assert!(matches!(response, Response::Refused(_)));
+        prop_assert_eq!(member.state.set(), &before);
+    }
+}
