@@ -4,5 +4,8 @@
 //! programs; each prints its figure last and fails when the figure falls short.
 
 pub mod dice;
+pub mod latency;
+pub mod point;
 pub mod power_cut;
 pub mod programs;
+pub mod scene;

@@ -6,23 +6,34 @@ mod observation;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use verger_agent_core::ledger::LedgerState;
 use verger_agent_core::mode::{Capabilities, effective_modes, unsupported_checks, wanted_modes};
 use verger_agent_core::runtime::{Runtime, RuntimeEvent};
 use verger_agent_core::store::{Round as SpoolRound, SpoolStore, StoreError};
-use verger_agent_runtimes::proc::MountWatch;
+use verger_agent_runtimes::proc::{MountWatch, SETTLING_STEP};
 use verger_policy::compile::{Compiled, compile};
 use verger_policy::finding::{Reconciled, Round, Table, reconcile};
 use verger_policy::model::{Labels, RuntimeKind};
 use verger_proto::agent::v1 as pb;
 
 use observation::Observation;
+
+/// A runtime tells of an exec before its process is there: some 100 ms on a quiet host. Looks at these times after it
+/// see the process soon, however long that takes within reason; after that the next scan does.
+const AFTER_EXEC: [Duration; 3] = [
+    Duration::from_millis(150),
+    Duration::from_millis(450),
+    Duration::from_millis(900),
+];
 
 /// What the reconciler needs of the rest of the agent.
 pub(crate) struct ReconcilerPorts {
@@ -43,6 +54,8 @@ pub(crate) struct Reconciler {
     observation: Observation,
     compiled: Option<((u64, Labels), Compiled)>,
     table: Table,
+    /// When to look again because of an exec; the soonest is last.
+    after_exec: Vec<Instant>,
 }
 
 impl Reconciler {
@@ -55,6 +68,7 @@ impl Reconciler {
             observation: Observation::default(),
             compiled: None,
             table,
+            after_exec: Vec::new(),
         })
     }
 
@@ -67,36 +81,66 @@ impl Reconciler {
             tokio::select! {
                 () = stop.cancelled() => return,
                 event = watch.next() => match event {
-                    Some(event) => self.heard(&event),
+                    Some(event) => {
+                        self.heard(&event);
+                        // All that waits is answered by one look.
+                        while let Some(Some(event)) = watch.next().now_or_never() {
+                            self.heard(&event);
+                        }
+                    }
                     None => return,
                 },
+                () = tokio::time::sleep(SETTLING_STEP), if self.observation.is_unsettled() => {
+                    self.settle().await;
+                    continue;
+                }
                 woken = self.ports.mounts_changed.recv() => if woken.is_none() { return },
                 changed = self.ports.ledger.changed() => if changed.is_err() { return },
+                () = after_exec(self.after_exec.last().copied()) => {
+                    self.after_exec.pop();
+                }
                 _ = scan.tick() => {}
             }
             self.activate().await;
         }
     }
 
-    fn heard(&self, event: &RuntimeEvent) {
+    fn heard(&mut self, event: &RuntimeEvent) {
         tracing::debug!(?event, "a runtime told of a change");
+        if matches!(event, RuntimeEvent::Exec(_)) {
+            let now = Instant::now();
+            self.after_exec = AFTER_EXEC.iter().rev().map(|after| now + *after).collect();
+        }
     }
 
     /// One look at everything.
     async fn activate(&mut self) {
-        let at = Timestamp::now();
         let ledger = Arc::clone(&self.ports.ledger.borrow_and_update());
         self.compile(&ledger);
-        let Some((_, compiled)) = &self.compiled else {
-            return;
-        };
         self.observation
             .look(&*self.ports.runtime, &self.ports.mounts)
             .await;
+        self.conclude(&ledger).await;
+    }
+
+    /// One more look at young processes.
+    async fn settle(&mut self) {
+        if self.observation.settle().await {
+            let ledger = Arc::clone(&self.ports.ledger.borrow());
+            self.conclude(&ledger).await;
+        }
+    }
+
+    /// Judges what was seen, and keeps what it means.
+    async fn conclude(&mut self, ledger: &LedgerState) {
+        let at = Timestamp::now();
+        let Some((_, compiled)) = &self.compiled else {
+            return;
+        };
         let judgements = self.observation.judge(compiled, at);
         let modes = effective_modes(&wanted_modes(&judgements), &self.capabilities);
         let mut host = unsupported_checks(&modes);
-        host.extend(host_checks::checks(&ledger, self.observation.unreadable(), at));
+        host.extend(host_checks::checks(ledger, self.observation.unreadable(), at));
         let unreadable: BTreeSet<RuntimeKind> = self.observation.unreadable().keys().copied().collect();
         let effective: BTreeMap<_, _> = modes
             .iter()
@@ -117,7 +161,7 @@ impl Reconciler {
         if self.store(&reconciled).await {
             reconciled.carry_into(&mut self.table);
         }
-        let status = status::status(&ledger, &self.observation, &judgements, &modes, at);
+        let status = status::status(ledger, &self.observation, &judgements, &modes, at);
         self.ports.status.send_if_modified(|held| {
             let differs = !status::is_same(held, &status);
             if differs {
@@ -174,5 +218,12 @@ impl Reconciler {
                 false
             }
         }
+    }
+}
+
+async fn after_exec(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => pending().await,
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use verger_agent_core::runtime::{Listed, Phase, Runtime};
-use verger_agent_runtimes::proc::{MountWatch, scan};
+use verger_agent_runtimes::proc::{Look, MountWatch, Unsettled, look};
 use verger_policy::compile::Compiled;
 use verger_policy::drift::{Judgement, Peers, judge_among};
-use verger_policy::facts::{Evidence, Instance, InstanceId};
+use verger_policy::facts::{Evidence, Instance, InstanceId, LiveFacts};
 use verger_policy::model::RuntimeKind;
 
 /// The host as it was last seen.
@@ -19,10 +19,15 @@ pub(crate) struct Observation {
     judged: BTreeMap<InstanceId, (Timestamp, Judgement)>,
     unreadable: BTreeMap<RuntimeKind, String>,
     watched: Vec<u32>,
+    unsettled: Option<Unsettled>,
 }
 
+/// What stands for the live view of an instance that has just been started.
+const JUST_STARTED: &str = "its first process has just been started";
+
 impl Observation {
-    /// Looks at the runtime and at `/proc`.
+    /// Looks at the runtime and at `/proc`. What a runtime says is judged at once: processes that are still being set up
+    /// are waited for in [`settle`](Self::settle).
     pub(crate) async fn look(&mut self, runtime: &dyn Runtime, mounts: &MountWatch) {
         let listed = match runtime.list().await {
             Ok(listed) => {
@@ -59,28 +64,55 @@ impl Observation {
             .iter()
             .map(|(instance, pid)| (instance.id.clone(), *pid))
             .collect();
-        let live = tokio::task::spawn_blocking(move || scan(&wanted))
+        let before = self.unsettled.take();
+        let Look { live, unsettled } = tokio::task::spawn_blocking(move || look(&wanted, before))
             .await
-            .unwrap_or_default();
+            .expect("a look at /proc does not panic, and the runtime outlives it");
+        self.unsettled = unsettled;
         self.take(running, live);
+    }
+
+    /// Whether instances have processes too young to be judged; [`settle`](Self::settle) looks at them.
+    pub(crate) const fn is_unsettled(&self) -> bool {
+        self.unsettled.is_some()
+    }
+
+    /// Looks again at young processes; says whether an instance's live view is known now that was not.
+    pub(crate) async fn settle(&mut self) -> bool {
+        let Some(before) = self.unsettled.take() else {
+            return false;
+        };
+        let Look { live, unsettled } = tokio::task::spawn_blocking(move || before.again())
+            .await
+            .expect("a look at /proc does not panic, and the runtime outlives it");
+        self.unsettled = unsettled;
+        let anything = !live.is_empty();
+        for (id, live) in live {
+            if let Some(instance) = self.instances.get_mut(&id)
+                && instance.live != live
+            {
+                instance.live = live;
+                self.judged.remove(&id);
+            }
+        }
+        anything
     }
 
     fn take(
         &mut self,
         running: Vec<(Arc<Instance>, u32)>,
-        mut live: BTreeMap<InstanceId, Evidence<verger_policy::facts::LiveFacts>>,
+        mut live: BTreeMap<InstanceId, Evidence<LiveFacts>>,
     ) {
         let before = std::mem::take(&mut self.listed);
         let mut instances = std::mem::take(&mut self.instances);
         let mut moved = before.len() != running.len();
-        for (listed, _) in running {
+        for (listed, init_pid) in running {
             let id = listed.id.clone();
-            let live = live
-                .remove(&id)
-                .unwrap_or_else(|| Evidence::Missing("its processes could not be looked at".to_owned()));
+            let known = instances.remove(&id);
+            let live = live.remove(&id).unwrap_or_else(|| held(known.as_ref(), init_pid));
             let same = before.get(&id).is_some_and(|known| Arc::ptr_eq(known, &listed));
             moved |= !before.contains_key(&id);
-            let instance = match instances.remove(&id).filter(|_| same) {
+            let instance = match known.filter(|_| same) {
                 Some(known) if known.live == live => known,
                 Some(known) => {
                     self.judged.remove(&id);
@@ -137,5 +169,14 @@ impl Observation {
     /// The instances.
     pub(crate) const fn instances(&self) -> &BTreeMap<InstanceId, Instance> {
         &self.instances
+    }
+}
+
+/// The live view of an instance whose processes are not settled: what it was, so that nothing is taken for better or
+/// worse meanwhile. Of another first process it says nothing.
+fn held(known: Option<&Instance>, init_pid: u32) -> Evidence<LiveFacts> {
+    match known.map(|known| &known.live) {
+        Some(Evidence::Seen(live)) if live.init_pid == init_pid => Evidence::Seen(live.clone()),
+        _ => Evidence::missing(JUST_STARTED),
     }
 }

@@ -123,6 +123,7 @@ fn push(sheet: &mut Sheet, host: &pb::Host) {
         labels,
         controls,
         unreadable,
+        findings_received,
     } = host;
     let controls: Vec<Value> = controls
         .iter()
@@ -150,6 +151,7 @@ fn push(sheet: &mut Sheet, host: &pb::Host) {
         "labels": labels,
         "controls": controls,
         "unreadable": unreadable,
+        "findingsReceived": findings_received,
     });
     sheet.push(agent_id.clone(), cells, object);
 }

@@ -68,7 +68,7 @@ impl Cluster {
     }
 
     fn host(&self, state: &State, agent: &AgentId) -> Option<pb::Host> {
-        let enrolled = state.host(agent)?.enrolled;
+        let host = state.host(agent)?;
         let Seen {
             sessions,
             last,
@@ -82,7 +82,7 @@ impl Cluster {
         let (epoch, root) = ledger.unwrap_or((0, Digest::from_bytes([0; 32])));
         Some(pb::Host {
             agent_id: agent.to_string(),
-            enrolled: Some(timestamp(enrolled)),
+            enrolled: Some(timestamp(host.enrolled)),
             last_seen: last.map(timestamp),
             connected: sessions > 0,
             epoch,
@@ -97,6 +97,7 @@ impl Cluster {
                 .unwrap_or_default(),
             controls,
             unreadable: unreadable.into_iter().collect(),
+            findings_received: host.last_sequence,
         })
     }
 }

@@ -4,17 +4,19 @@ mod age;
 mod membership;
 mod mount_watch;
 mod parse;
+mod settling;
 mod source;
 
 pub use mount_watch::MountWatch;
+pub use settling::{LONGEST_SETTLING, Look, SETTLING_STEP, Unsettled};
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::{Duration, Instant};
 
 use verger_policy::facts::{Evidence, InstanceId, LiveFacts, LiveMount, NamespaceIds, ProcessFacts, proc};
 
 use membership::{Bond, Homes};
+use settling::{Deadlines, Seen, Young};
 use source::{Proc, ProcessDir, has_ended};
 
 /// `/proc/PID/cgroup`: a line per hierarchy, of which there are a dozen, with paths of at most 4 KiB.
@@ -26,37 +28,46 @@ const MOUNTINFO_LIMIT: usize = 32 << 20;
 /// More processes than this in one instance are not shown in part, for the rest could hide behind them.
 const MOST_PROCESSES: usize = 65_536;
 
-/// A process younger than this is read again when it is older. A runtime sets up a process (the first one, and each
-/// exec) in steps: for some 100 ms it is root with all capabilities, in the namespaces, and not yet in the cgroup. Told
-/// at once, every `docker exec` would be an intrusion.
-const SETTLED_AGE: Duration = Duration::from_millis(300);
-/// On a busy host the steps take longer; while a process bears one of [`SETTING_UP`]'s names it has so much time.
-const LONGEST_SETTLING: Duration = Duration::from_secs(2);
-/// Between two looks at young processes.
-const SETTLING_STEP: Duration = Duration::from_millis(50);
-/// What runc(8) and crun(1) call a process that they set up.
-const SETTING_UP: [&str; 2] = ["runc:[", "crun"];
+/// Reads what `/proc` shows of these instances, each given with the pid of its first process, and waits until young
+/// processes are settled: [`look`] and [`Unsettled::again`] until nothing is left, at most [`LONGEST_SETTLING`].
+pub fn scan(instances: &[(InstanceId, u32)]) -> BTreeMap<InstanceId, Evidence<LiveFacts>> {
+    let Look {
+        mut live,
+        mut unsettled,
+    } = look(instances, None);
+    while let Some(waiting) = unsettled.take() {
+        std::thread::sleep(SETTLING_STEP);
+        let next = waiting.again();
+        live.extend(next.live);
+        unsettled = next.unsettled;
+    }
+    live
+}
 
-/// Reads what `/proc` shows of these instances, each given with the pid of its first process.
+/// Reads what `/proc` shows now of these instances, each given with the pid of its first process. `before` is what the
+/// look before this one left unsettled.
 ///
-/// Blocks for some 10 ms per hundred processes of the host, and where an instance has processes younger than 0.3 s,
-/// until they are older (at most 2 s). Processes that end meanwhile are left out; an
+/// Blocks for some 10 ms per hundred processes of the host. An instance with processes so young that a runtime may still
+/// be setting them up is left for [`Unsettled::again`]. Processes that end meanwhile are left out; an
 /// instance whose first process has ended is [`Evidence::Missing`]. Kernel threads and zombies run no code of an
 /// instance and are left out. Needs CAP_SYS_PTRACE for namespaces of other users' processes: without it they are
 /// missing, process by process.
-pub fn scan(instances: &[(InstanceId, u32)]) -> BTreeMap<InstanceId, Evidence<LiveFacts>> {
-    match Scan::begin(instances).and_then(|scan| scan.run(instances)) {
+pub fn look(instances: &[(InstanceId, u32)], before: Option<Unsettled>) -> Look {
+    let deadlines = before.map(|before| before.deadlines()).unwrap_or_default();
+    match Scan::begin(instances).and_then(|scan| scan.run(instances, &deadlines)) {
         Ok(found) => found,
         Err(error) => {
             let reason = format!("/proc cannot be read: {error}");
-            instances
-                .iter()
-                .map(|(id, _)| (id.clone(), Evidence::Missing(reason.clone())))
-                .collect()
+            let missing = |(id, _): &(InstanceId, u32)| (id.clone(), Evidence::Missing(reason.clone()));
+            Look {
+                live: instances.iter().map(missing).collect(),
+                unsettled: None,
+            }
         }
     }
 }
 
+#[derive(Debug)]
 struct Scan {
     proc: Proc,
     host: NamespaceIds,
@@ -117,43 +128,20 @@ impl Scan {
         }
     }
 
-    fn run(
-        mut self,
-        instances: &[(InstanceId, u32)],
-    ) -> io::Result<BTreeMap<InstanceId, Evidence<LiveFacts>>> {
-        let mut unsettled = Vec::new();
+    fn run(mut self, instances: &[(InstanceId, u32)], deadlines: &Deadlines) -> io::Result<Look> {
+        let mut young = Vec::new();
         for pid in self.proc.pids()? {
             if let Some(seen) = self.visit(pid) {
-                match seen.is_settled(age::now()) {
-                    true => self.bind(seen),
-                    false => unsettled.push((pid, seen.facts.start_ticks)),
+                let over = |bond: &Bond| deadlines.is_over(&instances[bond.place].0);
+                if seen.is_settled(age::now()) || seen.bonds.iter().any(over) {
+                    self.bind(seen);
+                } else {
+                    young.push(Young::of(pid, &seen));
                 }
             }
         }
-        self.settle(unsettled);
-        Ok(instances
-            .iter()
-            .map(|(id, _)| id.clone())
-            .zip(self.found)
-            .collect())
-    }
-
-    /// Reads young processes again until what they are is settled, and binds those that are there still.
-    fn settle(&mut self, mut unsettled: Vec<(u32, u64)>) {
-        let deadline = Instant::now() + LONGEST_SETTLING;
-        while !unsettled.is_empty() {
-            std::thread::sleep(SETTLING_STEP);
-            unsettled.retain(|&(pid, start_ticks)| match self.visit(pid) {
-                Some(seen) if seen.facts.start_ticks == start_ticks => {
-                    let settled = seen.is_settled(age::now()) || Instant::now() >= deadline;
-                    if settled {
-                        self.bind(seen);
-                    }
-                    !settled
-                }
-                _ => false,
-            });
-        }
+        let ids = instances.iter().map(|(id, _)| id.clone()).collect();
+        Ok(Unsettled::begin(self, ids, young, deadlines))
     }
 
     /// Reads a process; `None` if it is of no instance, or has ended.
@@ -231,6 +219,11 @@ impl Scan {
         }))
     }
 
+    /// Takes what was found at a place, which is not asked for again.
+    fn give(&mut self, place: usize) -> Evidence<LiveFacts> {
+        std::mem::replace(&mut self.found[place], Evidence::missing("it was given already"))
+    }
+
     fn bind(&mut self, seen: Seen) {
         let Seen { facts, bonds } = seen;
         for Bond {
@@ -253,20 +246,6 @@ impl Scan {
                 ..facts.clone()
             });
         }
-    }
-}
-
-/// A process of some instance.
-struct Seen {
-    facts: ProcessFacts,
-    bonds: Vec<Bond>,
-}
-
-impl Seen {
-    fn is_settled(&self, now_ticks: u64) -> bool {
-        // A name decides nothing but a longer wait, which ends in any case.
-        age::of(self.facts.start_ticks, now_ticks) >= SETTLED_AGE
-            && !SETTING_UP.iter().any(|name| self.facts.comm.starts_with(name))
     }
 }
 

@@ -1,0 +1,45 @@
+//! How a `prove-*` program begins and ends: `--long` in, the figure last, the exit code says whether it holds.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The figure, in one line.
+    pub figure: String,
+    /// Whether it is good enough.
+    pub holds: bool,
+}
+
+#[derive(Parser)]
+struct Arguments {
+    /// As often as the claim says, instead of the short form.
+    #[arg(long)]
+    long: bool,
+}
+
+/// Runs a point with its short or long form, and says in one line what it came to.
+pub fn main(name: &str, run: impl FnOnce(bool) -> Result<Verdict>) -> ExitCode {
+    let Arguments { long } = Arguments::parse();
+    match run(long) {
+        Ok(Verdict { figure, holds }) => match writeln!(std::io::stdout(), "{figure}") {
+            Ok(()) => ExitCode::from(u8::from(!holds)),
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(error) => {
+            // Nobody is left to tell when standard error is closed; the exit code says it too.
+            let _ = writeln!(std::io::stderr(), "{name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Tells how far a run is.
+pub fn tell(what: &str) {
+    // Whoever reads the figure only has closed nothing; a closed output shows when the figure is written.
+    let _ = writeln!(std::io::stdout(), "{what}");
+}

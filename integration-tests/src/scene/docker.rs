@@ -1,0 +1,125 @@
+//! The test daemon, through Docker's own CLI, and containers that go away with the run.
+
+use std::cell::RefCell;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result};
+
+use super::checked;
+
+/// Says where the daemon listens.
+pub const DOCKER_HOST: &str = "VERGER_TEST_DOCKER_HOST";
+
+/// The daemon.
+#[derive(Debug)]
+pub struct Docker {
+    host: String,
+    socket: PathBuf,
+    made: RefCell<Vec<String>>,
+}
+
+impl Docker {
+    /// The daemon that `VERGER_TEST_DOCKER_HOST` names.
+    ///
+    /// # Errors
+    /// When it names none; says how to have one.
+    pub fn find() -> Result<Self> {
+        let host = env::var(DOCKER_HOST).with_context(|| {
+            format!(
+                "no Docker daemon: run this through `cargo xtask prove`, or set {DOCKER_HOST}=unix://SOCKET"
+            )
+        })?;
+        let socket = host
+            .strip_prefix("unix://")
+            .with_context(|| format!("{DOCKER_HOST} is unix://SOCKET, not {host:?}"))?;
+        Ok(Self {
+            socket: socket.into(),
+            host,
+            made: RefCell::default(),
+        })
+    }
+
+    /// For `DOCKER_HOST`.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Where it keeps running containers' OCI configs. Test daemons have their exec root beside their socket.
+    pub fn bundles(&self) -> PathBuf {
+        let beside = self.socket.parent().unwrap_or(Path::new("/"));
+        beside.join("exec/containerd/daemon/io.containerd.runtime.v2.task/moby")
+    }
+
+    /// A name for a container that no other run has.
+    pub fn name(&self, what: &str) -> String {
+        format!("verger-{what}-{}", std::process::id())
+    }
+
+    /// `docker`, for this daemon.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new("docker");
+        command.args(["--host", &self.host]).stdin(Stdio::null());
+        command
+    }
+
+    /// What `docker` prints.
+    ///
+    /// # Errors
+    /// When it ends otherwise than with 0.
+    pub fn say(&self, arguments: &[&str]) -> Result<String> {
+        let output = checked(self.command().args(arguments))?;
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// Runs a container in the background with these arguments, image included, and gives its id.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn run(&self, name: &str, arguments: &[&str]) -> Result<String> {
+        self.made.borrow_mut().push(name.to_owned());
+        let mut line = vec!["run", "--detach", "--name", name];
+        line.extend(arguments);
+        self.say(&line)
+    }
+
+    /// The pid of its first process.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pid(&self, container: &str) -> Result<String> {
+        self.say(&["inspect", "--format", "{{.State.Pid}}", container])
+    }
+
+    /// Removes a container.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove(&self, container: &str) -> Result<()> {
+        self.say(&["rm", "--force", "--volumes", container])?;
+        self.made.borrow_mut().retain(|made| made != container);
+        Ok(())
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        let made = self.made.borrow();
+        if !made.is_empty() {
+            // The daemon is a test's own: what stays goes with it.
+            let _ = self
+                .command()
+                .args(["rm", "--force", "--volumes"])
+                .args(&*made)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+        }
+    }
+}

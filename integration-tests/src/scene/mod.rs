@@ -1,0 +1,258 @@
+//! A small cluster of real processes in a folder of its own: one controller, one agent, and the CLI with the context of
+//! its first administrator. It listens on loopback only, and is gone with this value.
+
+mod docker;
+mod program;
+mod watch;
+
+pub use docker::{DOCKER_HOST, Docker};
+pub use program::Program;
+pub use watch::{Line, Watch};
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::programs::Programs;
+
+/// The agent's id.
+pub const HOST: &str = "scene-host";
+
+/// Everything that is waited for comes within this, or the scene is broken.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at what is waited for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The cluster.
+#[derive(Debug)]
+pub struct Scene {
+    folder: tempfile::TempDir,
+    programs: Programs,
+    /// Its only member.
+    pub controller: Program,
+    /// The agent of this machine.
+    pub agent: Program,
+}
+
+impl Scene {
+    /// Founds a cluster and enrols an agent that looks at `docker`; both run when it comes back.
+    ///
+    /// # Errors
+    /// When a step fails; says what it printed.
+    pub fn found(programs: &Programs, docker: &Docker) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("verger-scene-")
+            .tempdir()
+            .context("making the scene's folder")?;
+        let at = |name: &str| folder.path().join(name);
+        fs::write(
+            at("controller.toml"),
+            format!(
+                "data_dir = {:?}\nlisten = \"127.0.0.1:{}\"\nenrol_listen = \"127.0.0.1:{}\"\n",
+                at("controller"),
+                free_port()?,
+                free_port()?
+            ),
+        )?;
+        fs::write(
+            at("agent.toml"),
+            format!(
+                "data_dir = {:?}\ndocker_socket = {:?}\noci_roots = [{:?}]\n",
+                at("agent"),
+                docker.socket(),
+                docker.bundles()
+            ),
+        )?;
+        let program = |name: &str| -> Result<Program> {
+            let mut line = vec![programs.path(&format!("verger-{name}"))?.into_os_string()];
+            line.extend([
+                "--config".into(),
+                at(&format!("{name}.toml")).into(),
+                "run".into(),
+            ]);
+            Ok(Program::new(name, line, folder.path()))
+        };
+        let mut scene = Self {
+            controller: program("controller")?,
+            agent: program("agent")?,
+            programs: programs.clone(),
+            folder,
+        };
+        scene.found_cluster()?;
+        scene.controller.start()?;
+        scene.join_agent()?;
+        scene.agent.start()?;
+        Ok(scene)
+    }
+
+    fn found_cluster(&self) -> Result<()> {
+        let (key, root, admin) = (
+            self.path("sealing-key.pem"),
+            self.path("trust-root.json"),
+            self.path("admin.json"),
+        );
+        checked(self.verger().args(["keys", "generate", "--out"]).arg(&key))?;
+        let mut trust = self.verger();
+        trust.args(["trust", "init", "--name", "you", "--key"]);
+        checked(trust.arg(&key).arg("--out").arg(&root))?;
+        let mut init = Command::new(self.programs.path("verger-controller")?);
+        init.arg("--config").arg(self.path("controller.toml"));
+        init.args(["init", "--admin", "you", "--trust-root"]).arg(&root);
+        checked(init.arg("--admin-context").arg(&admin))?;
+        let mut context = self.verger();
+        context.args(["context", "use"]).arg(&admin).arg("--key");
+        checked(context.arg(&key)).map(drop)
+    }
+
+    fn join_agent(&self) -> Result<()> {
+        let text = self.say(&["token", "create", "--agent", HOST])?;
+        let line = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("verger-agent "))
+            .with_context(|| format!("no join command in {text:?}"))?;
+        let mut join = Command::new(self.programs.path("verger-agent")?);
+        join.arg("--config").arg(self.path("agent.toml"));
+        checked(join.args(line.split_whitespace())).map(drop)
+    }
+
+    /// A file of the scene.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The context file of its administrator.
+    pub fn context(&self) -> PathBuf {
+        self.path("context.json")
+    }
+
+    /// `verger`, as the administrator.
+    pub fn verger(&self) -> Command {
+        let mut command = Command::new(self.programs.path("verger").unwrap_or_else(|_| "verger".into()));
+        command.env("VERGER_CONTEXT", self.context()).stdin(Stdio::null());
+        command
+    }
+
+    /// What `verger` prints.
+    ///
+    /// # Errors
+    /// When it ends otherwise than with 0; says what it printed.
+    pub fn say(&self, arguments: &[&str]) -> Result<String> {
+        let output = checked(self.verger().args(arguments))?;
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The rows `verger` prints as JSON lines.
+    ///
+    /// # Errors
+    /// As [`say`](Self::say), and when a line is not JSON.
+    pub fn rows(&self, arguments: &[&str]) -> Result<Vec<Value>> {
+        let mut arguments = arguments.to_vec();
+        arguments.extend(["--output", "jsonl"]);
+        self.say(&arguments)?
+            .lines()
+            .map(|line| Ok(serde_json::from_str(line)?))
+            .collect()
+    }
+
+    /// Applies policy text.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn apply(&self, policy: &str) -> Result<()> {
+        let file = self.path("change.yaml");
+        fs::write(&file, policy)?;
+        checked(self.verger().args(["apply", "--file"]).arg(file)).map(drop)
+    }
+
+    /// The draft of what runs in a container, as the workload `name`.
+    ///
+    /// # Errors
+    /// When the container cannot be read.
+    pub fn bless(&self, docker: &Docker, container: &str, name: &str) -> Result<String> {
+        let mut command = self.verger();
+        command.args(["bless", "--from-running", container, "--name", name]);
+        command.args(["--docker-host", docker.host(), "--oci-root"]);
+        let output = checked(command.arg(docker.bundles()))?;
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The findings that are open.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn open_findings(&self) -> Result<Vec<Value>> {
+        let mut findings = self.rows(&["findings", "list"])?;
+        findings.retain(|finding| finding["state"] == "open");
+        Ok(findings)
+    }
+
+    /// Looks until `seen` gives something.
+    ///
+    /// # Errors
+    /// When it gives nothing for [`PATIENCE`], or fails.
+    pub fn wait_for<T>(&self, what: &str, mut seen: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = seen()? {
+                return Ok(found);
+            }
+            if Instant::now() >= deadline {
+                bail!(
+                    "{what}: not seen within {PATIENCE:?}\n{}\n{}",
+                    self.controller.log_tail(),
+                    self.agent.log_tail()
+                );
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits until the agent has judged this container, and gives its row.
+    ///
+    /// # Errors
+    /// As [`wait_for`](Self::wait_for).
+    pub fn judged(&self, container: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
+        self.wait_for(&format!("{container} judged"), || {
+            let rows = self.rows(&["instances"])?;
+            Ok(rows
+                .into_iter()
+                .find(|row| row["name"] == container && holds(row)))
+        })
+    }
+}
+
+/// Runs it to its end.
+///
+/// # Errors
+/// When it ends otherwise than with 0; says what it printed.
+pub fn checked(command: &mut Command) -> Result<Output> {
+    let output = command
+        .output()
+        .with_context(|| format!("starting {:?}", command.get_program()))?;
+    ensure!(
+        output.status.success(),
+        "{command:?} ended with {}: {}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr),
+        String::from_utf8_lossy(&output.stdout)
+    );
+    Ok(output)
+}
+
+/// A port of loopback nobody listens at. Somebody may take it before the program does, which then says so.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("finding a free port")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Text of a log's end.
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().rev().take(20).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
