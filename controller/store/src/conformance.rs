@@ -1,36 +1,13 @@
-//! What every [`LogDb`] keeps, as a suite for tests: run it over a rig per implementation.
+//! What every implementation of the ports keeps, as suites for tests: run one over a rig per implementation.
 //!
-//! [`check_all`] runs the fixed cases, [`check_ops`] compares a sequence of operations with a model (feed it
-//! from a property test). Both answer with a sentence instead of panicking, so that a test can also assert
-//! that a planted defect is caught.
+//! Each suite has fixed cases (`check_all`), and compares a sequence of operations with a model (`check_ops`; feed
+//! it from a property test). Both answer with a sentence instead of panicking, so that a test can also assert that
+//! a planted defect is caught.
 
-mod cases;
-mod model;
-mod writer_cases;
+pub mod log;
+pub mod state;
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-
-pub use self::model::{LogOp, check_ops};
 use crate::StoreError;
-use crate::log_db::{LogDb, LogRecord};
-
-/// One log that can be stopped and started again.
-pub trait LogRig {
-    /// Opens the log, which is empty the first time.
-    fn open(&mut self) -> Result<Arc<dyn LogDb>, StoreError>;
-
-    /// Stops the log in order and opens it again. `log` is the only handle.
-    fn restart(&mut self, log: Arc<dyn LogDb>) -> Result<Arc<dyn LogDb>, StoreError> {
-        drop(log);
-        self.open()
-    }
-
-    /// Stops the log as a crash does, losing whatever the implementation had not made durable, and opens it
-    /// again.
-    fn crash(&mut self, log: Arc<dyn LogDb>) -> Result<Arc<dyn LogDb>, StoreError>;
-}
 
 /// A rule that an implementation broke.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,11 +20,16 @@ pub struct ConformanceFailure {
 }
 
 pub(crate) type Outcome = Result<(), Broken>;
-type Case = fn(&mut dyn LogRig) -> Outcome;
 
 /// Why a case stopped.
 #[derive(Debug)]
 pub(crate) struct Broken(String);
+
+impl Broken {
+    fn of(self, case: &'static str) -> ConformanceFailure {
+        ConformanceFailure { case, what: self.0 }
+    }
+}
 
 impl From<StoreError> for Broken {
     fn from(error: StoreError) -> Self {
@@ -55,33 +37,7 @@ impl From<StoreError> for Broken {
     }
 }
 
-/// Runs every case, each over a rig of its own, and gives their number.
-pub fn check_all(fresh: &mut dyn FnMut() -> Box<dyn LogRig>) -> Result<usize, ConformanceFailure> {
-    let cases = || cases::CASES.iter().chain(writer_cases::CASES);
-    for (case, run) in cases() {
-        run(&mut *fresh()).map_err(|Broken(what)| ConformanceFailure { case, what })?;
-    }
-    Ok(cases().count())
-}
-
-/// Makes the record of an index, its payload told by index and term.
-pub(crate) fn record(index: u64, term: u64) -> LogRecord {
-    sized(index, term, 24)
-}
-
-pub(crate) fn sized(index: u64, term: u64, size: usize) -> LogRecord {
-    let seed = index.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ term.wrapping_mul(0xD1B5_4A32_D192_ED03);
-    let payload: Bytes = (0..size as u64)
-        .map(|at| (seed.rotate_left((at % 64) as u32) ^ at) as u8)
-        .collect();
-    LogRecord { index, term, payload }
-}
-
-pub(crate) fn records(indices: std::ops::RangeInclusive<u64>, term: u64) -> Vec<LogRecord> {
-    indices.map(|index| record(index, term)).collect()
-}
-
-pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: T, want: T) -> Outcome {
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: T, want: T) -> Outcome {
     if got == want {
         Ok(())
     } else {
@@ -89,14 +45,10 @@ pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: T, want: T) 
     }
 }
 
-pub(crate) fn holds(what: &str, condition: bool) -> Outcome {
+fn holds(what: &str, condition: bool) -> Outcome {
     if condition {
         Ok(())
     } else {
         Err(Broken(what.to_owned()))
     }
-}
-
-pub(crate) fn everything(log: &dyn LogDb) -> Result<Vec<LogRecord>, StoreError> {
-    log.read_range(0..u64::MAX, usize::MAX)
 }

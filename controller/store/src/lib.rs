@@ -3,11 +3,13 @@
 //! The crate knows bytes, indices and terms; neither openraft nor a domain type is named here, and neither
 //! redb nor sled leaves it. Three ports stand side by side:
 //!
-//! - [`LogDb`]: log, vote and committed mark. [`RedbLog`] on disk, [`MemoryLog`] for simulation, one
-//!   [`conformance`] suite for both. [`LogWriter`] puts a thread in front: one batch, one sync, then callbacks.
+//! - [`LogDb`]: log, vote and committed mark. [`RedbLog`] on disk, [`MemoryLog`] for simulation.
+//!   [`LogWriter`] puts a thread in front: one batch, one sync, then callbacks.
 //! - [`StateDb`]: the rows of the applied state, rebuildable from the last snapshot and the log.
-//!   [`SledState`] on disk.
+//!   [`SledState`] on disk, [`MemoryState`] for simulation.
 //! - [`SnapshotDir`]: snapshot files. The log is purged only up to a [`DurableSnapshot`].
+//!
+//! One [`conformance`] suite per port runs over both of its implementations.
 //!
 //! Every stored form carries a format version and a CRC32C; damage is a typed [`StoreError`] that names the
 //! file and the remedy, never an empty start.
@@ -22,8 +24,10 @@ mod frame;
 mod log_db;
 mod log_writer;
 mod memory_log;
+mod memory_state;
 mod redb_backend;
 mod redb_log;
+mod row_key;
 mod sled_state;
 mod snapshot_file;
 mod state_db;
@@ -33,6 +37,7 @@ pub use error::{Remedy, StoreError};
 pub use log_db::{ExportSummary, LogCheck, LogDb, LogId, LogRecord, MAX_PAYLOAD_BYTES};
 pub use log_writer::{Callback, LogWriter};
 pub use memory_log::{MemoryDisk, MemoryLog};
+pub use memory_state::MemoryState;
 pub use redb_log::RedbLog;
 pub use sled_state::SledState;
 pub use snapshot_file::{DurableSnapshot, SnapshotDir, SnapshotMeta, SnapshotReader, SnapshotWriter};

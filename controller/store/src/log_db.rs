@@ -70,7 +70,7 @@ pub struct ExportSummary {
 /// Every writing call is ordered after the one before it and durable when it returns, except
 /// [`save_committed`](Self::save_committed). After a failed sync every later call answers
 /// [`StoreError::Latched`]. Calls block on the disk: from async code go through
-/// [`LogWriter`](crate::LogWriter). [`conformance`](crate::conformance) holds what every implementation keeps.
+/// [`LogWriter`](crate::LogWriter). [`conformance::log`](crate::conformance::log) holds what every implementation keeps.
 pub trait LogDb: Send + Sync {
     /// Appends records in one sync. They must follow the last record (or the purged mark) without a gap; a
     /// log that never held anything starts at any index. All or nothing.

@@ -10,15 +10,16 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use self::rows::{
-    MARK_KEY, Tally, damaged, decode_mark, decode_row, decode_value, encode_mark, encode_value, full_key,
+    MARK_KEY, Tally, damaged, decode_mark, decode_row, decode_value, encode_mark, encode_value,
 };
 use crate::containment::{contained, contained_open};
 use crate::state_db::{AppliedMark, Row, RowOp, StateDb};
-use crate::{Remedy, StoreError, durable_fs};
+use crate::{Remedy, StoreError, durable_fs, row_key};
 
 const STATE_DIR: &str = "state.sled";
 const ROWS_TREE: &str = "rows";
@@ -28,6 +29,10 @@ const REPLACING_KEY: &str = "replacing";
 const CACHE_BYTES: u64 = 32 << 20;
 /// Bytes of rows in one batch while a snapshot is loaded.
 const LOAD_BYTES: usize = 1 << 20;
+/// sled lets go of its lock a moment after the last handle is gone, when its own threads have ended.
+const LOCK_WITHIN: Duration = Duration::from_secs(1);
+/// Between two attempts to get the lock.
+const LOCK_AGAIN: Duration = Duration::from_millis(5);
 
 /// The rows of one member on sled. Open at most once per directory.
 pub struct SledState {
@@ -47,16 +52,18 @@ struct Present {
 
 impl SledState {
     /// Opens the state under `dir`, making an empty one if there is none, and verifies every row. After
-    /// [`StoreError::Damaged`], [`discard`](Self::discard) it and rebuild.
+    /// [`StoreError::Damaged`], [`discard`](Self::discard) it and rebuild. A lock that is still held after a
+    /// second is another process's: [`StoreError::InUse`].
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         durable_fs::create_dir(dir)?;
         let path = dir.join(STATE_DIR);
-        let (db, present) = contained_open(&path, Remedy::RebuildState, || {
-            let config = sled::Config::new().path(&path).cache_capacity(CACHE_BYTES);
-            let db = config.open().map_err(|error| fault(&path, error))?;
-            let present = Present::load(&path, &db)?;
-            Ok((db, present))
-        })?;
+        let deadline = Instant::now() + LOCK_WITHIN;
+        let (db, present) = loop {
+            match Self::open_engine(&path) {
+                Err(StoreError::InUse { .. }) if Instant::now() < deadline => std::thread::sleep(LOCK_AGAIN),
+                opened => break opened?,
+            }
+        };
         let blocks = path.join("db");
         let file = File::open(&blocks).map_err(|error| StoreError::io(&blocks, "open", error))?;
         durable_fs::sync_dir(&path)?;
@@ -66,6 +73,15 @@ impl SledState {
             db,
             file,
             present: Mutex::new(present),
+        })
+    }
+
+    fn open_engine(path: &Path) -> Result<(sled::Db, Present), StoreError> {
+        contained_open(path, Remedy::RebuildState, || {
+            let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES);
+            let db = config.open().map_err(|error| fault(path, error))?;
+            let present = Present::load(path, &db)?;
+            Ok((db, present))
         })
     }
 
@@ -162,7 +178,7 @@ impl Present {
     fn plan(&self, path: &Path, ops: &[RowOp]) -> Result<(sled::Batch, Tally), StoreError> {
         let mut last: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         for op in ops {
-            let key = full_key(&op.tree, &op.key)?;
+            let key = row_key::join(&op.tree, &op.key)?;
             let value = op
                 .value
                 .as_ref()
@@ -191,18 +207,7 @@ impl Present {
 impl StateDb for SledState {
     fn apply_batch(&self, ops: &[RowOp], applied: &AppliedMark) -> Result<(), StoreError> {
         let mut present = self.present()?;
-        if let Some(mark) = present
-            .mark
-            .as_ref()
-            .filter(|mark| mark.last.index >= applied.last.index)
-        {
-            return Err(StoreError::Refused {
-                what: format!(
-                    "record {} is applied already: the state is at {}",
-                    applied.last.index, mark.last.index
-                ),
-            });
-        }
+        applied.follows(present.mark.as_ref())?;
         self.write(&mut present, |present| {
             let (mut batch, tally) = present.plan(&self.path, ops)?;
             batch.insert(MARK_KEY, encode_mark(applied, tally));
@@ -217,7 +222,7 @@ impl StateDb for SledState {
     }
 
     fn get(&self, tree: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let key = full_key(tree, key)?;
+        let key = row_key::join(tree, key)?;
         let rows = self.present()?.rows.clone();
         contained(&self.path, Remedy::RebuildState, || {
             let stored = rows.get(&key).map_err(|error| fault(&self.path, error))?;
@@ -233,7 +238,7 @@ impl StateDb for SledState {
         prefix: &[u8],
         visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
-        let prefix = full_key(tree, prefix)?;
+        let prefix = row_key::join(tree, prefix)?;
         let rows = self.present()?.rows.clone();
         let mut pairs = rows.scan_prefix(prefix);
         while let Some(row) = next_row(&self.path, &mut pairs)? {

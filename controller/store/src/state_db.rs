@@ -44,19 +44,37 @@ pub struct AppliedMark {
     pub membership: Bytes,
 }
 
+impl AppliedMark {
+    /// Refuses a mark that does not lie behind the present one.
+    pub(crate) fn follows(&self, present: Option<&Self>) -> Result<(), StoreError> {
+        match present.filter(|present| present.last.index >= self.last.index) {
+            None => Ok(()),
+            Some(present) => Err(StoreError::Refused {
+                what: format!(
+                    "record {} is applied already: the state is at {}",
+                    self.last.index, present.last.index
+                ),
+            }),
+        }
+    }
+}
+
 /// Stores the rows of the applied state.
 ///
-/// Rebuildable: after a crash the rows may stand at an earlier mark, or at none, but never between two marks.
-/// A caller whose mark lies before the log's beginning rebuilds from the last snapshot.
+/// Rebuildable: after a crash the rows may stand at an earlier mark, or at none, but never between two marks,
+/// never before what [`flush`](Self::flush) or [`replace_all`](Self::replace_all) made durable, and never ahead of
+/// what was applied. A caller whose mark lies before the log's beginning rebuilds from the last snapshot.
+/// [`conformance::state`](crate::conformance::state) holds what every implementation keeps.
 pub trait StateDb: Send + Sync {
     /// Applies changes and moves the mark, in one piece. The mark only moves forward. A later change to the
-    /// same row wins.
+    /// same row wins. What is refused changes nothing.
     fn apply_batch(&self, ops: &[RowOp], applied: &AppliedMark) -> Result<(), StoreError>;
 
     /// Reads a row's value.
     fn get(&self, tree: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
-    /// Visits the rows of a tree whose keys begin with `prefix`, by key, until the visitor answers `false`.
+    /// Visits the rows of a tree whose keys begin with `prefix`, by key, until the visitor answers `false`. A
+    /// batch applied meanwhile may be seen in part.
     fn scan_prefix(
         &self,
         tree: &str,
@@ -67,16 +85,17 @@ pub trait StateDb: Send + Sync {
     /// Gives the mark; `None` when there is no state yet, or it has to be rebuilt.
     fn applied(&self) -> Result<Option<AppliedMark>, StoreError>;
 
-    /// Visits every row, by tree and key, of the state at the returned mark. Writers wait meanwhile: a
-    /// running member makes its snapshots from its memory image; this is for starting, for backup and for
+    /// Visits every row of the state at the returned mark: tree by tree, shorter names first, and by key in
+    /// each, so that two members make the same snapshot of the same rows. Writers wait meanwhile: a running
+    /// member makes its snapshots from its memory image; this is for starting, for backup and for
     /// verification.
     fn visit_all(
         &self,
         visit: &mut dyn FnMut(Row) -> Result<(), StoreError>,
     ) -> Result<Option<AppliedMark>, StoreError>;
 
-    /// Replaces everything by a snapshot's rows. After a crash in between, or a failed row, the state is
-    /// empty and without a mark.
+    /// Replaces everything by a snapshot's rows, durable on return. The mark may go back here. After a crash in
+    /// between, or a failed row, the state is empty and without a mark: the old rows do not come back.
     fn replace_all(
         &self,
         rows: &mut dyn Iterator<Item = Result<Row, StoreError>>,

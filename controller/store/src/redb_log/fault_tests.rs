@@ -7,7 +7,7 @@ use std::sync::mpsc::sync_channel;
 
 use super::*;
 use crate::LogWriter;
-use crate::conformance::{record, records, sized};
+use crate::conformance::log::{record, records, sized};
 
 fn log_in_weather() -> (tempfile::TempDir, RedbLog) {
     let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! How rows and the mark lie in sled. All rows share one sled tree, because only one tree's batch is atomic.
 //!
-//! Key: `tree length u8, tree, key`; length 0 is reserved for the mark. Value: the tagged frame of
-//! [`frame`](crate::frame), the tag being the whole key.
+//! Key: [`row_key`]; the mark is under a key of no tree. Value: the tagged frame of [`frame`](crate::frame), the
+//! tag being the whole key.
 //! Mark: `index u64, term u64, rows u64, digest u64, membership`; the digest is the wrapping sum of the rows'
 //! checksums, so that rows which vanish or come back are noticed.
 
@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use crate::frame::{decode_tagged, encode_tagged, u64_at};
 use crate::log_db::LogId;
-use crate::state_db::{AppliedMark, MAX_KEY_BYTES, MAX_ROW_BYTES, MAX_TREE_BYTES, Row};
-use crate::{Remedy, StoreError};
+use crate::state_db::{AppliedMark, Row};
+use crate::{Remedy, StoreError, row_key};
 
 pub(super) const MARK_KEY: &[u8] = b"\0applied";
 
@@ -35,23 +35,8 @@ impl Tally {
     }
 }
 
-pub(super) fn full_key(tree: &str, key: &[u8]) -> Result<Vec<u8>, StoreError> {
-    if tree.is_empty() {
-        return Err(StoreError::Refused {
-            what: "a row without the name of its tree".to_owned(),
-        });
-    }
-    limit("the name of a tree", tree.len(), MAX_TREE_BYTES)?;
-    limit("the key of a row", key.len(), MAX_KEY_BYTES)?;
-    let mut full = Vec::with_capacity(1 + tree.len() + key.len());
-    full.push(u8::try_from(tree.len()).expect("bounded above"));
-    full.extend_from_slice(tree.as_bytes());
-    full.extend_from_slice(key);
-    Ok(full)
-}
-
 pub(super) fn encode_value(full_key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
-    limit("a row", value.len(), MAX_ROW_BYTES)?;
+    row_key::limit_value(value)?;
     Ok(encode_tagged(full_key, value))
 }
 
@@ -69,13 +54,7 @@ pub(super) fn decode_value(file: &Path, full_key: &[u8], stored: &[u8]) -> Resul
 /// Takes a stored pair apart; gives its checksum too.
 pub(super) fn decode_row(file: &Path, full_key: &[u8], stored: &[u8]) -> Result<(u32, Row), StoreError> {
     let (crc, value) = decode_value(file, full_key, stored)?;
-    let split = full_key
-        .split_first()
-        .and_then(|(length, rest)| rest.split_at_checked(usize::from(*length)));
-    let Some((tree, key)) = split else {
-        return Err(damaged(file, "a row's key does not decode"));
-    };
-    let tree = std::str::from_utf8(tree).map_err(|_| damaged(file, "the name of a row's tree is no text"))?;
+    let (tree, key) = row_key::split(full_key).ok_or_else(|| damaged(file, "a row's key does not decode"))?;
     Ok((
         crc,
         Row {
@@ -120,14 +99,6 @@ pub(super) fn damaged(file: &Path, what: &str) -> StoreError {
     StoreError::damaged(file, Remedy::RebuildState, what)
 }
 
-fn limit(what: &'static str, size: usize, limit: usize) -> Result<(), StoreError> {
-    if size > limit {
-        Err(StoreError::TooLarge { what, size, limit })
-    } else {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -136,8 +107,7 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_row_are_frozen() {
-        let key = full_key("hosts", b"a").unwrap();
-        assert_eq!(key, b"\x05hostsa");
+        let key = row_key::join("hosts", b"a").unwrap();
         let value = encode_value(&key, b"v").unwrap();
         assert_eq!((value[0], &value[5..]), (1, &b"v"[..]));
         assert_eq!(u32_at(&value, 1), 0xCF49_8092);

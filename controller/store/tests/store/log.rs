@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use verger_controller_store::MemoryDisk;
-use verger_controller_store::conformance::{LogOp, LogRig, check_all, check_ops};
+use verger_controller_store::conformance::log::{LogOp, LogRig, check_all, check_ops};
 
-use crate::rigs::{MemoryRig, RedbRig};
+use crate::rigs::{MemoryLogRig, RedbRig};
 
 #[test]
 fn redb_conforms() {
@@ -15,7 +15,7 @@ fn redb_conforms() {
 #[test]
 fn memory_conforms() {
     let cases = check_all(&mut || {
-        Box::new(MemoryRig {
+        Box::new(MemoryLogRig {
             disk: MemoryDisk::new(),
         })
     })
@@ -28,7 +28,7 @@ fn a_disk_that_lies_about_syncs_is_caught() {
     let failure = check_all(&mut || {
         let disk = MemoryDisk::new();
         disk.lie_about_syncs(true);
-        Box::new(MemoryRig { disk })
+        Box::new(MemoryLogRig { disk })
     })
     .unwrap_err();
     assert!(failure.to_string().contains("crash"), "{failure}");
@@ -38,7 +38,7 @@ fn a_disk_that_lies_about_syncs_is_caught() {
 fn a_lying_disk_loses_a_vote_in_the_model_too() {
     let disk = MemoryDisk::new();
     disk.lie_about_syncs(true);
-    let mut rig = MemoryRig { disk };
+    let mut rig = MemoryLogRig { disk };
     let failure = check_ops(&mut rig, &[LogOp::Vote(3), LogOp::Crash]).unwrap_err();
     assert!(failure.what.starts_with("step 1"), "{failure}");
 }
@@ -70,6 +70,6 @@ proptest! {
 
     #[test]
     fn memory_agrees_with_a_vector(ops in prop::collection::vec(op(), 1..80)) {
-        agrees(&mut MemoryRig { disk: MemoryDisk::new() }, &ops)?;
+        agrees(&mut MemoryLogRig { disk: MemoryDisk::new() }, &ops)?;
     }
 }

@@ -3,6 +3,8 @@
 
 mod damage;
 mod log;
+mod planted_state;
 mod rigs;
+mod sled_state;
 mod snapshot;
 mod state;

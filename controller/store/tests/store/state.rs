@@ -1,314 +1,125 @@
-//! The applied state: batches in one piece, rebuilt rather than trusted.
+//! The conformance suite over both states, random operations, and whether the suite can fail.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeSet;
 
-use bytes::Bytes;
-use verger_controller_store::{
-    AppliedMark, LogId, MAX_ROW_BYTES, Row, RowOp, SledState, StateDb, StoreError,
+use proptest::prelude::*;
+use verger_controller_store::conformance::state::{
+    Change, StateOp, StateRig, cases, changes, check_all, check_ops, mark,
 };
+use verger_controller_store::{MemoryState, StateDb};
 
-fn mark(index: u64) -> AppliedMark {
-    AppliedMark {
-        last: LogId { index, term: 1 },
-        membership: Bytes::from(format!("members at {index}")),
-    }
-}
+use crate::planted_state::{Defect, PlantedRig};
+use crate::rigs::{MemoryStateRig, SledRig};
 
-fn put(tree: &str, key: &str, value: &str) -> RowOp {
-    RowOp {
-        tree: tree.into(),
-        key: key.to_owned().into(),
-        value: Some(value.to_owned().into()),
-    }
-}
-
-fn delete(tree: &str, key: &str) -> RowOp {
-    RowOp {
-        tree: tree.into(),
-        key: key.to_owned().into(),
-        value: None,
-    }
-}
-
-fn row(tree: &str, key: &str, value: &str) -> Row {
-    Row {
-        tree: tree.into(),
-        key: key.to_owned().into(),
-        value: value.to_owned().into(),
-    }
-}
-
-fn all(state: &dyn StateDb) -> (Vec<Row>, Option<AppliedMark>) {
-    let mut rows = Vec::new();
-    let mark = state
-        .visit_all(&mut |row| {
-            rows.push(row);
-            Ok(())
-        })
-        .unwrap();
-    (rows, mark)
-}
-
-fn scan(state: &dyn StateDb, tree: &str, prefix: &str, at_most: usize) -> Vec<String> {
-    let mut keys = Vec::new();
-    state
-        .scan_prefix(tree, prefix.as_bytes(), &mut |row| {
-            keys.push(String::from_utf8(row.key.to_vec()).unwrap());
-            Ok(keys.len() < at_most)
-        })
-        .unwrap();
-    keys
+#[test]
+fn sled_conforms() {
+    check_all(&mut || Box::new(SledRig::new())).unwrap();
 }
 
 #[test]
-fn rows_and_mark_come_back_after_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
-    let state = SledState::open(dir.path()).unwrap();
-    assert_eq!(all(&state), (vec![], None));
-    state
-        .apply_batch(
-            &[
-                put("hosts", "a", "1"),
-                put("policies", "p", "2"),
-                put("hosts", "b", "3"),
-            ],
-            &mark(4),
-        )
-        .unwrap();
-    state
-        .apply_batch(
-            &[
-                put("hosts", "a", "other"),
-                delete("hosts", "b"),
-                delete("hosts", "never"),
-            ],
-            &mark(5),
-        )
-        .unwrap();
-    state.apply_batch(&[], &mark(6)).unwrap();
-    let want = (
-        vec![row("hosts", "a", "other"), row("policies", "p", "2")],
-        Some(mark(6)),
-    );
-    assert_eq!(all(&state), want);
-    state.flush().unwrap();
-    drop(state);
-    let state = SledState::open(dir.path()).unwrap();
-    assert_eq!(all(&state), want);
-    assert_eq!(state.get("hosts", b"a").unwrap().unwrap(), "other");
-    assert_eq!(state.get("hosts", b"b").unwrap(), None);
-    assert_eq!(state.get("policies", b"a").unwrap(), None);
+fn memory_conforms() {
+    check_all(&mut || Box::new(MemoryStateRig::default())).unwrap();
 }
 
 #[test]
-fn the_last_change_of_a_batch_wins() {
-    let dir = tempfile::tempdir().unwrap();
-    let state = SledState::open(dir.path()).unwrap();
-    state
-        .apply_batch(
-            &[
-                put("t", "k", "1"),
-                delete("t", "k"),
-                put("t", "k", "2"),
-                put("t", "x", "3"),
-                delete("t", "x"),
-            ],
-            &mark(1),
-        )
-        .unwrap();
-    drop(state);
-    assert_eq!(all(&SledState::open(dir.path()).unwrap()).0, [row("t", "k", "2")]);
-}
-
-#[test]
-fn the_mark_only_moves_forward() {
-    let dir = tempfile::tempdir().unwrap();
-    let state = SledState::open(dir.path()).unwrap();
-    state.apply_batch(&[put("t", "k", "1")], &mark(7)).unwrap();
-    for index in [6, 7] {
-        let answer = state.apply_batch(&[put("t", "k", "again")], &mark(index));
-        assert!(matches!(answer, Err(StoreError::Refused { .. })));
+fn a_planted_defect_fails_the_case_that_names_it() {
+    for (defect, case) in Defect::ALL {
+        let failure = check_all(&mut || Box::new(PlantedRig::new(*defect)))
+            .expect_err(&format!("{defect:?} was not caught"));
+        assert_eq!(failure.case, *case, "{defect:?}: {failure}");
+        assert!(failure.to_string().starts_with(case), "{failure}");
     }
-    assert_eq!(all(&state), (vec![row("t", "k", "1")], Some(mark(7))));
 }
 
 #[test]
-fn a_scan_stays_in_its_tree_and_stops_when_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let state = SledState::open(dir.path()).unwrap();
-    let ops: Vec<_> = ["aa", "ab", "b", "ac"]
-        .iter()
-        .map(|key| put("t", key, "v"))
-        .chain([put("ta", "a", "v"), put("s", "a", "v")])
-        .collect();
-    state.apply_batch(&ops, &mark(1)).unwrap();
-    assert_eq!(scan(&state, "t", "a", 9), ["aa", "ab", "ac"]);
-    assert_eq!(scan(&state, "t", "", 9), ["aa", "ab", "ac", "b"]);
-    assert_eq!(scan(&state, "t", "a", 2), ["aa", "ab"]);
-    assert_eq!(scan(&state, "t", "zz", 9), [""; 0]);
+fn every_case_catches_a_planted_defect() {
+    let caught: BTreeSet<_> = Defect::ALL.iter().map(|(_, case)| *case).collect();
+    assert_eq!(caught, cases().collect());
 }
 
 #[test]
-fn rows_over_the_limit_are_refused_and_nothing_changes() {
-    let dir = tempfile::tempdir().unwrap();
-    let state = SledState::open(dir.path()).unwrap();
-    let value = |size| RowOp {
-        tree: "t".into(),
-        key: "k".into(),
-        value: Some(vec![7; size].into()),
+fn a_torn_batch_is_caught_by_the_model_too() {
+    let batch = |key| StateOp::Apply {
+        changes: (0..4)
+            .map(|tree| Change {
+                tree,
+                key,
+                size: Some(9),
+            })
+            .collect(),
+        ahead: 0,
     };
-    let answer = state.apply_batch(&[put("t", "other", "1"), value(MAX_ROW_BYTES + 1)], &mark(1));
-    assert!(matches!(answer, Err(StoreError::TooLarge { what: "a row", .. })));
-    let key = RowOp {
-        tree: "t".into(),
-        key: vec![0; 5000].into(),
-        value: None,
-    };
-    assert!(matches!(
-        state.apply_batch(&[key], &mark(1)),
-        Err(StoreError::TooLarge { .. })
-    ));
-    assert!(matches!(
-        state.apply_batch(&[put("", "k", "v")], &mark(1)),
-        Err(StoreError::Refused { .. })
-    ));
-    assert_eq!(all(&state), (vec![], None));
-    state.apply_batch(&[value(MAX_ROW_BYTES)], &mark(1)).unwrap();
-    drop(state);
-    let state = SledState::open(dir.path()).unwrap();
-    assert_eq!(state.get("t", b"k").unwrap().unwrap().len(), MAX_ROW_BYTES);
+    let mut rig = PlantedRig::new(Defect::TearsABatch);
+    let failure = check_ops(&mut rig, &[batch(1), StateOp::Flush, batch(2), StateOp::Crash]).unwrap_err();
+    assert!(failure.what.starts_with("step 3"), "{failure}");
 }
 
 #[test]
-fn a_snapshot_replaces_everything() {
-    let dir = tempfile::tempdir().unwrap();
-    let state = SledState::open(dir.path()).unwrap();
-    state.apply_batch(&[put("t", "old", "1")], &mark(90)).unwrap();
-    // Enough for several batches.
-    let value = "v".repeat(10_000);
-    let rows: Vec<_> = (0..500)
-        .map(|number| row("t", &format!("{number:04}"), &value))
-        .collect();
-    state
-        .replace_all(&mut rows.clone().into_iter().map(Ok), &mark(40))
-        .unwrap();
-    assert_eq!(all(&state), (rows.clone(), Some(mark(40))));
-    state.apply_batch(&[put("t", "new", "1")], &mark(41)).unwrap();
-    drop(state);
-    let (found, applied) = all(&SledState::open(dir.path()).unwrap());
-    assert_eq!((found.len(), applied), (501, Some(mark(41))));
-}
-
-#[test]
-fn a_failed_replacement_leaves_an_empty_state_without_a_mark() {
-    let dir = tempfile::tempdir().unwrap();
-    let state = SledState::open(dir.path()).unwrap();
-    state.apply_batch(&[put("t", "old", "1")], &mark(3)).unwrap();
-    let torn = StoreError::Refused {
-        what: "the snapshot ended early".into(),
-    };
-    let mut rows = [Ok(row("t", "a", "1")), Err(torn)].into_iter();
-    assert!(matches!(
-        state.replace_all(&mut rows, &mark(9)),
-        Err(StoreError::Refused { .. })
-    ));
-    assert_eq!(all(&state), (vec![], None));
-    state
-        .replace_all(&mut [Ok(row("t", "a", "1"))].into_iter(), &mark(9))
-        .unwrap();
-    drop(state);
-    assert_eq!(
-        all(&SledState::open(dir.path()).unwrap()),
-        (vec![row("t", "a", "1")], Some(mark(9)))
-    );
-}
-
-#[test]
-fn a_second_opening_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let _state = SledState::open(dir.path()).unwrap();
-    assert!(matches!(
-        SledState::open(dir.path()),
-        Err(StoreError::InUse { .. })
-    ));
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
+fn a_crash_of_the_fake_keeps_as_many_batches_as_it_is_told() {
+    let state = MemoryState::new();
+    for index in 1..=5 {
+        state.apply_batch(&changes(index), &mark(index)).unwrap();
+        if index == 2 {
+            state.flush().unwrap();
         }
     }
+    assert_eq!(state.unflushed(), 3);
+    for (kept, at) in [(0, 2), (1, 3), (3, 5), (9, 5)] {
+        assert_eq!(state.crash(kept).applied().unwrap(), Some(mark(at)));
+    }
+    assert_eq!(state.applied().unwrap(), Some(mark(5)), "it goes on by itself");
 }
 
-/// sled may lose its newest batches silently; what it gives must then be exactly an earlier mark's rows.
 #[test]
-fn a_damaged_state_is_refused_or_stands_at_one_of_its_marks() {
-    let sound = tempfile::tempdir().unwrap();
-    let mut history: BTreeMap<u64, Vec<Row>> = BTreeMap::new();
-    {
-        let state = SledState::open(sound.path()).unwrap();
-        for index in 1..=150_u64 {
-            let ops = [
-                put("t", &format!("{}", index % 40), &"x".repeat(index as usize * 3)),
-                put("u", &format!("{index}"), "y"),
-                delete("u", &format!("{}", index / 2)),
-            ];
-            state.apply_batch(&ops, &mark(index)).unwrap();
-            history.insert(index, all(&state).0);
-        }
-        state.flush().unwrap();
+fn the_fake_writes_back_by_itself_what_is_never_flushed() {
+    let state = MemoryState::new();
+    for index in 1..=3000 {
+        state.apply_batch(&[], &mark(index)).unwrap();
     }
-    let blocks = Path::new("state.sled").join("db");
-    let length = fs::metadata(sound.path().join(&blocks)).unwrap().len();
-    let mut seed = 0x5EED_0004_u64;
-    let (mut refused, mut earlier) = (0, 0);
-    for round in 0..60_u64 {
-        seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        let at = ((seed >> 20) % length.min(120_000)) as usize;
-        let victim = tempfile::tempdir().unwrap();
-        copy_tree(sound.path(), victim.path());
-        let file = victim.path().join(&blocks);
-        let mut bytes = fs::read(&file).unwrap();
-        if round % 4 == 0 {
-            bytes.truncate(at)
-        } else {
-            bytes[at] ^= 1 << (round % 8)
-        }
-        fs::write(&file, bytes).unwrap();
-        match SledState::open(victim.path()) {
-            Ok(state) => match all(&state) {
-                (rows, None) => assert_eq!(rows, [], "round {round}: rows without a mark"),
-                (rows, Some(applied)) => {
-                    let index = applied.last.index;
-                    assert_eq!(applied, mark(index), "round {round}");
-                    assert!(
-                        rows == history[&index],
-                        "round {round}: not the rows of mark {index}"
-                    );
-                    earlier += u32::from(index < 150);
-                }
-            },
-            Err(error) => {
-                assert!(error.is_damage(), "round {round}: {error}");
-                assert!(error.to_string().contains("rebuilt"), "{error}");
-                refused += 1;
-            }
-        }
-        SledState::discard(victim.path()).unwrap();
-        assert_eq!(all(&SledState::open(victim.path()).unwrap()), (vec![], None));
+    assert_eq!(state.unflushed(), 1024);
+    assert_eq!(state.crash(0).applied().unwrap(), Some(mark(3000 - 1024)));
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    (0..4_u8, 0..40_u8, prop::option::weighted(0.7, 0..600_u16)).prop_map(|(tree, key, size)| Change {
+        tree,
+        key,
+        size,
+    })
+}
+
+fn some() -> impl Strategy<Value = Vec<Change>> {
+    prop::collection::vec(change(), 0..12)
+}
+
+fn op() -> impl Strategy<Value = StateOp> {
+    prop_oneof![
+        8 => (some(), 0..4_u8).prop_map(|(changes, ahead)| StateOp::Apply { changes, ahead }),
+        1 => any::<u8>().prop_map(StateOp::Stale),
+        1 => change().prop_map(StateOp::TooLarge),
+        2 => (0..4_u8, 0..40_u8, 0..9_u8).prop_map(|(tree, prefix, most)| StateOp::Scan { tree, prefix, most }),
+        1 => (some(), any::<u8>()).prop_map(|(changes, index)| StateOp::Replace { changes, index }),
+        1 => some().prop_map(StateOp::FailedReplace),
+        1 => Just(StateOp::Flush),
+        1 => Just(StateOp::Restart),
+        2 => Just(StateOp::Crash),
+    ]
+}
+
+fn agrees(rig: &mut dyn StateRig, ops: &[StateOp]) -> Result<(), TestCaseError> {
+    check_ops(rig, ops).map_err(|failure| TestCaseError::fail(failure.to_string()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sled_agrees_with_a_map(ops in prop::collection::vec(op(), 1..40)) {
+        agrees(&mut SledRig::new(), &ops)?;
     }
-    assert!(
-        refused + earlier > 5,
-        "the damage missed everything: {refused} refused, {earlier} earlier"
-    );
+
+    #[test]
+    fn memory_agrees_with_a_map(ops in prop::collection::vec(op(), 1..120)) {
+        agrees(&mut MemoryStateRig::default(), &ops)?;
+    }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Broken, Case, LogRig, Outcome, everything, holds, record, records, same};
+use super::{Case, LogRig, everything, record, records};
 use crate::StoreError;
+use crate::conformance::{Broken, Outcome, holds, same};
 use crate::log_db::{LogDb, LogId};
 use crate::log_writer::{Callback, LogWriter};
 

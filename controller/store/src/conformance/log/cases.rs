@@ -1,7 +1,8 @@
 //! Cases over the log itself.
 
-use super::{Case, LogRig, Outcome, everything, holds, record, records, same, sized};
+use super::{Case, LogRig, everything, record, records, sized};
 use crate::StoreError;
+use crate::conformance::{Outcome, holds, same};
 use crate::log_db::{LogCheck, LogId};
 
 pub(super) const CASES: &[(&str, Case)] = &[

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Broken, ConformanceFailure, LogRig, Outcome, everything, same, sized};
+use super::{LogRig, everything, sized};
 use crate::StoreError;
+use crate::conformance::{Broken, ConformanceFailure, Outcome, same};
 use crate::log_db::{LogDb, LogId, LogRecord};
 
 /// One step. Numbers are relative to the present log, so that every sequence makes sense.
