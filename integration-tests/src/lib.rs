@@ -1,9 +1,11 @@
 //! Rigs that take the product's programs to their limits on a real machine, and say in one line whether they held.
 //!
-//! The product is driven only from outside, as processes: nothing of it is linked here. The rigs are the `prove-*`
-//! programs; each prints its figure last and fails when the figure falls short.
+//! The product is driven only from outside, as processes; its libraries are linked only to make requests and to read what
+//! was stored. The rigs are the `prove-*` programs; each prints its figure last and fails when the figure falls short.
 
+pub mod canonical;
 pub mod dice;
+pub mod kill;
 pub mod latency;
 pub mod point;
 pub mod power_cut;

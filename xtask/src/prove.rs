@@ -37,9 +37,21 @@ macro_rules! program {
 /// What must hold; `test` runs the short form of each.
 pub(crate) const POINTS: &[Point] = &[
     Point {
+        name: "canonicalisation",
+        claim: "Spellings of one configuration give no drift, a difference in one field exactly one finding that names it, on real containers.",
+        cargo: &program!("prove-canonicalisation"),
+        needs_docker: true,
+    },
+    Point {
         name: "finding-latency",
         claim: "The first finding of a drift is printed within 1 s of the daemon's event (p95 of 200), within 5 s where there is none.",
         cargo: &program!("prove-finding-latency"),
+        needs_docker: true,
+    },
+    Point {
+        name: "kill",
+        claim: "kill -9 of agent or controller, 50 each under at least 50 writes a second, loses and doubles nothing acknowledged.",
+        cargo: &program!("prove-kill"),
         needs_docker: true,
     },
     Point {

@@ -161,7 +161,8 @@ impl Reconciler {
         if self.store(&reconciled).await {
             reconciled.carry_into(&mut self.table);
         }
-        let status = status::status(ledger, &self.observation, &judgements, &modes, at);
+        let made = *self.ports.spooled.borrow();
+        let status = status::status(ledger, &self.observation, &judgements, &modes, made, at);
         self.ports.status.send_if_modified(|held| {
             let differs = !status::is_same(held, &status);
             if differs {

@@ -21,6 +21,7 @@ pub(crate) fn status(
     observation: &Observation,
     judgements: &[Judgement],
     modes: &BTreeMap<Control, EffectiveMode>,
+    findings_made: u64,
     at: Timestamp,
 ) -> pb::Status {
     let epoch = ledger.position().map_or(0, |(epoch, _)| epoch);
@@ -39,6 +40,7 @@ pub(crate) fn status(
             .iter()
             .map(|(runtime, why)| (runtime.to_string(), why.clone()))
             .collect(),
+        findings_made,
     }
 }
 

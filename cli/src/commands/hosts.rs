@@ -19,6 +19,7 @@ const COLUMNS: &[Column] = &[
     Column::new("INSTANCES"),
     Column::new("LAST SEEN"),
     Column::new("LABELS"),
+    Column::wide("FINDINGS"),
     Column::wide("VERSION"),
     Column::wide("ENROLLED"),
     Column::wide("ROOT"),
@@ -92,6 +93,17 @@ fn state(host: &pb::Host) -> &'static str {
     }
 }
 
+/// How many transitions of findings have arrived, of how many made.
+fn findings(host: &pb::Host) -> String {
+    let (received, made) = (host.findings_received, host.findings_made);
+    // Of a host that is away, what it has made meanwhile is not known.
+    if made > received {
+        format!("{received} of {made}")
+    } else {
+        received.to_string()
+    }
+}
+
 fn push(sheet: &mut Sheet, host: &pb::Host) {
     let mut labels: Vec<String> = host
         .labels
@@ -106,6 +118,7 @@ fn push(sheet: &mut Sheet, host: &pb::Host) {
         host.instances.to_string(),
         moment(host.last_seen).unwrap_or_else(|| "-".to_owned()),
         labels.join(","),
+        findings(host),
         host.agent_version.clone(),
         moment(host.enrolled).unwrap_or_else(|| "-".to_owned()),
         hex(&host.root),
@@ -124,6 +137,7 @@ fn push(sheet: &mut Sheet, host: &pb::Host) {
         controls,
         unreadable,
         findings_received,
+        findings_made,
     } = host;
     let controls: Vec<Value> = controls
         .iter()
@@ -152,6 +166,7 @@ fn push(sheet: &mut Sheet, host: &pb::Host) {
         "controls": controls,
         "unreadable": unreadable,
         "findingsReceived": findings_received,
+        "findingsMade": findings_made,
     });
     sheet.push(agent_id.clone(), cells, object);
 }

@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::env;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::checked;
 
@@ -83,10 +85,43 @@ impl Docker {
     /// # Errors
     /// When it does not start.
     pub fn run(&self, name: &str, arguments: &[&str]) -> Result<String> {
+        self.run_with(name, arguments, &[])
+    }
+
+    /// [`run`](Self::run), with environment variables for the CLI.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn run_with(&self, name: &str, arguments: &[&str], env: &[(&str, &str)]) -> Result<String> {
         self.made.borrow_mut().push(name.to_owned());
-        let mut line = vec!["run", "--detach", "--name", name];
-        line.extend(arguments);
-        self.say(&line)
+        let mut command = self.command();
+        command.args(["run", "--detach", "--name", name]).args(arguments);
+        let output = checked(command.envs(env.iter().copied()))?;
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// Runs a container of the application image over the API, for what the CLI has no flag for. `host_config` is JSON.
+    ///
+    /// # Errors
+    /// When the daemon refuses; says what it answered.
+    pub fn run_by_api(&self, name: &str, host_config: &str) -> Result<()> {
+        self.made.borrow_mut().push(name.to_owned());
+        let body = format!(r#"{{"Image":"verger-test/app","HostConfig":{host_config}}}"#);
+        self.post(&format!("/containers/create?name={name}"), &body)?;
+        self.post(&format!("/containers/{name}/start"), "")
+    }
+
+    fn post(&self, path: &str, body: &str) -> Result<()> {
+        let mut stream = UnixStream::connect(&self.socket).context("connecting to the daemon")?;
+        write!(
+            stream,
+            "POST /v1.41{path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 2"), "POST {path}: {answer}");
+        Ok(())
     }
 
     /// The pid of its first process.

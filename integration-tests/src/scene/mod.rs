@@ -181,6 +181,29 @@ impl Scene {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// The cluster's epoch.
+    ///
+    /// # Errors
+    /// When it cannot be asked for.
+    pub fn epoch(&self) -> Result<u64> {
+        let version: Value = serde_json::from_str(&self.say(&["version", "--output", "json"])?)?;
+        version["controller"]["epoch"]
+            .as_u64()
+            .with_context(|| format!("no epoch in {version}"))
+    }
+
+    /// Waits until every finding the agent has made is with the controller.
+    ///
+    /// # Errors
+    /// As [`wait_for`](Self::wait_for).
+    pub fn findings_arrived(&self) -> Result<()> {
+        self.wait_for("the findings to arrive", || {
+            let hosts = self.rows(&["hosts"])?;
+            let host = hosts.first().context("there is a host")?;
+            Ok((host["findingsReceived"] == host["findingsMade"]).then_some(()))
+        })
+    }
+
     /// The findings that are open.
     ///
     /// # Errors

@@ -1,0 +1,144 @@
+//! The public API, insisted upon through the controller's restarts.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use verger_seal::SealingKey;
+use verger_transport::{Client, Identity, channel};
+
+use crate::scene::Scene;
+
+/// Nobody stays away longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A call that is not answered within this is made again.
+const CALL: Duration = Duration::from_secs(5);
+/// Between two attempts.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// Who asks, and where.
+#[derive(Clone)]
+pub(super) struct Access {
+    client: Arc<Client>,
+    addresses: Vec<String>,
+    pub(super) key: Arc<SealingKey>,
+}
+
+impl Access {
+    /// As the scene's administrator.
+    pub(super) fn of(scene: &Scene) -> Result<Self> {
+        let context: Value = serde_json::from_slice(&std::fs::read(scene.context())?)?;
+        let text = |field: &str| {
+            context[field]
+                .as_str()
+                .with_context(|| format!("the context has no {field}"))
+        };
+        let list = |field: &str| -> Vec<String> {
+            let items = context[field].as_array().into_iter().flatten();
+            items.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let identity = Identity::from_pem(text("certificate")?, text("key")?)?;
+        let mut authorities = Vec::new();
+        for pem in list("memberCas") {
+            use rustls_pki_types::pem::PemObject as _;
+            for der in rustls_pki_types::CertificateDer::pem_slice_iter(pem.as_bytes()) {
+                authorities.push(der.context("an authority in the context")?.to_vec());
+            }
+        }
+        let key = std::fs::read_to_string(scene.path("sealing-key.pem"))?;
+        Ok(Self {
+            client: Arc::new(Client::new(text("clusterId")?, &identity, &authorities)?),
+            addresses: list("addresses"),
+            key: Arc::new(SealingKey::from_pem(&key).context("the sealing key")?),
+        })
+    }
+
+    /// Makes the same request until it is answered: a refusal is an answer too, a lost connection is not.
+    pub(super) async fn insist<T, F>(&self, what: &str, mut attempt: impl FnMut(Channel) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let deadline = Instant::now() + PATIENCE;
+        let mut last = String::new();
+        while Instant::now() < deadline {
+            match channel(Arc::clone(&self.client), &self.addresses).await {
+                Ok(channel) => loop {
+                    match tokio::time::timeout(CALL, attempt(channel.clone())).await {
+                        Ok(Ok(answer)) => return Ok(answer),
+                        Ok(Err(status)) if is_lost(&status) => {
+                            last = status.to_string();
+                            break;
+                        }
+                        Ok(Err(status)) => bail!("{what}: {status}"),
+                        Err(_) => {
+                            last = format!("no answer within {CALL:?}");
+                            break;
+                        }
+                    }
+                },
+                Err(error) => last = error.to_string(),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        bail!("{what}: not answered within {PATIENCE:?}: {last}")
+    }
+}
+
+/// A connection kept between calls, made again when it is lost.
+pub(super) struct Line<'a> {
+    access: &'a Access,
+    channel: Option<Channel>,
+}
+
+impl<'a> Line<'a> {
+    pub(super) const fn new(access: &'a Access) -> Self {
+        Self {
+            access,
+            channel: None,
+        }
+    }
+
+    pub(super) const fn access(&self) -> &'a Access {
+        self.access
+    }
+
+    /// As [`Access::insist`], over the kept connection first.
+    pub(super) async fn insist<T, F>(
+        &mut self,
+        what: &str,
+        mut attempt: impl FnMut(Channel) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        if let Some(channel) = &self.channel {
+            match tokio::time::timeout(CALL, attempt(channel.clone())).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(status)) if !is_lost(&status) => bail!("{what}: {status}"),
+                _ => {}
+            }
+        }
+        let mut used = None;
+        let answer = self
+            .access
+            .insist(what, |channel| {
+                used = Some(channel.clone());
+                attempt(channel)
+            })
+            .await;
+        self.channel = used;
+        answer
+    }
+}
+
+/// Whether nothing is known of what became of a request.
+fn is_lost(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded
+    )
+}
