@@ -127,6 +127,10 @@ pub(crate) struct ApplyArgs {
     #[arg(long)]
     pub dry_run: bool,
 
+    /// Bless images that run on no host yet.
+    #[arg(long)]
+    pub unseen_images: bool,
+
     #[command(flatten)]
     pub seal: SealArgs,
 }

@@ -9,7 +9,7 @@ use verger_policy::set::{ObjectChange, SetError};
 use verger_proto::policy::v1 as pb;
 use verger_wire::IntoWire as _;
 
-use super::objects;
+use super::{objects, unseen};
 use crate::args::{ApplyArgs, DeleteArgs, DiffArgs, Format, SealArgs};
 use crate::connect::{Session, call, request_id};
 use crate::exit::{Exit, Failure};
@@ -25,7 +25,12 @@ enum Change {
 }
 
 pub(super) async fn apply(args: ApplyArgs, context: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
-    let ApplyArgs { files, dry_run, seal } = args;
+    let ApplyArgs {
+        files,
+        dry_run,
+        unseen_images,
+        seal,
+    } = args;
     let now = Timestamp::now();
     let objects = files::objects(&files, Some(now))?;
     let mut session = Session::open(context).await?;
@@ -34,6 +39,9 @@ pub(super) async fn apply(args: ApplyArgs, context: Option<&Path>, format: Forma
     if next.diff.is_empty() && !is_due(&held, &seal, now) {
         emit(&summary(&held, &next, format, false, "nothing to change")?)?;
         return Ok(Exit::Clean);
+    }
+    if !unseen_images {
+        unseen::refuse(&session, &held, &next).await?;
     }
     submit(
         &mut session,

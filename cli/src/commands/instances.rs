@@ -59,12 +59,25 @@ pub(super) async fn instances(
         return one(&answer.instance.unwrap_or_default(), format);
     }
     let mut sheet = Sheet::list(COLUMNS, "nothing runs that an agent knows of");
+    for instance in &list(&session, &agent_id, &workload.unwrap_or_default()).await? {
+        push(&mut sheet, instance, None);
+    }
+    print(&sheet, format)?;
+    Ok(Exit::Clean)
+}
+
+/// Everything that runs, as far as agents know.
+pub(super) async fn all(session: &Session) -> anyhow::Result<Vec<pb::Instance>> {
+    list(session, "", "").await
+}
+
+async fn list(session: &Session, agent_id: &str, workload: &str) -> anyhow::Result<Vec<pb::Instance>> {
+    let mut found = Vec::new();
     let mut page_token = String::new();
-    let workload = workload.unwrap_or_default();
     loop {
         let request = pb::ListInstancesRequest {
-            agent_id: agent_id.clone(),
-            workload: workload.clone(),
+            agent_id: agent_id.to_owned(),
+            workload: workload.to_owned(),
             page_size: PAGE,
             page_token,
         };
@@ -76,16 +89,12 @@ pub(super) async fn instances(
             .list_instances(call(request))
             .await?
             .into_inner();
-        for instance in &instances {
-            push(&mut sheet, instance, None);
-        }
+        found.extend(instances);
         if next_page_token.is_empty() {
-            break;
+            return Ok(found);
         }
         page_token = next_page_token;
     }
-    print(&sheet, format)?;
-    Ok(Exit::Clean)
 }
 
 fn one(instance: &pb::Instance, format: Format) -> anyhow::Result<Exit> {

@@ -13,6 +13,7 @@ mod objects;
 mod shell;
 mod token;
 mod trust;
+mod unseen;
 mod version;
 
 use crate::args::{Cli, Command};

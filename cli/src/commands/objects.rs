@@ -88,7 +88,7 @@ fn push(sheet: &mut Sheet, entry: &Entry, body: &Body) {
 /// The object that was signed.
 fn canonical(body: &Body) -> Value {
     let json = body.bytes().strip_prefix(OBJECT_PREFIX).unwrap_or_default();
-    serde_json::from_slice(json).unwrap_or(Value::Null)
+    verger_policy::json::parse(json).unwrap_or(Value::Null)
 }
 
 /// The object an argument names.

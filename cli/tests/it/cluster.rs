@@ -49,6 +49,8 @@ pub(crate) struct World {
     pub(crate) streams: VecDeque<Vec<fv1::WatchResponse>>,
     pub(crate) watched: Vec<fv1::WatchRequest>,
     pub(crate) tokens: Vec<String>,
+    /// Digests of the images of what runs.
+    pub(crate) running: Vec<String>,
     pub(crate) pin: String,
 }
 
@@ -467,7 +469,15 @@ impl ClusterService for Service {
         &self,
         _: Request<cv1::ListInstancesRequest>,
     ) -> Result<Response<cv1::ListInstancesResponse>, Status> {
-        Ok(Response::new(cv1::ListInstancesResponse::default()))
+        let running = |image: &String| cv1::Instance {
+            image: image.clone(),
+            ..Default::default()
+        };
+        let instances = self.world.lock().unwrap().running.iter().map(running).collect();
+        Ok(Response::new(cv1::ListInstancesResponse {
+            instances,
+            next_page_token: String::new(),
+        }))
     }
 
     async fn get_instance(

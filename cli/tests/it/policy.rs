@@ -342,3 +342,32 @@ fn hosts_and_instances_never_act_on_a_terminal() {
     let ran = program.run(&["version", "-o", "json"]).ends(0).json();
     assert_eq!(ran["controller"]["version"], "9.9.9");
 }
+
+#[test]
+fn an_image_that_runs_nowhere_is_blessed_only_on_purpose() {
+    let program = Program::new();
+    let cluster = Cluster::start(&program);
+    let digest = |digit: &str| format!("sha256:{}", digit.repeat(64));
+    let workload = |image: &str| {
+        format!(
+            "apiVersion: verger/v1\nkind: Workload\nmetadata: {{ name: web }}\nspec:\n  match: {{ container: {{ image: web }} }}\n  config: {{ images: [ {image} ] }}\n"
+        )
+    };
+    let file = program.write("web.yaml", workload(&digest("a")));
+    let refused = program.run(&["apply", "-f", &file]).ends(2);
+    for wanted in ["Workload/web", "spec.config.images", &digest("a"), "--unseen-images"] {
+        assert!(refused.err.contains(wanted), "{wanted}: {}", refused.err);
+    }
+    assert_eq!(cluster.world().set.epoch(), 0);
+
+    program
+        .run(&["apply", "-f", &file, "--unseen-images"])
+        .ends(0);
+    assert_eq!(cluster.world().set.epoch(), 1);
+    // What is blessed already may be stated again.
+    let more = program.write("web.yaml", workload(&format!("{}, {}", digest("a"), digest("b"))));
+    program.run(&["apply", "-f", &more]).ends(2);
+    cluster.world().running.push(digest("b"));
+    program.run(&["apply", "-f", &more]).ends(0);
+    assert_eq!(cluster.world().set.epoch(), 2);
+}
