@@ -78,6 +78,7 @@ impl Cluster {
             instances,
             controls,
             unreadable,
+            findings_made,
         } = self.fleet.of(agent);
         let (epoch, root) = ledger.unwrap_or((0, Digest::from_bytes([0; 32])));
         Some(pb::Host {
@@ -98,6 +99,7 @@ impl Cluster {
             controls,
             unreadable: unreadable.into_iter().collect(),
             findings_received: host.last_sequence,
+            findings_made,
         })
     }
 }

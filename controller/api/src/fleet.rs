@@ -28,6 +28,8 @@ pub struct Seen {
     pub controls: Vec<pb::ControlStatus>,
     /// Why a runtime cannot be read.
     pub unreadable: BTreeMap<String, String>,
+    /// Transitions of findings it has made.
+    pub findings_made: u64,
 }
 
 /// Everything heard. Bounded by the number of enrolled hosts and the size of one status.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use verger_controller_state::State;
 use verger_policy::digest::Digest;
 use verger_policy::model::{AgentId, Spec};
@@ -15,8 +16,8 @@ use verger_proto::policy::v1::Envelope;
 use verger_wire::{IntoWire as _, digest};
 
 use crate::agents::Agents;
-use crate::ports::read;
-use crate::status::{argument, invalid};
+use crate::ports::{Unavailable, read};
+use crate::status::{argument, invalid, unavailable, with_reason};
 use crate::watch::Stream;
 
 /// A silent session is spoken into this often, so that both sides notice a dead one.
@@ -42,7 +43,8 @@ pub(crate) fn serve(
             agent: &agent,
             ready: &ready,
             nonce: 0,
-            sent: None,
+            held: (0, Digest::from_bytes([0; 32])),
+            offered: None,
         }
         .run(incoming)
         .await;
@@ -63,8 +65,11 @@ struct Session<'a> {
     agent: &'a AgentId,
     ready: &'a mpsc::Sender<Result<pb::ConnectResponse, Status>>,
     nonce: u64,
-    /// Epoch and root sent last.
-    sent: Option<(u64, Digest)>,
+    /// Epoch and root in the agent's ledger, as it said last. Not what was offered: it may have refused that, or skipped it for
+    /// a newer one.
+    held: (u64, Digest),
+    /// The epoch offered last, or found held.
+    offered: Option<u64>,
 }
 
 impl Session<'_> {
@@ -72,7 +77,7 @@ impl Session<'_> {
         use pb::connect_request::Message;
         let first = tokio::time::timeout(HELLO_LIMIT, incoming.next())
             .await
-            .map_err(|_| Status::deadline_exceeded("say Hello first"))?;
+            .map_err(|_| with_reason(Code::DeadlineExceeded, "NO_HELLO", "say Hello first"))?;
         let Some(pb::ConnectRequest {
             message: Some(Message::Hello(hello)),
         }) = first.transpose()?
@@ -89,9 +94,9 @@ impl Session<'_> {
         } else {
             digest("hello.root", &root).map_err(invalid)?
         };
-        let ledger = (epoch, root);
+        self.held = (epoch, root);
         self.note(|seen| {
-            seen.ledger = Some(ledger);
+            seen.ledger = Some((epoch, root));
             seen.version = agent_version
                 .chars()
                 .filter(char::is_ascii_graphic)
@@ -100,8 +105,10 @@ impl Session<'_> {
             seen.refusal.clear();
         });
         let mut revisions = self.agents.replicated.revisions();
-        self.offer(Some(ledger)).await?;
+        self.offer().await?;
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        // What a slow agent did not read in time, it need not read later.
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 message = incoming.next() => match message {
@@ -109,8 +116,9 @@ impl Session<'_> {
                     Some(message) => self.hear(message?.message).await?,
                 },
                 moved = revisions.changed() => {
-                    moved.map_err(|_| Status::unavailable("the member stops"))?;
-                    self.offer(None).await?;
+                    let stopping = |_| unavailable(&Unavailable::Elsewhere("the member stops".to_owned()));
+                    moved.map_err(stopping)?;
+                    self.offer().await?;
                 }
                 _ = heartbeat.tick() => self.beat().await?,
             }
@@ -141,17 +149,20 @@ impl Session<'_> {
             .await
     }
 
-    /// Sends the set if it is another than the one sent last, or than the one the agent says it holds.
-    async fn offer(&mut self, held: Option<(u64, Digest)>) -> Result<(), Status> {
-        let held = held.or(self.sent);
-        let update = read(&*self.agents.replicated, |state| {
-            update_for(state, self.agent, held)
+    /// Sends the set if it is another than the one offered last, or than the one the agent says it holds.
+    async fn offer(&mut self) -> Result<(), Status> {
+        let (epoch, update) = read(&*self.agents.replicated, |state| {
+            let epoch = state.set().epoch();
+            // An epoch has one set. Most of what moves the log on is findings.
+            let fresh = self.offered != Some(epoch);
+            let update = fresh.then(|| update_for(state, self.agent, self.held));
+            (epoch, update.flatten())
         });
-        let Some((now, update)) = update else {
-            return Ok(());
-        };
-        self.sent = Some(now);
-        self.send(pb::connect_response::Message::Set(update)).await
+        self.offered = Some(epoch);
+        match update {
+            Some(update) => self.send(pb::connect_response::Message::Set(update)).await,
+            None => Ok(()),
+        }
     }
 
     async fn hear(&mut self, message: Option<pb::connect_request::Message>) -> Result<(), Status> {
@@ -164,6 +175,7 @@ impl Session<'_> {
                 root,
             })) => {
                 let root = digest("ack.root", &root).map_err(invalid)?;
+                self.held = (epoch, root);
                 self.note(|seen| {
                     seen.ledger = Some((epoch, root));
                     seen.refusal.clear();
@@ -190,9 +202,11 @@ impl Session<'_> {
             instances,
             controls,
             unreadable,
+            findings_made,
         } = status;
         if instances.len() > INSTANCES {
-            return Err(argument("status.instances", "are too many"));
+            let what = format!("are more than {INSTANCES}");
+            return Err(argument("status.instances", what));
         }
         // Whose they are, the certificate says.
         let owned = |instance| Instance {
@@ -203,29 +217,25 @@ impl Session<'_> {
             seen.instances = instances.into_iter().map(owned).collect();
             seen.controls = controls;
             seen.unreadable = unreadable.into_iter().collect();
+            seen.findings_made = findings_made;
         });
         Ok(())
     }
 }
 
 /// The set as this agent needs it; `None` when it has it already, or there is none yet.
-fn update_for(
-    state: &State,
-    agent: &AgentId,
-    held: Option<(u64, Digest)>,
-) -> Option<((u64, Digest), pb::SetUpdate)> {
+fn update_for(state: &State, agent: &AgentId, held: (u64, Digest)) -> Option<pb::SetUpdate> {
     let (set, seal) = (state.set(), state.seal()?);
-    let now = (set.epoch(), set.root());
-    if held == Some(now) {
+    let (held_epoch, held_root) = held;
+    if held_epoch == set.epoch() && held_root == set.root() {
         return None;
     }
-    let held_epoch = held.map_or(0, |(epoch, _)| epoch);
     // Other labels select other bodies, whatever their age; and an epoch this member does not know says nothing.
     let own = set.parts().find(|(_, body)| {
         body.is_some_and(|body| matches!(&body.object().spec, Spec::Host(host) if host.agent == *agent))
     });
     let relabelled = own.is_none_or(|(entry, _)| entry.epoch > held_epoch);
-    let base_epoch = if relabelled || held_epoch > set.epoch() {
+    let base_epoch = if relabelled || held_epoch >= set.epoch() {
         0
     } else {
         held_epoch
@@ -238,12 +248,11 @@ fn update_for(
         .filter_map(|entry| set.body(&entry.key))
         .map(|body| (&**body).into_wire())
         .collect();
-    let update = pb::SetUpdate {
+    Some(pb::SetUpdate {
         base_epoch,
         epoch: set.epoch(),
         entries: set.entries().map(|entry| entry.into_wire()).collect(),
         bodies,
         seal: Some(Envelope { json: seal.clone() }),
-    };
-    Some((now, update))
+    })
 }

@@ -1,5 +1,6 @@
 //! One table from errors to `tonic::Status`, every variant listed.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tonic::{Code, Status};
@@ -13,19 +14,39 @@ use crate::ports::{IssueError, Unavailable};
 const DOMAIN: &str = "verger";
 /// When to try again after UNAVAILABLE.
 const RETRY: Duration = Duration::from_millis(500);
+/// The longest text of a message, bytes. It travels in a header, escaped, and once or twice more in another; callers take in
+/// 16 KiB of headers, and no answer at all when there are more.
+const TEXT_BYTES: usize = 2_000;
+
+fn details(reason: &str) -> ErrorDetails {
+    ErrorDetails::with_error_info(reason, DOMAIN, [] as [(String, String); 0])
+}
+
+// Some repeat what was sent, of whatever length.
+fn cut(text: String) -> String {
+    const MARK: &str = "… (cut)";
+    if text.len() <= TEXT_BYTES {
+        return text;
+    }
+    let end = text.floor_char_boundary(TEXT_BYTES - MARK.len());
+    format!("{}{MARK}", &text[..end])
+}
+
+fn status(code: Code, message: impl Into<String>, details: ErrorDetails) -> Status {
+    Status::with_error_details(code, cut(message.into()), details)
+}
 
 pub(crate) fn with_reason(code: Code, reason: &str, message: impl Into<String>) -> Status {
-    let details = ErrorDetails::with_error_info(reason, DOMAIN, [] as [(String, String); 0]);
-    Status::with_error_details(code, message, details)
+    status(code, message, details(reason))
 }
 
 pub(crate) fn invalid(error: InvalidMessage) -> Status {
-    let mut details = ErrorDetails::with_error_info("INVALID_ARGUMENT", DOMAIN, [] as [(String, String); 0]);
-    details.add_bad_request_violation(error.field.clone(), error.what.clone());
-    Status::with_error_details(Code::InvalidArgument, error.to_string(), details)
+    let mut details = details("INVALID_ARGUMENT");
+    details.add_bad_request_violation(error.field.clone(), cut(error.what.clone()));
+    status(Code::InvalidArgument, error.to_string(), details)
 }
 
-pub(crate) fn argument(field: &str, what: &str) -> Status {
+pub(crate) fn argument(field: &str, what: impl Into<String>) -> Status {
     invalid(InvalidMessage::new(field, what))
 }
 
@@ -34,9 +55,9 @@ pub(crate) fn unavailable(error: &Unavailable) -> Status {
         Unavailable::Elsewhere(_) => (Code::Unavailable, "NOT_LEADING"),
         Unavailable::Failed(_) => (Code::Unavailable, "CANNOT_WRITE"),
     };
-    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, [] as [(String, String); 0]);
+    let mut details = details(reason);
     details.set_retry_info(Some(RETRY));
-    Status::with_error_details(code, error.to_string(), details)
+    status(code, error.to_string(), details)
 }
 
 pub(crate) fn issue(error: &IssueError) -> Status {
@@ -73,7 +94,34 @@ pub(crate) fn refused(refused: &Refused) -> Status {
         Refused::NoSuchFinding => Code::NotFound,
         Refused::Invalid(_) => Code::InvalidArgument,
     };
-    with_reason(code, refused.word(), refused.to_string())
+    // What a program needs beside the reason, so that it reads no sentence.
+    let metadata = match refused {
+        Refused::EpochConflict { expected, current } => vec![
+            ("expected", expected.to_string()),
+            ("current", current.to_string()),
+        ],
+        Refused::Seal { word, .. } => vec![("refusal", (*word).to_owned())],
+        Refused::SequenceGap { expected } => vec![("expected", expected.to_string())],
+        _ => Vec::new(),
+    };
+    let metadata: HashMap<String, String> = metadata
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect();
+    let details = ErrorDetails::with_error_info(refused.word(), DOMAIN, metadata);
+    status(code, refused.to_string(), details)
+}
+
+/// A response to a request with an id. The log remembers ids whatever they were for: one that is used twice is answered as
+/// the first request was.
+pub(crate) fn answered_otherwise(response: &Response) -> Status {
+    match response {
+        Response::Refused(reason) => refused(reason),
+        _ => argument(
+            "request_id",
+            "was used for another kind of request already; make a new one",
+        ),
+    }
 }
 
 /// A response of another command than the one proposed.

@@ -1,0 +1,5 @@
+//! The services as callers meet them: real tonic over connections in memory, in front of a fake of the ports.
+#![allow(clippy::unwrap_used)]
+
+mod session;
+mod world;

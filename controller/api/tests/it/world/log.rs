@@ -1,0 +1,135 @@
+//! The replicated state without replication: one log, applied at once.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use verger_controller_api::ports::{Replicated, Unavailable};
+use verger_controller_state::{Command, Response, State};
+
+/// A log of one member.
+pub(crate) struct Log {
+    inner: Mutex<Inner>,
+    /// Gone once the member stops.
+    revisions: Mutex<Option<watch::Sender<u64>>>,
+    /// What is left when the sender is gone.
+    last: watch::Receiver<u64>,
+}
+
+#[derive(Default)]
+struct Inner {
+    state: State,
+    index: u64,
+    /// Every command that was proposed.
+    proposed: Vec<Command>,
+    /// What the next proposals are answered, in place of being applied.
+    answers: VecDeque<Result<Response, Unavailable>>,
+    behind: Option<Unavailable>,
+}
+
+impl Log {
+    pub(crate) fn new() -> Self {
+        let (sender, last) = watch::channel(0);
+        Self {
+            inner: Mutex::default(),
+            revisions: Mutex::new(Some(sender)),
+            last,
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    /// The state as it is now.
+    pub(crate) fn state(&self) -> State {
+        self.inner().state.clone()
+    }
+
+    /// Applies commands as one entry of the log: they share a revision.
+    pub(crate) fn run_together(&self, commands: &[Command]) -> Vec<Response> {
+        let mut inner = self.inner();
+        inner.index += 1;
+        let index = inner.index;
+        let responses = (0..)
+            .zip(commands)
+            .map(|(ordinal, command)| inner.state.apply(index, ordinal, command.encode()).0)
+            .collect();
+        drop(inner);
+        if let Some(revisions) = &*self.revisions.lock().unwrap() {
+            revisions.send_replace(index);
+        }
+        responses
+    }
+
+    /// Applies one command that nobody sent through the API.
+    pub(crate) fn run(&self, command: &Command) -> Response {
+        self.run_together(std::slice::from_ref(command)).remove(0)
+    }
+
+    /// An entry that changes no state, as a new leader's first one.
+    pub(crate) fn run_nothing(&self) {
+        self.run_together(&[]);
+    }
+
+    /// Answers the next proposal so, in place of applying it.
+    pub(crate) fn answer(&self, answer: Result<Response, Unavailable>) {
+        self.inner().answers.push_back(answer);
+    }
+
+    /// From now on nothing current can be read.
+    pub(crate) fn fall_behind(&self, why: Unavailable) {
+        self.inner().behind = Some(why);
+    }
+
+    /// Everything that was proposed through the API.
+    pub(crate) fn proposed(&self) -> Vec<Command> {
+        self.inner().proposed.clone()
+    }
+
+    /// How many tasks follow the revisions.
+    pub(crate) fn followers(&self) -> usize {
+        let revisions = self.revisions.lock().unwrap();
+        revisions.as_ref().map_or(0, watch::Sender::receiver_count)
+    }
+
+    /// Nothing is applied any more.
+    pub(crate) fn stop(&self) {
+        self.revisions.lock().unwrap().take();
+    }
+}
+
+#[async_trait]
+impl Replicated for Log {
+    async fn propose(&self, command: Command) -> Result<Response, Unavailable> {
+        let answer = {
+            let mut inner = self.inner();
+            inner.proposed.push(command.clone());
+            inner.answers.pop_front()
+        };
+        // Others come between, as they do while an entry is on its way to a disk.
+        tokio::task::yield_now().await;
+        answer.unwrap_or_else(|| Ok(self.run(&command)))
+    }
+
+    async fn catch_up(&self) -> Result<(), Unavailable> {
+        tokio::task::yield_now().await;
+        self.inner().behind.clone().map_or(Ok(()), Err)
+    }
+
+    fn show(&self, look: &mut dyn FnMut(&State)) {
+        look(&self.inner().state);
+    }
+
+    fn revisions(&self) -> watch::Receiver<u64> {
+        let sender = self.revisions.lock().unwrap();
+        sender
+            .as_ref()
+            .map_or_else(|| self.last.clone(), watch::Sender::subscribe)
+    }
+
+    fn is_leading(&self) -> bool {
+        self.inner().behind.is_none()
+    }
+}

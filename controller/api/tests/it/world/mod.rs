@@ -1,0 +1,196 @@
+//! One member as its callers see it, with everything behind the ports scripted.
+//!
+//! Tests run on a paused clock, which moves only when nothing else can: what waits for it waits for the whole member.
+
+mod callers;
+mod faults;
+mod log;
+mod objects;
+mod surroundings;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tonic::service::RoutesBuilder;
+use verger_controller_api::fleet::Fleet;
+use verger_controller_api::ports::{Ambient, Issuer, Replicated};
+use verger_controller_api::{Agents, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy};
+use verger_controller_state::{Action, Command, Response};
+use verger_policy::digest::Digest;
+use verger_policy::model::AgentId;
+use verger_proto::agent::v1::enrolment_service_server::EnrolmentServiceServer;
+use verger_proto::agent::v1::session_service_server::SessionServiceServer;
+use verger_proto::cluster::v1 as cpb;
+use verger_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
+use verger_proto::findings::v1::findings_service_server::FindingsServiceServer;
+use verger_proto::policy::v1::policy_service_server::PolicyServiceServer;
+use verger_seal::{SealingKey, TrustRoot};
+
+pub(crate) use callers::{Caller, Reporter, Talk, fields, reason, refused};
+pub(crate) use faults::batch;
+pub(crate) use log::Log;
+pub(crate) use objects::{body, filler, guardrail, host, key_of, workload};
+pub(crate) use surroundings::{Authority, Surroundings, key_digest, request_of, start};
+use wire::Door;
+
+/// An instance of Docker's.
+pub(crate) fn instance(id: &str, name: &str) -> cpb::Instance {
+    cpb::Instance {
+        runtime: "docker".to_owned(),
+        id: id.to_owned(),
+        name: name.to_owned(),
+        ..Default::default()
+    }
+}
+
+/// A member.
+pub(crate) struct World {
+    pub(crate) log: Arc<Log>,
+    pub(crate) surroundings: Arc<Surroundings>,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) fleet: Arc<Fleet>,
+    /// The person's.
+    pub(crate) key: SealingKey,
+    door: Door,
+    requests: AtomicU64,
+}
+
+impl World {
+    /// Before the founding.
+    pub(crate) fn new() -> Self {
+        let log = Arc::new(Log::new());
+        let surroundings = Arc::new(Surroundings::new());
+        let authority = Arc::new(Authority::default());
+        let fleet = Arc::new(Fleet::default());
+        let replicated: Arc<dyn Replicated> = Arc::clone(&log) as _;
+        let ambient: Arc<dyn Ambient> = Arc::clone(&surroundings) as _;
+        let issuer: Arc<dyn Issuer> = Arc::clone(&authority) as _;
+        let mut routes = RoutesBuilder::default();
+        routes
+            .add_service(
+                PolicyServiceServer::new(Policy::new(Arc::clone(&replicated), Arc::clone(&ambient)))
+                    .max_decoding_message_size(MESSAGE_BYTES),
+            )
+            .add_service(ClusterServiceServer::new(Cluster::new(
+                Arc::clone(&replicated),
+                Arc::clone(&ambient),
+                Arc::clone(&fleet),
+                MemberInfo {
+                    member: "c1".to_owned(),
+                    address: "c1.example:7443".to_owned(),
+                    enrol_address: "c1.example:7444".to_owned(),
+                    ca_pin: "sha256:00".to_owned(),
+                },
+            )))
+            .add_service(FindingsServiceServer::new(Findings::new(
+                Arc::clone(&replicated),
+                Arc::clone(&ambient),
+            )))
+            .add_service(
+                SessionServiceServer::new(Agents::new(
+                    Arc::clone(&replicated),
+                    Arc::clone(&ambient),
+                    Arc::clone(&issuer),
+                    Arc::clone(&fleet),
+                ))
+                .max_decoding_message_size(MESSAGE_BYTES),
+            )
+            .add_service(EnrolmentServiceServer::new(Enrolment::new(
+                replicated, ambient, issuer,
+            )));
+        Self {
+            log,
+            surroundings,
+            authority,
+            fleet,
+            key: SealingKey::from_seed([1; 32]),
+            door: Door::open(routes.routes()),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// Founded on the person's key, with the empty set.
+    pub(crate) fn founded() -> Self {
+        let world = Self::new();
+        let (_, envelope) = TrustRoot::found(&[("ada".to_owned(), &world.key)], 1).unwrap();
+        let founded = world.run(Action::Found {
+            trust_root: envelope.to_json().into(),
+        });
+        assert!(matches!(founded, Response::Founded(_)), "{founded:?}");
+        world
+    }
+
+    /// A caller with a connection of its own; `""` has no certificate, others are `person/ada` and so on.
+    pub(crate) fn caller(&self, peer: &str) -> Caller {
+        let peer = (!peer.is_empty()).then(|| peer.parse().unwrap());
+        Caller(self.door.enter(peer))
+    }
+
+    /// The person who made everything.
+    pub(crate) fn ada(&self) -> Caller {
+        self.caller("person/ada")
+    }
+
+    /// Carries out an action that nobody sent through the API.
+    pub(crate) fn run(&self, action: Action) -> Response {
+        self.log.run(&self.command(action))
+    }
+
+    pub(crate) fn command(&self, action: Action) -> Command {
+        Command {
+            stamp: self.surroundings.now(),
+            actor: "controller/c1".to_owned(),
+            request_id: None,
+            action,
+        }
+    }
+
+    /// A request id that was not used before.
+    pub(crate) fn request_id(&self) -> String {
+        format!("request-{}", self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Enrols agents, each with a key of its own name.
+    pub(crate) fn enrol(&self, agents: &[&str]) {
+        for agent in agents {
+            let id: AgentId = agent.parse().unwrap();
+            self.run(Action::CreateToken {
+                id: format!("token of {agent}"),
+                secret_hash: Digest::of(b"secret"),
+                agent: id.clone(),
+                expires: start() + jiff::SignedDuration::from_secs(600),
+            });
+            let enrolled = self.run(Action::Enrol {
+                token_id: format!("token of {agent}"),
+                secret_hash: Digest::of(b"secret"),
+                agent: id,
+                key: key_digest(agent),
+            });
+            assert_eq!(enrolled, Response::Enrolled);
+        }
+    }
+
+    /// Notes what an agent said of its instances.
+    pub(crate) fn note_instances(&self, agent: &str, instances: Vec<cpb::Instance>) {
+        let owned = |instance| cpb::Instance {
+            agent_id: agent.to_owned(),
+            ..instance
+        };
+        let (now, id) = (self.surroundings.now(), agent.parse().unwrap());
+        self.fleet.note(&id, now, |seen| {
+            seen.instances = instances.into_iter().map(owned).collect();
+        });
+    }
+
+    /// The cluster's id.
+    pub(crate) fn cluster_id(&self) -> Digest {
+        self.log.state().cluster().unwrap().id
+    }
+
+    /// Waits until nothing that was begun can go on by itself.
+    pub(crate) async fn settle(&self) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
