@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use verger_controller_state::{Action, Command, Refused, Response as Answer};
+use verger_controller_state::{Action, Command, Refused, Response as Answer, limits};
 use verger_policy::finding::Transition;
 use verger_policy::model::AgentId;
 use verger_proto::agent::v1 as pb;
@@ -18,7 +18,7 @@ use crate::caller;
 use crate::fleet::Fleet;
 use crate::ports::{Ambient, Issuer, Replicated, read};
 use crate::session;
-use crate::status::{invalid, issue, refused, unavailable, unexpected};
+use crate::status::{argument, invalid, issue, refused, unavailable, unexpected};
 use crate::watch::Stream;
 
 /// Acknowledgements that wait for a slow agent.
@@ -63,12 +63,32 @@ impl Agents {
             first_sequence,
             transitions,
         } = message;
+        if transitions.len() > limits::TRANSITIONS {
+            let what = format!(
+                "are more than {}: send them in several messages",
+                limits::TRANSITIONS
+            );
+            return Err(argument("transitions", what));
+        }
         let transitions = transitions
             .into_iter()
-            .map(|transition| {
-                Transition::from_wire(transition).map_err(|error| invalid(error.within("transitions")))
+            .enumerate()
+            .map(|(index, transition)| {
+                Transition::from_wire(transition)
+                    .map_err(|error| invalid(error.within(&format!("transitions[{index}]"))))
             })
             .collect::<Result<Vec<_>, _>>()?;
+        // A finding has rows of many hosts: one under a foreign uid would speak for all of them.
+        let cluster = read(&*self.replicated, |state| {
+            state.cluster().map(|cluster| cluster.id)
+        });
+        let cluster = cluster.ok_or_else(|| refused(&Refused::NotFounded))?;
+        if !transitions
+            .iter()
+            .all(|transition| transition.is_consistent(&cluster))
+        {
+            return Err(refused(&Refused::ForgedFinding));
+        }
         let command = Command {
             stamp: self.ambient.now(),
             actor: format!("agent/{agent}"),
@@ -126,7 +146,8 @@ impl SessionService for Agents {
             while let Some(message) = incoming.next().await {
                 let answer = match message {
                     Ok(message) => this.ingest(&agent, message).await,
-                    Err(_) => return,
+                    // Too long, or cut off: whoever is still there is told why.
+                    Err(status) => Err(status),
                 };
                 let last = answer.is_err();
                 let answer = answer.map(|acknowledged| pb::ReportResponse { acknowledged });

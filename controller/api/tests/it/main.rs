@@ -1,5 +1,7 @@
 //! The services as callers meet them: real tonic over connections in memory, in front of a fake of the ports.
 #![allow(clippy::unwrap_used)]
 
+mod identity;
+mod ingestion;
 mod session;
 mod world;

@@ -1,0 +1,139 @@
+//! An agent is whom its certificate names, whatever its messages say.
+
+use std::collections::BTreeMap;
+
+use tonic::Code;
+use verger_policy::digest::Digest;
+use verger_proto::agent::v1 as pb;
+use verger_proto::agent::v1::connect_request::Message as Up;
+use verger_proto::cluster::v1 as cpb;
+
+use crate::world::{World, refused, request_of, start, workload};
+
+/// Two enrolled agents and a set.
+async fn world() -> World {
+    let world = World::founded();
+    world.apply(&[workload("web", "a", 1)], &[]).await;
+    world.enrol(&["h1", "h2"]);
+    world
+}
+
+async fn host(world: &World, agent: &str) -> cpb::Host {
+    let request = cpb::GetHostRequest {
+        agent_id: agent.to_owned(),
+    };
+    let answer = world.ada().cluster().get_host(request).await.unwrap();
+    answer.into_inner().host.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_session_says_is_of_the_certificates_agent_alone() {
+    let world = world().await;
+    let before = host(&world, "h2").await;
+    let mut talk = world.caller("agent/h1").hello((0, Default::default())).await;
+    let (nonce, _) = talk.set().await;
+    talk.ack(nonce, world.position()).await;
+    let claimed = cpb::Instance {
+        agent_id: "h2".to_owned(),
+        runtime: "docker".to_owned(),
+        id: "i1".to_owned(),
+        ..Default::default()
+    };
+    talk.say(Up::Status(pb::Status {
+        instances: vec![claimed],
+        unreadable: [("docker".to_owned(), "no permission".to_owned())].into(),
+        ..Default::default()
+    }))
+    .await;
+    world.settle().await;
+
+    let all = world
+        .ada()
+        .cluster()
+        .list_instances(cpb::ListInstancesRequest::default())
+        .await;
+    let all = all.unwrap().into_inner().instances;
+    let owners: Vec<_> = all
+        .iter()
+        .map(|instance| (&*instance.agent_id, &*instance.id))
+        .collect();
+    assert_eq!(
+        owners,
+        [("h1", "i1")],
+        "the instance is of the host that runs the agent"
+    );
+    assert_eq!(host(&world, "h2").await, before, "nothing was heard of the other");
+    let own = host(&world, "h1").await;
+    assert!(
+        own.connected && own.epoch == 1 && own.unreadable.len() == 1,
+        "{own:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn findings_are_counted_and_filed_under_the_certificates_agent() {
+    let world = world().await;
+    let fault = world.fault("user");
+    let mut one = world.caller("agent/h1").report().await.unwrap();
+    let mut other = world.caller("agent/h2").report().await.unwrap();
+    assert_eq!(
+        one.tell(1, &[world.fault("group"), fault.clone()]).await.unwrap(),
+        2
+    );
+    assert_eq!(
+        other.tell(1, std::slice::from_ref(&fault)).await.unwrap(),
+        1,
+        "numbers are each agent's own"
+    );
+    assert_eq!(one.tell(3, &[world.resolved("user")]).await.unwrap(), 3);
+
+    let state = world.log.state();
+    let finding = state.finding(&fault.uid).unwrap();
+    let hosts: BTreeMap<_, _> = finding
+        .hosts
+        .iter()
+        .map(|(agent, count)| (agent.as_str(), count.affected))
+        .collect();
+    assert_eq!(
+        hosts,
+        [("h1", 0), ("h2", 1)].into(),
+        "one host cannot resolve what another has"
+    );
+    let alone = state.finding(&world.fault("group").uid).unwrap();
+    assert_eq!(alone.hosts.len(), 1);
+    let sequences: Vec<_> = state.hosts().map(|(_, host)| host.last_sequence).collect();
+    assert_eq!(sequences, [3, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_is_renewed_for_its_own_agent_and_key_only() {
+    let world = world().await;
+    let before = world.log.state();
+    let renew = |agent: &str, key: &str| {
+        let mut client = world.caller(&format!("agent/{agent}")).session();
+        let csr = request_of(key);
+        async move { client.renew(pb::RenewRequest { csr }).await }
+    };
+    let renewed = renew("h1", "h1").await.unwrap().into_inner();
+    assert_eq!(renewed.chain[0].as_ref(), b"h1 holds h1");
+    assert!(renewed.not_after.unwrap().seconds > start().as_second());
+    refused(renew("h1", "h2").await, Code::PermissionDenied, "UNKNOWN_AGENT");
+    refused(renew("h1", "new").await, Code::PermissionDenied, "UNKNOWN_AGENT");
+    let csr = Digest::of(b"noise").as_bytes().to_vec().into();
+    let answer = world
+        .caller("agent/h1")
+        .session()
+        .renew(pb::RenewRequest { csr })
+        .await;
+    refused(answer, Code::InvalidArgument, "CERTIFICATE_REQUEST");
+    assert_eq!(world.log.state(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_noted_of_an_agent_that_is_not_enrolled() {
+    let world = world().await;
+    let answer = world.caller("agent/h9").connect().await.map(drop);
+    refused(answer, Code::PermissionDenied, "UNKNOWN_AGENT");
+    let seen = world.fleet.of(&"h9".parse().unwrap());
+    assert!(seen.last.is_none() && seen.sessions == 0, "{seen:?}");
+}
