@@ -14,7 +14,7 @@ use crate::caller;
 use crate::paging;
 use crate::policy::request_id;
 use crate::ports::{Ambient, Replicated, read};
-use crate::status::{argument, invalid, not_found, unavailable, unexpected, with_reason};
+use crate::status::{answered_otherwise, argument, invalid, not_found, unavailable, with_reason};
 use crate::watch::{self, Stream};
 
 /// The longest note, bytes.
@@ -189,11 +189,8 @@ impl FindingsService for Findings {
         } = request.into_inner();
         let filter = Filter::parse(filter)?;
         let now = self.current(State::revision).await?;
-        let after = if only_new {
-            now.max(after_revision)
-        } else {
-            after_revision
-        };
+        watch::reached(now, after_revision)?;
+        let after = if only_new { now } else { after_revision };
         let changes = move |state: &State, after: u64| {
             let changed = state
                 .findings_changed_after(after)
@@ -246,7 +243,7 @@ impl FindingsService for Findings {
             Answer::FindingAcknowledged(uid) => Ok(Response::new(pb::AckResponse {
                 finding: Some(self.one(uid).await?),
             })),
-            other => Err(unexpected(&other)),
+            other => Err(answered_otherwise(&other)),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tonic::{Request, Response, Status};
-use verger_controller_state::{Action, Command, Response as Answer, State};
-use verger_policy::model::{Kind, ObjectKey};
+use verger_controller_state::{Action, Command, Refused, Response as Answer, State, limits};
+use verger_policy::model::{Kind, ObjectKey, PolicyObject};
 use verger_policy::set::{Body, PolicySet};
 use verger_proto::policy::v1 as pb;
 use verger_proto::policy::v1::policy_service_server::PolicyService;
@@ -14,9 +14,11 @@ use verger_wire::{FromWire as _, IntoWire as _, digest_bytes, parse, required};
 use crate::caller;
 use crate::paging;
 use crate::ports::{Ambient, Replicated, read};
-use crate::status::{argument, invalid, not_found, refused, unavailable, unexpected};
+use crate::status::{answered_otherwise, argument, invalid, not_found, refused, unavailable};
 use crate::watch::{self, Stream};
 
+/// The most bytes of one change, encoded: what a command holds, less who asked, when, and the request id.
+const CHANGE_BYTES: usize = limits::COMMAND_BYTES - (1 << 10);
 /// The longest request id, bytes.
 pub(crate) const REQUEST_ID_BYTES: usize = 64;
 
@@ -69,6 +71,7 @@ impl Policy {
             seal,
             dry_run,
         } = change;
+        fits(&upserts, &deletes, &seal)?;
         if dry_run {
             return self.rehearse(expected_epoch, &upserts, &deletes).await;
         }
@@ -94,7 +97,7 @@ impl Policy {
                 root,
                 revision,
             } => Ok((epoch, digest_bytes(&root), revision)),
-            other => Err(unexpected(&other)),
+            other => Err(answered_otherwise(&other)),
         }
     }
 
@@ -105,27 +108,61 @@ impl Policy {
         upserts: &[Bytes],
         deletes: &[ObjectKey],
     ) -> Result<(u64, Bytes, u64), Status> {
-        use verger_controller_state::Refused;
-        use verger_policy::model::PolicyObject;
-        let objects = upserts
-            .iter()
-            .map(|bytes| PolicyObject::from_canonical(bytes))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| refused(&Refused::Set(error.to_string())))?;
-        let (set, revision) = self
-            .current(|state| (state.set().clone(), state.revision()))
+        let (founded, set, revision) = self
+            .current(|state| (state.cluster().is_some(), state.set().clone(), state.revision()))
             .await?;
+        if !founded {
+            return Err(refused(&Refused::NotFounded));
+        }
         if set.epoch() != expected {
             return Err(refused(&Refused::EpochConflict {
                 expected,
                 current: set.epoch(),
             }));
         }
+        let no_set = |why: String| refused(&Refused::Set(why));
+        let mut objects = Vec::with_capacity(upserts.len());
+        for bytes in upserts {
+            if bytes.len() > limits::OBJECT_BYTES {
+                let (size, limit) = (bytes.len(), limits::OBJECT_BYTES);
+                return Err(no_set(format!(
+                    "an object of {size} bytes is over the limit of {limit}"
+                )));
+            }
+            objects.push(PolicyObject::from_canonical(bytes).map_err(|error| no_set(error.to_string()))?);
+        }
         let next = set
             .change(objects, deletes.iter().cloned())
-            .map_err(|error| refused(&Refused::Set(error.to_string())))?;
+            .map_err(|error| no_set(error.to_string()))?;
+        if next.len() > limits::OBJECTS {
+            return Err(no_set(format!("a set holds at most {} objects", limits::OBJECTS)));
+        }
         Ok((next.epoch(), digest_bytes(&next.root()), revision))
     }
+}
+
+/// Refuses what no command can hold, before it is written to the log.
+fn fits(upserts: &[Bytes], deletes: &[ObjectKey], seal: &Bytes) -> Result<(), Status> {
+    // Tags and lengths around each, at most.
+    const AROUND: usize = 16;
+    let bodies: usize = upserts.iter().map(|body| body.len() + AROUND).sum();
+    let keys: usize = deletes
+        .iter()
+        .map(|key| key.name.as_str().len() + 2 * AROUND)
+        .sum();
+    let size = bodies + keys + seal.len();
+    if size <= CHANGE_BYTES {
+        return Ok(());
+    }
+    let what =
+        format!("with the rest of the change take {size} bytes of {CHANGE_BYTES}: make several changes");
+    Err(argument("upserts", what))
+}
+
+/// Key of a message, as it is named in `field`.
+fn key_in(field: &str, key: Option<pb::ObjectKey>) -> Result<ObjectKey, Status> {
+    let key = required(field, key).map_err(invalid)?;
+    ObjectKey::from_wire(key).map_err(|error| invalid(error.within(field)))
 }
 
 struct Change {
@@ -177,7 +214,8 @@ impl PolicyService for Policy {
         } = request.into_inner();
         let deletes = deletes
             .into_iter()
-            .map(|key| ObjectKey::from_wire(key).map_err(|error| invalid(error.within("deletes"))))
+            .enumerate()
+            .map(|(index, key)| key_in(&format!("deletes[{index}]"), Some(key)))
             .collect::<Result<_, _>>()?;
         let upserts = upserts
             .into_iter()
@@ -203,7 +241,7 @@ impl PolicyService for Policy {
     async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::GetResponse>, Status> {
         caller::person(&request)?;
         let pb::GetRequest { key } = request.into_inner();
-        let key = ObjectKey::from_wire(required("key", key).map_err(invalid)?).map_err(invalid)?;
+        let key = key_in("key", key)?;
         let found = self.current(|state| object(state.set(), &key)).await?;
         found
             .map(Response::new)
@@ -256,7 +294,7 @@ impl PolicyService for Policy {
             seal,
             dry_run,
         } = request.into_inner();
-        let key = ObjectKey::from_wire(required("key", key).map_err(invalid)?).map_err(invalid)?;
+        let key = key_in("key", key)?;
         let seal = seal.map(|pb::Envelope { json }| json).unwrap_or_default();
         let change = Change {
             request_id,
@@ -279,9 +317,13 @@ impl PolicyService for Policy {
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         caller::person(&request)?;
         let pb::WatchRequest { after_revision } = request.into_inner();
-        self.current(|_| ()).await?;
+        watch::reached(self.current(State::revision).await?, after_revision)?;
         let changes = move |state: &State, after: u64| {
-            let changed = state.objects_changed_after(after).ok_or_else(watch::expired)?;
+            let changed = match after {
+                // Whoever starts from nothing is told of nothing that is gone, however much that is.
+                0 => current_objects(state),
+                _ => state.objects_changed_after(after).ok_or_else(watch::expired)?,
+            };
             Ok(changed
                 .into_iter()
                 .map(|(revision, key)| change_of(state, revision, &key, after))
@@ -307,6 +349,15 @@ fn bodies(set: &PolicySet) -> Vec<pb::Body> {
         .filter_map(|(_, body)| body)
         .map(|body| (&**body).into_wire())
         .collect()
+}
+
+/// The objects there are, with the revisions of their last changes, oldest first.
+fn current_objects(state: &State) -> Vec<(u64, ObjectKey)> {
+    let revision = |key| state.object_revision(key).unwrap_or_default();
+    let keys = state.set().entries().map(|entry| &entry.key);
+    let mut objects: Vec<_> = keys.map(|key| (revision(key), key.clone())).collect();
+    objects.sort();
+    objects
 }
 
 fn change_of(state: &State, revision: u64, key: &ObjectKey, after: u64) -> pb::WatchResponse {

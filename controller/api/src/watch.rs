@@ -25,6 +25,21 @@ pub(crate) fn expired() -> Status {
     )
 }
 
+/// Refuses to resume from a revision this log has not reached: it is of another log, or of one that was restored since, and
+/// what happens up to there would be skipped.
+pub(crate) fn reached(now: u64, after: u64) -> Result<(), Status> {
+    if after <= now {
+        return Ok(());
+    }
+    Err(with_reason(
+        Code::OutOfRange,
+        "RESUME_TOKEN_EXPIRED",
+        format!(
+            "revision {after} is not of this cluster, which is at {now}: list again, and watch from there"
+        ),
+    ))
+}
+
 /// Sends what `changes` finds after a revision, then a bookmark, and again whenever the state moves on.
 pub(crate) fn follow<M: Send + 'static>(
     replicated: Arc<dyn Replicated>,

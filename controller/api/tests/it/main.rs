@@ -1,7 +1,11 @@
 //! The services as callers meet them: real tonic over connections in memory, in front of a fake of the ports.
 #![allow(clippy::unwrap_used)]
 
+mod applying;
 mod identity;
 mod ingestion;
+mod limits;
+mod repeats;
 mod session;
+mod watching;
 mod world;

@@ -1,0 +1,120 @@
+//! What is too much is refused before it is written anywhere, and the limit is named.
+
+use tonic::{Code, Status};
+use verger_controller_api::MESSAGE_BYTES;
+use verger_controller_state::limits;
+use verger_policy::model::PolicyObject;
+use verger_proto::policy::v1 as pb;
+
+use crate::world::{World, body, fields, filler, guardrail, refused};
+
+async fn apply(world: &World, request: pb::ApplyRequest) -> Result<pb::ApplyResponse, Status> {
+    world
+        .ada()
+        .policy()
+        .apply(request)
+        .await
+        .map(tonic::Response::into_inner)
+}
+
+/// The same object under another name.
+fn named(object: &PolicyObject, number: usize) -> PolicyObject {
+    let mut object = object.clone();
+    object.metadata.name = format!("w{number}").parse().unwrap();
+    object
+}
+
+#[track_caller]
+fn names(status: &Status, limit: usize) {
+    assert!(status.message().contains(&limit.to_string()), "{status:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_over_its_limit_is_refused_also_in_a_rehearsal() {
+    let world = World::founded();
+    let most = filler(
+        "web",
+        "a",
+        1,
+        limits::OBJECT_BYTES - filler("web", "a", 1, 0).canonical_bytes().len(),
+    );
+    assert_eq!(most.canonical_bytes().len(), limits::OBJECT_BYTES);
+    let over = filler("web", "a", 1, limits::OBJECT_BYTES);
+    for dry_run in [true, false] {
+        let request = pb::ApplyRequest {
+            dry_run,
+            ..world.change(std::slice::from_ref(&over), &[])
+        };
+        let status = refused(apply(&world, request).await, Code::InvalidArgument, "SET_REFUSED");
+        names(&status, limits::OBJECT_BYTES);
+        assert_eq!(world.log.state().set().epoch(), 0);
+    }
+    let request = pb::ApplyRequest {
+        dry_run: true,
+        ..world.change(std::slice::from_ref(&most), &[])
+    };
+    apply(&world, request).await.unwrap();
+    world.apply(&[most], &[]).await;
+    assert_eq!(world.log.state().set().epoch(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_over_the_limit_of_a_command_is_refused_before_it_is_proposed() {
+    let world = World::founded();
+    // Each is within its own limit.
+    let count = limits::COMMAND_BYTES / (limits::OBJECT_BYTES - 1_000) + 1;
+    let large = filler("w", "a", 1, limits::OBJECT_BYTES - 1_000);
+    let upserts: Vec<pb::Body> = (0..count).map(|number| body(&named(&large, number))).collect();
+    for dry_run in [true, false] {
+        let request = pb::ApplyRequest {
+            request_id: world.request_id(),
+            upserts: upserts.clone(),
+            dry_run,
+            ..Default::default()
+        };
+        let status = refused(
+            apply(&world, request).await,
+            Code::InvalidArgument,
+            "INVALID_ARGUMENT",
+        );
+        assert_eq!(fields(&status), ["upserts"]);
+        names(&status, limits::COMMAND_BYTES - 1_024);
+    }
+    assert!(world.log.proposed().is_empty());
+    assert_eq!(world.log.state().set().epoch(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_over_the_limit_of_messages_is_not_taken_in() {
+    let world = World::founded();
+    let request = pb::ApplyRequest {
+        upserts: vec![pb::Body {
+            key: None,
+            canonical: vec![0; MESSAGE_BYTES].into(),
+        }],
+        ..Default::default()
+    };
+    let status = apply(&world, request).await.expect_err("too long");
+    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    names(&status, MESSAGE_BYTES);
+    assert!(world.log.proposed().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_over_its_limit_is_refused_also_in_a_rehearsal() {
+    let world = World::founded();
+    let upserts: Vec<pb::Body> = (0..=limits::OBJECTS)
+        .map(|number| body(&named(&guardrail(), number)))
+        .collect();
+    for dry_run in [true, false] {
+        let request = pb::ApplyRequest {
+            request_id: world.request_id(),
+            upserts: upserts.clone(),
+            dry_run,
+            ..Default::default()
+        };
+        let status = refused(apply(&world, request).await, Code::InvalidArgument, "SET_REFUSED");
+        names(&status, limits::OBJECTS);
+        assert_eq!(world.log.state().set().epoch(), 0);
+    }
+}
