@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tonic::{Code, Request, Response, Status};
 use verger_controller_state::{Action, Command, Response as Answer, State};
 use verger_policy::digest::Digest;
-use verger_policy::model::AgentId;
+use verger_policy::model::{AgentId, Name};
 use verger_proto::cluster::v1 as pb;
 use verger_proto::cluster::v1::cluster_service_server::ClusterService;
 use verger_proto::policy::v1::Envelope;
-use verger_transport::JoinToken;
+use verger_transport::{JoinToken, Label};
 use verger_wire::{digest_bytes, parse, timestamp};
 
 use crate::caller;
@@ -17,7 +17,7 @@ use crate::fleet::{Fleet, Seen};
 use crate::paging;
 use crate::policy::request_id;
 use crate::ports::{Ambient, Replicated, read};
-use crate::status::{invalid, not_found, unavailable, unexpected, with_reason};
+use crate::status::{answered_otherwise, argument, invalid, not_found, unavailable, with_reason};
 
 /// The longest, and the usual, life of a join token in seconds.
 const TOKEN_SECONDS: u32 = 600;
@@ -154,6 +154,9 @@ impl ClusterService for Cluster {
             agent_id: agent,
             ttl_seconds,
         } = request.into_inner();
+        // It will be the name in a certificate, too: one label, no slash.
+        let _: Label = parse("agent_id", &agent).map_err(invalid)?;
+        let agent = agent_id(&agent)?;
         let seconds = if ttl_seconds == 0 {
             TOKEN_SECONDS
         } else {
@@ -171,7 +174,7 @@ impl ClusterService for Cluster {
             action: Action::CreateToken {
                 id: token.id().to_owned(),
                 secret_hash: Digest::from_bytes(token.secret_hash()),
-                agent: agent_id(&agent)?,
+                agent,
                 expires,
             },
         };
@@ -185,7 +188,7 @@ impl ClusterService for Cluster {
                 token: token.reveal().to_string(),
                 expires: Some(timestamp(expires)),
             })),
-            other => Err(unexpected(&other)),
+            other => Err(answered_otherwise(&other)),
         }
     }
 
@@ -243,6 +246,12 @@ impl ClusterService for Cluster {
         } else {
             Some(agent_id(&agent)?)
         };
+        if !matches!(workload.as_str(), "" | "-") {
+            let _: Name = parse("workload", &workload).map_err(invalid)?;
+        }
+        if !page_token.is_empty() && !is_place(&page_token) {
+            return Err(paging::foreign());
+        }
         let instances = self.fleet.instances(agent.as_ref()).into_iter();
         let mut chosen: Vec<pb::Instance> = instances
             .filter(|instance| match workload.as_str() {
@@ -276,14 +285,24 @@ impl ClusterService for Cluster {
             instance,
         } = request.into_inner();
         let agent = agent_id(&agent)?;
+        if instance.is_empty() {
+            return Err(argument(
+                "instance",
+                "is missing: give an id, a prefix of one, or a name",
+            ));
+        }
         let all = self.fleet.instances(Some(&agent));
-        let named: Vec<&pb::Instance> = all.iter().filter(|known| known.name == instance).collect();
-        let by_id = || {
-            all.iter()
-                .filter(|known| !instance.is_empty() && known.id.starts_with(&instance))
-                .collect()
-        };
-        let found: Vec<&pb::Instance> = if named.is_empty() { by_id() } else { named };
+        // A whole id first: what runs there chooses its name, and could choose another's id.
+        let ways: [&dyn Fn(&pb::Instance) -> bool; 3] = [
+            &|known| known.id == instance,
+            &|known| known.name == instance,
+            &|known| known.id.starts_with(&instance),
+        ];
+        let found: Vec<&pb::Instance> = ways
+            .into_iter()
+            .map(|fits| all.iter().filter(|known| fits(known)).collect::<Vec<_>>())
+            .find(|found| !found.is_empty())
+            .unwrap_or_default();
         match found.as_slice() {
             [] => Err(not_found("such instance on this host")),
             [one] => Ok(Response::new(pb::GetInstanceResponse {
@@ -296,6 +315,12 @@ impl ClusterService for Cluster {
             )),
         }
     }
+}
+
+fn is_place(token: &str) -> bool {
+    let mut parts = token.splitn(3, '/');
+    let agent = parts.next().is_some_and(|agent| agent.parse::<Label>().is_ok());
+    agent && parts.count() == 2
 }
 
 fn place(instance: &pb::Instance) -> String {

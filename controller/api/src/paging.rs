@@ -34,10 +34,13 @@ pub(crate) fn after<T: std::str::FromStr>(token: &str) -> Result<Option<T>, Stat
     if token.is_empty() {
         return Ok(None);
     }
-    token.parse().map(Some).map_err(|_| {
-        argument(
-            "page_token",
-            "is not one this method gave; list again from the start",
-        )
-    })
+    token.parse().map(Some).map_err(|_| foreign())
+}
+
+/// The refusal of a token that is none.
+pub(crate) fn foreign() -> Status {
+    argument(
+        "page_token",
+        "is not one this method gave; list again from the start",
+    )
 }

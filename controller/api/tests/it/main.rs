@@ -1,10 +1,16 @@
 //! The services as callers meet them: real tonic over connections in memory, in front of a fake of the ports.
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod applying;
+mod arguments;
+mod enrolment;
+mod errors;
 mod identity;
 mod ingestion;
 mod limits;
+mod lists;
+mod lookups;
 mod repeats;
 mod session;
 mod watching;

@@ -1,0 +1,165 @@
+//! One good call of every rpc.
+
+use std::pin::Pin;
+
+use tonic::Status;
+use verger_proto::agent::v1 as apb;
+use verger_proto::cluster::v1 as cpb;
+use verger_proto::findings::v1 as fpb;
+use verger_proto::policy::v1 as pb;
+use verger_wire::IntoWire as _;
+
+use crate::world::{Caller, World, host, instance, key_of, request_of, workload};
+
+/// A member with something of everything: objects, an agent `h1` with a finding and an instance, a join token.
+pub(super) struct Prepared {
+    pub(super) world: World,
+    token: String,
+    uid: String,
+}
+
+impl Prepared {
+    pub(super) async fn new() -> Self {
+        let world = World::founded();
+        world
+            .apply(&[host("h1", "a"), workload("web", "a", 1)], &[])
+            .await;
+        world.enrol(&["h1"]);
+        let fault = world.fault("user");
+        world.log.run(&world.ingestion("h1", vec![fault.clone()]));
+        world.note_instances("h1", vec![instance("i1", "web-1")]);
+        let token = cpb::CreateJoinTokenRequest {
+            request_id: world.request_id(),
+            agent_id: "h2".to_owned(),
+            ttl_seconds: 0,
+        };
+        let token = world.ada().cluster().create_join_token(token).await.unwrap();
+        Self {
+            world,
+            token: token.into_inner().token,
+            uid: fault.uid.to_string(),
+        }
+    }
+}
+
+type Outcome<'a> = Pin<Box<dyn Future<Output = Result<(), Status>> + 'a>>;
+
+/// A call; an answer of the right kind, and the first message of a stream, count as success.
+pub(super) type Call = fn(&Prepared, Caller) -> Outcome<'_>;
+
+/// Makes a [`Call`] of the request for a unary rpc.
+macro_rules! unary {
+    ($name:ident, $service:ident . $rpc:ident, |$prepared:ident| $request:expr) => {
+        pub(super) fn $name($prepared: &Prepared, caller: Caller) -> Outcome<'_> {
+            Box::pin(async move { caller.$service().$rpc($request).await.map(drop) })
+        }
+    };
+}
+
+/// The same for an rpc that answers with a stream.
+macro_rules! streaming {
+    ($name:ident, $service:ident . $rpc:ident, |$prepared:ident| $request:expr) => {
+        pub(super) fn $name($prepared: &Prepared, caller: Caller) -> Outcome<'_> {
+            Box::pin(async move {
+                let mut stream = caller.$service().$rpc($request).await?.into_inner();
+                stream.message().await?.expect("a first message");
+                Ok(())
+            })
+        }
+    };
+}
+
+fn web() -> Option<pb::ObjectKey> {
+    Some((&key_of("Workload/web")).into_wire())
+}
+
+unary!(get_set, policy.get_set, |_prepared| pb::GetSetRequest {
+    with_bodies: true
+});
+unary!(apply, policy.apply, |prepared| prepared
+    .world
+    .change(&[workload("db", "a", 1)], &[]));
+unary!(get, policy.get, |_prepared| pb::GetRequest { key: web() });
+unary!(list, policy.list, |_prepared| pb::ListRequest::default());
+unary!(delete, policy.delete, |prepared| {
+    let pb::ApplyRequest {
+        request_id,
+        expected_epoch,
+        seal,
+        ..
+    } = prepared.world.change(&[], &["Workload/web"]);
+    pb::DeleteRequest {
+        request_id,
+        expected_epoch,
+        key: web(),
+        seal,
+        dry_run: false,
+    }
+});
+streaming!(watch, policy.watch, |_prepared| pb::WatchRequest::default());
+
+unary!(get_status, cluster.get_status, |_prepared| {
+    cpb::GetStatusRequest::default()
+});
+unary!(create_join_token, cluster.create_join_token, |prepared| {
+    cpb::CreateJoinTokenRequest {
+        request_id: prepared.world.request_id(),
+        agent_id: "h3".to_owned(),
+        ttl_seconds: 0,
+    }
+});
+unary!(list_hosts, cluster.list_hosts, |_prepared| {
+    cpb::ListHostsRequest::default()
+});
+unary!(get_host, cluster.get_host, |_prepared| cpb::GetHostRequest {
+    agent_id: "h1".to_owned()
+});
+unary!(list_instances, cluster.list_instances, |_prepared| {
+    cpb::ListInstancesRequest::default()
+});
+unary!(get_instance, cluster.get_instance, |_prepared| {
+    cpb::GetInstanceRequest {
+        agent_id: "h1".to_owned(),
+        instance: "web-1".to_owned(),
+    }
+});
+
+unary!(list_findings, findings.list, |_prepared| {
+    fpb::ListRequest::default()
+});
+unary!(get_finding, findings.get, |prepared| fpb::GetRequest {
+    uid: prepared.uid.clone()
+});
+streaming!(watch_findings, findings.watch, |_prepared| {
+    fpb::WatchRequest::default()
+});
+unary!(ack_finding, findings.ack, |prepared| fpb::AckRequest {
+    request_id: prepared.world.request_id(),
+    uid: prepared.uid.clone(),
+    note: "known, the image is due".to_owned(),
+});
+
+unary!(renew, session.renew, |_prepared| apb::RenewRequest {
+    csr: request_of("h1")
+});
+unary!(enrol, enrolment.enrol, |prepared| apb::EnrolRequest {
+    token: prepared.token.clone(),
+    csr: request_of("h2"),
+    agent_id: "h2".to_owned(),
+});
+
+pub(super) fn connect(_: &Prepared, caller: Caller) -> Outcome<'_> {
+    Box::pin(async move {
+        let mut talk = caller.connect().await?;
+        talk.hello((0, Default::default())).await;
+        talk.set().await;
+        Ok(())
+    })
+}
+
+pub(super) fn report(prepared: &Prepared, caller: Caller) -> Outcome<'_> {
+    Box::pin(async move {
+        let mut reporter = caller.report().await?;
+        reporter.tell(2, &[prepared.world.fault("group")]).await.map(drop)
+    })
+}
