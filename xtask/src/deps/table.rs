@@ -24,7 +24,8 @@ const RUNTIME: &[&str] = &[
 const LIBRARY: CrateRule = CrateRule {
     name: "",
     uses: &[],
-    tests_use: &[],
+    // The inputs of fuzz targets: for tests, and never in a program.
+    tests_use: &["verger-fuzz"],
     never_reaches: &[],
     never_names: &[],
     program: false,
@@ -60,6 +61,11 @@ pub(super) const RULES: Rules = Rules {
         },
         CrateRule {
             name: "verger-transport",
+            ..LIBRARY
+        },
+        CrateRule {
+            name: "verger-fuzz",
+            tests_use: &[],
             ..LIBRARY
         },
         CrateRule {
