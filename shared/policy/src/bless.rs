@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::draft::InvalidObject;
 use crate::facts::{
     ConfigFacts, EnvFacts, Evidence, ImageDefaults, Instance, MountOrigin, NamespaceOwner,
     RUNTIME_MASKED_PATHS, RUNTIME_PATH, RUNTIME_READONLY_PATHS, RUNTIME_SYSCTLS, SeccompFacts, UserFacts,
@@ -37,6 +38,9 @@ pub enum BlessError {
         /// The value, safe to show.
         value: String,
     },
+    /// The draft would break a rule of drafts.
+    #[error("a policy cannot state what runs; run it another way: {0}")]
+    Invalid(#[source] InvalidObject),
 }
 
 /// Names that look as if the value were a secret: any value is allowed, and none is written down.
@@ -67,7 +71,7 @@ pub fn bless(instance: &Instance, name: Name) -> Result<PolicyObject, BlessError
         images: BTreeSet::from([image]),
         ..config(&instance.config, &instance.image_defaults)?
     };
-    Ok(PolicyObject {
+    let object = PolicyObject {
         metadata: Metadata {
             name,
             labels: Labels::default(),
@@ -85,7 +89,17 @@ pub fn bless(instance: &Instance, name: Name) -> Result<PolicyObject, BlessError
             }),
             config,
         })),
-    })
+    };
+    // What a person is given to sign must say what was seen, and nothing else: `any` is a value to a container, and every
+    // value to a policy.
+    match PolicyObject::from_canonical(&object.canonical_bytes()) {
+        Ok(read) if read == object => Ok(object),
+        Ok(_) => Err(BlessError::CannotBeStated {
+            field: "workingDir",
+            value: "`any`".to_owned(),
+        }),
+        Err(invalid) => Err(BlessError::Invalid(invalid)),
+    }
 }
 
 fn config(facts: &ConfigFacts, image: &Evidence<ImageDefaults>) -> Result<Config, BlessError> {

@@ -13,6 +13,7 @@ pub mod explain;
 pub mod facts;
 pub mod finding;
 pub mod ideal;
+pub mod json;
 pub mod lint;
 pub mod model;
 pub mod plan;

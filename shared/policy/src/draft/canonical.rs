@@ -59,7 +59,7 @@ impl PolicyObject {
         let json = bytes
             .strip_prefix(crate::model::OBJECT_PREFIX)
             .ok_or(InvalidObject::Prefix)?;
-        let json: Json = serde_json::from_slice(json).map_err(|_| InvalidObject::NotJson)?;
+        let json = crate::json::parse(json).map_err(|_| InvalidObject::NotJson)?;
         let mut problems = Problems::default();
         let Ok(read) = object(
             &mut Reader::new("object", Form::Canonical, &mut problems),

@@ -60,7 +60,9 @@ pub fn write(object: &PolicyObject) -> String {
     let json = bytes
         .strip_prefix(crate::model::OBJECT_PREFIX)
         .expect("canonical bytes begin with the prefix");
-    let mut root: Map<String, Json> = serde_json::from_slice(json).expect("canonical bytes are a JSON map");
+    let Ok(Json::Object(mut root)) = crate::json::parse(json) else {
+        unreachable!("canonical bytes are a JSON map")
+    };
     if !object.metadata.annotations.is_empty()
         && let Some(Json::Object(metadata)) = root.get_mut("metadata")
     {

@@ -16,6 +16,7 @@ use super::{
     MountOrigin, NamespaceFacts, NamespaceOwner, SeccompFacts, UserFacts, capabilities,
 };
 use crate::digest::Digest;
+use crate::json;
 use crate::model::{Access, Rlimit};
 
 /// What the document should be, for errors.
@@ -247,12 +248,17 @@ fn seccomp(raw: &RawValue) -> SeccompFacts {
     if raw.get() == "null" {
         return SeccompFacts::Unconfined;
     }
-    let digest = serde_json::from_str::<serde_json::Value>(raw.get())
-        .and_then(|value| serde_json_canonicalizer::to_vec(&value))
-        .map_or_else(
+    let digest = match json::parse(raw.get().as_bytes()) {
+        // Numbers that are rounded would give two filters one digest.
+        Ok(filter) if json::is_exact(&filter) => serde_json_canonicalizer::to_vec(&filter).map_or_else(
             |error| Evidence::Missing(format!("the seccomp filter has no canonical form: {error}")),
             |bytes| Evidence::Seen(Digest::of(&bytes)),
-        );
+        ),
+        Ok(_) => Evidence::missing(
+            "the seccomp filter has numbers that are no integers below 2^53: it has no canonical form",
+        ),
+        Err(error) => Evidence::Missing(format!("the seccomp filter has no canonical form: {error}")),
+    };
     let runtime_default = Evidence::missing(
         "an OCI config does not say whose seccomp profile it is; add what the runtime says",
     );
@@ -356,29 +362,35 @@ const DEFAULT_RULES: &[(&str, Option<i64>, Option<i64>)] = &[
 fn devices(nodes: Vec<Node<'_>>, rules: Option<&[DeviceRule<'_>]>) -> BTreeMap<String, DeviceFacts> {
     let rules = rules.unwrap_or_default();
     let unseen = || Evidence::missing("an OCI config does not say which device of the host it is");
-    let mut used = vec![false; rules.len()];
-    let mut devices = BTreeMap::new();
-    for node in nodes {
-        let mut access = String::new();
-        for (rule, used) in rules.iter().zip(&mut used) {
-            let same = rule.kind.as_deref() == Some(&*node.kind)
-                && (rule.major, rule.minor) == (Some(node.major), Some(node.minor));
-            if rule.allow && same {
-                // Docker appends the rule of a device it was asked for: the last one is the device's own.
-                access = rule.access.as_deref().map(ordered).unwrap_or_default();
-                *used = true;
-            }
+    // By device, so that many nodes and many rules are not held against each other one by one.
+    let device = |rule: &DeviceRule<'_>| Some((rule.kind.as_deref()?.to_owned(), rule.major?, rule.minor?));
+    let mut given = BTreeMap::new();
+    for rule in rules.iter().filter(|rule| rule.allow) {
+        if let Some(device) = device(rule) {
+            // Docker appends the rule of a device it was asked for: the last one is the device's own.
+            given.insert(device, rule.access.as_deref().map(ordered).unwrap_or_default());
         }
-        devices.insert(
-            node.path,
-            DeviceFacts {
-                access,
-                host_path: unseen(),
-            },
-        );
     }
-    for (rule, used) in rules.iter().zip(used) {
+    let mut devices = BTreeMap::new();
+    let mut nodes_of = BTreeSet::new();
+    for Node {
+        path,
+        kind,
+        major,
+        minor,
+    } in nodes
+    {
+        let device = (kind.into_owned(), major, minor);
+        let facts = DeviceFacts {
+            access: given.get(&device).cloned().unwrap_or_default(),
+            host_path: unseen(),
+        };
+        devices.insert(path, facts);
+        nodes_of.insert(device);
+    }
+    for rule in rules {
         let kind = rule.kind.as_deref().unwrap_or("a");
+        let used = device(rule).is_some_and(|device| nodes_of.contains(&device));
         let default = DEFAULT_RULES.contains(&(kind, rule.major, rule.minor));
         if rule.allow && !used && !default {
             let number = |n: Option<i64>| {

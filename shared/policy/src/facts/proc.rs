@@ -179,8 +179,9 @@ pub fn cgroup(bytes: &[u8]) -> Result<Vec<CgroupLine>, InvalidFacts> {
             path: parts.next()?.to_owned(),
         })
     };
+    // A path may end in a carriage return, which `lines` would take for part of the line's end.
     String::from_utf8_lossy(bytes)
-        .lines()
+        .split_terminator('\n')
         .map(|text| line(text).ok_or_else(|| InvalidFacts::new("a /proc/PID/cgroup", "a line is malformed")))
         .collect()
 }
@@ -310,5 +311,6 @@ mod tests {
         let lines = cgroup(b"0::/docker/a:b\n12:pids:/x\n").unwrap();
         assert_eq!(lines[0].path, "/docker/a:b");
         assert_eq!((lines[1].hierarchy, lines[1].controllers.as_str()), (12, "pids"));
+        assert_eq!(cgroup(b"0::/x\r\n").unwrap()[0].path, "/x\r");
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 /// A word that is none of those allowed in its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{found}` is none of: {allowed}")]
+#[error("`{shown}` is none of: {allowed}", shown = super::printable_within(.found, 60))]
 pub struct InvalidWord {
-    /// What was written.
+    /// What was written; hostile bytes, which the message shows escaped and cut.
     pub found: String,
     /// The allowed words, comma separated.
     pub allowed: &'static str,

@@ -269,3 +269,17 @@ fn only_the_canonical_spelling_of_an_object_is_accepted_as_bytes() {
     assert!(unknown.to_string().contains("did you mean `agent`?"), "{unknown}");
     assert!(matches!(read(b"{}"), Err(InvalidObject::Problems(_))));
 }
+
+#[test]
+fn a_key_that_a_json_library_keeps_for_itself_is_a_key_like_others() {
+    let text = r#"{ apiVersion: verger/v1, kind: Host, metadata: { name: h }, spec: { agent: h, labels: { "$serde_json::private::RawValue": "{\"zone\":\"eu\"}" } } }"#;
+    let object = draft::read("h.yaml", text.as_bytes()).unwrap().remove(0);
+    assert_eq!(
+        PolicyObject::from_canonical(&object.canonical_bytes()),
+        Ok(object.clone())
+    );
+    assert_eq!(
+        draft::read("w.yaml", draft::write(&object).as_bytes()),
+        Ok(vec![object])
+    );
+}

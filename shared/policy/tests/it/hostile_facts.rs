@@ -1,7 +1,7 @@
 //! Documents from runtimes and from `/proc` are hostile: they never panic a parser.
 
 use proptest::prelude::*;
-use verger_policy::facts::{image, inspect, oci, proc};
+use verger_policy::facts::{SeccompFacts, image, inspect, oci, proc};
 
 fn feed(bytes: &[u8]) {
     let _ = oci::parse(bytes);
@@ -69,6 +69,29 @@ fn deep_nesting_is_refused_and_not_followed() {
 }
 
 #[test]
+fn many_devices_and_many_rules_are_read_in_time() {
+    let many = |item: &str| {
+        (0..40_000)
+            .map(|n| item.replace('#', &n.to_string()))
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let text = format!(
+        r#"{{"process":{{"cwd":"/","user":{{"uid":0,"gid":0}}}},"linux":{{"devices":[{}],"resources":{{"devices":[{}]}}}}}}"#,
+        many(r##"{"path":"/dev/#","type":"c","major":1,"minor":#}"##),
+        many(r##"{"allow":true,"type":"c","major":2,"minor":#,"access":"rwm"}"##),
+    );
+    let begun = std::time::Instant::now();
+    let devices = oci::parse(text.as_bytes()).unwrap().config.devices;
+    assert_eq!(devices.seen().unwrap().len(), 80_000);
+    assert!(
+        begun.elapsed() < std::time::Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
 fn errors_name_the_document_the_place_and_no_raw_bytes() {
     let error = oci::parse(b"{\"process\": \"\x1b[2J\"}").unwrap_err().to_string();
     assert!(
@@ -94,4 +117,29 @@ fn ten_thousand_variables_and_a_megabyte_label_are_read() {
     let inspected = inspect::parse(text.as_bytes()).unwrap();
     assert_eq!(inspected.labels.0["l"].len(), 1 << 20);
     assert_eq!(inspected.config.env.seen().unwrap().0.len(), 10_000);
+}
+
+#[test]
+fn two_seccomp_filters_never_have_one_digest() {
+    let seccomp = |filter: &str| {
+        let text = format!(
+            r#"{{"process":{{"cwd":"/","user":{{"uid":0,"gid":0}}}},"linux":{{"seccomp":{filter}}}}}"#
+        );
+        match oci::parse(text.as_bytes()).unwrap().config.seccomp.seen() {
+            Some(SeccompFacts::Profile { digest, .. }) => digest.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let blessed = r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#;
+    assert!(seccomp(blessed).seen().is_some());
+    // An object that serde_json reads as the text in it.
+    let dressed = r#"{"$serde_json::private::RawValue":"{\"defaultAction\":\"SCMP_ACT_ERRNO\"}"}"#;
+    assert_ne!(seccomp(dressed), seccomp(blessed));
+    // Masks that RFC 8785 rounds to one number.
+    for value in ["18446744073709551615", "18446744073709551614"] {
+        assert_eq!(
+            seccomp(&format!(r#"{{"args":[{{"value":{value}}}]}}"#)).seen(),
+            None
+        );
+    }
 }

@@ -8,6 +8,7 @@ mod draft;
 mod exceptions;
 mod fields;
 mod frozen;
+mod fuzz;
 mod guardrails;
 mod hostile;
 mod hostile_facts;

@@ -184,6 +184,26 @@ fn what_cannot_be_stated_is_not_blessed() {
         bless(&without_image, "it".parse().unwrap()),
         Err(BlessError::NoImage(_))
     ));
+    // `any` would mean every value; a relative path is none to a policy; a limit beyond 2^53 would be rounded.
+    let mut any = HARDENED.instance();
+    any.config.working_dir = Evidence::Seen("any".to_owned());
+    let mut relative = HARDENED.instance();
+    relative.config.working_dir = Evidence::Seen("srv".to_owned());
+    let mut huge = HARDENED.instance();
+    huge.config.limits.memory = Evidence::Seen(Some((1 << 53) + 1));
+    for instance in [any, relative, huge] {
+        let refused = bless(&instance, "it".parse().unwrap());
+        assert!(
+            matches!(
+                refused,
+                Err(BlessError::CannotBeStated {
+                    field: "workingDir",
+                    ..
+                } | BlessError::Invalid(_))
+            ),
+            "{refused:?}"
+        );
+    }
 }
 
 #[test]
