@@ -10,6 +10,8 @@
 mod dsse;
 #[cfg(test)]
 mod frozen;
+#[cfg(test)]
+mod fuzz;
 mod keys;
 mod refusal;
 mod statement;
