@@ -69,7 +69,15 @@ pub(crate) fn objects(paths: &[PathBuf], signing: Option<Timestamp>) -> anyhow::
         return Err(Failure::input(format!("{count}; nothing was changed")).into());
     }
     if objects.is_empty() {
-        return Err(Failure::input("there is no policy object in what was given").into());
+        let named: Vec<String> = paths
+            .iter()
+            .map(|file| printable(&file.display().to_string()).to_string())
+            .collect();
+        return Err(Failure::input(format!(
+            "there is no policy object in {}; write one, or take one from deploy/policies",
+            named.join(", ")
+        ))
+        .into());
     }
     Ok(objects)
 }

@@ -9,7 +9,7 @@ mod figures;
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::point::{Verdict, tell};
@@ -77,11 +77,10 @@ pub fn run(long: bool) -> Result<Verdict> {
     })
 }
 
-/// A blessed container that runs, and the streams that are compared.
+/// A blessed container that runs, and the stream that is timed.
 struct Stage<'a> {
     docker: &'a Docker,
     findings: Watch,
-    events: Watch,
     blessed: String,
     pid: String,
 }
@@ -102,16 +101,13 @@ impl<'a> Stage<'a> {
             "--output",
             "jsonl",
         ]))?;
-        let format = ["events", "--format", "{{json .}}", "--filter", "type=container"];
-        let events = Watch::start(docker.command().args(format))?;
         let stage = Self {
             docker,
             findings,
-            events,
             pid: docker.pid(&blessed)?,
             blessed,
         };
-        // Both streams must run before anything is measured: a drift that is told on both, and undone.
+        // The stream must run before anything is measured: a drift that is told on it, and undone.
         stage.warm_up(scene)?;
         Ok(stage)
     }
@@ -121,7 +117,6 @@ impl<'a> Stage<'a> {
         scene.wait_for("the first finding", || {
             Ok((!scene.open_findings()?.is_empty()).then_some(()))
         })?;
-        self.events.next_where(LIMIT, "the first event", |_| true)?;
         self.findings
             .next_where(LIMIT, "the first finding", |line| drift.is_told_by(line))?;
         self.undo(drift)
@@ -132,7 +127,7 @@ impl<'a> Stage<'a> {
         let before = SystemTime::now();
         let drift = Drift::make(self, kind, round)?;
         let began = match kind.event() {
-            Some(action) => self.event(action, &drift)?,
+            Some(action) => self.event(action, &drift, before)?,
             None => before,
         };
         let told = self
@@ -145,16 +140,42 @@ impl<'a> Stage<'a> {
             .context("the finding came before its event")
     }
 
-    fn event(&self, action: &str, drift: &Drift<'_>) -> Result<SystemTime> {
-        let event = self.events.next_where(LIMIT, "its event", |event| {
-            let said = event["Action"].as_str().unwrap_or_default();
-            said.split(':').next() == Some(action)
-                && event["Actor"]["Attributes"]["name"] == *drift.container()
-        })?;
-        let nanos = event.value["timeNano"]
-            .as_u64()
-            .context("an event has a time in nanoseconds")?;
-        Ok(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos))
+    /// When the daemon says its event was.
+    fn event(&self, action: &str, drift: &Drift<'_>, since: SystemTime) -> Result<SystemTime> {
+        let seconds = |at: SystemTime| -> Result<String> {
+            let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH)?;
+            Ok(format!(
+                "{}.{:09}",
+                since_epoch.as_secs(),
+                since_epoch.subsec_nanos()
+            ))
+        };
+        let container = format!("container={}", drift.container());
+        let (since, until) = (seconds(since)?, seconds(SystemTime::now())?);
+        let said = self.docker.say(&[
+            "events",
+            "--since",
+            &since,
+            "--until",
+            &until,
+            "--filter",
+            &container,
+            "--format",
+            "{{json .}}",
+        ])?;
+        for line in said.lines() {
+            let event: Value = serde_json::from_str(line)?;
+            if event["Action"].as_str().and_then(|said| said.split(':').next()) == Some(action) {
+                let nanos = event["timeNano"]
+                    .as_u64()
+                    .context("an event has a time in nanoseconds")?;
+                return Ok(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos));
+            }
+        }
+        bail!(
+            "the daemon knows no event {action} of {}: {said}",
+            drift.container()
+        )
     }
 
     fn undo(&self, drift: Drift<'_>) -> Result<()> {

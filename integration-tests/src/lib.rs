@@ -3,8 +3,11 @@
 //! The product is driven only from outside, as processes; its libraries are linked only to make requests and to read what
 //! was stored. The rigs are the `prove-*` programs; each prints its figure last and fails when the figure falls short.
 
+mod access;
 pub mod canonical;
 pub mod dice;
+pub mod drift_eval;
+pub mod hostile;
 pub mod kill;
 pub mod latency;
 pub mod point;

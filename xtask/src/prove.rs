@@ -16,6 +16,9 @@ pub(crate) const DOCKER_HOST: &str = "VERGER_TEST_DOCKER_HOST";
 /// Where they find the programs under test.
 pub(crate) const PROGRAM_DIR: &str = "VERGER_BIN_DIR";
 
+/// Where benchmarks write their tables.
+const BENCH_DIR: &str = "VERGER_BENCH_DIR";
+
 /// One claim.
 #[derive(Debug)]
 pub(crate) struct Point {
@@ -36,6 +39,12 @@ macro_rules! program {
 
 /// What must hold; `test` runs the short form of each.
 pub(crate) const POINTS: &[Point] = &[
+    Point {
+        name: "bad-input",
+        claim: "Bad files, hostile containers and senseless messages are answered clearly, in bounded time and memory; nothing changes.",
+        cargo: &program!("prove-bad-input"),
+        needs_docker: true,
+    },
     Point {
         name: "canonicalisation",
         claim: "Spellings of one configuration give no drift, a difference in one field exactly one finding that names it, on real containers.",
@@ -63,7 +72,20 @@ pub(crate) const POINTS: &[Point] = &[
 ];
 
 /// What is measured; run on demand.
-pub(crate) const BENCHES: &[Point] = &[];
+pub(crate) const BENCHES: &[Point] = &[Point {
+    name: "drift_eval",
+    claim: "500 recorded containers are judged in at most 3 x the CPU of parsing and SHA-256 of the same bytes; an unchanged one costs no request.",
+    cargo: &[
+        "run",
+        "-q",
+        "--release",
+        "-p",
+        "verger-integration-tests",
+        "--bin",
+        "bench-drift-eval",
+    ],
+    needs_docker: true,
+}];
 
 /// Runs one point, or lists them. `kind` is how the list is called ("point", "benchmark").
 pub(crate) fn run(
@@ -108,6 +130,7 @@ pub(crate) fn show(
         command.arg("--long");
     }
     command.env(PROGRAM_DIR, workspace.program_dir()?);
+    command.env(BENCH_DIR, workspace.root().join("target/bench"));
     if let Some(docker) = docker {
         command.env(DOCKER_HOST, docker);
     }

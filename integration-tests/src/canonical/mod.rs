@@ -7,7 +7,7 @@
 mod table;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
@@ -151,7 +151,11 @@ impl Stage<'_> {
                     .run_with(name, &words, &[("INHERITED", "from-outside")])
                     .map(drop)
             }
-            Launch::Api { host_config } => self.docker.run_by_api(name, host_config),
+            Launch::Api { host_config } => {
+                let host_config: Value = serde_json::from_str(host_config)?;
+                let body = json!({ "Image": "verger-test/app", "HostConfig": host_config });
+                self.docker.run_by_api(name, &body)
+            }
         }
         .with_context(|| format!("{launch:?}"))
     }

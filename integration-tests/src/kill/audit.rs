@@ -16,8 +16,8 @@ use verger_proto::policy::v1::GetSetRequest;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_wire::FromWire as _;
 
-use super::client::Access;
 use super::load::Promised;
+use crate::access::Access;
 use crate::scene::HOST;
 
 /// More than any run makes.

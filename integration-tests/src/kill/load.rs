@@ -18,8 +18,8 @@ use verger_proto::policy::v1::{ApplyRequest, Envelope, GetSetRequest};
 use verger_seal::{SetStatement, TrustRoot};
 use verger_wire::IntoWire as _;
 
-use super::client::{Access, Line};
 use super::policy;
+use crate::access::{Access, Line};
 
 /// People who say words on findings while sets are applied.
 const WORDS: usize = 2;

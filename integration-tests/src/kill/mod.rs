@@ -9,7 +9,6 @@
 //! agent has forgotten, none the agent does not have, and the rows they led to.
 
 mod audit;
-mod client;
 mod load;
 mod policy;
 
@@ -17,11 +16,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::access::Access;
 use crate::dice::Dice;
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
 use crate::scene::{Docker, Scene};
-use client::Access;
 use load::Load;
 
 /// Acknowledged writes a second below which a run proves nothing.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use super::checked;
 
@@ -100,14 +101,13 @@ impl Docker {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    /// Runs a container of the application image over the API, for what the CLI has no flag for. `host_config` is JSON.
+    /// Runs a container over the API, for what the CLI has no flag for: the body of the request that creates it.
     ///
     /// # Errors
     /// When the daemon refuses; says what it answered.
-    pub fn run_by_api(&self, name: &str, host_config: &str) -> Result<()> {
+    pub fn run_by_api(&self, name: &str, body: &Value) -> Result<()> {
         self.made.borrow_mut().push(name.to_owned());
-        let body = format!(r#"{{"Image":"verger-test/app","HostConfig":{host_config}}}"#);
-        self.post(&format!("/containers/create?name={name}"), &body)?;
+        self.post(&format!("/containers/create?name={name}"), &body.to_string())?;
         self.post(&format!("/containers/{name}/start"), "")
     }
 

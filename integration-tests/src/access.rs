@@ -22,15 +22,15 @@ const AGAIN: Duration = Duration::from_millis(20);
 
 /// Who asks, and where.
 #[derive(Clone)]
-pub(super) struct Access {
+pub(crate) struct Access {
     client: Arc<Client>,
     addresses: Vec<String>,
-    pub(super) key: Arc<SealingKey>,
+    pub(crate) key: Arc<SealingKey>,
 }
 
 impl Access {
     /// As the scene's administrator.
-    pub(super) fn of(scene: &Scene) -> Result<Self> {
+    pub(crate) fn of(scene: &Scene) -> Result<Self> {
         let context: Value = serde_json::from_slice(&std::fs::read(scene.context())?)?;
         let text = |field: &str| {
             context[field]
@@ -57,8 +57,13 @@ impl Access {
         })
     }
 
+    /// A connection, for who does not insist.
+    pub(crate) async fn channel(&self) -> Result<Channel> {
+        Ok(channel(Arc::clone(&self.client), &self.addresses).await?)
+    }
+
     /// Makes the same request until it is answered: a refusal is an answer too, a lost connection is not.
-    pub(super) async fn insist<T, F>(&self, what: &str, mut attempt: impl FnMut(Channel) -> F) -> Result<T>
+    pub(crate) async fn insist<T, F>(&self, what: &str, mut attempt: impl FnMut(Channel) -> F) -> Result<T>
     where
         F: Future<Output = Result<T, Status>>,
     {
@@ -89,25 +94,25 @@ impl Access {
 }
 
 /// A connection kept between calls, made again when it is lost.
-pub(super) struct Line<'a> {
+pub(crate) struct Line<'a> {
     access: &'a Access,
     channel: Option<Channel>,
 }
 
 impl<'a> Line<'a> {
-    pub(super) const fn new(access: &'a Access) -> Self {
+    pub(crate) const fn new(access: &'a Access) -> Self {
         Self {
             access,
             channel: None,
         }
     }
 
-    pub(super) const fn access(&self) -> &'a Access {
+    pub(crate) const fn access(&self) -> &'a Access {
         self.access
     }
 
     /// As [`Access::insist`], over the kept connection first.
-    pub(super) async fn insist<T, F>(
+    pub(crate) async fn insist<T, F>(
         &mut self,
         what: &str,
         mut attempt: impl FnMut(Channel) -> F,
