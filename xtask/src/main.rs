@@ -35,6 +35,13 @@ enum Task {
     Up,
     /// Stops and removes what `up` started
     Down,
+    /// `up` and `down` in a place of their own
+    #[command(hide = true)]
+    Rehearse {
+        /// `up` twice: it must find what runs
+        #[arg(long)]
+        long: bool,
+    },
     /// Installs what the tests need and runs them all, points included
     Test {
         /// For machines without root: leaves out the tests that need a Docker daemon, and counts them as skipped
@@ -92,6 +99,7 @@ fn carry_out(task: Task) -> Result<()> {
     match task {
         Task::Up => up::up(&workspace),
         Task::Down => up::down(),
+        Task::Rehearse { long } => up::rehearse(&workspace, if long { 2 } else { 1 }),
         Task::Test { no_docker, no_points } => test::test(
             &workspace,
             !no_docker,

@@ -64,6 +64,12 @@ pub(crate) const POINTS: &[Point] = &[
         needs_docker: true,
     },
     Point {
+        name: "main-job",
+        claim: "`cargo xtask up` blesses a real container, shows each drift as a finding, an exception and its end; `down` leaves nothing.",
+        cargo: &["run", "-q", "-p", "xtask", "--", "rehearse"],
+        needs_docker: false,
+    },
+    Point {
         name: "power-cut",
         claim: "What the controller's log and the agent's ledger acknowledged survives power cuts; a build without the barrier is caught.",
         cargo: &program!("prove-power-cut", "--build"),

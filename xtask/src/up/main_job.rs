@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::{DOCKERD, Scene};
-use crate::dockerd::Layout;
+use super::Scene;
 use crate::workspace::run;
 
 /// How long an expected change may take to show. Changes that raise no event are looked for every four seconds.
@@ -21,7 +20,7 @@ const BLESSED: &str = "verger-up-web";
 /// A container that claims to be the same workload, and is not.
 const DRIFTED: &str = "verger-up-drifted";
 /// The findings the drift must raise: rule, and how its field begins.
-const EXPECTED: &[(&str, &str)] = &[
+pub(super) const EXPECTED: &[(&str, &str)] = &[
     ("config/command", "command"),
     ("config/env", "env[EXTRA]"),
     ("config/user", "user"),
@@ -50,11 +49,11 @@ impl Drop for Intruder {
 }
 
 impl<'a> MainJob<'a> {
-    pub(super) fn new(scene: &'a Scene) -> Result<Self> {
-        Ok(Self {
+    pub(super) fn new(scene: &'a Scene) -> Self {
+        Self {
             scene,
-            bundles: Layout::of(DOCKERD)?.bundles(),
-        })
+            bundles: scene.stage.dockerd.bundles(),
+        }
     }
 
     pub(super) fn show(&self) -> Result<()> {

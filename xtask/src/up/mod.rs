@@ -4,34 +4,68 @@ mod main_job;
 
 use std::fs;
 use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use self::main_job::MainJob;
 use crate::dockerd::{Dockerd, Layout};
 use crate::packages::{self, FOR_DOCKER};
+use crate::process::ProcessRef;
 use crate::service::Services;
 use crate::workspace::{Workspace, run};
 
-/// The private daemon's name, when the machine has none that answers.
-const DOCKERD: &str = "up";
 /// A first start makes keys and opens empty stores; loaded two-core machines get ten times what it takes.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// Where the controller listens: loopback only.
-const CONTROLLER: &str = "127.0.0.1:7400";
-const ENROLMENT: &str = "127.0.0.1:7401";
 /// The agent's id.
 const HOST: &str = "this-host";
 /// In the order of their start; `down` stops them in reverse.
 const SERVICES: &[&str] = &["controller", "agent"];
 
+/// Where a scene is played: the usual place, or one of a rehearsal's own beside it.
+#[derive(Debug, Clone)]
+struct Stage {
+    folder: PathBuf,
+    /// Of the private daemon: the scenario starts containers with host mounts and as root, which is nobody else's business.
+    dockerd: Layout,
+    /// Where the controller listens: loopback only.
+    controller: String,
+    enrolment: String,
+}
+
+impl Stage {
+    fn usual() -> Result<Self> {
+        Ok(Self {
+            folder: Workspace::up_dir()?,
+            dockerd: Layout::of("up")?,
+            controller: "127.0.0.1:7400".to_owned(),
+            enrolment: "127.0.0.1:7401".to_owned(),
+        })
+    }
+
+    /// A place of this process alone.
+    fn rehearsal() -> Result<Self> {
+        let name = format!("rehearsal-{}", std::process::id());
+        let free = || -> Result<String> {
+            let listener = TcpListener::bind("127.0.0.1:0").context("finding a free port")?;
+            Ok(listener.local_addr()?.to_string())
+        };
+        Ok(Self {
+            folder: Workspace::up_dir()?.with_file_name(format!("verger-{name}")),
+            dockerd: Layout::of(&name)?,
+            controller: free()?,
+            enrolment: free()?,
+        })
+    }
+}
+
 /// What is running, for the steps that use it.
 #[derive(Debug)]
 struct Scene {
-    folder: PathBuf,
+    stage: Stage,
     services: Services,
     programs: PathBuf,
     docker_host: String,
@@ -39,18 +73,47 @@ struct Scene {
 
 /// Starts everything and runs the main job. Running it again finds what already runs.
 pub(crate) fn up(workspace: &Workspace) -> Result<()> {
+    play(workspace, Stage::usual()?, None)
+}
+
+/// Stops and removes everything that `up` started. No error when there is nothing.
+pub(crate) fn down() -> Result<()> {
+    clear(&Stage::usual()?)?;
+    println!("nothing of it is left");
+    Ok(())
+}
+
+/// `up` and `down` in a place of their own, beside whatever is up; `times` times `up`, which must find what runs already.
+pub(crate) fn rehearse(workspace: &Workspace, times: u32) -> Result<()> {
+    let stage = Stage::rehearsal()?;
+    let began = Instant::now();
+    let played = (0..times).try_for_each(|_| play(workspace, stage.clone(), Some(ProcessRef::current()?)));
+    let took = began.elapsed();
+    clear(&stage)?;
+    played?;
+    if stage.folder.exists() || stage.dockerd.socket().exists() {
+        bail!("`down` left something in {}", stage.folder.display());
+    }
+    println!(
+        "the main job ran {times} x in {:.0} s: {} findings of real drift, an exception and its end; nothing is left",
+        took.as_secs_f64(),
+        main_job::EXPECTED.len()
+    );
+    Ok(())
+}
+
+fn play(workspace: &Workspace, stage: Stage, owner: Option<ProcessRef>) -> Result<()> {
     packages::install(&[FOR_DOCKER])?;
     println!("==> building");
     // The selection that `test` builds, so that neither rebuilds what the other made.
     run(&mut workspace.cargo(["build", "--workspace", "--bins"]))?;
     println!("==> docker");
-    let docker_host = docker_host()?;
+    let docker_host = Dockerd::start(stage.dockerd.clone(), owner)?.host();
     println!("    {docker_host}");
-    let folder = Workspace::up_dir()?;
-    let services = Services::at(&folder)?;
-    make_private(&folder)?;
+    let services = Services::at(&stage.folder)?;
+    make_private(&stage.folder)?;
     let scene = Scene {
-        folder,
+        stage,
         services,
         programs: workspace.program_dir()?,
         docker_host,
@@ -58,31 +121,18 @@ pub(crate) fn up(workspace: &Workspace) -> Result<()> {
     scene.play()
 }
 
-/// Stops and removes everything that `up` started. No error when there is nothing.
-pub(crate) fn down() -> Result<()> {
-    let folder = Workspace::up_dir()?;
+fn clear(stage: &Stage) -> Result<()> {
+    let folder = &stage.folder;
     if folder.exists() {
-        let services = Services::at(&folder)?;
+        let services = Services::at(folder)?;
         for name in SERVICES.iter().rev() {
             services.stop(name)?;
         }
     }
     if rustix::process::geteuid().is_root() {
-        Dockerd::remove(&Layout::of(DOCKERD)?)?;
+        Dockerd::remove(&stage.dockerd)?;
     }
-    match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("removing {}", folder.display()));
-        }
-        _ => {}
-    }
-    println!("nothing of it is left");
-    Ok(())
-}
-
-/// The private daemon: the scenario starts containers with host mounts and as root, which is nobody else's business.
-fn docker_host() -> Result<String> {
-    Ok(Dockerd::start(Layout::of(DOCKERD)?, None)?.host())
+    remove_folder(folder)
 }
 
 /// The state folder holds keys.
@@ -96,11 +146,11 @@ impl Scene {
     fn play(&self) -> Result<()> {
         self.start_controller()?;
         self.start_agent()?;
-        MainJob::new(self)?.show()
+        MainJob::new(self).show()
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.stage.folder.join(name)
     }
 
     fn context(&self) -> PathBuf {
@@ -133,8 +183,10 @@ impl Scene {
             fs::write(
                 &config,
                 format!(
-                    "data_dir = {:?}\nlisten = {CONTROLLER:?}\nenrol_listen = {ENROLMENT:?}\n",
-                    self.file("controller")
+                    "data_dir = {:?}\nlisten = {:?}\nenrol_listen = {:?}\n",
+                    self.file("controller"),
+                    self.stage.controller,
+                    self.stage.enrolment,
                 ),
             )?;
             run(self.verger().args(["keys", "generate", "--out"]).arg(&key))?;
@@ -169,14 +221,13 @@ impl Scene {
     fn start_agent(&self) -> Result<()> {
         println!("==> agent");
         let config = self.file("agent.toml");
-        let layout = Layout::of(DOCKERD)?;
         fs::write(
             &config,
             format!(
                 "data_dir = {:?}\ndocker_socket = {:?}\noci_roots = [{:?}]\n",
                 self.file("agent"),
                 self.docker_host.trim_start_matches("unix://"),
-                layout.bundles(),
+                self.stage.dockerd.bundles(),
             ),
         )?;
         if !self.file("agent/cluster.json").exists() {

@@ -1,11 +1,9 @@
-//! The suite every runtime passes, on the fake and on Docker.
+//! The suite every runtime passes, on the fake; `with_docker` runs it on Docker.
 
 use verger_agent_core::runtime::{BoxFuture, Phase, RuntimeEvent};
 use verger_agent_runtimes::conformance::{Launcher, conformance};
 use verger_agent_runtimes::fake::{FakeRuntime, instance};
 use verger_policy::facts::InstanceId;
-
-use crate::daemon::{Daemon, unique};
 
 /// Scripts a fake as a daemon would behave. One event can be swallowed, to see that the suite misses it.
 struct Script {
@@ -96,14 +94,4 @@ async fn the_suite_misses_every_event_that_is_swallowed() {
         let violation = conformance(&script.fake, &script, "fake").await.unwrap_err();
         assert_eq!(violation.step, word, "{violation}");
     }
-}
-
-#[tokio::test]
-async fn docker_conforms() {
-    let Some(daemon) = Daemon::connect().await else {
-        return;
-    };
-    conformance(&daemon.runtime(), &daemon, &unique("conformance"))
-        .await
-        .unwrap();
 }

@@ -3,8 +3,4 @@
 
 mod canned;
 mod conformance;
-mod daemon;
-mod disturbance;
-mod hostile;
-mod live;
-mod relay;
+mod with_docker;

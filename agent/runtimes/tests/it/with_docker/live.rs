@@ -5,10 +5,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use verger_agent_runtimes::conformance::Launcher;
-use verger_agent_runtimes::proc::{MountWatch, scan};
+use verger_agent_runtimes::proc::{LONGEST_SETTLING, Look, MountWatch, Unsettled, look, scan};
 use verger_policy::facts::{Evidence, InstanceId, LiveFacts, ProcessFacts, SeccompMode};
 
-use crate::daemon::{Daemon, PATIENCE, unique, until};
+use super::daemon::{Daemon, PATIENCE, unique, until};
 
 fn live(id: &InstanceId, pid: u32) -> LiveFacts {
     match scan(&[(id.clone(), pid)]).remove(id).unwrap() {
@@ -44,9 +44,7 @@ impl Drop for Intruder {
 
 #[tokio::test]
 async fn an_ordinary_container_has_its_process_in_cgroup_and_namespaces() {
-    let Some(daemon) = Daemon::connect().await else {
-        return;
-    };
+    let daemon = Daemon::connect().await;
     let (id, pid) = daemon
         .run(&unique("ordinary"), |body| body.user = Some("7:8".to_owned()))
         .await;
@@ -92,9 +90,7 @@ async fn an_ordinary_container_has_its_process_in_cgroup_and_namespaces() {
 
 #[tokio::test]
 async fn a_process_entered_from_outside_is_in_the_namespaces_but_not_in_the_cgroup() {
-    let Some(daemon) = Daemon::connect().await else {
-        return;
-    };
+    let daemon = Daemon::connect().await;
     let (id, pid) = daemon.run(&unique("entered"), |_| {}).await;
     let _intruder = Intruder::enter(pid, &["-m", "-p", "-n"], &["/bin/busybox", "sleep", "600"]);
     let found = until("the intruder is found", || {
@@ -117,9 +113,7 @@ async fn a_process_entered_from_outside_is_in_the_namespaces_but_not_in_the_cgro
 
 #[tokio::test]
 async fn a_mount_made_from_outside_wakes_the_watch_and_is_seen() {
-    let Some(daemon) = Daemon::connect().await else {
-        return;
-    };
+    let daemon = Daemon::connect().await;
     let (id, pid) = daemon.run(&unique("mounted"), |_| {}).await;
     let (watch, mut woken) = MountWatch::start().unwrap();
     watch.set(&[pid]);
@@ -163,9 +157,7 @@ async fn a_mount_made_from_outside_wakes_the_watch_and_is_seen() {
 
 #[tokio::test]
 async fn an_ended_process_leaves_the_watch_and_the_scan() {
-    let Some(daemon) = Daemon::connect().await else {
-        return;
-    };
+    let daemon = Daemon::connect().await;
     let (id, pid) = daemon.run(&unique("ended"), |_| {}).await;
     let (watch, mut woken) = MountWatch::start().unwrap();
     watch.set(&[pid]);
@@ -193,9 +185,7 @@ async fn an_ended_process_leaves_the_watch_and_the_scan() {
 
 #[tokio::test]
 async fn a_shared_network_by_configuration_is_no_intrusion() {
-    let Some(daemon) = Daemon::connect().await else {
-        return;
-    };
+    let daemon = Daemon::connect().await;
     let (one, one_pid) = daemon.run(&unique("shared-one"), |_| {}).await;
     let mode = format!("container:{}", one.id);
     let (two, two_pid) = daemon
@@ -213,9 +203,7 @@ async fn a_shared_network_by_configuration_is_no_intrusion() {
 
 #[tokio::test]
 async fn what_the_runtime_itself_starts_inside_is_no_intrusion() {
-    let Some(daemon) = Daemon::connect().await else {
-        return;
-    };
+    let daemon = Daemon::connect().await;
     let (id, pid) = daemon.run(&unique("execs"), |_| {}).await;
     let (stop, stopped) = std::sync::mpsc::sync_channel::<()>(1);
     let asked = id.clone();
@@ -237,4 +225,43 @@ async fn what_the_runtime_itself_starts_inside_is_no_intrusion() {
     println!("{scans} scans, up to {most} processes");
     assert!(most > 1, "no scan of {scans} met an exec: nothing was shown");
     assert!(outside.is_empty(), "{outside:#?}");
+}
+
+#[tokio::test]
+async fn a_young_process_holds_back_its_instance_until_it_is_settled() {
+    let daemon = Daemon::connect().await;
+    let (id, pid) = daemon.run(&unique("young"), |_| {}).await;
+    assert_eq!(live(&id, pid).processes.len(), 1);
+    let _intruder = Intruder::enter(pid, &["-m", "-n"], &["sleep", "600"]);
+    // It takes a moment to enter; from then on it is young for a while.
+    let mut held_back = false;
+    let mut before = None;
+    until("the intruder is settled", || {
+        let Look { live, unsettled } = look(&[(id.clone(), pid)], before.take());
+        before = unsettled;
+        held_back |= !live.contains_key(&id);
+        let processes = live.get(&id)?.seen()?.processes.len();
+        (processes == 2).then_some(())
+    });
+    assert!(held_back, "it was told of before it was settled");
+}
+
+#[tokio::test]
+async fn an_instance_that_starts_processes_all_the_time_is_not_put_off_for_ever() {
+    let daemon = Daemon::connect().await;
+    let (id, pid) = daemon.run(&unique("busy"), |_| {}).await;
+    let mut intruders = Vec::new();
+    let mut before: Option<Unsettled> = None;
+    let began = Instant::now();
+    loop {
+        intruders.push(Intruder::enter(pid, &["-m", "-n"], &["sleep", "600"]));
+        let Look { live, unsettled } = look(&[(id.clone(), pid)], before.take());
+        if live.contains_key(&id) && began.elapsed() >= LONGEST_SETTLING {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "after {} processes", intruders.len());
+        before = unsettled;
+        // Processes enough for one who looks all the time, and not more than the machine bears.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }

@@ -1,0 +1,19 @@
+//! What needs root and a Docker daemon.
+
+mod daemon;
+mod disturbance;
+mod hostile;
+mod live;
+mod relay;
+
+use verger_agent_runtimes::conformance::conformance;
+
+use daemon::{Daemon, unique};
+
+#[tokio::test]
+async fn docker_conforms() {
+    let daemon = Daemon::connect().await;
+    conformance(&daemon.runtime(), &daemon, &unique("conformance"))
+        .await
+        .unwrap();
+}
