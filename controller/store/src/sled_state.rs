@@ -127,8 +127,17 @@ impl SledState {
         result
     }
 
+    /// Waits until the writes of the batch before are in the file. sled hands each batch to its threads and goes on;
+    /// once seven of them wait for its table of segments, and that waits for a truncation queued behind them, sled
+    /// 0.34 stands still for good (<https://github.com/spacejam/sled/pull/1269>, released for no 0.34). Nor would
+    /// its queue have a bound.
+    fn settle(&self) -> Result<(), StoreError> {
+        let flushed = self.db.flush();
+        flushed.map(drop).map_err(|error| fault(&self.path, error))
+    }
+
     fn barrier(&self) -> Result<(), StoreError> {
-        self.db.flush().map_err(|error| fault(&self.path, error))?;
+        self.settle()?;
         self.file
             .sync_data()
             .map_err(|error| StoreError::io(&self.path, "sync", error))
@@ -211,6 +220,7 @@ impl StateDb for SledState {
         self.write(&mut present, |present| {
             let (mut batch, tally) = present.plan(&self.path, ops)?;
             batch.insert(MARK_KEY, encode_mark(applied, tally));
+            self.settle()?;
             present
                 .rows
                 .apply_batch(batch)
@@ -321,6 +331,7 @@ impl SledState {
                 batch.insert(MARK_KEY, encode_mark(applied, tally));
                 present.mark = Some(applied.clone());
             }
+            self.settle()?;
             present
                 .rows
                 .apply_batch(batch)
