@@ -2,3 +2,4 @@
 #![allow(clippy::unwrap_used)]
 
 mod power_cut;
+mod with_docker;

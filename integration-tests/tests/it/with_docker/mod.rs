@@ -1,0 +1,3 @@
+//! The product as a whole, on real containers. Needs root and a Docker daemon.
+
+mod away;
