@@ -1,7 +1,8 @@
-//! Shows that the controller's log and the agent's ledger keep, through power cuts, what they acknowledged.
+//! Shows that the controller's log, state and snapshots and the agent's ledger keep, through power cuts, what they
+//! acknowledged.
 //!
 //! Needs root and Linux with ext4 and loop devices; says what else is missing. Prints its figure last, and ends with
-//! 1 when something was lost, when the planted defect was not caught, or when the rig itself failed.
+//! 1 when something was lost, when a planted defect was not caught, or when the rig itself failed.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use verger_integration_tests::dice::Dice;
-use verger_integration_tests::power_cut::{self, Plan, figure};
+use verger_integration_tests::power_cut::{self, Kind, Plan, figure};
 use verger_integration_tests::programs::Programs;
 
 /// Cuts the power of stores while they write, and compares what is there with what they acknowledged.
@@ -22,6 +23,9 @@ struct Arguments {
     /// So many rounds per store.
     #[arg(long, value_name = "N", conflicts_with = "long", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
+    /// This store alone: controller-log, controller-state, controller-snapshot or ledger.
+    #[arg(long, value_name = "STORE")]
+    only: Option<Kind>,
     /// Repeats the choices of a run; it printed them first. When a write reaches the disk is still the machine's to say.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -32,6 +36,9 @@ struct Arguments {
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
 }
+
+/// Rounds of a planted defect at most, while it is not caught.
+const PATIENCE: u32 = 20;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -56,6 +63,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let plan = Plan {
         rounds,
         planted: rounds.min(5),
+        patience: PATIENCE,
+        only: arguments.only,
         seed: arguments.seed.map_or_else(Dice::seed, Ok)?,
     };
     let work = arguments.work.clone().unwrap_or_else(std::env::temp_dir);

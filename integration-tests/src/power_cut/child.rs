@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-use super::kind::{Acknowledged, Line};
+use super::acknowledged::Acknowledged;
+use super::kind::Line;
 
 /// Nothing a child does takes longer.
 const LIMIT: Duration = Duration::from_secs(120);

@@ -8,6 +8,7 @@
 //! What a disk itself loses from a cache it claims to have flushed cannot be seen this way. Every run also cuts
 //! the power of a child that leaves its barriers out: unless that is caught, the run proves nothing and fails.
 
+mod acknowledged;
 mod child;
 mod disk;
 mod kind;
@@ -35,6 +36,10 @@ pub struct Plan {
     pub rounds: u32,
     /// Rounds per kind without barriers.
     pub planted: u32,
+    /// So many rounds without barriers at most, while none of them was caught: a cut may find nothing in flight.
+    pub patience: u32,
+    /// This kind alone.
+    pub only: Option<Kind>,
     /// Of all choices.
     pub seed: u64,
 }
@@ -48,9 +53,12 @@ pub fn run(plan: &Plan, programs: &Programs, work: &Path, log: &mut dyn Write) -
     writeln!(log, "power-cut: --seed {}", plan.seed)?;
     let mut tallies = Vec::new();
     for kind in Kind::ALL {
+        if plan.only.is_some_and(|only| only != kind) {
+            continue;
+        }
         let mut tally = Tally::new(kind);
-        for (barrier, rounds) in [(true, plan.rounds), (false, plan.planted)] {
-            for number in 1..=rounds {
+        for barrier in [true, false] {
+            while tally.wants(plan, barrier) {
                 let dir = tempfile::tempdir_in(work).context("making a folder for the round")?;
                 let round = Round {
                     kind,
@@ -59,7 +67,7 @@ pub fn run(plan: &Plan, programs: &Programs, work: &Path, log: &mut dyn Write) -
                     barrier,
                 };
                 let label = if barrier { "" } else { " without barriers" };
-                let what = format!("{kind}{label}, round {number} of {rounds}");
+                let what = format!("{kind}{label}, round {}", tally.next(barrier));
                 let report = round.run(&mut dice).with_context(|| what.clone())?;
                 writeln!(log, "{what}: {report}")?;
                 tally.add(

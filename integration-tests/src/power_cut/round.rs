@@ -6,17 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::acknowledged::Acknowledged;
 use super::child::{self, Ended, Writer};
 use super::disk::Disk;
-use super::kind::{Acknowledged, Kind};
+use super::kind::{Kind, Life};
 use crate::dice::Dice;
 use crate::programs::Programs;
-
-/// A life is up to two to this power acknowledgements long.
-const POWERS: u32 = 10;
-
-/// The cut comes so long after an acknowledgement at most: within the next writes.
-const AFTER: Duration = Duration::from_millis(3);
 
 /// What a round is run with.
 pub(crate) struct Round<'a> {
@@ -79,7 +74,13 @@ impl Round<'_> {
         let line = self
             .kind
             .writer(self.programs, &mounted.store(), self.barrier, dice.roll())?;
-        let (count, pause) = (dice.spread(POWERS), dice.pause(AFTER));
+        let Life {
+            acknowledgements,
+            millis,
+        } = self.kind.life();
+        let count = dice.spread(acknowledgements);
+        let longest = Duration::from_millis(dice.spread(millis));
+        let pause = dice.pause(longest);
         let writer = Writer::start(&line, &self.dir.join("writer.err"))?;
         writer.acknowledges(count)?;
         let moment = Instant::now() + pause;
@@ -123,25 +124,15 @@ fn judge(kind: Kind, acknowledged: &Acknowledged, ended: &Ended) -> Result<Verdi
             "{acknowledged}, and the reader says: {said}"
         )));
     }
-    let (last, vote) = kind
-        .held(&ended.stdout)
+    let kept = kind
+        .kept(acknowledged, &ended.stdout)
         .with_context(|| format!("the reader is content and says {said:?}"))?;
-    if Some(last) < acknowledged.last || (acknowledged.vote.is_some() && vote < acknowledged.vote) {
+    if !kept {
         return Ok(Verdict::Bad(format!(
             "{acknowledged}, and the reader is content with: {said}"
         )));
     }
     Ok(Verdict::Sound)
-}
-
-impl fmt::Display for Acknowledged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.last, self.vote) {
-            (Some(last), Some(vote)) => write!(f, "{last} and vote {vote} were acknowledged"),
-            (Some(last), None) => write!(f, "{last} was acknowledged"),
-            _ => f.write_str("nothing was acknowledged"),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -154,6 +145,7 @@ mod tests {
             count: 3,
             last: Some(41),
             vote: Some(40),
+            ..Acknowledged::default()
         };
         let ended = Ended {
             code,

@@ -1,6 +1,6 @@
 //! What the rounds came to, and whether that is enough.
 
-use super::Kind;
+use super::{Kind, Plan};
 
 /// The rounds of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,20 @@ impl Tally {
             caught: 0,
             acknowledged: 0,
         }
+    }
+
+    /// Whether there are rounds to do, with barriers or without.
+    pub(crate) const fn wants(&self, plan: &Plan, barrier: bool) -> bool {
+        if barrier {
+            self.rounds < plan.rounds
+        } else {
+            self.planted < plan.planted || (self.caught == 0 && self.planted < plan.patience)
+        }
+    }
+
+    /// The number of the next round, with barriers or without.
+    pub(crate) const fn next(&self, barrier: bool) -> u32 {
+        1 + if barrier { self.rounds } else { self.planted }
     }
 
     /// Counts a round.
@@ -61,14 +75,14 @@ pub fn figure(tallies: &[Tally]) -> (String, bool) {
         .collect();
     let caught: Vec<String> = tallies
         .iter()
-        .map(|tally| format!("{} of {}", tally.caught, tally.planted))
+        .map(|tally| format!("{} {} of {}", tally.kind, tally.caught, tally.planted))
         .collect();
     let holds = !tallies.is_empty() && tallies.iter().all(Tally::holds);
     (
         format!(
-            "power-cut: {}; planted defect caught in {}",
+            "power-cut: {}; planted defects caught: {}",
             lost.join(", "),
-            caught.join(" and ")
+            caught.join(", ")
         ),
         holds,
     )
@@ -95,8 +109,28 @@ mod tests {
         assert_eq!(
             figure,
             "power-cut: controller-log 0 lost of 2 (20 acknowledgements), ledger 0 lost of 1 (10 acknowledgements); \
-             planted defect caught in 2 of 2 and 1 of 2"
+             planted defects caught: controller-log 2 of 2, ledger 1 of 2"
         );
+    }
+
+    #[test]
+    fn an_uncaught_defect_gets_more_rounds_until_the_patience_ends() {
+        let plan = Plan {
+            rounds: 2,
+            planted: 1,
+            patience: 3,
+            only: None,
+            seed: 1,
+        };
+        let wants = |rounds: &[bool], planted: &[bool]| {
+            let tally = tally(Kind::ControllerState, rounds, planted);
+            (tally.wants(&plan, true), tally.wants(&plan, false))
+        };
+        assert_eq!(wants(&[], &[]), (true, true));
+        assert_eq!(wants(&[false, false], &[true]), (false, false));
+        assert_eq!(wants(&[false, true], &[false, false]), (false, true));
+        assert_eq!(wants(&[false, false], &[false, true]), (false, false));
+        assert_eq!(wants(&[false, false], &[false, false, false]), (false, false));
     }
 
     #[test]

@@ -1,0 +1,120 @@
+//! What a writer has said, line by line, until its power was cut.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// What a writer has said so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Acknowledged {
+    /// The lines that acknowledge something.
+    pub(crate) count: u64,
+    /// The last number that is durable, with all before it.
+    pub(crate) last: Option<u64>,
+    /// The last vote that is durable.
+    pub(crate) vote: Option<u64>,
+    /// The last number that it began to write.
+    pub(crate) begun: Option<u64>,
+    /// It replaces everything by what this number stands for, and has not acknowledged it yet.
+    pub(crate) replacing: Option<u64>,
+}
+
+impl Acknowledged {
+    /// Takes a line of the writer's.
+    pub(crate) fn take(&mut self, line: &str) -> Result<()> {
+        let said = || format!("the writer said {line:?}");
+        let (word, number) = line.split_once(' ').with_context(said)?;
+        let number: u64 = number.parse().with_context(said)?;
+        let held = match word {
+            "ack" => &mut self.last,
+            "vote" => &mut self.vote,
+            "begin" => &mut self.begun,
+            "replace" => &mut self.replacing,
+            _ => bail!(said()),
+        };
+        ensure!(held.is_none_or(|held| held < number), "{} after {held:?}", said());
+        *held = Some(number);
+        match word {
+            "ack" => {
+                self.count += 1;
+                self.replacing = None;
+            }
+            "vote" => self.count += 1,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether a store may stand at this number: no earlier than what was acknowledged, and never ahead of what was
+    /// written.
+    pub(crate) fn allows(&self, at: u64) -> bool {
+        let lived = self.last <= Some(at) && Some(at) <= self.begun.max(self.last);
+        lived || self.replacing == Some(at)
+    }
+}
+
+impl fmt::Display for Acknowledged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.last, self.vote) {
+            (Some(last), Some(vote)) => write!(f, "{last} and vote {vote} were acknowledged")?,
+            (Some(last), None) => write!(f, "{last} was acknowledged")?,
+            _ => f.write_str("nothing was acknowledged")?,
+        }
+        if let Some(begun) = self.begun {
+            write!(f, ", {begun} begun")?;
+        }
+        if let Some(replacing) = self.replacing {
+            write!(f, ", everything was being replaced by {replacing}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn heard(lines: &[&str]) -> Acknowledged {
+        let mut acknowledged = Acknowledged::default();
+        lines.iter().for_each(|line| acknowledged.take(line).unwrap());
+        acknowledged
+    }
+
+    #[test]
+    fn acknowledgements_only_grow_and_anything_else_is_an_error() {
+        let mut acknowledged = heard(&["ack 4", "vote 5", "begin 9", "ack 9"]);
+        assert_eq!(
+            acknowledged,
+            Acknowledged {
+                count: 3,
+                last: Some(9),
+                vote: Some(5),
+                begun: Some(9),
+                replacing: None,
+            }
+        );
+        for line in [
+            "ack 9", "ack 3", "vote 5", "begin 9", "ack", "ack x", "done 12", "",
+        ] {
+            assert!(acknowledged.take(line).is_err(), "{line:?}");
+        }
+        assert_eq!(acknowledged.last, Some(9));
+    }
+
+    #[test]
+    fn a_store_stands_between_what_was_acknowledged_and_what_was_begun() {
+        let acknowledged = heard(&["begin 3", "ack 3", "begin 5", "begin 8"]);
+        let allowed: Vec<u64> = (0..12).filter(|at| acknowledged.allows(*at)).collect();
+        assert_eq!(allowed, [3, 4, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn a_replacement_is_also_allowed_and_over_when_it_is_acknowledged() {
+        let mut acknowledged = heard(&["begin 3", "ack 3", "begin 4", "replace 20"]);
+        assert!(acknowledged.allows(4) && acknowledged.allows(20) && !acknowledged.allows(19));
+        acknowledged.take("ack 20").unwrap();
+        assert_eq!(acknowledged.replacing, None);
+        assert!(!acknowledged.allows(4) && acknowledged.allows(20) && !acknowledged.allows(21));
+    }
+}
