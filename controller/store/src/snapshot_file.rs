@@ -80,12 +80,26 @@ impl DurableSnapshot {
     }
 }
 
+/// What is synced.
+#[derive(Debug, Clone, Copy)]
+struct Syncs {
+    contents: bool,
+    names: bool,
+}
+
+impl Syncs {
+    const ALL: Self = Self {
+        contents: true,
+        names: true,
+    };
+}
+
 /// The directory of one member's snapshot files.
 #[derive(Debug, Clone)]
 pub struct SnapshotDir {
     dir: PathBuf,
-    /// Off in the rig's planted defect alone.
-    syncs: bool,
+    /// Whole in all but the rig's planted defects.
+    syncs: Syncs,
 }
 
 impl SnapshotDir {
@@ -94,7 +108,7 @@ impl SnapshotDir {
         durable_fs::create_dir(dir)?;
         let this = Self {
             dir: dir.to_owned(),
-            syncs: true,
+            syncs: Syncs::ALL,
         };
         for name in this.names()? {
             if name.ends_with(DRAFT_SUFFIX) {
@@ -104,12 +118,15 @@ impl SnapshotDir {
         Ok(this)
     }
 
-    /// Opens the directory with the syncs taken out: no snapshot it makes is durable. For the power-cut rig,
-    /// which must catch exactly that.
+    /// Opens the directory with the syncs of contents taken out, and with those of names unless `names` is set:
+    /// no snapshot it makes is durable. For the power-cut rig, which must catch exactly that.
     #[cfg(feature = "rig")]
-    pub fn open_without_syncs(dir: &Path) -> Result<Self, StoreError> {
+    pub fn open_without_syncs(dir: &Path, names: bool) -> Result<Self, StoreError> {
         let mut this = Self::open(dir)?;
-        this.syncs = false;
+        this.syncs = Syncs {
+            contents: false,
+            names,
+        };
         Ok(this)
     }
 
@@ -183,7 +200,7 @@ impl SnapshotDir {
         for name in &names {
             self.remove(name)?;
         }
-        if self.syncs && !names.is_empty() {
+        if self.syncs.names && !names.is_empty() {
             durable_fs::sync_dir(&self.dir)?;
         }
         Ok(names.len())
@@ -222,7 +239,7 @@ pub struct SnapshotWriter {
     sink: ChunkSink<BufWriter<File>>,
     draft: Draft,
     chunks: u64,
-    syncs: bool,
+    syncs: Syncs,
 }
 
 impl SnapshotWriter {
@@ -241,10 +258,12 @@ impl SnapshotWriter {
         }
         self.sink.finish()?;
         let (draft, place) = (&self.draft.path, &self.path);
-        if self.syncs {
+        if self.syncs.contents {
             self.file
                 .sync_all()
                 .map_err(|error| StoreError::io(draft, "sync", error))?;
+        }
+        if self.syncs.names {
             durable_fs::rename(draft, place)?;
         } else {
             fs::rename(draft, place).map_err(|error| StoreError::io(place, "rename into place", error))?;

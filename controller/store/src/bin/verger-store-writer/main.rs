@@ -24,7 +24,7 @@ mod snapshot;
 mod snapshot_content;
 mod state;
 
-/// Never comes back without a failure.
+/// Why the writing ended.
 type Failure = Box<dyn Error>;
 
 /// What to write with, and where to say it.

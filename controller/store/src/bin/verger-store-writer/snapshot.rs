@@ -16,7 +16,8 @@ pub(crate) fn write(
     let snapshots = if barrier {
         SnapshotDir::open(&dir)?
     } else {
-        SnapshotDir::open_without_syncs(&dir)?
+        // With its name alone synced a snapshot is there and torn, else it is not there.
+        SnapshotDir::open_without_syncs(&dir, dice.roll(2) == 0)?
     };
     let mut at = snapshots.latest()?.map_or(0, |latest| latest.meta().last.index);
     loop {
