@@ -16,13 +16,14 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-mod log;
-#[path = "../rig/log_content.rs"]
+#[path = "rig/log_content.rs"]
 mod log_content;
-mod snapshot;
-#[path = "../rig/snapshot_content.rs"]
+#[path = "rig/snapshot_content.rs"]
 mod snapshot_content;
-mod state;
+#[path = "rig/write/mod.rs"]
+mod write;
+
+use write::{log, snapshot, state};
 
 /// Why the writing ended.
 type Failure = Box<dyn Error>;

@@ -19,13 +19,14 @@ use std::process::ExitCode;
 
 use verger_controller_store::StoreError;
 
-mod log;
-#[path = "../rig/log_content.rs"]
+#[path = "rig/log_content.rs"]
 mod log_content;
-mod snapshot;
-#[path = "../rig/snapshot_content.rs"]
+#[path = "rig/read/mod.rs"]
+mod read;
+#[path = "rig/snapshot_content.rs"]
 mod snapshot_content;
-mod state;
+
+use read::{log, snapshot, state};
 
 /// What to read, and what the writer said.
 #[derive(Default)]
