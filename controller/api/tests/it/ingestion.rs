@@ -154,6 +154,21 @@ async fn more_transitions_than_one_message_may_hold_are_refused_before_they_are_
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_follows_a_refused_message_on_its_stream_is_not_taken_in() {
+    let world = world();
+    let mut reporter = reporting(&world).await;
+    let mut forged = world.fault("user");
+    forged.uid = FindingUid(Digest::of(b"no fault's"));
+    // Sent ahead, as agents do within their window.
+    reporter.send_ahead(batch(1, &[forged])).await;
+    reporter.send_ahead(batch(1, &[world.fault("user")])).await;
+    let answer = reporter.answer().await;
+    refused(answer, Code::InvalidArgument, "FORGED_FINDING");
+    world.settle().await;
+    assert_eq!((sequence(&world), uids(&world)), (0, vec![]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_over_the_limit_of_messages_ends_the_stream_with_the_reason() {
     let world = world();
     let mut message = batch(1, &[world.fault("user")]);

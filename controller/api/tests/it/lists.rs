@@ -103,8 +103,9 @@ async fn pages_of_hosts_findings_and_instances_give_each_once() {
     let faults: Vec<_> = (0..5).map(|number| world.fault(&format!("f{number}"))).collect();
     world.log.run(&world.ingestion("h1", faults));
     for agent in ["h1", "h2"] {
-        let instances = (0..3).map(|number| instance(&format!("i{number}"), "n"));
-        world.note_instances(agent, instances.collect());
+        // In the order an agent happens to say them.
+        let instances = ["i2", "i0", "i1"].map(|id| instance(id, "n"));
+        world.note_instances(agent, instances.to_vec());
     }
     let ada = world.ada();
     let hosts = walk(async |page_token| {

@@ -9,7 +9,7 @@ use verger_proto::findings::v1 as fpb;
 use verger_proto::policy::v1 as pb;
 use verger_wire::IntoWire as _;
 
-use crate::world::{Caller, World, host, instance, key_of, request_of, workload};
+use crate::world::{Caller, World, host, instance, key_of, request_of, soon, workload};
 
 /// A member with something of everything: objects, an agent `h1` with a finding and an instance, a join token.
 pub(super) struct Prepared {
@@ -62,7 +62,7 @@ macro_rules! streaming {
         pub(super) fn $name($prepared: &Prepared, caller: Caller) -> Outcome<'_> {
             Box::pin(async move {
                 let mut stream = caller.$service().$rpc($request).await?.into_inner();
-                stream.message().await?.expect("a first message");
+                soon(stream.message()).await?.expect("a first message");
                 Ok(())
             })
         }

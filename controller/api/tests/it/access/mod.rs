@@ -159,6 +159,27 @@ async fn callers_get_what_the_table_says_and_whoever_is_denied_changes_nothing()
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_proposed_is_in_the_name_of_the_certificate() {
+    for row in TABLE.iter().filter(|row| row.changes) {
+        let actors: Vec<String> = match row.answers {
+            PEOPLE => vec!["person/ada".to_owned(), "person/bob".to_owned()],
+            AGENTS => vec!["agent/h1".to_owned()],
+            // Whoever enrols has no name yet but the one that the token was made for.
+            _ => vec![String::new()],
+        };
+        for actor in actors {
+            let prepared = Prepared::new().await;
+            (row.call)(&prepared, prepared.world.caller(&actor))
+                .await
+                .unwrap();
+            let last = prepared.world.log.proposed().pop().unwrap();
+            let wanted = if actor.is_empty() { "agent/h2" } else { &actor };
+            assert_eq!(last.actor, wanted, "{row}");
+        }
+    }
+}
+
 async fn judge(row: &Row, kind: Kind, answer: Answer, prepared: &Prepared) {
     let world: &World = &prepared.world;
     let (before, proposed) = (world.log.state(), world.log.proposed().len());

@@ -10,7 +10,7 @@ use verger_proto::agent::v1::connect_request::Message as Up;
 use verger_proto::agent::v1::connect_response::Message as Down;
 
 use super::shown;
-use crate::world::{Talk, World, fields, reason, refused, workload};
+use crate::world::{Talk, World, fields, reason, refused, soon, workload};
 
 async fn world() -> World {
     let world = World::founded();
@@ -126,7 +126,7 @@ async fn an_agent_that_closes_its_side_ends_its_session_well() {
     world.settle().await;
     assert_eq!(world.log.followers(), followers + 1);
     let mut answers = talk.fall_silent();
-    while let Some(message) = answers.message().await.unwrap() {
+    while let Some(message) = soon(answers.message()).await.unwrap() {
         assert!(matches!(message.message, Some(Down::Heartbeat(_))), "{message:?}");
     }
     assert!(!shown(&world, "h1").await.connected);

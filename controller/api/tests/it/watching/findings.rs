@@ -7,7 +7,7 @@ use tonic::Streaming;
 use verger_proto::findings::v1 as pb;
 
 use super::follower::{Follower, Heard, Message as _, Seen, is_expired};
-use crate::world::World;
+use crate::world::{World, soon};
 
 type Watch = Follower<pb::WatchResponse>;
 
@@ -109,7 +109,7 @@ async fn whoever_wants_new_findings_only_is_told_nothing_older() {
         ..Default::default()
     };
     let mut stream = open(&world, request).await;
-    let first = stream.message().await.unwrap().unwrap();
+    let first = soon(stream.message()).await.unwrap().unwrap();
     assert!(
         first.finding.is_none() && first.revision == world.log.state().revision(),
         "{first:?}"

@@ -10,7 +10,7 @@ use verger_proto::findings::v1 as fpb;
 use verger_proto::policy::v1 as pb;
 use verger_proto::policy::v1::watch_response::Type;
 
-use crate::world::{Caller, World};
+use crate::world::{Caller, World, soon};
 
 /// One change as a watcher sees it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -180,7 +180,7 @@ impl<M: Message> Follower<M> {
 pub(super) async fn refusal<M: Message>(world: &World, after: u64) -> Status {
     match M::open(&world.ada(), after).await {
         Err(status) => status,
-        Ok(mut stream) => stream.message().await.map(drop).expect_err("refused"),
+        Ok(mut stream) => soon(stream.message()).await.map(drop).expect_err("refused"),
     }
 }
 

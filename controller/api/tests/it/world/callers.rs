@@ -22,6 +22,11 @@ use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 /// How long an answer may take, on the paused clock.
 const ANSWER: Duration = Duration::from_secs(60);
 
+/// Waits for an answer, and fails instead of waiting for ever.
+pub(crate) async fn soon<T>(answer: impl Future<Output = T>) -> T {
+    timeout(ANSWER, answer).await.expect("an answer comes")
+}
+
 /// Somebody, with a connection.
 #[derive(Clone)]
 pub(crate) struct Caller(pub(super) Channel);
@@ -107,7 +112,7 @@ impl Talk {
 
     /// The next message, whatever it is.
     pub(crate) async fn next(&mut self) -> Result<pb::ConnectResponse, Status> {
-        let next = timeout(ANSWER, self.answers.message()).await.unwrap();
+        let next = soon(self.answers.message()).await;
         next.map(|message| message.expect("the session goes on"))
     }
 
@@ -178,8 +183,18 @@ pub(crate) struct Reporter {
 impl Reporter {
     /// Sends a message and waits for its answer.
     pub(crate) async fn send(&mut self, message: pb::ReportRequest) -> Result<u64, Status> {
+        self.send_ahead(message).await;
+        self.answer().await
+    }
+
+    /// Sends a message and waits for nothing.
+    pub(crate) async fn send_ahead(&self, message: pb::ReportRequest) {
         self.say.send(message).await.expect("the stream is open");
-        let answer = timeout(ANSWER, self.answers.message()).await.unwrap()?;
+    }
+
+    /// The next answer.
+    pub(crate) async fn answer(&mut self) -> Result<u64, Status> {
+        let answer = soon(self.answers.message()).await?;
         Ok(answer.expect("the stream goes on").acknowledged)
     }
 

@@ -28,7 +28,7 @@ use verger_proto::findings::v1::findings_service_server::FindingsServiceServer;
 use verger_proto::policy::v1::policy_service_server::PolicyServiceServer;
 use verger_seal::{SealingKey, TrustRoot};
 
-pub(crate) use callers::{Caller, Reporter, Talk, fields, reason, refused};
+pub(crate) use callers::{Caller, Reporter, Talk, fields, reason, refused, soon};
 pub(crate) use faults::batch;
 pub(crate) use log::Log;
 pub(crate) use objects::{body, filler, guardrail, host, key_of, workload};
