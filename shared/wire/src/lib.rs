@@ -5,6 +5,8 @@
 
 mod check;
 mod finding;
+#[cfg(test)]
+mod fuzz;
 mod parts;
 mod set;
 mod transition;
