@@ -7,6 +7,8 @@ mod authority;
 pub mod config_file;
 mod connect;
 pub mod files;
+#[cfg(test)]
+mod fuzz;
 mod identity;
 mod join;
 mod spiffe_id;
