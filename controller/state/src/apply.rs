@@ -1,6 +1,7 @@
 //! Carrying out commands.
 
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use verger_policy::digest::Digest;
 use verger_policy::finding::{Acknowledgement, FindingUid, Lifecycle, Transition};
 use verger_policy::model::{AgentId, ObjectKey, PolicyObject};
@@ -65,8 +66,10 @@ impl State {
                 agent,
                 expires,
             } => {
-                let expires =
-                    (*expires).min(self.clock + jiff::SignedDuration::from_secs(limits::REQUEST_SECONDS));
+                let longest = self
+                    .clock
+                    .saturating_add(SignedDuration::from_secs(limits::REQUEST_SECONDS));
+                let expires = (*expires).min(longest.unwrap_or(Timestamp::MAX));
                 let token = Token {
                     secret_hash: *secret_hash,
                     agent: agent.clone(),
@@ -248,7 +251,7 @@ impl State {
             self.take_in(agent, transition, changes);
         }
         let host = self.hosts.get_mut(agent).ok_or(Refused::UnknownAgent)?;
-        host.last_sequence += fresh.len() as u64;
+        host.last_sequence = host.last_sequence.saturating_add(fresh.len() as u64);
         changes.push(rows::host(agent, host));
         Ok(Response::Ingested(host.last_sequence))
     }
@@ -282,7 +285,9 @@ impl State {
         changes: &mut Vec<RowChange>,
     ) -> Outcome {
         let mut finding = self.findings.get(&uid).cloned().ok_or(Refused::NoSuchFinding)?;
-        let person = actor.strip_prefix("person/").unwrap_or(actor).to_owned();
+        // Never empty, which in a row means that nobody has seen it.
+        let name = actor.strip_prefix("person/").filter(|name| !name.is_empty());
+        let person = name.unwrap_or(actor).to_owned();
         finding.acknowledged = Some(Acknowledgement {
             person,
             note: note.to_owned(),
@@ -295,7 +300,10 @@ impl State {
     }
 
     fn forget_requests(&mut self, changes: &mut Vec<RowChange>) {
-        let horizon = self.clock - jiff::SignedDuration::from_secs(limits::REQUEST_SECONDS);
+        let horizon = self
+            .clock
+            .saturating_sub(SignedDuration::from_secs(limits::REQUEST_SECONDS));
+        let horizon = horizon.unwrap_or(Timestamp::MIN);
         while let Some((at, id)) = self.requests_by_time.first().cloned() {
             if at >= horizon && self.requests.len() <= limits::REQUESTS {
                 break;

@@ -202,6 +202,9 @@ impl Command {
         if format != FORMAT {
             return Err(InvalidCommand::Format(format));
         }
+        if actor.is_empty() {
+            return Err(InvalidCommand::Field("actor"));
+        }
         let action = match action.ok_or(InvalidCommand::Field("action"))? {
             Stored::Found(stored::Found { trust_root_envelope }) => Action::Found {
                 trust_root: trust_root_envelope,

@@ -7,6 +7,8 @@
 mod apply;
 mod command;
 mod convert;
+#[cfg(test)]
+mod fuzz;
 mod queries;
 mod response;
 mod rows;

@@ -304,6 +304,15 @@ impl State {
             tree: Tree::Objects,
             what: error.to_string(),
         })?;
+        // Watchers find a finding by its revision, which is in its head; and without a host it says nothing.
+        for (uid, finding) in &state.findings {
+            if finding.revision == 0 || finding.rows.is_empty() {
+                return Err(DamagedRow {
+                    tree: Tree::FindingHeads,
+                    what: format!("finding {uid} has a head without hosts, or hosts without a head"),
+                });
+            }
+        }
         state.findings_by_revision = state
             .findings
             .iter()
@@ -366,8 +375,12 @@ impl Row {
             seal,
         } = row;
         let trust_root = TrustRoot::open_first(&trust_root_envelope).map_err(|error| self.damaged(error))?;
+        let id = self.digest(&cluster_id)?;
+        if id != trust_root.cluster_id() {
+            return Err(self.damaged("its trust root is another cluster's"));
+        }
         state.cluster = Some(Cluster {
-            id: self.digest(&cluster_id)?,
+            id,
             trust_root,
             envelope: trust_root_envelope,
         });

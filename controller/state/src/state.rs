@@ -116,6 +116,7 @@ impl State {
     }
 
     pub(crate) fn put_request(&mut self, id: String, at: Timestamp, response: Response) {
+        self.drop_request(&id);
         self.requests_by_time.insert((at, id.clone()));
         self.requests.insert(id, (at, response));
     }

@@ -5,9 +5,11 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use proptest::prelude::*;
+use prost::Message as _;
 use verger_policy::digest::Digest;
 use verger_policy::model::{AgentId, ObjectKey, PolicyObject};
 use verger_policy::set::PolicySet;
+use verger_proto::stored::v1 as stored;
 use verger_seal::{SealingKey, SetStatement, TrustRoot};
 
 use crate::{Action, Command, Refused, Response, RowChange, State, Tree};
@@ -251,6 +253,71 @@ fn transitions_are_taken_in_once_and_a_gap_is_refused() {
         member.run(&command(14, None, empty(5))),
         Response::Refused(Refused::SequenceGap { expected: 1 })
     );
+}
+
+#[test]
+fn the_end_of_time_is_no_end_of_a_member() {
+    let mut member = Member::founded();
+    let end = at(Timestamp::MAX.as_second());
+    let token = Action::CreateToken {
+        id: "t".to_owned(),
+        secret_hash: Digest::of(b"s"),
+        agent: "h1".parse().unwrap(),
+        expires: end,
+    };
+    let last = Command {
+        stamp: end,
+        ..command(0, None, token)
+    };
+    assert_eq!(member.run(&last), Response::TokenCreated("t".to_owned()));
+    assert_eq!(member.rebuilt(), member.state);
+}
+
+#[test]
+fn a_command_of_nobody_is_refused() {
+    let action = Action::AckFinding {
+        uid: uid(),
+        note: "n".to_owned(),
+    };
+    let nobody = Command {
+        actor: String::new(),
+        ..command(1, None, action)
+    };
+    assert_eq!(word(&Member::founded().run(&nobody)), "INVALID_COMMAND");
+}
+
+#[test]
+fn rows_that_do_not_fit_together_are_damage() {
+    let member = Member::founded();
+    let finding = stored::FindingHead {
+        format: 1,
+        revision: 7,
+        ..Default::default()
+    };
+    let (_, envelope) = TrustRoot::found(&[("grace".to_owned(), &key())], 1).unwrap();
+    let cluster = stored::ClusterRow {
+        format: 1,
+        cluster_id: member.state.cluster().unwrap().id.as_bytes().to_vec().into(),
+        trust_root_envelope: envelope.to_json().into(),
+        ..Default::default()
+    };
+    for (tree, key, value, told) in [
+        (
+            Tree::FindingHeads,
+            vec![1; 32],
+            finding.encode_to_vec(),
+            "without hosts",
+        ),
+        (
+            Tree::Cluster,
+            b"cluster".to_vec(),
+            cluster.encode_to_vec(),
+            "another cluster's",
+        ),
+    ] {
+        let error = State::from_rows(9, [(tree, key, value)]).unwrap_err();
+        assert!(error.to_string().contains(told), "{error}");
+    }
 }
 
 #[test]

@@ -1,0 +1,333 @@
+//! Fuzz targets: commands as a log may hold them, and rows as a disk may.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use bolero::check;
+use bytes::Bytes;
+use jiff::Timestamp;
+use prost::Message as _;
+use verger_fuzz::Damaged;
+use verger_policy::digest::Digest;
+use verger_policy::drift::{Check, Outcome};
+use verger_policy::facts::InstanceId;
+use verger_policy::finding::{FindingUid, Lifecycle, Sample, SubjectClass, Transition};
+use verger_policy::model::{AgentId, Control, Mode, RuntimeKind, Severity, printable};
+use verger_policy::set::PolicySet;
+use verger_policy::{draft, rules};
+use verger_proto::stored::v1::SnapshotRow;
+use verger_seal::{SealingKey, SetStatement, TrustRoot};
+
+use crate::{Action, Command, Response, RowChange, State, Tree, limits};
+
+type Rows = BTreeMap<(Tree, Vec<u8>), Vec<u8>>;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+fn agent() -> AgentId {
+    "h1".parse().unwrap()
+}
+
+fn transition(uid: u8, lifecycle: Lifecycle) -> Transition {
+    Transition {
+        at: at(13),
+        uid: FindingUid(Digest::of(&[uid])),
+        subject: SubjectClass::Workload("payments/web".parse().unwrap()),
+        image: Some(Digest::of(b"image")),
+        check: Check {
+            control: Control::Privilege,
+            rule: rules::IS_ROOT.rule_id(),
+            field: "user.uid".into(),
+            result: Outcome::Fail,
+            expected: Some("1000".to_owned()),
+            actual: Some("0".to_owned()),
+            reason: "it is root".into(),
+            severity: Severity::High,
+            decided_by: Some("Workload/payments/web".parse().unwrap()),
+        },
+        lifecycle,
+        wanted: Mode::Enforce,
+        effective: Mode::Monitor,
+        epoch: 1,
+        affected: 1,
+        samples: vec![Sample {
+            instance: InstanceId {
+                runtime: RuntimeKind::Docker,
+                id: "ab".repeat(32),
+            },
+            name: "web-1".to_owned(),
+        }],
+        evaluated: 2,
+        occurrences: 3,
+        first_seen: at(12),
+        reopened: 0,
+    }
+}
+
+/// A life of a cluster: each command is carried out after the ones before it.
+fn history() -> Vec<Bytes> {
+    let key = SealingKey::from_seed([1; 32]);
+    let (root, envelope) = TrustRoot::found(&[("ada".to_owned(), &key)], 1).unwrap();
+    let text = "apiVersion: verger/v1\nkind: Host\nmetadata: { name: h1 }\nspec: { agent: h1 }\n";
+    let host = draft::read("h", text.as_bytes()).unwrap().remove(0);
+    let seal = |set: &PolicySet| {
+        let statement = SetStatement::new(&root, set.epoch(), set.root(), set.len() as u64, at(1_000_000));
+        Bytes::from(statement.seal(&[&key]).to_json())
+    };
+    let first = PolicySet::empty().change([host.clone()], []).unwrap();
+    let second = first.change([], [host.key()]).unwrap();
+    let actions = [
+        Action::Found {
+            trust_root: envelope.to_json().into(),
+        },
+        Action::ApplySet {
+            expected_epoch: 0,
+            upserts: vec![host.canonical_bytes().into()],
+            deletes: vec![],
+            seal: seal(&first),
+        },
+        Action::CreateToken {
+            id: "t".to_owned(),
+            secret_hash: Digest::of(b"s"),
+            agent: agent(),
+            expires: at(100),
+        },
+        Action::Enrol {
+            token_id: "t".to_owned(),
+            secret_hash: Digest::of(b"s"),
+            agent: agent(),
+            key: Digest::of(b"key"),
+        },
+        Action::Ingest {
+            agent: agent(),
+            first_sequence: 1,
+            transitions: vec![
+                transition(1, Lifecycle::Open),
+                transition(2, Lifecycle::Suppressed),
+            ],
+        },
+        Action::AckFinding {
+            uid: FindingUid(Digest::of(&[1])),
+            note: "known".to_owned(),
+        },
+        Action::Ingest {
+            agent: agent(),
+            first_sequence: 2,
+            transitions: vec![transition(2, Lifecycle::Open), transition(1, Lifecycle::Resolved)],
+        },
+        Action::ApplySet {
+            expected_epoch: 1,
+            upserts: vec![],
+            deletes: vec![host.key()],
+            seal: seal(&second),
+        },
+    ];
+    let command = |(second, action)| Command {
+        stamp: at(second),
+        actor: "person/ada".to_owned(),
+        request_id: Some(format!("request-{second}")),
+        action,
+    };
+    (10..)
+        .zip(actions)
+        .map(command)
+        .map(|command| command.encode())
+        .collect()
+}
+
+/// A member: its state and the rows its disk holds of it.
+#[derive(Clone, Default)]
+struct Member {
+    state: State,
+    revision: u64,
+    rows: Rows,
+}
+
+impl Member {
+    fn run(&mut self, command: Bytes) -> (Response, Vec<RowChange>) {
+        self.revision += 1;
+        let (response, changes) = self.state.apply(self.revision, 0, command);
+        for RowChange { tree, key, value } in changes.clone() {
+            match value {
+                Some(value) => self.rows.insert((tree, key), value),
+                None => self.rows.remove(&(tree, key)),
+            };
+        }
+        (response, changes)
+    }
+
+    /// The members after none, one, two … commands of the history.
+    fn lives() -> Vec<Self> {
+        let mut lives = vec![Self::default()];
+        for command in history() {
+            let mut next = lives[lives.len() - 1].clone();
+            let (response, _) = next.run(command);
+            assert!(!matches!(response, Response::Refused(_)), "{response:?}");
+            lives.push(next);
+        }
+        lives
+    }
+
+    fn rebuilt(&self) -> State {
+        let rows = self
+            .rows
+            .iter()
+            .map(|((tree, key), value)| (*tree, key.clone(), value.clone()));
+        State::from_rows(self.revision, rows).unwrap()
+    }
+}
+
+/// Member by member: a state in one piece is too long to compare by eye.
+#[track_caller]
+fn assert_same(one: &State, other: &State) {
+    assert_eq!(
+        (one.revision, one.clock, &one.cluster),
+        (other.revision, other.clock, &other.cluster)
+    );
+    assert_eq!((&one.set, &one.seal), (&other.set, &other.seal));
+    assert_eq!(
+        (&one.object_revisions, &one.tombstones),
+        (&other.object_revisions, &other.tombstones)
+    );
+    assert_eq!((&one.tokens, &one.hosts), (&other.tokens, &other.hosts));
+    assert_eq!(
+        (&one.requests, &one.requests_by_time),
+        (&other.requests, &other.requests_by_time)
+    );
+    assert_eq!(one.findings_of, other.findings_of);
+    assert_eq!(one.findings_by_revision, other.findings_by_revision);
+    assert_eq!(one.findings, other.findings);
+    assert_eq!(one, other);
+}
+
+/// Whatever was applied, everything can be asked.
+fn ask(state: &State) {
+    let all: Vec<_> = state.findings_after_uid(None).collect();
+    assert_eq!(state.findings_changed_after(0).count(), all.len());
+    for finding in all {
+        assert_eq!(state.finding(&finding.uid), Some(finding));
+    }
+    let _ = (
+        state.objects_changed_after(0),
+        state.findings_with_prefix("", usize::MAX),
+    );
+    let objects = state
+        .set()
+        .entries()
+        .all(|entry| state.set().body(&entry.key).is_some());
+    assert!(objects, "a controller has every body");
+}
+
+#[track_caller]
+fn assert_shown(text: &str) {
+    assert!(text.lines().all(|line| printable(line) == line), "{text:?}");
+}
+
+#[test]
+fn hostile_commands_are_refused_or_encoded_back_to_the_same() {
+    check!()
+        .with_generator(Damaged::proto(history()))
+        .with_iterations(5_000)
+        .for_each(|bytes| match Command::decode(Bytes::copy_from_slice(bytes)) {
+            Ok(command) => {
+                assert_eq!(Command::decode(command.encode()), Ok(command.clone()));
+                if let Action::Ingest { transitions, .. } = &command.action {
+                    assert!(transitions.len() <= limits::TRANSITIONS);
+                }
+            }
+            Err(error) => assert_shown(&error.to_string()),
+        });
+}
+
+#[test]
+fn every_member_makes_the_same_of_hostile_commands_and_their_rows() {
+    let lives = Member::lives();
+    let commands = || Damaged::proto(history());
+    check!()
+        .with_generator((0..lives.len(), [commands(), commands(), commands(), commands()]))
+        .with_iterations(700)
+        .for_each(|(life, commands)| {
+            let (mut one, mut other) = (lives[*life].clone(), lives[*life].clone());
+            for bytes in commands {
+                let (set, findings) = (
+                    one.state.set().clone(),
+                    one.state.findings_changed_after(0).count(),
+                );
+                let command = Bytes::copy_from_slice(bytes);
+                let answer = one.run(command.clone());
+                assert_eq!(other.run(command), answer);
+                match &answer.0 {
+                    Response::Refused(refused) => {
+                        assert_shown(&refused.to_string());
+                        assert_eq!(one.state.set(), &set);
+                        assert_eq!(one.state.findings_changed_after(0).count(), findings);
+                    }
+                    Response::SetApplied { epoch, root, .. } if one.state.set() != &set => {
+                        assert_eq!((*epoch, *root), (set.epoch() + 1, one.state.set().root()));
+                    }
+                    _ => {}
+                }
+                assert_same(&one.state, &other.state);
+                // A member that was restarted is where the others are.
+                other.state = other.rebuilt();
+                assert_same(&one.state, &other.state);
+                ask(&one.state);
+            }
+        });
+}
+
+/// Rows of an old member, as snapshots hold them.
+fn rows() -> Vec<Vec<u8>> {
+    let old = Member::lives().pop().unwrap();
+    let row = |((tree, key), value): (&(Tree, Vec<u8>), &Vec<u8>)| {
+        let (tree, key, value) = (tree.name().to_owned(), key.clone().into(), value.clone().into());
+        SnapshotRow { tree, key, value }.encode_to_vec()
+    };
+    old.rows.iter().map(row).collect()
+}
+
+fn row(bytes: &[u8]) -> Option<(Tree, Vec<u8>, Vec<u8>)> {
+    let SnapshotRow { tree, key, value } = SnapshotRow::decode(bytes).ok()?;
+    Some((Tree::of_name(&tree)?, key.to_vec(), value.to_vec()))
+}
+
+#[test]
+fn hostile_rows_are_damage_or_a_state_that_can_be_asked_and_goes_on() {
+    let honest = rows();
+    check!()
+        .with_generator((
+            bolero::produce::<u64>(),
+            0..honest.len(),
+            [
+                Damaged::proto(&honest),
+                Damaged::proto(&honest),
+                Damaged::proto(&honest),
+            ],
+            Damaged::proto(history()),
+        ))
+        .with_iterations(1_500)
+        .for_each(|(revision, some, damaged, command)| {
+            let some = honest[*some..].iter().filter_map(|bytes| row(bytes));
+            match State::from_rows(
+                *revision,
+                some.chain(damaged.iter().filter_map(|bytes| row(bytes))),
+            ) {
+                Ok(mut state) => {
+                    ask(&state);
+                    let (response, _) =
+                        state.apply(revision.saturating_add(1), 0, Bytes::copy_from_slice(command));
+                    if let Response::Refused(refused) = response {
+                        assert_shown(&refused.to_string());
+                    }
+                    for command in history() {
+                        state.apply(revision.saturating_add(2), 0, command);
+                    }
+                    ask(&state);
+                }
+                Err(error) => assert_shown(&error.to_string()),
+            }
+        });
+}
