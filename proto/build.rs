@@ -18,6 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .build_transport(false)
         .bytes(".verger")
+        // What is stored has one order: equal values are equal bytes.
+        .btree_map(".verger.stored")
         .compile_fds(set)?;
     Ok(())
 }

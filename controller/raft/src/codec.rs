@@ -234,7 +234,12 @@ mod tests {
             applied: None,
             membership: StoredMembership::new(None, membership()),
         };
-        assert_eq!(decode_mark(&encode_mark(&mark)).unwrap(), mark);
+        let bytes = encode_mark(&mark);
+        assert_eq!(decode_mark(&bytes).unwrap(), mark);
+        assert!(
+            (0..20).all(|_| encode_mark(&mark) == bytes),
+            "the members have one order"
+        );
     }
 
     #[test]

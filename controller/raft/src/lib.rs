@@ -5,6 +5,8 @@
 //! rebuild. This version runs clusters of one member; peers and joining come with the replication work.
 
 mod codec;
+#[cfg(test)]
+mod fuzz;
 mod log_store;
 mod member;
 mod network;
