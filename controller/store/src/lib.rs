@@ -21,6 +21,8 @@ mod containment;
 mod durable_fs;
 mod error;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 mod log_db;
 mod log_writer;
 mod memory_log;

@@ -46,17 +46,28 @@ impl Head {
             index: u64_at(bytes, at),
             term: u64_at(bytes, at + 8),
         };
+        let bounds = Bounds {
+            first: u64_at(bytes, 9),
+            last: flag(1).then(|| id(17)),
+            purged: flag(2).then(|| id(33)),
+        };
+        // No append makes others: a log begins before it ends, and nothing can follow the last number there is.
+        if bounds
+            .last
+            .is_some_and(|last| last.index < bounds.first || last.index == u64::MAX)
+        {
+            return None;
+        }
         Some(Self {
             sequence: u64_at(bytes, 0),
-            bounds: Bounds {
-                first: u64_at(bytes, 9),
-                last: flag(1).then(|| id(17)),
-                purged: flag(2).then(|| id(33)),
-            },
+            bounds,
             vote_crc: flag(4).then(|| u32_at(bytes, 49)),
         })
     }
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {
@@ -82,6 +93,10 @@ mod tests {
         assert_eq!(head.encode(), frozen);
         assert_eq!(Head::decode(&frozen).unwrap(), head);
         assert_eq!(Head::decode(&frozen[1..]), None);
+        for last in [4, u64::MAX] {
+            frozen[17..25].copy_from_slice(&last.to_le_bytes());
+            assert_eq!(Head::decode(&frozen), None, "{last}");
+        }
         assert_eq!(Head::decode(&Head::default().encode()).unwrap(), Head::default());
     }
 }

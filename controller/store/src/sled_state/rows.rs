@@ -45,7 +45,7 @@ pub(super) fn decode_value(file: &Path, full_key: &[u8], stored: &[u8]) -> Resul
         invalid.in_file(
             file,
             Remedy::RebuildState,
-            &format!("the row {}", full_key.escape_ascii()),
+            &format!("the row {}", full_key[..full_key.len().min(100)].escape_ascii()),
         )
     })?;
     Ok((crc, Bytes::copy_from_slice(value)))
@@ -98,6 +98,9 @@ pub(super) fn decode_mark(file: &Path, stored: &[u8]) -> Result<(AppliedMark, Ta
 pub(super) fn damaged(file: &Path, what: &str) -> StoreError {
     StoreError::damaged(file, Remedy::RebuildState, what)
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {
