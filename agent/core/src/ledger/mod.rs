@@ -312,4 +312,6 @@ fn difference(held: Option<&PolicySet>, next: &Held) -> SetDelta {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
