@@ -8,6 +8,8 @@
 //! In the folder: `sled/` (the database), `ledger.watermark` and `spool.watermark`.
 
 mod barrier;
+#[cfg(test)]
+mod fuzz;
 mod journal;
 mod ledger;
 mod parts;

@@ -48,6 +48,14 @@ impl SledSpool {
             }
             None => EMPTY,
         };
+        let StoredQueue {
+            next, acknowledged, ..
+        } = queue;
+        if acknowledged >= next || next == u64::MAX {
+            return Err(journal.damaged(format!(
+                "the queue cannot end before transition {next} with {acknowledged} acknowledged"
+            )));
+        }
         let spool = Self {
             inner: Mutex::new(Inner { journal, queue }),
             limit,
@@ -66,7 +74,7 @@ impl SledSpool {
                 return Err(journal.damaged(format!("transition {expected} is missing")));
             }
             read_transition(journal, expected, &payload)?;
-            expected += 1;
+            expected = expected.saturating_add(1);
             bytes += size(&payload);
             Ok(true)
         })?;
@@ -92,10 +100,11 @@ impl SpoolStore for SledSpool {
         let Inner { journal, .. } = &*self.inner();
         let mut encoded: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         journal.scan(b"f", b"f", |key, payload| {
-            encoded
-                .entry(key[..key.len() - 2].to_vec())
-                .or_default()
-                .extend(payload);
+            let (finding, _part) = key
+                .split_last_chunk::<2>()
+                .filter(|(finding, _)| !finding.is_empty())
+                .ok_or_else(|| journal.damaged("a part of a finding has no number".to_owned()))?;
+            encoded.entry(finding.to_vec()).or_default().extend(payload);
             Ok(true)
         })?;
         let mut findings = BTreeMap::new();

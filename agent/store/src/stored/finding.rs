@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use verger_policy::drift::{Check, Outcome};
 use verger_policy::facts::InstanceId;
 use verger_policy::finding::{FindingUid, Lifecycle, LocalFinding, Sample, SubjectClass, Transition};
+use verger_policy::model::printable_within;
 
 use super::parse;
 use super::set::StoredKey;
@@ -339,7 +340,7 @@ fn outcome(word: &str) -> Result<Outcome, String> {
     [Pass, Fail, Excepted, NotApplicable, NotEvaluated, Error]
         .into_iter()
         .find(|outcome| outcome_word(*outcome) == word)
-        .ok_or_else(|| format!("`{}` is no result", word.escape_debug()))
+        .ok_or_else(|| format!("`{}` is no result", printable_within(word, 60)))
 }
 
 const fn lifecycle_word(lifecycle: Lifecycle) -> &'static str {
@@ -356,7 +357,7 @@ fn lifecycle(word: &str) -> Result<Lifecycle, String> {
     [Open, Acknowledged, Suppressed, Resolved]
         .into_iter()
         .find(|lifecycle| lifecycle_word(*lifecycle) == word)
-        .ok_or_else(|| format!("`{}` is no state of a finding", word.escape_debug()))
+        .ok_or_else(|| format!("`{}` is no state of a finding", printable_within(word, 60)))
 }
 
 #[cfg(test)]

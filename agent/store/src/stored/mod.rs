@@ -8,6 +8,7 @@ pub(crate) use finding::{StoredFinding, StoredQueue, StoredTransition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 pub(crate) use set::{StoredEntry, StoredHead};
+use verger_policy::model::printable_within;
 
 /// Encodes a stored form.
 pub(crate) fn write(form: &impl Serialize) -> Vec<u8> {
@@ -16,10 +17,15 @@ pub(crate) fn write(form: &impl Serialize) -> Vec<u8> {
 
 /// Decodes a stored form.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    serde_json::from_slice(bytes).map_err(|error| told(&error))
 }
 
 /// Parses a stored word, number or name.
 pub(crate) fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: T::Err| error.to_string())
+    text.parse().map_err(|error: T::Err| told(&error))
+}
+
+/// A parser's words, which may repeat what it read: names from containers.
+fn told(error: &impl std::fmt::Display) -> String {
+    printable_within(&error.to_string(), 300)
 }
