@@ -173,6 +173,9 @@ fn meaning(message: &EventMessage) -> Option<RuntimeEvent> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use bollard::models::EventActor;

@@ -8,6 +8,8 @@ mod bundle;
 mod cache;
 mod elements;
 mod events;
+#[cfg(test)]
+mod fuzz;
 mod http;
 mod observe;
 mod version;

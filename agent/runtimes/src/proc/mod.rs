@@ -1,6 +1,8 @@
 //! What `/proc` shows of instances now: one pass over all processes serves all instances.
 
 mod age;
+#[cfg(test)]
+mod fuzz;
 mod membership;
 mod mount_watch;
 mod parse;
