@@ -60,6 +60,23 @@ pub(crate) fn place(named: Option<&Path>) -> anyhow::Result<PathBuf> {
         })
 }
 
+/// What is wrong with the text. serde_json names line and column, and repeats values of the wrong kind and names of unknown
+/// fields: in a damaged file either may be the key.
+fn told(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!("at line {} column {}", error.line(), error.column());
+    if text.starts_with("invalid type") || text.starts_with("invalid value") {
+        return format!("a value is of the wrong kind {place}");
+    }
+    let name = text
+        .strip_prefix("unknown field `")
+        .and_then(|rest| rest.split('`').next());
+    if name.is_some_and(|name| name.len() > 32 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+        return format!("there is an unknown field {place}");
+    }
+    text
+}
+
 impl Context {
     /// Reads a context file.
     ///
@@ -84,8 +101,7 @@ impl Context {
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, String> {
-        // serde_json's errors name line and column, and at most a field or the kind of a value.
-        let context: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let context: Self = serde_json::from_slice(bytes).map_err(|error| told(&error))?;
         if context.id().is_none() {
             return Err("`clusterId` is not 64 lower-case hex digits".to_owned());
         }
@@ -155,6 +171,9 @@ impl Context {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
@@ -169,6 +188,8 @@ mod tests {
                 "clusterId",
             ),
             (r#"{"clusterID":"00","key":"SECRET"}"#, "clusterID"),
+            (r#"{"clusterId":"00","addresses":"SECRET"}"#, "line 1 column 38"),
+            (r#"{"k--SECRET":"00"}"#, "unknown field at line 1"),
         ];
         for (text, wanted) in cases {
             let error = Context::parse(text.as_bytes()).unwrap_err();

@@ -184,6 +184,9 @@ fn config(root: &Path, id: &str) -> std::io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;

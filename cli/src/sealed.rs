@@ -251,6 +251,9 @@ pub(crate) async fn conflict(session: &Session, held: &Held, refusal: Status) ->
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
@@ -258,12 +261,12 @@ mod tests {
 
     const HOST: &str = "apiVersion: verger/v1\nkind: Host\nmetadata: { name: web-1 }\nspec: { agent: web-1, labels: { zone: eu } }\n";
 
-    fn key(seed: u8) -> SealingKey {
+    pub(super) fn key(seed: u8) -> SealingKey {
         SealingKey::from_seed([seed; 32])
     }
 
     /// What an honest cluster answers.
-    fn answer(signing: &SealingKey) -> (pb::GetSetResponse, Digest) {
+    pub(super) fn answer(signing: &SealingKey) -> (pb::GetSetResponse, Digest) {
         let (root, envelope) = TrustRoot::found(&[("ann".to_owned(), &key(1))], 1).unwrap();
         let set = PolicySet::empty()
             .change(draft::read("t", HOST.as_bytes()).unwrap(), [])

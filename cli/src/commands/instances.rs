@@ -117,7 +117,7 @@ fn one(instance: &pb::Instance, format: Format) -> anyhow::Result<Exit> {
 
 /// The checks of an answer: a list, or a document that holds one.
 fn checks(bytes: &[u8]) -> Vec<Value> {
-    match serde_json::from_slice(bytes) {
+    match verger_policy::json::parse(bytes) {
         Ok(Value::Array(checks)) => checks,
         Ok(Value::Object(mut document)) => match document.remove("checks") {
             Some(Value::Array(checks)) => checks,

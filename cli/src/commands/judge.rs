@@ -1,5 +1,7 @@
 //! `judge`: a container configuration against policy files, offline, with the core the agents use.
 
+#[cfg(test)]
+mod fuzz;
 mod subject;
 
 use jiff::Timestamp;

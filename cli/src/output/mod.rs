@@ -1,5 +1,7 @@
 //! Rendering: one result, any format. Nothing that came from a container reaches the terminal unescaped.
 
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod sheet;
 
 pub(crate) use sheet::{Column, Sheet, ascii_json};

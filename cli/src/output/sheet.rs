@@ -98,8 +98,12 @@ impl Sheet {
                 let mut text = String::new();
                 for row in &self.rows {
                     text.push_str("---\n");
-                    text.push_str(yaml(&row.object)?.trim_start_matches("---\n").trim_end());
-                    text.push('\n');
+                    // Line ends at the end may belong to the last value.
+                    let yaml = yaml(&row.object)?;
+                    text.push_str(yaml.strip_prefix("---\n").unwrap_or(&yaml));
+                    if !text.ends_with('\n') {
+                        text.push('\n');
+                    }
                 }
                 text
             }
@@ -230,18 +234,20 @@ mod tests {
             "plain",
             "a\u{1b}[31m\r\n\u{202e}<script>",
             "\u{e0041}\u{7f}\u{1f600}\"\\",
+            "\n",
+            "a\n\n",
         ] {
             let mut sheet = Sheet::one(COLUMNS);
             sheet.push(
                 "",
                 vec![String::new(), String::new()],
-                json!({ "name": name, "n": 1, "list": [name, null, true] }),
+                json!({ "name": name, "n": 1, "list": [name, null, true], "note": name }),
             );
             let text = sheet.render(Format::Yaml).unwrap();
             let value: Value = serde_saphyr::from_str(&text).unwrap();
             assert_eq!(
                 value,
-                json!({ "name": name, "n": 1, "list": [name, null, true] }),
+                json!({ "name": name, "n": 1, "list": [name, null, true], "note": name }),
                 "{text}"
             );
         }

@@ -1,6 +1,8 @@
 //! `findings`: what the cluster knows to be wrong.
 
 mod filter;
+#[cfg(test)]
+mod fuzz;
 mod record;
 mod tell;
 mod watch;

@@ -46,7 +46,9 @@ pub(super) fn cells(finding: &Finding) -> Vec<String> {
         Some(value) => verger_policy::model::printable_within(value, CELL),
         None => "-".to_owned(),
     };
-    let affected: u64 = hosts.values().map(|count| count.affected).sum();
+    let affected: u64 = hosts
+        .values()
+        .fold(0, |sum, count| sum.saturating_add(count.affected));
     vec![
         uid.to_string()[..12].to_owned(),
         word(lifecycle),

@@ -78,7 +78,10 @@ pub(super) fn explain(finding: &Finding) -> String {
         SubjectClass::Unknown(None) => "instances of no workload".to_owned(),
         SubjectClass::Host => "the host itself".to_owned(),
     };
-    let affected: u64 = finding.hosts.values().map(|count| count.affected).sum();
+    let affected: u64 = finding
+        .hosts
+        .values()
+        .fold(0, |sum, count| sum.saturating_add(count.affected));
     let hosts: Vec<String> = finding.hosts.keys().map(ToString::to_string).collect();
     let mut lines = vec![format!(
         "This is about {who}: {affected} affected, on {}.",
