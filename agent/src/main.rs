@@ -3,6 +3,8 @@
 mod config;
 mod controller;
 mod enrolment;
+#[cfg(test)]
+mod fuzz;
 mod join;
 mod reconciler;
 mod report;

@@ -247,3 +247,6 @@ impl FindingsService for Findings {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz;
