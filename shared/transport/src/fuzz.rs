@@ -171,7 +171,7 @@ fn hostile_identity_files_are_refused_or_read_back_the_same() {
     let (file, copy) = (dir.path().join("identity.pem"), dir.path().join("copy.pem"));
     check!()
         .with_generator(Damaged::lines([text.as_bytes()]))
-        .with_iterations(700)
+        .with_iterations(400)
         .for_each(|bytes| {
             fs::write(&file, &**bytes).unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();

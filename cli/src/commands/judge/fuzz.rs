@@ -57,7 +57,7 @@ fn hostile_containers_are_refused_or_judged_to_a_report_that_a_terminal_may_see(
             Damaged::json([CONFIG]),
             bolero::produce::<bool>(),
         ))
-        .with_iterations(500)
+        .with_iterations(200)
         .for_each(|(inspection, config, with_config)| {
             std::fs::write(folder.path().join("inspect.json"), &**inspection).unwrap();
             std::fs::write(folder.path().join("config.json"), &**config).unwrap();

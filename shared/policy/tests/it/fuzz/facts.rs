@@ -204,7 +204,7 @@ fn hostile_documents_that_contradict_each_other_merge_to_facts_that_can_be_judge
             Damaged::json(CONFIGS),
             Damaged::json(IMAGES),
         ))
-        .with_iterations(700)
+        .with_iterations(500)
         .for_each(|(inspection, config, image)| {
             let image = image_defaults(image);
             let (Some(inspected), oci) = (inspected(inspection), oci(config)) else {
