@@ -103,8 +103,9 @@ async fn a_message_over_the_limit_of_messages_is_not_taken_in() {
 #[tokio::test(start_paused = true)]
 async fn a_set_over_its_limit_is_refused_also_in_a_rehearsal() {
     let world = World::founded();
+    let small = guardrail();
     let upserts: Vec<pb::Body> = (0..=limits::OBJECTS)
-        .map(|number| body(&named(&guardrail(), number)))
+        .map(|number| body(&named(&small, number)))
         .collect();
     for dry_run in [true, false] {
         let request = pb::ApplyRequest {
