@@ -81,3 +81,15 @@ impl Config {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_shipped_file_is_valid() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/config/agent.toml");
+        Config::load(&file).unwrap();
+    }
+}

@@ -152,7 +152,7 @@ impl Reconciler {
             at,
             judgements: &judgements,
             host: &host,
-            unjudged: &BTreeSet::new(),
+            unjudged: self.observation.resting(),
             unreadable: &unreadable,
             effective: &effective,
         };

@@ -1,6 +1,6 @@
 //! What is on the host now, and what it was judged as: looked at anew each time, judged anew only where it changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -20,8 +20,11 @@ pub(crate) struct Observation {
     unreadable: BTreeMap<RuntimeKind, String>,
     watched: Vec<u32>,
     unsettled: Option<Unsettled>,
+    resting: BTreeSet<InstanceId>,
 }
 
+/// What stands for the live view of an instance whose runtime cannot say which process is its first.
+const NO_PID: &str = "the runtime does not say which process is its first";
 /// What stands for the live view of an instance that has just been started.
 const JUST_STARTED: &str = "its first process has just been started";
 
@@ -45,24 +48,31 @@ impl Observation {
                 return;
             }
         };
-        // What was made and not started has no process: there is nothing of it to judge yet.
-        let running: Vec<(Arc<Instance>, u32)> = listed
+        // What was made and not started has no process: there is nothing of it to judge yet. What is between two lives is not
+        // gone: its findings stay as they are.
+        self.resting = listed
+            .iter()
+            .filter(|one| one.phase == Phase::Restarting)
+            .map(|one| one.instance.id.clone())
+            .collect();
+        // One that runs and cannot be read is judged all the same: it must not read as gone.
+        let running: Vec<(Arc<Instance>, Option<u32>)> = listed
             .into_iter()
             .filter(|one| matches!(one.phase, Phase::Running | Phase::Paused))
-            .filter_map(
+            .map(
                 |Listed {
                      instance, init_pid, ..
-                 }| Some((instance, init_pid?)),
+                 }| (instance, init_pid),
             )
             .collect();
-        let pids: Vec<u32> = running.iter().map(|(_, pid)| *pid).collect();
+        let pids: Vec<u32> = running.iter().filter_map(|(_, pid)| *pid).collect();
         if pids != self.watched {
             mounts.set(&pids);
             self.watched = pids;
         }
         let wanted: Vec<(InstanceId, u32)> = running
             .iter()
-            .map(|(instance, pid)| (instance.id.clone(), *pid))
+            .filter_map(|(instance, pid)| Some((instance.id.clone(), (*pid)?)))
             .collect();
         let before = self.unsettled.take();
         let Look { live, unsettled } = tokio::task::spawn_blocking(move || look(&wanted, before))
@@ -100,7 +110,7 @@ impl Observation {
 
     fn take(
         &mut self,
-        running: Vec<(Arc<Instance>, u32)>,
+        running: Vec<(Arc<Instance>, Option<u32>)>,
         mut live: BTreeMap<InstanceId, Evidence<LiveFacts>>,
     ) {
         let before = std::mem::take(&mut self.listed);
@@ -166,6 +176,11 @@ impl Observation {
         &self.unreadable
     }
 
+    /// Instances that are there and have no process now.
+    pub(crate) const fn resting(&self) -> &BTreeSet<InstanceId> {
+        &self.resting
+    }
+
     /// The instances.
     pub(crate) const fn instances(&self) -> &BTreeMap<InstanceId, Instance> {
         &self.instances
@@ -174,9 +189,50 @@ impl Observation {
 
 /// The live view of an instance whose processes are not settled: what it was, so that nothing is taken for better or
 /// worse meanwhile. Of another first process it says nothing.
-fn held(known: Option<&Instance>, init_pid: u32) -> Evidence<LiveFacts> {
+fn held(known: Option<&Instance>, init_pid: Option<u32>) -> Evidence<LiveFacts> {
+    let Some(init_pid) = init_pid else {
+        return Evidence::missing(NO_PID);
+    };
     match known.map(|known| &known.live) {
         Some(Evidence::Seen(live)) if live.init_pid == init_pid => Evidence::Seen(live.clone()),
         _ => Evidence::missing(JUST_STARTED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use verger_agent_runtimes::fake::{FakeRuntime, instance};
+
+    #[tokio::test]
+    async fn what_runs_and_cannot_be_read_is_neither_gone_nor_clean() {
+        let runtime = FakeRuntime::new();
+        let (mounts, _changed) = MountWatch::start().unwrap();
+        let (blind, resting) = (instance("a", "blind"), instance("b", "resting"));
+        runtime.put(blind.clone(), Phase::Running, None);
+        runtime.put(resting.clone(), Phase::Restarting, None);
+        let mut observation = Observation::default();
+        observation.look(&runtime, &mounts).await;
+        assert_eq!(observation.instances()[&blind.id].live, Evidence::missing(NO_PID));
+        assert_eq!(observation.resting().iter().collect::<Vec<_>>(), [&resting.id]);
+        assert!(!observation.instances().contains_key(&resting.id));
+    }
+
+    #[test]
+    fn another_first_process_is_not_known_by_what_the_one_before_it_did() {
+        let live = LiveFacts {
+            init_pid: 7,
+            processes: Vec::new(),
+            mounts: Evidence::Seen(Vec::new()),
+        };
+        let known = Instance {
+            live: Evidence::Seen(live.clone()),
+            ..instance("a", "known")
+        };
+        assert_eq!(held(Some(&known), Some(7)), Evidence::Seen(live));
+        assert_eq!(held(Some(&known), Some(8)), Evidence::missing(JUST_STARTED));
+        assert_eq!(held(None, Some(7)), Evidence::missing(JUST_STARTED));
+        assert_eq!(held(Some(&known), None), Evidence::missing(NO_PID));
     }
 }

@@ -133,7 +133,7 @@ impl Scan {
     fn run(mut self, instances: &[(InstanceId, u32)], deadlines: &Deadlines) -> io::Result<Look> {
         let mut young = Vec::new();
         for pid in self.proc.pids()? {
-            if let Some(seen) = self.visit(pid) {
+            if let Some(seen) = self.visit(pid)? {
                 let over = |bond: &Bond| deadlines.is_over(&instances[bond.place].0);
                 if seen.is_settled(age::now()) || seen.bonds.iter().any(over) {
                     self.bind(seen);
@@ -147,20 +147,29 @@ impl Scan {
     }
 
     /// Reads a process; `None` if it is of no instance, or has ended.
-    fn visit(&mut self, pid: u32) -> Option<Seen> {
-        let process = self.proc.process(pid).ok()?;
-        process.read(c"cgroup", CGROUP_LIMIT, &mut self.buffer).ok()?;
+    ///
+    /// # Errors
+    /// When it is there and cannot be read: then nothing can be said of any instance, for it may be of each.
+    fn visit(&mut self, pid: u32) -> io::Result<Option<Seen>> {
+        let ended = |error: io::Error| if has_ended(&error) { Ok(None) } else { Err(error) };
+        let process = match self.proc.running(pid) {
+            Ok(process) => process,
+            Err(error) => return ended(error),
+        };
+        if let Err(error) = process.read(c"cgroup", CGROUP_LIMIT, &mut self.buffer) {
+            return ended(error);
+        }
         let cgroup = String::from_utf8_lossy(&self.buffer).into_owned();
         let namespaces = match process.namespaces() {
             Ok(ids) => Evidence::Seen(ids),
-            Err(error) if has_ended(&error) => return None,
+            Err(error) if has_ended(&error) => return Ok(None),
             Err(error) => Evidence::Missing(format!("the namespaces of pid {pid} cannot be read: {error}")),
         };
         let bonds = self.homes.bonds(&cgroup, namespaces.seen());
         if bonds.is_empty() {
-            return None;
+            return Ok(None);
         }
-        match self.facts(pid, &process, namespaces) {
+        Ok(match self.facts(pid, &process, namespaces) {
             Ok(facts) => facts.map(|facts| Seen { facts, bonds }),
             Err(error) if has_ended(&error) => None,
             Err(error) => {
@@ -171,7 +180,7 @@ impl Scan {
                 }
                 None
             }
-        }
+        })
     }
 
     /// What the process is; `None` for what runs no code of an instance.
@@ -219,6 +228,10 @@ impl Scan {
             host_user_namespace,
             limits,
         }))
+    }
+
+    fn blind(&mut self, place: usize, error: &io::Error) {
+        self.found[place] = Evidence::Missing(format!("one of its processes cannot be read: {error}"));
     }
 
     /// Takes what was found at a place, which is not asked for again.

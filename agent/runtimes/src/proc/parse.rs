@@ -15,9 +15,34 @@ pub(super) fn runs_code(stat: &[u8]) -> Option<bool> {
     Some(flags & KERNEL_THREAD == 0 && !matches!(state, "Z" | "X" | "x"))
 }
 
+/// Whether the first thread has ended and others go on (field 3 is `Z`, field 20 counts more than one thread). `None` if
+/// malformed.
+pub(super) fn is_zombie_with_threads(stat: &[u8]) -> Option<bool> {
+    let close = stat.iter().rposition(|&b| b == b')')?;
+    let rest = std::str::from_utf8(&stat[close + 1..]).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?;
+    let threads: u64 = fields.nth(16)?.parse().ok()?;
+    Some(state == "Z" && threads > 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_leader_that_ended_before_its_threads_is_told_from_one_that_is_gone() {
+        let stat = |state: &str, threads: u32| {
+            format!("7 (a) Z) {state} 1 7 7 0 -1 4194560 9 9 0 0 1 2 3 4 20 0 {threads} 0 99")
+        };
+        for (state, threads, expected) in [("Z", 3, true), ("Z", 1, false), ("S", 3, false)] {
+            assert_eq!(
+                is_zombie_with_threads(stat(state, threads).as_bytes()),
+                Some(expected)
+            );
+        }
+        assert_eq!(is_zombie_with_threads(b"7 (sh) Z 1"), None);
+    }
 
     #[test]
     fn kernel_threads_and_the_dead_run_no_code() {

@@ -65,7 +65,14 @@ impl Unsettled {
         let before: BTreeSet<usize> = self.waiting.keys().copied().collect();
         for process in std::mem::take(&mut self.young) {
             match self.scan.visit(process.pid) {
-                Some(seen) if seen.facts.start_ticks == process.start_ticks => {
+                // What cannot be read now is tried again, and taken for unreadable in the end.
+                Err(error) if process.places.iter().any(|place| is_over(&self.waiting[place])) => {
+                    for place in &process.places {
+                        self.scan.blind(*place, &error);
+                    }
+                }
+                Err(_) => self.young.push(process),
+                Ok(Some(seen)) if seen.facts.start_ticks == process.start_ticks => {
                     let over = process.places.iter().any(|place| is_over(&self.waiting[place]));
                     if over || seen.is_settled(age::now()) {
                         self.scan.bind(seen);
@@ -74,7 +81,7 @@ impl Unsettled {
                     }
                 }
                 // It has ended, or left the instance.
-                _ => {}
+                Ok(_) => {}
             }
         }
         let still = places(&self.young);

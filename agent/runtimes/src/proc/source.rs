@@ -11,6 +11,9 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, statat};
 use verger_policy::facts::NamespaceIds;
 
+/// `/proc/PID/stat` is one line of some 300 bytes.
+const STAT_LIMIT: usize = 64 << 10;
+
 /// `/proc`, opened.
 #[derive(Debug)]
 pub(super) struct Proc {
@@ -46,6 +49,36 @@ impl Proc {
     /// The process with this pid now.
     pub(super) fn process(&self, pid: u32) -> io::Result<ProcessDir> {
         self.directory(&pid.to_string())
+    }
+
+    /// The process with this pid now, if it runs: its first thread, or another one where the first has ended and others go on
+    /// (a zombie leader, whose own files say nothing).
+    pub(super) fn running(&self, pid: u32) -> io::Result<ProcessDir> {
+        let leader = self.process(pid)?;
+        let mut stat = Vec::new();
+        leader.read(c"stat", STAT_LIMIT, &mut stat)?;
+        if super::parse::is_zombie_with_threads(&stat) != Some(true) {
+            return Ok(leader);
+        }
+        let tasks = openat(
+            &self.root,
+            format!("{pid}/task"),
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        for entry in Dir::read_from(&tasks)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.to_bytes().first().is_some_and(u8::is_ascii_digit)
+                && name.to_bytes() != pid.to_string().as_bytes()
+            {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                return Ok(ProcessDir {
+                    fd: openat(&tasks, name, flags, Mode::empty())?,
+                });
+            }
+        }
+        Ok(leader)
     }
 
     /// This process.
