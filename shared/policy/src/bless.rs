@@ -117,7 +117,7 @@ fn config(facts: &ConfigFacts, image: &Evidence<ImageDefaults>) -> Result<Config
     Ok(Config {
         images: BTreeSet::new(),
         command: unless(*command == image.command, || command.clone()),
-        env: env(seen("env", &facts.env)?, image),
+        env: env(seen("env", &facts.env)?, image)?,
         user: user(seen("user", &facts.user)?, image)?,
         working_dir: unless(working_dir == image_dir, || working_dir.clone()),
         capabilities: unless(capabilities.is_empty(), || capabilities.clone()),
@@ -185,7 +185,17 @@ fn unless<T>(default_holds: bool, value: impl FnOnce() -> T) -> Stated<T> {
     }
 }
 
-fn env(EnvFacts(env): &EnvFacts, image: &ImageDefaults) -> Stated<EnvRule> {
+fn env(facts: &EnvFacts, image: &ImageDefaults) -> Result<Stated<EnvRule>, BlessError> {
+    if let Some(name) = facts.ambiguous() {
+        return Err(BlessError::CannotBeStated {
+            field: "env",
+            value: format!(
+                "of two minds about {}, which is given twice",
+                crate::model::printable_within(name, 60)
+            ),
+        });
+    }
+    let EnvFacts(env) = facts;
     let mut rule = EnvRule::default();
     for (name, value) in env {
         if image.env.get(name) == Some(value) || (name == "PATH" && value == RUNTIME_PATH) {
@@ -202,7 +212,7 @@ fn env(EnvFacts(env): &EnvFacts, image: &ImageDefaults) -> Stated<EnvRule> {
     }
     // With a rule, the image's variables need not be there: say so where one was taken away.
     let removed = image.env.keys().any(|name| !env.contains_key(name));
-    unless(rule == EnvRule::default() && !removed, || rule.clone())
+    Ok(unless(rule == EnvRule::default() && !removed, || rule.clone()))
 }
 
 fn user(facts: &UserFacts, image: &ImageDefaults) -> Result<Stated<UserSpec>, BlessError> {

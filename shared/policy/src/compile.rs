@@ -191,12 +191,15 @@ impl Compiled {
         &self.exceptions
     }
 
-    /// Whether an exception begins or ends after `then` and not after `now`: judgements made at `then` may differ at `now`.
+    /// Whether an exception begins or ends after `then` and not after `now`: judgements made at `then` may differ at `now`. So
+    /// they may where the clock was set back.
     pub fn time_matters_between(&self, then: Timestamp, now: Timestamp) -> bool {
         let crossed = |edge: Timestamp| then < edge && edge <= now;
-        self.exceptions.iter().any(|exception| {
-            crossed(exception.spec.not_after) || exception.spec.not_before.is_some_and(crossed)
-        })
+        let set_back = now < then && !self.exceptions.is_empty();
+        set_back
+            || self.exceptions.iter().any(|exception| {
+                crossed(exception.spec.not_after) || exception.spec.not_before.is_some_and(crossed)
+            })
     }
 
     /// The workload of this name.

@@ -240,7 +240,8 @@ fn judge_view(
     }
 }
 
-/// The strictest mode that the workloads and the selecting guardrails ask for, per control.
+/// The strictest mode that the workloads and the selecting guardrails ask for, per control. Of controls that this version does
+/// not judge, the wishes to enforce: they must be seen to be unfulfilled.
 fn wanted(compiled: &Compiled, workloads: &[&CompiledWorkload]) -> Vec<(Control, Mode)> {
     let least = compiled
         .guardrails()
@@ -248,14 +249,21 @@ fn wanted(compiled: &Compiled, workloads: &[&CompiledWorkload]) -> Vec<(Control,
         .filter(|guardrail| guardrail.selects(workloads.iter().copied()))
         .map(|guardrail| guardrail.mode)
         .max();
-    let default = Modes::default();
-    JUDGED_CONTROLS
+    let default = &Modes::default();
+    let asked = |control: Control| {
+        workloads
+            .iter()
+            .map(move |workload| workload.spec.mode.as_ref().unwrap_or(default).of(control))
+    };
+    Control::ALL
         .iter()
-        .map(|control| {
-            let asked = workloads
-                .iter()
-                .map(|workload| workload.spec.mode.as_ref().unwrap_or(&default).of(*control));
-            (*control, asked.chain(least).max().unwrap_or(Mode::Monitor))
+        .filter_map(|control| {
+            if JUDGED_CONTROLS.contains(control) {
+                let wanted = asked(*control).chain(least).max().unwrap_or(Mode::Monitor);
+                return Some((*control, wanted));
+            }
+            let wanted = asked(*control).max()?;
+            (wanted == Mode::Enforce).then_some((*control, wanted))
         })
         .collect()
 }

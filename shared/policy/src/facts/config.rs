@@ -63,9 +63,35 @@ pub struct ConfigFacts {
     pub apparmor: Evidence<Option<String>>,
 }
 
-/// An environment: by name; entries without `=` have an empty value; of a doubled name the first counts, as in getenv(3).
+/// An environment: by name; entries without `=` have an empty value. A variable that is given twice, with different values, has
+/// none that all agree on (getenv(3) takes the first, runc(8) hands on the last): its values are joined by NUL, which no value
+/// can hold, so that they equal nothing that was blessed.
 #[derive(Clone, Default, PartialEq, Eq, Serialize)]
 pub struct EnvFacts(pub BTreeMap<String, String>);
+
+impl EnvFacts {
+    /// Adds an entry, `NAME=VALUE` or `NAME`.
+    pub(super) fn give(&mut self, name: &str, value: &str) {
+        match self.0.get_mut(name) {
+            Some(held) if held == value => {}
+            Some(held) => {
+                held.push('\0');
+                held.push_str(value);
+            }
+            None => {
+                self.0.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+
+    /// A variable that was given twice, with different values.
+    pub fn ambiguous(&self) -> Option<&str> {
+        let mut given = self.0.iter();
+        given
+            .find(|(_, value)| value.contains('\0'))
+            .map(|(name, _)| name.as_str())
+    }
+}
 
 // Values of environment variables are often secrets: they never reach a log.
 impl std::fmt::Debug for EnvFacts {

@@ -170,8 +170,8 @@ fn env(entries: &[Text<'_>], hostname: Option<&str>, terminal: bool) -> EnvFacts
             "TERM" => terminal && value == "xterm",
             _ => false,
         };
-        if !own && !env.0.contains_key(name) {
-            env.0.insert(name.to_owned(), value.to_owned());
+        if !own {
+            env.give(name, value);
         }
     }
     env

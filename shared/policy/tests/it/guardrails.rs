@@ -228,3 +228,23 @@ fn a_rule_this_version_does_not_know_is_not_evaluated() {
     );
     assert_eq!(found, Some(Outcome::NotEvaluated));
 }
+
+#[test]
+fn a_wish_to_enforce_a_control_that_is_not_judged_is_not_lost() {
+    use verger_policy::model::{Control, Mode};
+    let wanted = |mode: &str| {
+        let text = workload("web", "{ image: web }", &format!("{{ images: [ {A} ] }}"));
+        let text = text.replace("spec:\n", &format!("spec:\n  mode: {mode}\n"));
+        let compiled = compiled(&text);
+        judged(&compiled, &blessed(&compiled)).wanted
+    };
+    let some = wanted("{ files: enforce }");
+    assert!(some.contains(&(Control::Files, Mode::Enforce)), "{some:?}");
+    assert!(
+        !some.iter().any(|(control, _)| *control == Control::Channels),
+        "{some:?}"
+    );
+    let all = wanted("{ default: enforce }");
+    assert_eq!(all.len(), Control::ALL.len(), "{all:?}");
+    assert!(all.iter().all(|(_, mode)| *mode == Mode::Enforce));
+}

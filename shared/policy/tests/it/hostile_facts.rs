@@ -143,3 +143,24 @@ fn two_seccomp_filters_never_have_one_digest() {
         );
     }
 }
+
+#[test]
+fn a_variable_given_twice_equals_nothing_that_was_blessed() {
+    let oci = |env: &str| {
+        let text = format!(
+            r#"{{"process":{{"args":["/x"],"cwd":"/","env":[{env}],"user":{{"uid":1,"gid":1}}}},"root":{{}},"linux":{{}}}}"#
+        );
+        let config = verger_policy::facts::oci::parse(text.as_bytes()).unwrap().config;
+        config.env.seen().unwrap().clone()
+    };
+    let once = oci(r#""MODE=prod""#);
+    assert_eq!(
+        (oci(r#""MODE=prod","MODE=prod""#), once.ambiguous()),
+        (once.clone(), None)
+    );
+    for twice in [r#""MODE=prod","MODE=debug""#, r#""MODE=debug","MODE=prod""#] {
+        let env = oci(twice);
+        assert_eq!(env.ambiguous(), Some("MODE"));
+        assert!(env.0["MODE"] != "prod" && env.0["MODE"] != "debug");
+    }
+}

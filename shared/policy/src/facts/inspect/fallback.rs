@@ -201,7 +201,7 @@ fn env(entries: &[String]) -> EnvFacts {
     let mut env = EnvFacts::default();
     for entry in entries {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-        env.0.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        env.give(name, value);
     }
     env
 }
