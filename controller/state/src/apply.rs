@@ -212,17 +212,44 @@ impl State {
         }
         token.spent = true;
         changes.push(rows::token(token_id, token));
-        let host = self
-            .hosts
-            .entry(agent.clone())
-            .and_modify(|host| host.key = key)
-            .or_insert(Host {
-                enrolled: clock,
-                key,
-                last_sequence: 0,
-            });
-        changes.push(rows::host(agent, host));
+        let known = self.hosts.get(agent).filter(|host| host.key == key).cloned();
+        // Another key is another agent's life: it numbers its transitions from 1, and what the one before it told is no longer
+        // known to hold. It tells all that it finds.
+        if known.is_none() {
+            self.forget_findings_of(agent, changes);
+        }
+        let host = known.unwrap_or(Host {
+            enrolled: clock,
+            key,
+            last_sequence: 0,
+        });
+        changes.push(rows::host(agent, &host));
+        self.hosts.insert(agent.clone(), host);
         Ok(Response::Enrolled)
+    }
+
+    fn forget_findings_of(&mut self, agent: &AgentId, changes: &mut Vec<RowChange>) {
+        let of_it: Vec<FindingUid> = self
+            .findings
+            .iter()
+            .filter(|(_, finding)| finding.rows.contains_key(agent))
+            .map(|(uid, _)| *uid)
+            .collect();
+        for uid in of_it {
+            let Some(mut finding) = self.findings.get(&uid).cloned() else {
+                continue;
+            };
+            finding.rows.remove(agent);
+            changes.push(rows::finding_row_gone(&uid, agent));
+            if finding.rows.is_empty() {
+                changes.push(rows::finding_head_gone(&uid));
+                self.drop_finding(&uid);
+            } else {
+                finding.revision = self.revision;
+                changes.push(rows::finding_head(&uid, &finding));
+                self.put_finding(uid, finding);
+            }
+        }
     }
 
     fn ingest(

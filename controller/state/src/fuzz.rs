@@ -31,7 +31,7 @@ fn agent() -> AgentId {
     "h1".parse().unwrap()
 }
 
-fn transition(uid: u8, lifecycle: Lifecycle) -> Transition {
+pub(crate) fn transition(uid: u8, lifecycle: Lifecycle) -> Transition {
     Transition {
         at: at(13),
         uid: FindingUid(Digest::of(&[uid])),

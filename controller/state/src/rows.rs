@@ -207,6 +207,16 @@ pub(crate) fn finding_row(uid: &FindingUid, agent: &AgentId, last: &Transition, 
     put(Tree::Findings, key, &row)
 }
 
+pub(crate) fn finding_row_gone(uid: &FindingUid, agent: &AgentId) -> RowChange {
+    let mut key = uid.0.as_bytes().to_vec();
+    key.extend(agent.as_str().as_bytes());
+    gone(Tree::Findings, key)
+}
+
+pub(crate) fn finding_head_gone(uid: &FindingUid) -> RowChange {
+    gone(Tree::FindingHeads, uid.0.as_bytes().as_slice())
+}
+
 pub(crate) fn finding_head(uid: &FindingUid, finding: &FindingState) -> RowChange {
     let acknowledged = finding.acknowledged.as_ref();
     let row = stored::FindingHead {

@@ -115,6 +115,19 @@ impl State {
         self.findings.insert(uid, finding);
     }
 
+    /// Takes a finding out.
+    pub(crate) fn drop_finding(&mut self, uid: &FindingUid) {
+        let Some(before) = self.findings.remove(uid) else {
+            return;
+        };
+        self.findings_by_revision.remove(&(before.revision, *uid));
+        for agent in before.rows.keys() {
+            if let Some(count) = self.findings_of.get_mut(agent) {
+                *count = count.saturating_sub(1);
+            }
+        }
+    }
+
     pub(crate) fn put_request(&mut self, id: String, at: Timestamp, response: Response) {
         self.drop_request(&id);
         self.requests_by_time.insert((at, id.clone()));

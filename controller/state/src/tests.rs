@@ -352,3 +352,70 @@ proptest! {
         prop_assert_eq!(member.state.set(), &before);
     }
 }
+
+#[test]
+fn another_key_is_another_agents_life_and_the_same_key_goes_on() {
+    let mut member = Member::founded();
+    let agent: AgentId = "h1".parse().unwrap();
+    let mut time = 20;
+    let mut enrol = |member: &mut Member, key: &[u8]| {
+        let id = format!("t{time}");
+        member.run(&command(
+            time,
+            Some(&id),
+            Action::CreateToken {
+                id: id.clone(),
+                secret_hash: Digest::of(b"s"),
+                agent: agent.clone(),
+                expires: at(time + 50),
+            },
+        ));
+        let enrolled = member.run(&command(
+            time + 1,
+            None,
+            Action::Enrol {
+                token_id: id,
+                secret_hash: Digest::of(b"s"),
+                agent: agent.clone(),
+                key: Digest::of(key),
+            },
+        ));
+        assert_eq!(enrolled, Response::Enrolled);
+        time += 2;
+    };
+    enrol(&mut member, b"one");
+    let told = crate::fuzz::transition(1, verger_policy::finding::Lifecycle::Open);
+    let ingest = |first_sequence| {
+        command(
+            19,
+            None,
+            Action::Ingest {
+                agent: agent.clone(),
+                first_sequence,
+                transitions: vec![told.clone()],
+            },
+        )
+    };
+    assert_eq!(member.run(&ingest(1)), Response::Ingested(1));
+    enrol(&mut member, b"one");
+    assert_eq!(
+        member.run(&ingest(2)),
+        Response::Ingested(2),
+        "the same agent goes on"
+    );
+    assert!(member.state.finding(&told.uid).is_some());
+
+    enrol(&mut member, b"other");
+    assert!(
+        member.state.finding(&told.uid).is_none(),
+        "what the agent before it told is no longer known to hold"
+    );
+    assert_eq!(member.rebuilt(), member.state);
+    assert_eq!(
+        member.run(&ingest(1)),
+        Response::Ingested(1),
+        "it numbers from one"
+    );
+    assert!(member.state.finding(&told.uid).is_some());
+    assert_eq!(member.rebuilt(), member.state);
+}
