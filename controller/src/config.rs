@@ -53,6 +53,16 @@ impl Config {
             "{}: `listen` and `enrol_listen` must differ: enrolment has a listener of its own",
             file.display()
         );
+        for (field, listen, address) in [
+            ("address", config.listen, &config.address),
+            ("enrol_address", config.enrol_listen, &config.enrol_address),
+        ] {
+            anyhow::ensure!(
+                !listen.ip().is_unspecified() || address.is_some(),
+                "{}: `{field}` is missing: nobody can connect to {listen}; write HOST:PORT as others reach it",
+                file.display()
+            );
+        }
         Ok(config)
     }
 
@@ -87,5 +97,29 @@ impl Config {
             self.enrol_address(),
         )?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_shipped_file_is_valid() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/config/controller.toml");
+        Config::load(&file).unwrap();
+    }
+
+    #[test]
+    fn an_address_nobody_can_connect_to_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("controller.toml");
+        let text = "data_dir = \"/x\"\nlisten = \"0.0.0.0:7400\"\nenrol_listen = \"127.0.0.1:7401\"\n";
+        std::fs::write(&file, text).unwrap();
+        let error = Config::load(&file).unwrap_err().to_string();
+        assert!(error.contains("`address` is missing"), "{error}");
+        std::fs::write(&file, format!("{text}address = \"c.example:7400\"\n")).unwrap();
+        Config::load(&file).unwrap();
     }
 }

@@ -342,3 +342,16 @@ fn names_from_containers_never_act_on_a_terminal() {
         assert!(ran.out.contains("config/command"), "{format}");
     }
 }
+
+#[test]
+fn every_shipped_policy_is_valid() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/policies");
+    let mut read = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let objects =
+            verger_policy::draft::read(path.to_str().unwrap(), &std::fs::read(&path).unwrap()).unwrap();
+        read += objects.len();
+    }
+    assert!(read >= 5, "{read} objects");
+}

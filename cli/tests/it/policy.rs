@@ -355,14 +355,17 @@ fn an_image_that_runs_nowhere_is_blessed_only_on_purpose() {
     };
     let file = program.write("web.yaml", workload(&digest("a")));
     let refused = program.run(&["apply", "-f", &file]).ends(2);
-    for wanted in ["Workload/web", "spec.config.images", &digest("a"), "--unseen-images"] {
+    for wanted in [
+        "Workload/web",
+        "spec.config.images",
+        &digest("a"),
+        "--unseen-images",
+    ] {
         assert!(refused.err.contains(wanted), "{wanted}: {}", refused.err);
     }
     assert_eq!(cluster.world().set.epoch(), 0);
 
-    program
-        .run(&["apply", "-f", &file, "--unseen-images"])
-        .ends(0);
+    program.run(&["apply", "-f", &file, "--unseen-images"]).ends(0);
     assert_eq!(cluster.world().set.epoch(), 1);
     // What is blessed already may be stated again.
     let more = program.write("web.yaml", workload(&format!("{}, {}", digest("a"), digest("b"))));
