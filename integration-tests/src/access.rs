@@ -71,19 +71,11 @@ impl Access {
         let mut last = String::new();
         while Instant::now() < deadline {
             match channel(Arc::clone(&self.client), &self.addresses).await {
-                Ok(channel) => loop {
-                    match tokio::time::timeout(CALL, attempt(channel.clone())).await {
-                        Ok(Ok(answer)) => return Ok(answer),
-                        Ok(Err(status)) if is_lost(&status) => {
-                            last = status.to_string();
-                            break;
-                        }
-                        Ok(Err(status)) => bail!("{what}: {status}"),
-                        Err(_) => {
-                            last = format!("no answer within {CALL:?}");
-                            break;
-                        }
-                    }
+                Ok(channel) => match tokio::time::timeout(CALL, attempt(channel)).await {
+                    Ok(Ok(answer)) => return Ok(answer),
+                    Ok(Err(status)) if is_lost(&status) => last = status.to_string(),
+                    Ok(Err(status)) => bail!("{what}: {status}"),
+                    Err(_) => last = format!("no answer within {CALL:?}"),
                 },
                 Err(error) => last = error.to_string(),
             }

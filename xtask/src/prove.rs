@@ -71,7 +71,7 @@ pub(crate) const POINTS: &[Point] = &[
     },
     Point {
         name: "power-cut",
-        claim: "What the controller's log and the agent's ledger acknowledged survives power cuts; a build without the barrier is caught.",
+        claim: "What the controller's log, state and snapshots and the agent's ledger acknowledged survives power cuts; a build without the barrier is caught.",
         cargo: &program!("prove-power-cut", "--build"),
         needs_docker: false,
     },

@@ -1,6 +1,6 @@
 //! What judging costs, beside the floor: parsing the same documents as JSON and taking their SHA-256.
 //!
-//! Facts are recorded from real containers of [`CONFIGURATIONS`] different configurations, and repeated under other ids.
+//! Facts are recorded from real containers of fifty different configurations, and repeated under other ids.
 //! Cold is everything from bytes to verdict, as for instances never seen; warm is judging again facts that are held, as after a
 //! change of policy. Both are CPU time of this process, in turn with the floor, so that a slow moment hits both.
 

@@ -45,6 +45,15 @@ pub fn run(long: bool) -> Result<Verdict> {
         "a program ended"
     );
 
+    for log in [scene.agent.log(), scene.controller.log()] {
+        // A handler that panics ends one call only; nobody would notice.
+        ensure!(
+            !std::fs::read_to_string(&log)?.contains("panicked at"),
+            "{} tells of a panic",
+            log.display()
+        );
+    }
+
     let all = [files, frames, containers];
     let wrong: usize = all.iter().map(|tally| tally.wrong.len()).sum();
     for sentence in all.iter().flat_map(|tally| &tally.wrong) {

@@ -72,8 +72,11 @@ fn an_agent_that_starts_before_docker_says_so_and_looks_when_docker_is_there() {
         })
         .unwrap();
     assert_eq!(blind["rule"], "host/unreadable-runtime", "{blind}");
-    let hosts = scene.rows(&["hosts"]).unwrap();
-    assert_eq!(hosts[0]["state"], "blind", "{hosts:?}");
+    scene
+        .wait_for("the host to be shown as blind", || {
+            Ok((scene.rows(&["hosts"])?[0]["state"] == "blind").then_some(()))
+        })
+        .unwrap();
 
     symlink(&link, &socket).unwrap();
     scene
