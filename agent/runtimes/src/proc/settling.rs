@@ -15,7 +15,7 @@ use super::{Scan, age};
 
 /// A process younger than this is read again when it is older.
 const SETTLED_AGE: Duration = Duration::from_millis(300);
-/// On a busy host the steps take longer; while a process bears one of [`SETTING_UP`]'s names it has so much time from
+/// On a busy host the steps take longer; while a process bears the name of one that is being set up, it has so much time from
 /// the look that found it. Then it is taken as it is.
 pub const LONGEST_SETTLING: Duration = Duration::from_secs(2);
 /// How long to let pass between two looks at young processes.
