@@ -101,12 +101,9 @@ impl Default for State {
 impl State {
     pub(crate) fn put_finding(&mut self, uid: FindingUid, finding: FindingState) {
         if let Some(before) = self.findings.get(&uid) {
+            let agents = before.rows.keys().cloned().collect();
             self.findings_by_revision.remove(&(before.revision, uid));
-            for agent in before.rows.keys() {
-                if let Some(count) = self.findings_of.get_mut(agent) {
-                    *count = count.saturating_sub(1);
-                }
-            }
+            self.uncount(agents);
         }
         self.findings_by_revision.insert((finding.revision, uid));
         for agent in finding.rows.keys() {
@@ -121,9 +118,17 @@ impl State {
             return;
         };
         self.findings_by_revision.remove(&(before.revision, *uid));
-        for agent in before.rows.keys() {
-            if let Some(count) = self.findings_of.get_mut(agent) {
+        self.uncount(before.rows.into_keys().collect());
+    }
+
+    /// An agent without findings has no count, as in a state that was read from its rows.
+    fn uncount(&mut self, agents: Vec<AgentId>) {
+        for agent in agents {
+            if let Some(count) = self.findings_of.get_mut(&agent) {
                 *count = count.saturating_sub(1);
+                if *count == 0 {
+                    self.findings_of.remove(&agent);
+                }
             }
         }
     }

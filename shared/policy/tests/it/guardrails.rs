@@ -238,7 +238,7 @@ fn a_wish_to_enforce_a_control_that_is_not_judged_is_not_lost() {
         let compiled = compiled(&text);
         judged(&compiled, &blessed(&compiled)).wanted
     };
-    let some = wanted("{ files: enforce }");
+    let some = wanted("{ default: monitor, files: enforce }");
     assert!(some.contains(&(Control::Files, Mode::Enforce)), "{some:?}");
     assert!(
         !some.iter().any(|(control, _)| *control == Control::Channels),

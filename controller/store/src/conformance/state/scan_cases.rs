@@ -1,6 +1,7 @@
 //! Cases over visits: which rows, in which order, and at which mark.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{Case, Image, StateRig, changes, mark, put, stands};
 use crate::StoreError;
@@ -163,6 +164,7 @@ fn told(answer: Result<(), StoreError>) -> bool {
 
 fn one_mark(rig: &mut dyn StateRig) -> Outcome {
     const LAST: u64 = 300;
+    const EACH: u64 = 10;
     let mut images = vec![Image::default()];
     for index in 1..=LAST {
         let mut image = images[images.len() - 1].clone();
@@ -170,13 +172,24 @@ fn one_mark(rig: &mut dyn StateRig) -> Outcome {
         images.push(image);
     }
     let state = rig.open()?;
-    let write = || (1..=LAST).try_for_each(|index| state.apply_batch(&changes(index), &mark(index)));
+    // The writer waits now and then for a visit to end, so that visits and writes overlap on every machine.
+    let (visits, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let write = || {
+        (1..=LAST).try_for_each(|index| {
+            while visits.load(Ordering::SeqCst) < index / EACH && !over.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            state.apply_batch(&changes(index), &mark(index))
+        })
+    };
     std::thread::scope(|scope| {
         let writer = scope.spawn(write);
         let mut visited = Ok(());
         while visited.is_ok() && !writer.is_finished() {
             visited = consistent(&*state, &images);
+            visits.fetch_add(1, Ordering::SeqCst);
         }
+        over.store(true, Ordering::SeqCst);
         let written = writer.join();
         written.map_err(|_| Broken("the writer panicked".to_owned()))??;
         visited
