@@ -116,7 +116,6 @@ impl Reconciler {
     /// One look at everything.
     async fn activate(&mut self) {
         let ledger = Arc::clone(&self.ports.ledger.borrow_and_update());
-        self.compile(&ledger);
         self.observation
             .look(&*self.ports.runtime, &self.ports.mounts)
             .await;
@@ -132,7 +131,10 @@ impl Reconciler {
     }
 
     /// Judges what was seen, and keeps what it means.
+    ///
+    /// What it says is of one epoch: the ledger may have moved on since the last look.
     async fn conclude(&mut self, ledger: &LedgerState) {
+        self.compile(ledger);
         let at = Timestamp::now();
         let Some((_, compiled)) = &self.compiled else {
             return;
