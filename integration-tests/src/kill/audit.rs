@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use verger_agent_core::store::{LedgerStore as _, Numbered, SpoolStore as _};
 use verger_policy::finding::{Finding, FindingUid, Lifecycle, LocalFinding, Transition};
-use verger_proto::cluster::v1::GetHostRequest;
 use verger_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
+use verger_proto::cluster::v1::{GetHostRequest, Host};
 use verger_proto::findings::v1::findings_service_client::FindingsServiceClient;
 use verger_proto::findings::v1::{GetRequest, ListRequest};
 use verger_proto::policy::v1::GetSetRequest;
@@ -204,6 +204,10 @@ async fn received(access: &Access) -> Result<(u64, BTreeMap<FindingUid, Finding>
 }
 
 async fn count(access: &Access) -> Result<u64> {
+    Ok(host(access).await?.findings_received)
+}
+
+async fn host(access: &Access) -> Result<Host> {
     let answer = access
         .insist("the host", |channel| async move {
             let agent_id = HOST.to_owned();
@@ -211,7 +215,7 @@ async fn count(access: &Access) -> Result<u64> {
             Ok(client.get_host(GetHostRequest { agent_id }).await?.into_inner())
         })
         .await?;
-    Ok(answer.host.context("the host is there")?.findings_received)
+    answer.host.context("the host is there")
 }
 
 async fn rows(access: &Access) -> Result<BTreeMap<FindingUid, Finding>> {
@@ -253,7 +257,7 @@ pub(super) async fn quiet(access: &Access, epoch: u64) -> Result<()> {
     while same < 20 {
         tokio::time::sleep(LOOK).await;
         let now = count(access).await?;
-        same = if now == before && agent_epoch(access).await? == epoch {
+        same = if now == before && host(access).await?.epoch == epoch {
             same + 1
         } else {
             0
@@ -264,17 +268,6 @@ pub(super) async fn quiet(access: &Access, epoch: u64) -> Result<()> {
         }
     }
     Ok(())
-}
-
-async fn agent_epoch(access: &Access) -> Result<u64> {
-    let answer = access
-        .insist("the host", |channel| async move {
-            let agent_id = HOST.to_owned();
-            let mut client = ClusterServiceClient::new(channel);
-            Ok(client.get_host(GetHostRequest { agent_id }).await?.into_inner())
-        })
-        .await?;
-    Ok(answer.host.context("the host is there")?.epoch)
 }
 
 /// What the end came to.
