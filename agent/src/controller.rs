@@ -1,7 +1,7 @@
 //! The connection to a controller: one TLS side, whose certificate renews itself.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -16,8 +16,10 @@ use crate::enrolment::Enrolment;
 const MESSAGE_BYTES: usize = 256 << 20;
 /// How often the certificate's age is looked at, and a failed renewal tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// A certificate is renewed when less than this is left.
-const RENEW_BEFORE: i64 = 12 * 3_600;
+/// A certificate is renewed at this age, and when less than this is left of its life.
+const RENEW_AFTER: Duration = Duration::from_secs(12 * 3_600);
+/// One that was just renewed is not renewed again, whatever this host's clock says of its end.
+const RENEW_EVERY: Duration = Duration::from_secs(3_600);
 
 /// How to reach the cluster.
 pub(crate) struct Controllers {
@@ -38,16 +40,21 @@ impl Controllers {
         Ok(SessionServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES))
     }
 
-    /// Renews the certificate, with the same key, for as long as the agent runs.
+    /// Renews the certificate, with the same key: at once, and for as long as the agent runs. At once, because a clock that is
+    /// behind would find an ended certificate good.
     pub(crate) async fn keep_renewed(&self, config: &Config, stop: CancellationToken) {
+        let mut renewed: Option<Instant> = None;
         loop {
-            let due = Identity::load(&config.identity_file()).and_then(|identity| identity.not_after());
-            match due {
-                Ok(not_after) if not_after - jiff::Timestamp::now().as_second() < RENEW_BEFORE => {
-                    if let Err(error) = self.renew(config).await {
+            let left = Identity::load(&config.identity_file())
+                .and_then(|identity| identity.not_after())
+                .map(|not_after| not_after.saturating_sub(jiff::Timestamp::now().as_second()));
+            match left {
+                Ok(left) if is_due(renewed.map(|at| at.elapsed()), left) => match self.renew(config).await {
+                    Ok(()) => renewed = Some(Instant::now()),
+                    Err(error) => {
                         tracing::warn!(%error, "the certificate was not renewed; trying again");
                     }
-                }
+                },
                 Ok(_) => {}
                 Err(error) => tracing::error!(%error, "the agent's certificate cannot be read"),
             }
@@ -70,5 +77,31 @@ impl Controllers {
         self.client.replace(&identity)?;
         tracing::info!("the certificate was renewed");
         Ok(())
+    }
+}
+
+/// By the time since the last renewal of this run, and the seconds left by this host's clock.
+fn is_due(since: Option<Duration>, left: i64) -> bool {
+    let half = i64::try_from(RENEW_AFTER.as_secs()).unwrap_or(i64::MAX);
+    match since {
+        None => true,
+        Some(since) => since >= RENEW_AFTER || (since >= RENEW_EVERY && left < half),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_renewed_at_start_by_age_and_by_its_end_and_not_over_and_over() {
+        let hours = |hours: u64| Some(Duration::from_secs(hours * 3_600));
+        assert!(is_due(None, 24 * 3_600));
+        assert!(!is_due(hours(0), 24 * 3_600));
+        // A clock years ahead.
+        assert!(!is_due(hours(0), i64::MIN) && is_due(hours(1), i64::MIN));
+        assert!(is_due(hours(2), 11 * 3_600) && !is_due(hours(2), 13 * 3_600));
+        // A clock years behind.
+        assert!(is_due(hours(12), i64::MAX));
     }
 }

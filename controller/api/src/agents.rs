@@ -9,12 +9,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use verger_controller_state::{Action, Command, Refused, Response as Answer, limits};
 use verger_policy::finding::Transition;
-use verger_policy::model::AgentId;
 use verger_proto::agent::v1 as pb;
 use verger_proto::agent::v1::session_service_server::SessionService;
 use verger_wire::{FromWire as _, timestamp};
 
-use crate::caller;
+use crate::caller::{self, CallingAgent};
 use crate::fleet::Fleet;
 use crate::ports::{Ambient, Issuer, Replicated, read};
 use crate::session;
@@ -49,8 +48,13 @@ impl Agents {
         }
     }
 
-    fn enrolled(&self, agent: &AgentId) -> Result<(), Status> {
-        let known = read(&*self.replicated, |state| state.host(agent).is_some());
+    /// Refuses an agent that is not enrolled under the key it calls with. Asked again while a stream is open: another may have
+    /// been enrolled in its place.
+    pub(crate) fn enrolled(&self, agent: &CallingAgent) -> Result<(), Status> {
+        let CallingAgent { id, key } = agent;
+        let known = read(&*self.replicated, |state| {
+            state.host(id).is_some_and(|host| host.key == *key)
+        });
         if known {
             Ok(())
         } else {
@@ -58,7 +62,9 @@ impl Agents {
         }
     }
 
-    async fn ingest(&self, agent: &AgentId, message: pb::ReportRequest) -> Result<u64, Status> {
+    async fn ingest(&self, calling: &CallingAgent, message: pb::ReportRequest) -> Result<u64, Status> {
+        self.enrolled(calling)?;
+        let agent = &calling.id;
         let pb::ReportRequest {
             first_sequence,
             transitions,
@@ -121,7 +127,7 @@ impl SessionService for Agents {
         &self,
         request: Request<Streaming<pb::ConnectRequest>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
-        let agent = caller::agent(&request)?;
+        let agent = caller::agent(&request, self.ambient.now())?;
         self.enrolled(&agent)?;
         Ok(Response::new(session::serve(
             self.clone(),
@@ -136,7 +142,7 @@ impl SessionService for Agents {
         &self,
         request: Request<Streaming<pb::ReportRequest>>,
     ) -> Result<Response<Self::ReportStream>, Status> {
-        let agent = caller::agent(&request)?;
+        let agent = caller::agent(&request, self.ambient.now())?;
         self.enrolled(&agent)?;
         let mut incoming = request.into_inner();
         let (ready, messages) = mpsc::channel(ACKNOWLEDGEMENTS);
@@ -160,16 +166,20 @@ impl SessionService for Agents {
     }
 
     async fn renew(&self, request: Request<pb::RenewRequest>) -> Result<Response<pb::RenewResponse>, Status> {
-        let agent = caller::agent(&request)?;
+        let agent = caller::renewing_agent(&request)?;
+        self.enrolled(&agent)?;
         let pb::RenewRequest { csr } = request.into_inner();
         let key = self.issuer.key_of(&csr).map_err(|error| issue(&error))?;
-        let same = read(&*self.replicated, |state| {
-            state.host(&agent).is_some_and(|host| host.key == key)
-        });
-        if !same {
-            return Err(refused(&Refused::UnknownAgent));
+        if key != agent.key {
+            return Err(argument(
+                "csr",
+                "has another key than the certificate: a certificate is renewed with its own key",
+            ));
         }
-        let issued = self.issuer.issue(&csr, &agent).map_err(|error| issue(&error))?;
+        let issued = self
+            .issuer
+            .issue(&csr, &agent.id)
+            .map_err(|error| issue(&error))?;
         Ok(Response::new(pb::RenewResponse {
             chain: issued.chain.into_iter().map(Bytes::from).collect(),
             not_after: Some(timestamp(issued.not_after)),

@@ -1,18 +1,32 @@
 //! Who calls: from the certificate alone, never from a message.
 
+use jiff::Timestamp;
 use tonic::{Code, Request, Status};
+use verger_policy::digest::Digest;
 use verger_policy::model::AgentId;
-use verger_transport::{Peer, peer_of};
+use verger_transport::{Peer, PeerCertificate, certificate_of};
 
 use crate::status::with_reason;
 
-/// A person, by the name in the certificate.
+/// A person, by the name in the certificate. Its connection ends with it.
 ///
 /// # Errors
 /// When the caller is not a person.
 pub fn person<T>(request: &Request<T>) -> Result<String, Status> {
-    match peer_of(request) {
-        Some(Peer::Person(name)) => Ok(name.to_string()),
+    person_with_key(request).map(|(name, _)| name)
+}
+
+/// A person, with the digest of the certificate's key.
+///
+/// # Errors
+/// When the caller is not a person.
+pub fn person_with_key<T>(request: &Request<T>) -> Result<(String, Digest), Status> {
+    match certificate_of(request) {
+        Some(PeerCertificate {
+            peer: Peer::Person(name),
+            key,
+            not_after: _,
+        }) => Ok((name.to_string(), Digest::from_bytes(*key))),
         _ => Err(with_reason(
             Code::PermissionDenied,
             "NOT_A_PERSON",
@@ -21,11 +35,40 @@ pub fn person<T>(request: &Request<T>) -> Result<String, Status> {
     }
 }
 
-/// An agent, by the id in the certificate.
+/// An agent, as its certificate says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallingAgent {
+    /// Its id.
+    pub id: AgentId,
+    /// SHA-256 of the certificate's public key.
+    pub key: Digest,
+}
+
+/// An agent whose certificate is good at `now`.
+///
+/// # Errors
+/// When the caller is not an agent, or its certificate has ended.
+pub fn agent<T>(request: &Request<T>, now: Timestamp) -> Result<CallingAgent, Status> {
+    let (agent, not_after) = named(request)?;
+    if not_after < now.as_second() {
+        return Err(with_reason(
+            Code::Unauthenticated,
+            "CERTIFICATE_EXPIRED",
+            "the agent's certificate has ended: it serves for nothing but its renewal",
+        ));
+    }
+    Ok(agent)
+}
+
+/// An agent whose certificate may have ended within the grace that the transport gives, for its renewal alone.
 ///
 /// # Errors
 /// When the caller is not an agent.
-pub fn agent<T>(request: &Request<T>) -> Result<AgentId, Status> {
+pub fn renewing_agent<T>(request: &Request<T>) -> Result<CallingAgent, Status> {
+    named(request).map(|(agent, _)| agent)
+}
+
+fn named<T>(request: &Request<T>) -> Result<(CallingAgent, i64), Status> {
     let denied = || {
         with_reason(
             Code::PermissionDenied,
@@ -33,8 +76,16 @@ pub fn agent<T>(request: &Request<T>) -> Result<AgentId, Status> {
             "only an agent's certificate may call this",
         )
     };
-    match peer_of(request) {
-        Some(Peer::Agent(id)) => id.to_string().parse().map_err(|_| denied()),
+    match certificate_of(request) {
+        Some(PeerCertificate {
+            peer: Peer::Agent(id),
+            key,
+            not_after,
+        }) => {
+            let id = id.to_string().parse().map_err(|_| denied())?;
+            let key = Digest::from_bytes(*key);
+            Ok((CallingAgent { id, key }, *not_after))
+        }
         _ => Err(denied()),
     }
 }

@@ -43,6 +43,13 @@ impl EnrolmentService for Enrolment {
         let agent: AgentId = parse("agent_id", &agent_id).map_err(invalid)?;
         let token: JoinToken = token.parse().map_err(|_| refused(&Refused::Token))?;
         let key = self.issuer.key_of(&csr).map_err(|error| issue(&error))?;
+        // Whoever has no token costs the log nothing. What is decided here is decided again where the token is spent.
+        let serves = read(&*self.replicated, |state| {
+            state.token_serves(token.id(), &Digest::from_bytes(token.secret_hash()), &agent, &key)
+        });
+        if !serves {
+            return Err(refused(&Refused::Token));
+        }
         let command = Command {
             stamp: self.ambient.now(),
             actor: format!("agent/{agent}"),

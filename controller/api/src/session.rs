@@ -16,6 +16,7 @@ use verger_proto::policy::v1::Envelope;
 use verger_wire::{IntoWire as _, digest};
 
 use crate::agents::Agents;
+use crate::caller::CallingAgent;
 use crate::ports::{Unavailable, read};
 use crate::status::{argument, invalid, unavailable, with_reason};
 use crate::watch::Stream;
@@ -31,15 +32,16 @@ const INSTANCES: usize = 20_000;
 
 pub(crate) fn serve(
     agents: Agents,
-    agent: AgentId,
+    calling: CallingAgent,
     incoming: Streaming<pb::ConnectRequest>,
 ) -> Stream<pb::ConnectResponse> {
     let (ready, messages) = mpsc::channel(READY);
     tokio::spawn(async move {
-        let now = agents.ambient.now();
+        let (now, agent) = (agents.ambient.now(), calling.id.clone());
         agents.fleet.note(&agent, now, |seen| seen.sessions += 1);
         let ended = Session {
             agents: &agents,
+            calling: &calling,
             agent: &agent,
             ready: &ready,
             nonce: 0,
@@ -62,6 +64,7 @@ pub(crate) fn serve(
 
 struct Session<'a> {
     agents: &'a Agents,
+    calling: &'a CallingAgent,
     agent: &'a AgentId,
     ready: &'a mpsc::Sender<Result<pb::ConnectResponse, Status>>,
     nonce: u64,
@@ -144,6 +147,7 @@ impl Session<'_> {
     }
 
     async fn beat(&mut self) -> Result<(), Status> {
+        self.agents.enrolled(self.calling)?;
         let epoch = read(&*self.agents.replicated, |state| state.set().epoch());
         self.send(pb::connect_response::Message::Heartbeat(pb::Heartbeat { epoch }))
             .await

@@ -203,13 +203,11 @@ impl State {
         key: Digest,
         changes: &mut Vec<RowChange>,
     ) -> Outcome {
-        use subtle::ConstantTimeEq as _;
         let clock = self.clock;
-        let token = self.tokens.get_mut(token_id).ok_or(Refused::Token)?;
-        let secret = bool::from(token.secret_hash.as_bytes().ct_eq(secret_hash.as_bytes()));
-        if !secret || token.spent || token.expires <= clock || token.agent != *agent {
+        if !self.token_serves(token_id, secret_hash, agent, &key) {
             return Err(Refused::Token);
         }
+        let token = self.tokens.get_mut(token_id).ok_or(Refused::Token)?;
         token.spent = true;
         changes.push(rows::token(token_id, token));
         let known = self.hosts.get(agent).filter(|host| host.key == key).cloned();

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use verger_policy::digest::Digest;
 use verger_policy::finding::{Finding, FindingUid, fold};
 use verger_policy::model::{AgentId, ObjectKey};
 use verger_policy::set::PolicySet;
@@ -22,6 +23,18 @@ impl State {
     /// The founding, if it took place.
     pub const fn cluster(&self) -> Option<&Cluster> {
         self.cluster.as_ref()
+    }
+
+    /// Whether a join token with this secret serves this agent and key now. One that was spent serves the key it was spent for,
+    /// so that an agent whose answer was lost asks again.
+    pub fn token_serves(&self, token: &str, secret: &Digest, agent: &AgentId, key: &Digest) -> bool {
+        use subtle::ConstantTimeEq as _;
+        let Some(token) = self.tokens.get(token) else {
+            return false;
+        };
+        let holds = bool::from(token.secret_hash.as_bytes().ct_eq(secret.as_bytes()));
+        let unspent = !token.spent || self.hosts.get(agent).is_some_and(|host| host.key == *key);
+        holds && unspent && token.agent == *agent && token.expires > self.clock
     }
 
     /// The policy set in force.

@@ -1,5 +1,6 @@
 //! Accepting connections: a stream of finished handshakes for tonic.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -10,26 +11,30 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use crate::certificate::PeerCertificate;
 use crate::spiffe_id::Peer;
-use crate::tls::{Server, spiffe_id};
+use crate::tls::Server;
 
 /// A handshake that takes longer is dropped.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-/// Handshakes at the same time: their cost is bounded, and connections wait in the listener's queue.
-const HANDSHAKES: usize = 64;
+/// Handshakes at the same time. One more ends the oldest of them: whoever opens sockets and says nothing keeps nobody out
+/// who does his part of a handshake while that many others arrive.
+const HANDSHAKES: usize = 1_024;
 /// Finished handshakes that wait for the server.
 const READY: usize = 64;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
 pub struct PeerInfo {
-    /// By its certificate; `None` only on the enrolment listener.
-    pub peer: Option<Peer>,
+    /// Its certificate; `None` only on the enrolment listener.
+    pub certificate: Option<PeerCertificate>,
     /// Its address.
     pub address: SocketAddr,
 }
@@ -39,15 +44,32 @@ pub fn peer_info<T>(request: &tonic::Request<T>) -> Option<&PeerInfo> {
     request.extensions().get::<PeerInfo>()
 }
 
-/// Who calls, by the certificate.
-pub fn peer_of<T>(request: &tonic::Request<T>) -> Option<&Peer> {
-    peer_info(request)?.peer.as_ref()
+/// The caller's certificate. An agent's may have ended, see [`crate::RENEWAL_GRACE`]: whoever serves more than its renewal
+/// looks at [`PeerCertificate::not_after`].
+pub fn certificate_of<T>(request: &tonic::Request<T>) -> Option<&PeerCertificate> {
+    peer_info(request)?.certificate.as_ref()
 }
 
-/// An accepted connection.
+/// An accepted connection. A person's and a member's ends with its certificate.
 pub struct Accepted {
     stream: TlsStream<TcpStream>,
     info: PeerInfo,
+    end: Option<Pin<Box<Sleep>>>,
+}
+
+impl Accepted {
+    fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
+        self.end
+            .as_mut()
+            .is_some_and(|end| end.as_mut().poll(cx).is_ready())
+    }
+}
+
+fn ended() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ConnectionAborted,
+        "the caller's certificate has ended",
+    )
 }
 
 impl Connected for Accepted {
@@ -64,6 +86,9 @@ impl AsyncRead for Accepted {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.has_ended(cx) {
+            return Poll::Ready(Err(ended()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -100,9 +125,8 @@ fn serve(
     let (ready, accepted) = mpsc::channel(READY);
     tokio::spawn(async move {
         let acceptor = TlsAcceptor::from(config);
-        let places = Arc::new(Semaphore::new(HANDSHAKES));
+        let mut handshakes = Handshakes::default();
         loop {
-            let place = Arc::clone(&places).acquire_owned().await.expect("never closed");
             let next = tokio::select! {
                 next = listener.accept() => next,
                 () = ready.closed() => return,
@@ -117,10 +141,9 @@ fn serve(
                 }
             };
             let (acceptor, ready) = (acceptor.clone(), ready.clone());
-            tokio::spawn(async move {
+            handshakes.begin(async move {
                 let handshake =
                     tokio::time::timeout(HANDSHAKE_LIMIT, shake(acceptor, stream, address, mutual)).await;
-                drop(place);
                 match handshake {
                     Ok(Ok(accepted)) => drop(ready.send(Ok(accepted)).await),
                     Ok(Err(error)) => tracing::info!(%address, %error, "a handshake was refused"),
@@ -132,6 +155,29 @@ fn serve(
     accepted
 }
 
+/// Handshakes that go on, the oldest first.
+#[derive(Default)]
+struct Handshakes {
+    tasks: JoinSet<()>,
+    order: VecDeque<AbortHandle>,
+}
+
+impl Handshakes {
+    fn begin(&mut self, handshake: impl Future<Output = ()> + Send + 'static) {
+        while self.tasks.try_join_next().is_some() {}
+        if self.order.len() >= HANDSHAKES {
+            self.order.retain(|handshake| !handshake.is_finished());
+        }
+        if self.order.len() >= HANDSHAKES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            tracing::warn!("too many handshakes at once: the oldest was ended");
+            oldest.abort();
+        }
+        self.order.push_back(self.tasks.spawn(handshake));
+    }
+}
+
 async fn shake(
     acceptor: TlsAcceptor,
     stream: TcpStream,
@@ -141,17 +187,28 @@ async fn shake(
     stream.set_nodelay(true)?;
     let stream = acceptor.accept(stream).await?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let peer = certificate
-        .and_then(|certificate| spiffe_id(certificate))
-        .map(|id| id.peer);
-    if mutual && peer.is_none() {
+    let certificate = certificate.and_then(|certificate| PeerCertificate::read(certificate));
+    if mutual && certificate.is_none() {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             "the caller has no name",
         ));
     }
+    let end = certificate.as_ref().and_then(connection_end).map(Box::pin);
     Ok(Accepted {
         stream,
-        info: PeerInfo { peer, address },
+        info: PeerInfo { certificate, address },
+        end,
     })
+}
+
+/// When a connection ends by itself. Agents renew their certificate without a break of their streams, and each of their calls
+/// is checked anew.
+fn connection_end(certificate: &PeerCertificate) -> Option<Sleep> {
+    if matches!(certificate.peer, Peer::Agent(_)) {
+        return None;
+    }
+    let left = certificate.not_after - time::OffsetDateTime::now_utc().unix_timestamp();
+    let left = Duration::from_secs(u64::try_from(left).unwrap_or(0));
+    Some(tokio::time::sleep_until(Instant::now() + left))
 }

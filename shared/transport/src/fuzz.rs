@@ -14,7 +14,7 @@ use bolero::check;
 use serde::Deserialize;
 use verger_fuzz::Damaged;
 
-use crate::tls::spiffe_id;
+use crate::certificate::spiffe_id;
 use crate::{
     Authority, Identity, JoinCommand, JoinToken, KeyPair, Label, Peer, Purpose, SpiffeId, config_file, files,
     spki_pin,

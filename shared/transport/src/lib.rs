@@ -4,6 +4,7 @@
 
 mod acceptor;
 mod authority;
+mod certificate;
 pub mod config_file;
 mod connect;
 pub mod files;
@@ -16,8 +17,9 @@ pub mod telemetry;
 mod tls;
 mod token;
 
-pub use acceptor::{Accepted, PeerInfo, accept, accept_enrolments, peer_info, peer_of};
+pub use acceptor::{Accepted, PeerInfo, accept, accept_enrolments, certificate_of, peer_info};
 pub use authority::{Authority, AuthorityError, Issued, Purpose, spki_pin};
+pub use certificate::{PeerCertificate, RENEWAL_GRACE};
 pub use connect::{ConnectError, Connector, channel};
 pub use identity::{Identity, IdentityError, KeyPair, certificate_pem};
 pub use join::{InvalidJoinCommand, JoinCommand};

@@ -84,6 +84,35 @@ async fn a_token_that_does_not_serve_is_refused_with_one_reason_and_stays_unspen
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_has_no_token_costs_the_log_nothing() {
+    let world = World::founded();
+    let good = token(&world, "h1").await;
+    let before = world.log.state();
+    for _ in 0..20 {
+        let unknown = format!("{}.{}", "0".repeat(16), "A".repeat(43));
+        let answer = enrol(&world, &unknown, "h1", "k").await;
+        refused(answer, Code::PermissionDenied, "TOKEN_REFUSED");
+    }
+    assert_eq!(world.log.state().revision(), before.revision());
+    enrol(&world, &good, "h1", "k").await.unwrap();
+    assert!(world.log.state().revision() > before.revision());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_whose_answer_was_lost_asks_again_with_its_key_and_no_other_does() {
+    let world = World::founded();
+    let token = token(&world, "h1").await;
+    enrol(&world, &token, "h1", "k").await.unwrap();
+    let again = enrol(&world, &token, "h1", "k").await.unwrap().into_inner();
+    assert_eq!(again.chain[0].as_ref(), b"h1 holds k");
+    let other = enrol(&world, &token, "h1", "other").await;
+    refused(other, Code::PermissionDenied, "TOKEN_REFUSED");
+    world.surroundings.pass(601);
+    let late = enrol(&world, &token, "h1", "k").await;
+    refused(late, Code::PermissionDenied, "TOKEN_REFUSED");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_ends_when_its_answer_says() {
     let world = World::founded();
     let request = cpb::CreateJoinTokenRequest {

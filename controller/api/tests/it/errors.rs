@@ -5,14 +5,15 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use verger_controller_api::ports::Unavailable;
-use verger_controller_state::{InvalidCommand, Refused, Response};
+use verger_controller_state::{Action, InvalidCommand, Refused, Response};
 use verger_policy::digest::Digest;
 use verger_proto::agent::v1 as apb;
 use verger_proto::cluster::v1 as cpb;
 use verger_proto::findings::v1 as fpb;
 use verger_proto::policy::v1 as pb;
+use verger_transport::JoinToken;
 
-use crate::world::{World, reason, refused, request_of, workload};
+use crate::world::{World, reason, refused, request_of, start, workload};
 
 /// Every refusal of the log, with the code and the reason it is told by. By name, so that a new one is not forgotten here.
 fn told(refusal: &Refused) -> (Code, &'static str) {
@@ -121,7 +122,7 @@ impl Way {
             }
             Self::Enrol => {
                 let request = apb::EnrolRequest {
-                    token: format!("{}.{}", "0".repeat(16), "A".repeat(43)),
+                    token: token().reveal().to_string(),
                     csr: request_of("k"),
                     agent_id: "h2".to_owned(),
                 };
@@ -135,9 +136,19 @@ impl Way {
     }
 }
 
-/// With an agent and its finding.
+fn token() -> JoinToken {
+    JoinToken::from_random([9; 40])
+}
+
+/// With an agent and its finding, and a token for another.
 fn world() -> World {
     let world = World::founded();
+    world.run(Action::CreateToken {
+        id: token().id().to_owned(),
+        secret_hash: Digest::from_bytes(token().secret_hash()),
+        agent: "h2".parse().unwrap(),
+        expires: start() + jiff::SignedDuration::from_secs(600),
+    });
     world.enrol(&["h1"]);
     world.log.run(&world.ingestion("h1", vec![world.fault("user")]));
     world

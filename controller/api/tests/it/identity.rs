@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use tonic::Code;
+use tonic::{Code, Status};
 use verger_policy::digest::Digest;
 use verger_proto::agent::v1 as pb;
 use verger_proto::agent::v1::connect_request::Message as Up;
 use verger_proto::cluster::v1 as cpb;
 
-use crate::world::{World, refused, request_of, start, workload};
+use crate::world::{World, fields, refused, request_of, start, workload};
 
 /// Two enrolled agents and a set.
 async fn world() -> World {
@@ -105,20 +105,40 @@ async fn findings_are_counted_and_filed_under_the_certificates_agent() {
     assert_eq!(sequences, [3, 1]);
 }
 
+async fn renew(
+    world: &World,
+    agent: &str,
+    certificate: (&str, i64),
+    key: &str,
+) -> Result<pb::RenewResponse, Status> {
+    let (of, not_after) = certificate;
+    let mut client = world
+        .caller_with(&format!("agent/{agent}"), of, not_after)
+        .session();
+    let csr = request_of(key);
+    Ok(client.renew(pb::RenewRequest { csr }).await?.into_inner())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_certificate_is_renewed_for_its_own_agent_and_key_only() {
     let world = world().await;
     let before = world.log.state();
-    let renew = |agent: &str, key: &str| {
-        let mut client = world.caller(&format!("agent/{agent}")).session();
-        let csr = request_of(key);
-        async move { client.renew(pb::RenewRequest { csr }).await }
-    };
-    let renewed = renew("h1", "h1").await.unwrap().into_inner();
+    let good = start().as_second() + 60;
+    let renewed = renew(&world, "h1", ("h1", good), "h1").await.unwrap();
     assert_eq!(renewed.chain[0].as_ref(), b"h1 holds h1");
     assert!(renewed.not_after.unwrap().seconds > start().as_second());
-    refused(renew("h1", "h2").await, Code::PermissionDenied, "UNKNOWN_AGENT");
-    refused(renew("h1", "new").await, Code::PermissionDenied, "UNKNOWN_AGENT");
+    for (own, asked) in [("h1", "h2"), ("h1", "new")] {
+        let status = refused(
+            renew(&world, "h1", (own, good), asked).await,
+            Code::InvalidArgument,
+            "INVALID_ARGUMENT",
+        );
+        assert_eq!(fields(&status), ["csr"]);
+    }
+    for key in ["h2", "old"] {
+        let answer = renew(&world, "h1", (key, good), key).await;
+        refused(answer, Code::PermissionDenied, "UNKNOWN_AGENT");
+    }
     let csr = Digest::of(b"noise").as_bytes().to_vec().into();
     let answer = world
         .caller("agent/h1")
@@ -127,6 +147,48 @@ async fn a_certificate_is_renewed_for_its_own_agent_and_key_only() {
         .await;
     refused(answer, Code::InvalidArgument, "CERTIFICATE_REQUEST");
     assert_eq!(world.log.state(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ended_certificate_serves_for_its_renewal_and_for_nothing_else() {
+    let world = world().await;
+    let ended = start().as_second() - 1;
+    let late = || world.caller_with("agent/h1", "h1", ended);
+    let session = late().connect().await.map(drop);
+    refused(session, Code::Unauthenticated, "CERTIFICATE_EXPIRED");
+    let report = late().report().await.map(drop);
+    refused(report, Code::Unauthenticated, "CERTIFICATE_EXPIRED");
+    assert_eq!(world.fleet.of(&"h1".parse().unwrap()).sessions, 0);
+    renew(&world, "h1", ("h1", ended), "h1").await.unwrap();
+    // The benign twin: the same agent, in time.
+    world.caller("agent/h1").connect().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_key_of_an_agent_that_was_enrolled_anew_is_shut_out_from_open_streams_too() {
+    let world = world().await;
+    let old = world.caller("agent/h1");
+    let mut talk = old.hello((0, Default::default())).await;
+    talk.set().await;
+    let mut report = old.report().await.unwrap();
+    assert_eq!(report.tell(1, &[world.fault("user")]).await.unwrap(), 1);
+
+    world.enrol_with("h1", "new");
+    let state = world.log.state();
+    let answer = report.tell(2, &[world.fault("group")]).await;
+    refused(answer, Code::PermissionDenied, "UNKNOWN_AGENT");
+    assert_eq!(world.log.state(), state, "nothing of the old key's came in");
+    let end = talk.end().await;
+    refused(Err::<(), _>(end), Code::PermissionDenied, "UNKNOWN_AGENT");
+    refused(
+        old.connect().await.map(drop),
+        Code::PermissionDenied,
+        "UNKNOWN_AGENT",
+    );
+    let good = start().as_second() + 86_400;
+    let new = world.caller_with("agent/h1", "new", good);
+    let mut talk = new.hello((0, Default::default())).await;
+    talk.set().await;
 }
 
 #[tokio::test(start_paused = true)]

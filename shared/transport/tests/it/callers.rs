@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{CertificateParams, Issuer, SanType};
-use verger_transport::{Client, Identity};
+use verger_transport::{Client, Identity, KeyPair, RENEWAL_GRACE};
 
 use crate::cluster::{Cluster, HOUR, ended, issue, peer};
 use crate::listener::Listener;
@@ -78,32 +78,107 @@ async fn another_clusters_authority_is_refused_even_with_the_right_name() {
 }
 
 #[tokio::test]
-async fn an_expired_certificate_is_refused() {
+async fn an_ended_certificate_is_refused_except_an_agents_which_is_told_apart() {
     let cluster = Cluster::new('a');
     let mut listener = listening(&cluster).await;
-    let short = issue(&cluster.agents, &cluster.id, "agent/web-1", Duration::ZERO);
-    ended(&short).await;
-    listener
-        .refuses(&cluster.client(&short), "certificate expired")
-        .await;
+    let people = issue(&cluster.people, &cluster.id, "person/ada", Duration::ZERO);
+    let member = issue(&cluster.members, &cluster.id, "controller/two", Duration::ZERO);
+    let agent = issue(&cluster.agents, &cluster.id, "agent/web-1", Duration::ZERO);
+    for short in [&people, &member, &agent] {
+        ended(short).await;
+    }
+    for short in [&people, &member] {
+        listener
+            .refuses(&cluster.client(short), "certificate expired")
+            .await;
+    }
+    let (channel, name) = listener.connects(&cluster.client(&agent)).await;
+    assert_eq!(name, Some(peer("agent/web-1")));
+    let seen = listener.calls_with(&channel).await.unwrap();
+    assert_eq!(
+        seen.not_after,
+        agent.not_after().unwrap(),
+        "whoever serves it can tell"
+    );
     let client = cluster.client(&issue(&cluster.agents, &cluster.id, "agent/web-1", HOUR));
     assert_eq!(listener.accepts(&client).await, Some(peer("agent/web-1")));
 }
 
 #[tokio::test]
-async fn a_caller_that_was_accepted_is_refused_once_its_certificate_has_expired() {
+async fn an_agents_certificate_that_ended_long_ago_is_refused() {
     let cluster = Cluster::new('a');
     let mut listener = listening(&cluster).await;
-    let short = issue(
-        &cluster.agents,
-        &cluster.id,
-        "agent/web-1",
-        Duration::from_secs(2),
+    let grace = i64::try_from(RENEWAL_GRACE.as_secs()).unwrap();
+    let long_ago = with_end(&cluster, -grace - 3_600);
+    listener
+        .refuses(&cluster.client(&long_ago), "certificate expired")
+        .await;
+    let in_time = with_end(&cluster, 3_600 - grace);
+    assert_eq!(
+        listener.accepts(&cluster.client(&in_time)).await,
+        Some(peer("agent/web-1"))
     );
-    let client = cluster.client(&short);
-    assert_eq!(listener.accepts(&client).await, Some(peer("agent/web-1")));
-    ended(&short).await;
-    listener.refuses(&client, "certificate expired").await;
+    // The grace is for the end alone: not for another authority.
+    let forged = with_end(&Cluster::new('a'), -60);
+    listener.refuses(&cluster.client(&forged), "BadSignature").await;
+}
+
+#[tokio::test]
+async fn a_persons_connection_ends_with_the_certificate_and_an_agents_goes_on() {
+    let cluster = Cluster::new('a');
+    let mut listener = listening(&cluster).await;
+    let short = |authority, name| issue(authority, &cluster.id, name, Duration::from_secs(2));
+    let person = short(&cluster.people, "person/ada");
+    let agent = short(&cluster.agents, "agent/web-1");
+    let (persons, name) = listener.connects(&cluster.client(&person)).await;
+    assert_eq!(name, Some(peer("person/ada")));
+    let (agents, _) = listener.connects(&cluster.client(&agent)).await;
+    listener.closes(&persons).await;
+    ended(&agent).await;
+    assert_eq!(listener.answers(&agents).await, Some(peer("agent/web-1")));
+    listener
+        .refuses(&cluster.client(&person), "certificate expired")
+        .await;
+}
+
+#[tokio::test]
+async fn whoever_opens_sockets_and_says_nothing_keeps_nobody_out() {
+    let cluster = Cluster::new('a');
+    let mut listener = listening(&cluster).await;
+    let mut silent = Vec::new();
+    for _ in 0..1_100 {
+        silent.push(tokio::net::TcpStream::connect(listener.address).await.unwrap());
+    }
+    let client = cluster.client(&issue(&cluster.agents, &cluster.id, "agent/web-1", HOUR));
+    let came_in = tokio::time::timeout(Duration::from_secs(5), listener.accepts(&client)).await;
+    assert_eq!(came_in, Ok(Some(peer("agent/web-1"))));
+    // The oldest were ended for the others.
+    let mut byte = [0];
+    let oldest = tokio::io::AsyncReadExt::read(&mut silent[0], &mut byte).await;
+    assert!(matches!(oldest, Ok(0) | Err(_)), "{oldest:?}");
+}
+
+/// A certificate of an agent, good for an hour before its end, which is that many seconds from now.
+fn with_end(cluster: &Cluster, seconds: i64) -> Identity {
+    let pem = fs::read_to_string(cluster.dir().join("ca-agents.pem")).unwrap();
+    let key = rcgen::KeyPair::from_pem(&pem[pem.find("-----BEGIN PRIVATE KEY").unwrap()..]).unwrap();
+    let issuer = Issuer::from_ca_cert_pem(&pem, key).unwrap();
+    let own = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new([]).unwrap();
+    let uri = format!("spiffe://{}/agent/web-1", cluster.id);
+    params
+        .subject_alt_names
+        .push(SanType::URI(uri.try_into().unwrap()));
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let end = time::OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
+    params.not_before = end - time::Duration::hours(1);
+    params.not_after = end;
+    let key = rcgen::KeyPair::from_pem(&own.to_pem()).unwrap();
+    let leaf = params.signed_by(&key, &issuer).unwrap();
+    Identity::new(
+        vec![leaf.der().to_vec(), cluster.agents.certificate().to_vec()],
+        &own,
+    )
 }
 
 /// A certificate by the agents' authority with these URIs.

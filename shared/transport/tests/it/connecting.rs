@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use verger_transport::{ConnectError, channel, peer_of};
+use verger_transport::{ConnectError, certificate_of, channel};
 
 use crate::cluster::{Cluster, peer};
 use crate::listener::Listener;
@@ -53,5 +53,5 @@ async fn an_error_names_every_address_or_the_malformed_one() {
 
 #[test]
 fn a_request_that_came_over_no_connection_is_nobodys() {
-    assert_eq!(peer_of(&tonic::Request::new(())), None);
+    assert_eq!(certificate_of(&tonic::Request::new(())), None);
 }

@@ -14,7 +14,9 @@ use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tracing::subscriber::DefaultGuard;
-use verger_transport::{Accepted, Client, Peer, Server, accept, accept_enrolments, channel, peer_info};
+use verger_transport::{
+    Accepted, Client, Peer, PeerCertificate, Server, accept, accept_enrolments, channel, peer_info,
+};
 
 /// No answer on the loopback takes this long.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -22,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// A running listener. Its tasks end with the test's runtime.
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
-    calls: mpsc::Receiver<Option<Peer>>,
+    calls: mpsc::Receiver<Option<PeerCertificate>>,
     log: watch::Receiver<String>,
     _log: DefaultGuard,
 }
@@ -54,7 +56,7 @@ impl Listener {
         let service = InterceptedService::new(health, move |request: tonic::Request<()>| {
             let info = peer_info(&request).expect("every connection carries its peer");
             called
-                .try_send(info.peer.clone())
+                .try_send(info.certificate.clone())
                 .expect("a test makes few calls");
             Ok(request)
         });
@@ -91,10 +93,31 @@ impl Listener {
 
     /// Calls over an open connection.
     pub(crate) async fn answers(&mut self, channel: &Channel) -> Option<Peer> {
+        self.calls_with(channel).await.map(|certificate| certificate.peer)
+    }
+
+    /// As [`Self::answers`]; the whole certificate the service saw.
+    pub(crate) async fn calls_with(&mut self, channel: &Channel) -> Option<PeerCertificate> {
         if let Err(error) = check(channel.clone()).await {
             panic!("{error}; the listener: {}", *self.log.borrow());
         }
         self.calls.try_recv().expect("the service was called")
+    }
+
+    /// Waits until an open connection is closed, and tells why its next call failed.
+    pub(crate) async fn closes(&mut self, channel: &Channel) -> String {
+        let deadline = tokio::time::Instant::now() + LIMIT;
+        loop {
+            match check(channel.clone()).await {
+                Err(error) => return error,
+                Ok(()) => drop(self.calls.try_recv()),
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "the connection stays open"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Connects anew and asserts that nothing reached the service and that the listener refused for this reason.

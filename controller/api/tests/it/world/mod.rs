@@ -27,6 +27,7 @@ use verger_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
 use verger_proto::findings::v1::findings_service_server::FindingsServiceServer;
 use verger_proto::policy::v1::policy_service_server::PolicyServiceServer;
 use verger_seal::{SealingKey, TrustRoot};
+use verger_transport::PeerCertificate;
 
 pub(crate) use callers::{Caller, Reporter, Talk, fields, reason, refused, soon};
 pub(crate) use faults::batch;
@@ -122,10 +123,21 @@ impl World {
         world
     }
 
-    /// A caller with a connection of its own; `""` has no certificate, others are `person/ada` and so on.
+    /// A caller with a connection of its own; `""` has no certificate, others are `person/ada` and so on. Its key is that of its
+    /// name, and its certificate good for a day.
     pub(crate) fn caller(&self, peer: &str) -> Caller {
-        let peer = (!peer.is_empty()).then(|| peer.parse().unwrap());
-        Caller(self.door.enter(peer))
+        let (_, name) = peer.split_once('/').unwrap_or_default();
+        self.caller_with(peer, name, start().as_second() + 86_400)
+    }
+
+    /// A caller with this key in its certificate, which ends then.
+    pub(crate) fn caller_with(&self, peer: &str, key: &str, not_after: i64) -> Caller {
+        let certificate = (!peer.is_empty()).then(|| PeerCertificate {
+            peer: peer.parse().unwrap(),
+            key: *key_digest(key).as_bytes(),
+            not_after,
+        });
+        Caller(self.door.enter(certificate))
     }
 
     /// The person who made everything.
@@ -155,21 +167,26 @@ impl World {
     /// Enrols agents, each with a key of its own name.
     pub(crate) fn enrol(&self, agents: &[&str]) {
         for agent in agents {
-            let id: AgentId = agent.parse().unwrap();
-            self.run(Action::CreateToken {
-                id: format!("token of {agent}"),
-                secret_hash: Digest::of(b"secret"),
-                agent: id.clone(),
-                expires: start() + jiff::SignedDuration::from_secs(600),
-            });
-            let enrolled = self.run(Action::Enrol {
-                token_id: format!("token of {agent}"),
-                secret_hash: Digest::of(b"secret"),
-                agent: id,
-                key: key_digest(agent),
-            });
-            assert_eq!(enrolled, Response::Enrolled);
+            self.enrol_with(agent, agent);
         }
+    }
+
+    /// Enrols an agent with this key.
+    pub(crate) fn enrol_with(&self, agent: &str, key: &str) {
+        let (id, token): (AgentId, _) = (agent.parse().unwrap(), format!("token of {key}"));
+        self.run(Action::CreateToken {
+            id: token.clone(),
+            secret_hash: Digest::of(b"secret"),
+            agent: id.clone(),
+            expires: start() + jiff::SignedDuration::from_secs(600),
+        });
+        let enrolled = self.run(Action::Enrol {
+            token_id: token,
+            secret_hash: Digest::of(b"secret"),
+            agent: id,
+            key: key_digest(key),
+        });
+        assert_eq!(enrolled, Response::Enrolled);
     }
 
     /// Notes what an agent said of its instances.

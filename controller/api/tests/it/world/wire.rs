@@ -13,7 +13,7 @@ use tonic::service::Routes;
 use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint, Server};
 use tower::service_fn;
-use verger_transport::{Peer, PeerInfo};
+use verger_transport::{PeerCertificate, PeerInfo};
 
 /// Bytes on the way in one direction.
 const ON_THE_WAY: usize = 16 << 10;
@@ -74,11 +74,11 @@ impl Door {
         Self(door)
     }
 
-    /// A connection of its own for a caller with this name in its certificate.
-    pub(crate) fn enter(&self, peer: Option<Peer>) -> Channel {
+    /// A connection of its own for a caller with this certificate.
+    pub(crate) fn enter(&self, certificate: Option<PeerCertificate>) -> Channel {
         let door = self.0.clone();
         let info = PeerInfo {
-            peer,
+            certificate,
             address: ([192, 0, 2, 1], 40_000).into(),
         };
         Endpoint::from_static("http://member")
