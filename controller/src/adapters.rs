@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
-use verger_controller_api::ports::{Ambient, IssueError, Issued, Issuer, Replicated, Unavailable};
+use verger_controller_api::ports::{Ambient, Holder, IssueError, Issued, Issuer, Replicated, Unavailable};
 use verger_controller_raft::{Member, ProposeError};
 use verger_controller_state::{Command, Response, State};
 use verger_policy::digest::Digest;
-use verger_policy::model::AgentId;
 use verger_transport::{Authority, AuthorityError, Peer, SpiffeId};
 
 /// How long an agent's certificate is good; it renews at half of it.
 pub(crate) const AGENT_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
+
+/// How long a person's certificate is good. The CLI renews it once half of that is over.
+pub(crate) const PERSON_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 
 /// The replicated state, over Raft.
 pub(crate) struct RaftState(pub(crate) Arc<Member>);
@@ -47,10 +49,11 @@ impl Replicated for RaftState {
     }
 }
 
-/// The agents' authority.
-pub(crate) struct AgentAuthority {
+/// The authorities of agents and people.
+pub(crate) struct Authorities {
     pub(crate) cluster: String,
     pub(crate) agents: Authority,
+    pub(crate) people: Authority,
     pub(crate) members: Vec<u8>,
 }
 
@@ -61,26 +64,29 @@ fn issue_error(error: AuthorityError) -> IssueError {
     }
 }
 
-impl Issuer for AgentAuthority {
+impl Issuer for Authorities {
     fn key_of(&self, csr: &[u8]) -> Result<Digest, IssueError> {
         Authority::key_digest(csr)
             .map(Digest::from_bytes)
             .map_err(issue_error)
     }
 
-    fn issue(&self, csr: &[u8], agent: &AgentId) -> Result<Issued, IssueError> {
-        let name = agent
-            .as_str()
-            .parse()
-            .map_err(|error| IssueError::Request(format!("agent id: {error}")))?;
+    fn issue(&self, csr: &[u8], holder: &Holder) -> Result<Issued, IssueError> {
+        let (authority, peer, lifetime) = match holder {
+            Holder::Agent(agent) => {
+                let name = agent
+                    .as_str()
+                    .parse()
+                    .map_err(|error| IssueError::Request(format!("agent id: {error}")))?;
+                (&self.agents, Peer::Agent(name), AGENT_LIFETIME)
+            }
+            Holder::Person(name) => (&self.people, Peer::Person(name.clone()), PERSON_LIFETIME),
+        };
         let id = SpiffeId {
             cluster: self.cluster.clone(),
-            peer: Peer::Agent(name),
+            peer,
         };
-        let issued = self
-            .agents
-            .issue(csr, &id, AGENT_LIFETIME, &[])
-            .map_err(issue_error)?;
+        let issued = authority.issue(csr, &id, lifetime, &[]).map_err(issue_error)?;
         let not_after = jiff::Timestamp::from_second(issued.not_after)
             .map_err(|error| IssueError::Authority(error.to_string()))?;
         Ok(Issued {

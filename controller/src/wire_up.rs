@@ -7,16 +7,19 @@ use anyhow::Context as _;
 use tonic::service::RoutesBuilder;
 use verger_controller_api::fleet::Fleet;
 use verger_controller_api::ports::{Ambient, Issuer, Replicated};
-use verger_controller_api::{Agents, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy};
+use verger_controller_api::{
+    Agents, Certificates, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy,
+};
 use verger_controller_raft::{Member, MemberConfig};
 use verger_proto::agent::v1::enrolment_service_server::EnrolmentServiceServer;
 use verger_proto::agent::v1::session_service_server::SessionServiceServer;
+use verger_proto::cluster::v1::certificate_service_server::CertificateServiceServer;
 use verger_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
 use verger_proto::findings::v1::findings_service_server::FindingsServiceServer;
 use verger_proto::policy::v1::policy_service_server::PolicyServiceServer;
 use verger_transport::{Authority, Identity, KeyPair, Peer, Purpose, Server, SpiffeId, spki_pin};
 
-use crate::adapters::{AgentAuthority, RaftState, SystemAmbient};
+use crate::adapters::{Authorities, RaftState, SystemAmbient};
 use crate::config::Config;
 
 /// How long a member's certificate is good; a fresh one is made every third of it.
@@ -66,10 +69,10 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
     let tls = Server::new(&cluster, &member_identity(config, &cluster)?, &authorities)?;
     let replicated: Arc<dyn Replicated> = Arc::new(RaftState(Arc::clone(&member)));
     let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
-    let agents = Authority::load(&pki, Purpose::Agents)?;
-    let issuer: Arc<dyn Issuer> = Arc::new(AgentAuthority {
+    let issuer: Arc<dyn Issuer> = Arc::new(Authorities {
         cluster: cluster.clone(),
-        agents,
+        agents: Authority::load(&pki, Purpose::Agents)?,
+        people: Authority::load(&pki, Purpose::People)?,
         members,
     });
     let fleet = Arc::new(Fleet::default());
@@ -97,6 +100,9 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
         Arc::clone(&fleet),
         info,
     )));
+    api.add_service(CertificateServiceServer::new(Certificates::new(Arc::clone(
+        &issuer,
+    ))));
     api.add_service(FindingsServiceServer::new(Findings::new(
         Arc::clone(&replicated),
         Arc::clone(&ambient),

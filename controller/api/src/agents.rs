@@ -15,7 +15,7 @@ use verger_wire::{FromWire as _, timestamp};
 
 use crate::caller::{self, CallingAgent};
 use crate::fleet::Fleet;
-use crate::ports::{Ambient, Issuer, Replicated, read};
+use crate::ports::{Ambient, Holder, Issuer, Replicated, read};
 use crate::session;
 use crate::status::{argument, invalid, issue, refused, unavailable, unexpected};
 use crate::watch::Stream;
@@ -178,7 +178,7 @@ impl SessionService for Agents {
         }
         let issued = self
             .issuer
-            .issue(&csr, &agent.id)
+            .issue(&csr, &Holder::Agent(agent.id))
             .map_err(|error| issue(&error))?;
         Ok(Response::new(pb::RenewResponse {
             chain: issued.chain.into_iter().map(Bytes::from).collect(),

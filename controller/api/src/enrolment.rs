@@ -13,7 +13,7 @@ use verger_proto::policy::v1::Envelope;
 use verger_transport::{JoinToken, Label};
 use verger_wire::parse;
 
-use crate::ports::{Ambient, Issuer, Replicated, read};
+use crate::ports::{Ambient, Holder, Issuer, Replicated, read};
 use crate::status::{invalid, issue, refused, unavailable, unexpected};
 
 /// The service.
@@ -70,7 +70,10 @@ impl EnrolmentService for Enrolment {
             Answer::Enrolled => {}
             other => return Err(unexpected(&other)),
         }
-        let issued = self.issuer.issue(&csr, &agent).map_err(|error| issue(&error))?;
+        let issued = self
+            .issuer
+            .issue(&csr, &Holder::Agent(agent.clone()))
+            .map_err(|error| issue(&error))?;
         tracing::info!(%agent, "an agent was enrolled");
         let trust_root = read(&*self.replicated, |state| {
             state.cluster().map(|cluster| cluster.envelope.clone())

@@ -5,6 +5,7 @@
 
 mod agents;
 pub mod caller;
+mod certificates;
 mod cluster;
 mod enrolment;
 mod findings;
@@ -17,6 +18,7 @@ mod status;
 mod watch;
 
 pub use agents::Agents;
+pub use certificates::Certificates;
 pub use cluster::{Cluster, MemberInfo};
 pub use enrolment::Enrolment;
 pub use findings::Findings;

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 use verger_controller_state::{Command, Response, State};
 use verger_policy::digest::Digest;
 use verger_policy::model::AgentId;
+use verger_transport::Label;
 
 /// Why the replicated state cannot be used now. Trying again may help.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,13 +69,22 @@ pub struct Issued {
     pub not_after: jiff::Timestamp,
 }
 
-/// The authority for agents' certificates.
+/// Whose certificate is issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// An agent.
+    Agent(AgentId),
+    /// A person, by name.
+    Person(Label),
+}
+
+/// The authorities for certificates of agents and people.
 pub trait Issuer: Send + Sync + 'static {
     /// Checks a PKCS #10 request and gives the digest of its public key. Nothing else in it is used.
     fn key_of(&self, csr: &[u8]) -> Result<Digest, IssueError>;
 
-    /// Issues a certificate for an agent.
-    fn issue(&self, csr: &[u8], agent: &AgentId) -> Result<Issued, IssueError>;
+    /// Issues a certificate of the life that its kind of holder has.
+    fn issue(&self, csr: &[u8], holder: &Holder) -> Result<Issued, IssueError>;
 
     /// The certificates members are known by, DER.
     fn member_cas(&self) -> Vec<Vec<u8>>;

@@ -199,3 +199,26 @@ async fn nothing_is_noted_of_an_agent_that_is_not_enrolled() {
     let seen = world.fleet.of(&"h9".parse().unwrap());
     assert!(seen.last.is_none() && seen.sessions == 0, "{seen:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_persons_certificate_is_renewed_for_its_own_name_and_key_only() {
+    let world = world().await;
+    let renew = |person: &str, key: &str| {
+        let mut client = world.caller(&format!("person/{person}")).certificates();
+        let csr = request_of(key);
+        async move {
+            client
+                .renew_certificate(cpb::RenewCertificateRequest { csr })
+                .await
+        }
+    };
+    let renewed = renew("bob", "bob").await.unwrap().into_inner();
+    assert_eq!(renewed.chain[0].as_ref(), b"person bob holds bob");
+    assert!(renewed.not_after.unwrap().seconds > start().as_second());
+    let status = refused(
+        renew("bob", "ada").await,
+        Code::InvalidArgument,
+        "INVALID_ARGUMENT",
+    );
+    assert_eq!(fields(&status), ["csr"]);
+}

@@ -108,6 +108,11 @@ unary!(create_join_token, cluster.create_join_token, |prepared| {
         ttl_seconds: 0,
     }
 });
+unary!(renew_certificate, certificates.renew_certificate, |_prepared| {
+    cpb::RenewCertificateRequest {
+        csr: request_of("ada"),
+    }
+});
 unary!(list_hosts, cluster.list_hosts, |_prepared| {
     cpb::ListHostsRequest::default()
 });

@@ -108,6 +108,7 @@ const TABLE: &[Row] = &[
     row("verger.cluster.v1.ClusterService/GetHost",         PEOPLE, READS,   calls::get_host),
     row("verger.cluster.v1.ClusterService/ListInstances",   PEOPLE, READS,   calls::list_instances),
     row("verger.cluster.v1.ClusterService/GetInstance",     PEOPLE, READS,   calls::get_instance),
+    row("verger.cluster.v1.CertificateService/RenewCertificate", PEOPLE, READS, calls::renew_certificate),
     row("verger.findings.v1.FindingsService/List",          PEOPLE, READS,   calls::list_findings),
     row("verger.findings.v1.FindingsService/Get",           PEOPLE, READS,   calls::get_finding),
     row("verger.findings.v1.FindingsService/Watch",         PEOPLE, READS,   calls::watch_findings),

@@ -16,13 +16,16 @@ use std::time::Duration;
 use tonic::service::RoutesBuilder;
 use verger_controller_api::fleet::Fleet;
 use verger_controller_api::ports::{Ambient, Issuer, Replicated};
-use verger_controller_api::{Agents, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy};
+use verger_controller_api::{
+    Agents, Certificates, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy,
+};
 use verger_controller_state::{Action, Command, Response};
 use verger_policy::digest::Digest;
 use verger_policy::model::AgentId;
 use verger_proto::agent::v1::enrolment_service_server::EnrolmentServiceServer;
 use verger_proto::agent::v1::session_service_server::SessionServiceServer;
 use verger_proto::cluster::v1 as cpb;
+use verger_proto::cluster::v1::certificate_service_server::CertificateServiceServer;
 use verger_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
 use verger_proto::findings::v1::findings_service_server::FindingsServiceServer;
 use verger_proto::policy::v1::policy_service_server::PolicyServiceServer;
@@ -85,6 +88,9 @@ impl World {
                     ca_pin: "sha256:00".to_owned(),
                 },
             )))
+            .add_service(CertificateServiceServer::new(Certificates::new(Arc::clone(
+                &issuer,
+            ))))
             .add_service(FindingsServiceServer::new(Findings::new(
                 Arc::clone(&replicated),
                 Arc::clone(&ambient),

@@ -4,9 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
-use verger_controller_api::ports::{Ambient, IssueError, Issued, Issuer};
+use verger_controller_api::ports::{Ambient, Holder, IssueError, Issued, Issuer};
 use verger_policy::digest::Digest;
-use verger_policy::model::AgentId;
 
 /// When every test begins.
 pub(crate) fn start() -> Timestamp {
@@ -48,13 +47,17 @@ impl Issuer for Authority {
         Self::key(csr).map(key_digest)
     }
 
-    fn issue(&self, csr: &[u8], agent: &AgentId) -> Result<Issued, IssueError> {
+    fn issue(&self, csr: &[u8], holder: &Holder) -> Result<Issued, IssueError> {
         let key = Self::key(csr)?;
         if self.broken.load(Ordering::Relaxed) {
             return Err(IssueError::Authority("the key is on fire".to_owned()));
         }
+        let holder = match holder {
+            Holder::Agent(agent) => agent.to_string(),
+            Holder::Person(person) => format!("person {person}"),
+        };
         Ok(Issued {
-            chain: vec![format!("{agent} holds {key}").into_bytes(), b"agents".to_vec()],
+            chain: vec![format!("{holder} holds {key}").into_bytes(), b"agents".to_vec()],
             not_after: start() + SignedDuration::from_hours(24),
         })
     }
