@@ -250,6 +250,7 @@ fn live(config: &ConfigFacts) -> LiveFacts {
         init_pid: 4711,
         processes: vec![ProcessFacts {
             pid: 4711,
+            thread: None,
             start_ticks: 1,
             comm: "ideal".to_owned(),
             in_cgroup: true,

@@ -8,6 +8,7 @@ mod mount_watch;
 mod parse;
 mod settling;
 mod source;
+mod threads;
 
 pub use mount_watch::MountWatch;
 pub use settling::{LONGEST_SETTLING, Look, SETTLING_STEP, Unsettled};
@@ -105,7 +106,7 @@ impl Scan {
             true => "its first process has ended".to_owned(),
             false => format!("its first process (pid {init_pid}) cannot be read: {error}"),
         };
-        let init = self.proc.process(init_pid).map_err(unreadable)?;
+        let init = self.proc.running(init_pid).map_err(unreadable)?;
         init.read(c"cgroup", CGROUP_LIMIT, &mut self.buffer)
             .map_err(unreadable)?;
         let cgroup = String::from_utf8_lossy(&self.buffer).into_owned();
@@ -135,7 +136,7 @@ impl Scan {
         for pid in self.proc.pids()? {
             if let Some(seen) = self.visit(pid)? {
                 let over = |bond: &Bond| deadlines.is_over(&instances[bond.place].0);
-                if seen.is_settled(age::now()) || seen.bonds.iter().any(over) {
+                if seen.is_settled(age::now()) || seen.bonds().any(over) {
                     self.bind(seen);
                 } else {
                     young.push(Young::of(pid, &seen));
@@ -169,8 +170,13 @@ impl Scan {
         if bonds.is_empty() {
             return Ok(None);
         }
-        Ok(match self.facts(pid, &process, namespaces) {
-            Ok(facts) => facts.map(|facts| Seen { facts, bonds }),
+        Ok(match self.whole(pid, &process, namespaces, &cgroup) {
+            Ok(Some((facts, threads))) => Some(Seen {
+                facts,
+                bonds,
+                threads,
+            }),
+            Ok(None) => None,
             Err(error) if has_ended(&error) => None,
             Err(error) => {
                 // Not shown in part: what cannot be read could be what is sought.
@@ -183,21 +189,43 @@ impl Scan {
         })
     }
 
-    /// What the process is; `None` for what runs no code of an instance.
+    /// What the process and those of its threads are that are not like it; `None` for what runs no code of an instance.
+    #[allow(clippy::type_complexity)]
+    fn whole(
+        &mut self,
+        pid: u32,
+        process: &ProcessDir,
+        namespaces: Evidence<NamespaceIds>,
+        cgroup: &str,
+    ) -> io::Result<Option<(ProcessFacts, Vec<(ProcessFacts, Vec<Bond>)>)>> {
+        let Some(facts) = self.facts(pid, process, namespaces)? else {
+            return Ok(None);
+        };
+        process.read_stat(STATUS_LIMIT, &mut self.buffer)?;
+        // Most processes have one thread: nothing more is read of them.
+        let threads = match parse::threads(&self.buffer) {
+            Some(1) => Vec::new(),
+            _ => threads::unlike(self, process, &facts, cgroup)?,
+        };
+        Ok(Some((facts, threads)))
+    }
+
+    /// What the process is, by its first thread that runs; `None` for what runs no code of an instance.
     fn facts(
         &mut self,
         pid: u32,
         process: &ProcessDir,
         namespaces: Evidence<NamespaceIds>,
     ) -> io::Result<Option<ProcessFacts>> {
-        process.read(c"stat", STATUS_LIMIT, &mut self.buffer)?;
         let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
+        process.read_stat(STATUS_LIMIT, &mut self.buffer)?;
+        let start_ticks = proc::start_ticks(&self.buffer).map_err(|e| invalid(e.to_string()))?;
+        process.read(c"stat", STATUS_LIMIT, &mut self.buffer)?;
         match parse::runs_code(&self.buffer) {
             Some(true) => {}
             Some(false) => return Ok(None),
             None => return Err(invalid("its stat is malformed".to_owned())),
         }
-        let start_ticks = proc::start_ticks(&self.buffer).map_err(|e| invalid(e.to_string()))?;
         process.read(c"status", STATUS_LIMIT, &mut self.buffer)?;
         let status = proc::status(&self.buffer).map_err(|e| invalid(e.to_string()))?;
         let limits = match process.read(c"limits", STATUS_LIMIT, &mut self.buffer) {
@@ -214,6 +242,7 @@ impl Scan {
         };
         Ok(Some(ProcessFacts {
             pid,
+            thread: None,
             start_ticks,
             comm: status.comm,
             in_cgroup: false,
@@ -240,27 +269,37 @@ impl Scan {
     }
 
     fn bind(&mut self, seen: Seen) {
-        let Seen { facts, bonds } = seen;
-        for Bond {
+        let Seen {
+            facts,
+            bonds,
+            threads,
+        } = seen;
+        for (facts, bonds) in std::iter::once((facts, bonds)).chain(threads) {
+            for bond in bonds {
+                self.bind_to(&facts, bond);
+            }
+        }
+    }
+
+    fn bind_to(&mut self, facts: &ProcessFacts, bond: Bond) {
+        let Bond {
             place,
             in_cgroup,
             shared,
-        } in bonds
-        {
-            let Evidence::Seen(live) = &mut self.found[place] else {
-                continue;
-            };
-            if live.processes.len() == MOST_PROCESSES {
-                let reason = format!("it has more than {MOST_PROCESSES} processes");
-                self.found[place] = Evidence::Missing(reason);
-                continue;
-            }
-            live.processes.push(ProcessFacts {
-                in_cgroup,
-                shared_namespaces: shared,
-                ..facts.clone()
-            });
+        } = bond;
+        let Evidence::Seen(live) = &mut self.found[place] else {
+            return;
+        };
+        if live.processes.len() == MOST_PROCESSES {
+            let reason = format!("it has more than {MOST_PROCESSES} processes");
+            self.found[place] = Evidence::Missing(reason);
+            return;
         }
+        live.processes.push(ProcessFacts {
+            in_cgroup,
+            shared_namespaces: shared,
+            ..facts.clone()
+        });
     }
 }
 

@@ -190,7 +190,7 @@ impl Poller {
             .and_then(Pid::from_raw)
             .ok_or(io::ErrorKind::InvalidInput)?;
         let process = pidfd_open(raw, PidfdFlags::empty())?;
-        let mounts = self.proc.process(pid)?.open(c"mountinfo")?;
+        let mounts = self.proc.running(pid)?.open(c"mountinfo")?;
         Ok(Watched { pid, mounts, process })
     }
 }

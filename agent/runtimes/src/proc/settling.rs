@@ -147,7 +147,7 @@ impl Young {
         Self {
             pid,
             start_ticks: seen.facts.start_ticks,
-            places: seen.bonds.iter().map(|bond| bond.place).collect(),
+            places: seen.bonds().map(|bond| bond.place).collect(),
         }
     }
 }
@@ -156,9 +156,17 @@ impl Young {
 pub(super) struct Seen {
     pub(super) facts: ProcessFacts,
     pub(super) bonds: Vec<Bond>,
+    /// Its threads that are not like it.
+    pub(super) threads: Vec<(ProcessFacts, Vec<Bond>)>,
 }
 
 impl Seen {
+    /// What joins it, or a thread of it, to instances.
+    pub(super) fn bonds(&self) -> impl Iterator<Item = &Bond> {
+        let of_threads = self.threads.iter().flat_map(|(_, bonds)| bonds);
+        self.bonds.iter().chain(of_threads)
+    }
+
     pub(super) fn is_settled(&self, now_ticks: u64) -> bool {
         // A name decides nothing but a longer wait, which ends in any case.
         age::of(self.facts.start_ticks, now_ticks) >= SETTLED_AGE

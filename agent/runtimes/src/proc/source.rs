@@ -13,6 +13,9 @@ use verger_policy::facts::NamespaceIds;
 
 /// `/proc/PID/stat` is one line of some 300 bytes.
 const STAT_LIMIT: usize = 64 << 10;
+/// A process with more threads is not shown at all: reading each takes some 50 µs, and the rest could hide behind those that
+/// were read.
+const MOST_THREADS: usize = 8_192;
 
 /// `/proc`, opened.
 #[derive(Debug)]
@@ -20,9 +23,19 @@ pub(super) struct Proc {
     root: OwnedFd,
 }
 
-/// The directory of one process.
+/// The directory of one process: that of its first thread, or of another one where the first has ended.
 #[derive(Debug)]
 pub(super) struct ProcessDir {
+    fd: OwnedFd,
+    /// The directory of the process itself, where `fd` is another thread's.
+    ended: Option<OwnedFd>,
+    /// The thread that `fd` is of.
+    thread: u32,
+}
+
+/// The directory of one thread of a process.
+#[derive(Debug)]
+pub(super) struct ThreadDir {
     fd: OwnedFd,
 }
 
@@ -46,36 +59,30 @@ impl Proc {
         Ok(pids)
     }
 
-    /// The process with this pid now.
-    pub(super) fn process(&self, pid: u32) -> io::Result<ProcessDir> {
-        self.directory(&pid.to_string())
-    }
-
     /// The process with this pid now, if it runs: its first thread, or another one where the first has ended and others go on
     /// (a zombie leader, whose own files say nothing).
     pub(super) fn running(&self, pid: u32) -> io::Result<ProcessDir> {
-        let leader = self.process(pid)?;
+        let leader = self.directory(&pid.to_string(), pid)?;
         let mut stat = Vec::new();
         leader.read(c"stat", STAT_LIMIT, &mut stat)?;
         if super::parse::is_zombie_with_threads(&stat) != Some(true) {
             return Ok(leader);
         }
-        let tasks = openat(
-            &self.root,
-            format!("{pid}/task"),
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        for entry in Dir::read_from(&tasks)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if name.to_bytes().first().is_some_and(u8::is_ascii_digit)
-                && name.to_bytes() != pid.to_string().as_bytes()
-            {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                return Ok(ProcessDir {
-                    fd: openat(&tasks, name, flags, Mode::empty())?,
-                });
+        let tasks = Tasks::of(&leader)?;
+        for thread in tasks.ids()? {
+            if thread == pid {
+                continue;
+            }
+            match tasks.open(thread) {
+                Ok(ThreadDir { fd }) => {
+                    return Ok(ProcessDir {
+                        fd,
+                        ended: Some(leader.fd),
+                        thread,
+                    });
+                }
+                Err(error) if has_ended(&error) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(leader)
@@ -84,30 +91,113 @@ impl Proc {
     /// This process.
     pub(super) fn myself(&self) -> io::Result<ProcessDir> {
         // `self` is a symbolic link that procfs makes per reader.
-        self.directory("self")
+        self.directory("self", std::process::id())
     }
 
-    fn directory(&self, name: &str) -> io::Result<ProcessDir> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    fn directory(&self, name: &str, pid: u32) -> io::Result<ProcessDir> {
         Ok(ProcessDir {
-            fd: openat(&self.root, name, flags, Mode::empty())?,
+            fd: openat(&self.root, name, DIRECTORY, Mode::empty())?,
+            ended: None,
+            thread: pid,
         })
     }
+}
+
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// `/proc/PID/task`.
+#[derive(Debug)]
+pub(super) struct Tasks {
+    fd: OwnedFd,
+}
+
+impl Tasks {
+    fn of(process: &ProcessDir) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let of = process.ended.as_ref().unwrap_or(&process.fd);
+        Ok(Self {
+            fd: openat(of, c"task", flags, Mode::empty())?,
+        })
+    }
+
+    /// All threads at this moment. More than [`MOST_THREADS`] are an error, not cut.
+    fn ids(&self) -> io::Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        for entry in Dir::read_from(&self.fd)? {
+            let entry = entry?;
+            if let Some(id) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok()) {
+                if ids.len() == MOST_THREADS {
+                    return Err(io::Error::new(
+                        io::ErrorKind::FileTooLarge,
+                        format!("it has more than {MOST_THREADS} threads"),
+                    ));
+                }
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// A thread of the process.
+    pub(super) fn open(&self, thread: u32) -> io::Result<ThreadDir> {
+        Ok(ThreadDir {
+            fd: openat(&self.fd, thread.to_string(), DIRECTORY, Mode::empty())?,
+        })
+    }
+}
+
+impl ThreadDir {
+    /// As [`ProcessDir::read`].
+    pub(super) fn read(&self, name: &CStr, limit: usize, into: &mut Vec<u8>) -> io::Result<()> {
+        read(&self.fd, name, limit, into)
+    }
+
+    /// Its namespaces, those of its process being known. All threads of a process are in one pid namespace and, since
+    /// unshare(2) and setns(2) refuse it to a process with threads, in one user namespace.
+    pub(super) fn namespaces(&self, of_process: &NamespaceIds) -> io::Result<NamespaceIds> {
+        let inode = |name: &CStr| statat(&self.fd, name, AtFlags::empty()).map(|stat| stat.st_ino);
+        Ok(NamespaceIds {
+            mnt: inode(c"ns/mnt")?,
+            net: inode(c"ns/net")?,
+            ipc: inode(c"ns/ipc")?,
+            uts: inode(c"ns/uts")?,
+            cgroup: inode(c"ns/cgroup")?,
+            ..*of_process
+        })
+    }
+}
+
+fn read(dir: &OwnedFd, name: &CStr, limit: usize, into: &mut Vec<u8>) -> io::Result<()> {
+    into.clear();
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file: File = openat(dir, name, flags, Mode::empty())?.into();
+    file.take(limit as u64 + 1).read_to_end(into)?;
+    if into.len() > limit {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("more than {limit} bytes"),
+        ));
+    }
+    Ok(())
 }
 
 impl ProcessDir {
     /// A file of the process, added to the emptied `into`. One that is bigger than `limit` bytes is an error, not cut.
     pub(super) fn read(&self, name: &CStr, limit: usize, into: &mut Vec<u8>) -> io::Result<()> {
-        into.clear();
-        let file: File = self.open(name)?.into();
-        file.take(limit as u64 + 1).read_to_end(into)?;
-        if into.len() > limit {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                format!("more than {limit} bytes"),
-            ));
-        }
-        Ok(())
+        read(&self.fd, name, limit, into)
+    }
+
+    /// `stat` of the process itself, also where its first thread has ended.
+    pub(super) fn read_stat(&self, limit: usize, into: &mut Vec<u8>) -> io::Result<()> {
+        read(self.ended.as_ref().unwrap_or(&self.fd), c"stat", limit, into)
+    }
+
+    /// Its threads but the one whose files this reads.
+    pub(super) fn other_threads(&self) -> io::Result<(Tasks, Vec<u32>)> {
+        let tasks = Tasks::of(self)?;
+        let mut ids = tasks.ids()?;
+        ids.retain(|id| *id != self.thread);
+        Ok((tasks, ids))
     }
 
     /// Opens a file of the process to read.

@@ -84,7 +84,11 @@ pub(super) fn judge(sheet: &mut Sheet, config: &ConfigFacts, live: &LiveFacts) {
 
 /// A process's name, safe to show and without its pid: the same deviation reads the same after a restart.
 pub(super) fn name(process: &ProcessFacts) -> String {
-    format!("`{}`", printable_within(&process.comm, 32))
+    let name = printable_within(&process.comm, 32);
+    match process.thread {
+        None => format!("`{name}`"),
+        Some(_) => format!("a thread of `{name}`"),
+    }
 }
 
 /// Processes in the namespaces but not in the cgroup. Other instances that share a namespace by their configuration
@@ -138,7 +142,7 @@ fn namespaces(sheet: &mut Sheet, live: &LiveFacts, own: &[&ProcessFacts]) {
     let rule = &rules::LIVE_NAMESPACES;
     let init = own
         .iter()
-        .find(|process| process.pid == live.init_pid)
+        .find(|process| process.pid == live.init_pid && process.thread.is_none())
         .map(|process| &process.namespaces);
     let init = match init {
         Some(Evidence::Seen(init)) => init,

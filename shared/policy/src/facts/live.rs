@@ -12,17 +12,21 @@ use crate::model::Rlimit;
 pub struct LiveFacts {
     /// The process the runtime calls the first.
     pub init_pid: u32,
-    /// Every process found by cgroup or by a namespace it shares with the first process.
+    /// Every process found by cgroup or by a namespace it shares with the first process, and after it each of its threads that
+    /// is not like it: on Linux ids, capabilities, seccomp and most namespaces are a thread's own.
     pub processes: Vec<ProcessFacts>,
     /// The mounts the first process sees now.
     pub mounts: Evidence<Vec<LiveMount>>,
 }
 
-/// One process.
+/// One process, or one of its threads that is not like it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProcessFacts {
     /// Its pid on the host.
     pub pid: u32,
+    /// The thread (its tid on the host) that this is about, where it is not like the first one that runs. Of threads that are
+    /// like each other there is one.
+    pub thread: Option<u32>,
     /// Its start time in clock ticks after boot: with the pid, its identity.
     pub start_ticks: u64,
     /// Its command name; hostile bytes.

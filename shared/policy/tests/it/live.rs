@@ -31,6 +31,14 @@ fn mount(target: &str, fstype: &str, options: &[&str]) -> LiveMount {
     }
 }
 
+/// A thread of the first process that is not like it.
+fn thread(instance: &mut Instance, change: impl FnOnce(&mut ProcessFacts)) {
+    let mut thread = process(instance).clone();
+    thread.thread = Some(thread.pid + 1);
+    change(&mut thread);
+    live(instance).processes.push(thread);
+}
+
 type Change = fn(&mut Instance);
 
 const ROWS: &[(&str, &str, Change)] = &[
@@ -74,6 +82,21 @@ const ROWS: &[(&str, &str, Change)] = &[
             second.pid += 1;
             seen(&mut second.namespaces).net = 99;
             live(i).processes.push(second);
+        },
+    ),
+    (
+        "a namespace left by a thread",
+        "config/live-namespaces live.namespaces[mnt]",
+        |i| thread(i, |thread| seen(&mut thread.namespaces).mnt = 99),
+    ),
+    ("a thread that is root", "privilege/is-root user", |i| {
+        thread(i, |thread| thread.uids = [1000, 1000, 0, 1000]);
+    }),
+    (
+        "a thread without a filter",
+        "privilege/live-seccomp live.seccomp",
+        |i| {
+            thread(i, |thread| thread.seccomp = SeccompMode::Disabled);
         },
     ),
     (

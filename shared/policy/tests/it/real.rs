@@ -61,6 +61,7 @@ impl Container {
             init_pid: inspected.pid.unwrap(),
             processes: vec![ProcessFacts {
                 pid: inspected.pid.unwrap(),
+                thread: None,
                 start_ticks: 1,
                 comm: status.comm,
                 in_cgroup: true,

@@ -4,7 +4,9 @@ mod daemon;
 mod disturbance;
 mod hostile;
 mod live;
+mod program;
 mod relay;
+mod threads;
 
 use verger_agent_runtimes::conformance::conformance;
 
