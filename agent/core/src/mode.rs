@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use verger_policy::drift::{Check, Judgement, Outcome};
+use verger_policy::drift::{Check, Outcome};
 use verger_policy::model::{Control, Mode, RuleId, Severity};
 
 /// The rule that a wished mode is given.
@@ -58,18 +58,6 @@ pub struct Unsupported {
     pub wanted: Mode,
     /// Why not.
     pub reason: String,
-}
-
-/// The strictest wish per control over everything judged on a host.
-pub fn wanted_modes<'a>(judgements: impl IntoIterator<Item = &'a Judgement>) -> BTreeMap<Control, Mode> {
-    let mut strictest = BTreeMap::new();
-    for (control, mode) in judgements.into_iter().flat_map(|judgement| &judgement.wanted) {
-        strictest
-            .entry(*control)
-            .and_modify(|held: &mut Mode| *held = (*held).max(*mode))
-            .or_insert(*mode);
-    }
-    strictest
 }
 
 /// What a host really does about each wish. A mode that it cannot give becomes the strictest it gives below that, and
@@ -197,27 +185,5 @@ mod tests {
             None,
             "never stricter than wished"
         );
-    }
-
-    #[test]
-    fn the_strictest_wish_counts() {
-        let judgement = |mode| Judgement {
-            instance: verger_policy::facts::InstanceId {
-                runtime: verger_policy::model::RuntimeKind::Docker,
-                id: "1".to_owned(),
-            },
-            name: String::new(),
-            image: None,
-            claim: verger_policy::drift::Claim::Unknown,
-            wanted: vec![(Control::Config, mode)],
-            checks: Vec::new(),
-            unneeded_exceptions: Default::default(),
-        };
-        let wanted = wanted_modes(&[
-            judgement(Mode::Monitor),
-            judgement(Mode::Enforce),
-            judgement(Mode::Learn),
-        ]);
-        assert_eq!(wanted, [(Control::Config, Mode::Enforce)].into());
     }
 }

@@ -1,6 +1,7 @@
 //! The reconciler: looks at the whole host, judges it, and keeps the findings. It takes no argument; events only wake it,
 //! and the next activation is the retry.
 
+mod blind_spots;
 mod host_checks;
 mod observation;
 mod status;
@@ -16,15 +17,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use verger_agent_core::ledger::LedgerState;
-use verger_agent_core::mode::{Capabilities, effective_modes, unsupported_checks, wanted_modes};
+use verger_agent_core::mode::{Capabilities, effective_modes, unsupported_checks};
 use verger_agent_core::runtime::{Runtime, RuntimeEvent};
 use verger_agent_core::store::{Round as SpoolRound, SpoolStore, StoreError};
 use verger_agent_runtimes::proc::{MountWatch, SETTLING_STEP};
 use verger_policy::compile::{Compiled, compile};
+use verger_policy::drift::wishes;
 use verger_policy::finding::{Reconciled, Round, Table, reconcile};
-use verger_policy::model::{Labels, RuntimeKind};
+use verger_policy::model::{Control, Labels, Mode, RuntimeKind};
 use verger_proto::agent::v1 as pb;
 
+use blind_spots::BlindSpots;
 use observation::Observation;
 
 /// A runtime tells of an exec before its process is there: some 100 ms on a quiet host. Looks at these times after it
@@ -52,10 +55,20 @@ pub(crate) struct Reconciler {
     scan_every: Duration,
     capabilities: Capabilities,
     observation: Observation,
-    compiled: Option<((u64, Labels), Compiled)>,
+    compiled: Option<InForce>,
     table: Table,
+    blind: BlindSpots,
     /// When to look again because of an exec; the soonest is last.
     after_exec: Vec<Instant>,
+}
+
+/// The policy in force, as this host needs it.
+struct InForce {
+    /// Epoch of the set, and the labels it was compiled for.
+    place: (u64, Labels),
+    compiled: Compiled,
+    /// What anything of it asks for, whether that runs now or not.
+    wishes: BTreeMap<Control, Mode>,
 }
 
 impl Reconciler {
@@ -68,6 +81,7 @@ impl Reconciler {
             observation: Observation::default(),
             compiled: None,
             table,
+            blind: BlindSpots::default(),
             after_exec: Vec::new(),
         })
     }
@@ -136,13 +150,14 @@ impl Reconciler {
     async fn conclude(&mut self, ledger: &LedgerState) {
         self.compile(ledger);
         let at = Timestamp::now();
-        let Some((_, compiled)) = &self.compiled else {
+        let Some(InForce { compiled, wishes, .. }) = &self.compiled else {
             return;
         };
         let judgements = self.observation.judge(compiled, at);
-        let modes = effective_modes(&wanted_modes(&judgements), &self.capabilities);
+        let modes = effective_modes(wishes, &self.capabilities);
         let mut host = unsupported_checks(&modes);
         host.extend(host_checks::checks(ledger, self.observation.unreadable(), at));
+        host.extend(self.blind.checks(&judgements, Instant::now()));
         let unreadable: BTreeSet<RuntimeKind> = self.observation.unreadable().keys().copied().collect();
         let effective: BTreeMap<_, _> = modes
             .iter()
@@ -179,14 +194,18 @@ impl Reconciler {
             ledger.position().map_or(0, |(epoch, _)| epoch),
             ledger.host_labels(),
         );
-        if self.compiled.as_ref().is_some_and(|(of, _)| *of == place) {
+        if self.compiled.as_ref().is_some_and(|held| held.place == place) {
             return;
         }
         let compiled = match ledger.set() {
             Some(set) => compile(set.objects(), &place.1, place.0),
             None => compile([], &place.1, place.0),
         };
-        self.compiled = Some((place, compiled));
+        self.compiled = Some(InForce {
+            place,
+            wishes: wishes(&compiled),
+            compiled,
+        });
         self.observation.forget_judgements();
     }
 

@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use verger_agent_core::ledger::LedgerState;
 use verger_agent_core::mode::EffectiveMode;
-use verger_policy::drift::{Claim, Judgement, Outcome};
-use verger_policy::model::Control;
+use verger_policy::drift::{Check, Claim, Judgement, Outcome};
+use verger_policy::model::{Control, RuleId, Severity};
 use verger_proto::agent::v1 as pb;
 use verger_proto::cluster::v1::{ControlStatus, Instance};
 use verger_wire::timestamp;
 
 use super::observation::Observation;
 
+const LEFT_OUT: RuleId = RuleId::builtin("host/not-evaluated");
 /// The most bytes of checks sent for one instance.
 const CHECKS_BYTES: usize = 64 << 10;
+/// The most bytes of checks sent in all. Counts are always sent; findings have a stream of their own.
+const ALL_CHECKS_BYTES: usize = 8 << 20;
 
 pub(crate) fn status(
     ledger: &LedgerState,
@@ -25,11 +28,12 @@ pub(crate) fn status(
     at: Timestamp,
 ) -> pb::Status {
     let epoch = ledger.position().map_or(0, |(epoch, _)| epoch);
+    let mut room = ALL_CHECKS_BYTES;
     pb::Status {
         applied_epoch: epoch,
         instances: judgements
             .iter()
-            .map(|judgement| instance(judgement, observation, epoch, at))
+            .map(|judgement| instance(judgement, observation, epoch, at, &mut room))
             .collect(),
         controls: modes
             .iter()
@@ -68,7 +72,13 @@ fn control_status(control: Control, mode: &EffectiveMode) -> ControlStatus {
     }
 }
 
-fn instance(judgement: &Judgement, observation: &Observation, epoch: u64, at: Timestamp) -> Instance {
+fn instance(
+    judgement: &Judgement,
+    observation: &Observation,
+    epoch: u64,
+    at: Timestamp,
+    room: &mut usize,
+) -> Instance {
     let count = |outcome| {
         let checks = judgement
             .checks
@@ -82,15 +92,8 @@ fn instance(judgement: &Judgement, observation: &Observation, epoch: u64, at: Ti
         Claim::Ambiguous(names) => (names.iter().map(ToString::to_string).collect(), false),
         Claim::Unknown => (Vec::new(), false),
     };
-    let told: Vec<_> = judgement
-        .checks
-        .iter()
-        .filter(|check| !matches!(check.result, Outcome::Pass | Outcome::NotApplicable))
-        .collect();
-    let checks_json = serde_json::to_vec(&told)
-        .ok()
-        .filter(|json| json.len() <= CHECKS_BYTES)
-        .unwrap_or_default();
+    let checks_json = checks(judgement, *room);
+    *room = room.saturating_sub(checks_json.len());
     Instance {
         // The controller fills in whose it is, from the certificate.
         agent_id: String::new(),
@@ -117,5 +120,126 @@ fn instance(judgement: &Judgement, observation: &Observation, epoch: u64, at: Ti
         judged: Some(timestamp(at)),
         epoch,
         checks_json: checks_json.into(),
+    }
+}
+
+/// What is neither pass nor not applicable, as JSON. Where it is too long, as many of them as there is room for and one more that
+/// says so, the failing ones first.
+fn checks(judgement: &Judgement, room: usize) -> Vec<u8> {
+    let mut told: Vec<&Check> = judgement
+        .checks
+        .iter()
+        .filter(|check| !matches!(check.result, Outcome::Pass | Outcome::NotApplicable))
+        .collect();
+    told.sort_by_key(|check| check.result != Outcome::Fail);
+    let room = room.min(CHECKS_BYTES);
+    let mut json = Vec::from(*b"[");
+    for (place, check) in told.iter().enumerate() {
+        let left = told.len() - place;
+        let text = serde_json::to_vec(check).expect("a check is JSON");
+        if json.len() + text.len() + LEFT_OUT_BYTES > room {
+            let note = serde_json::to_vec(&left_out(left)).expect("a check is JSON");
+            if json.len() + note.len() + 1 > room {
+                return Vec::new();
+            }
+            json.extend(note);
+            json.push(b']');
+            return json;
+        }
+        json.extend(text);
+        json.push(if left > 1 { b',' } else { b']' });
+    }
+    if told.is_empty() {
+        json.push(b']');
+    }
+    json
+}
+
+/// Room kept for the note that checks were left out.
+const LEFT_OUT_BYTES: usize = 512;
+
+fn left_out(count: usize) -> Check {
+    Check {
+        control: Control::Host,
+        rule: LEFT_OUT,
+        field: "checks".into(),
+        result: Outcome::NotEvaluated,
+        expected: None,
+        actual: Some(format!("{count} checks are not shown")),
+        reason: "there are more than a status has room for; each failing one is a finding".into(),
+        severity: Severity::Low,
+        decided_by: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use verger_policy::facts::InstanceId;
+    use verger_policy::model::RuntimeKind;
+
+    fn judgement(fields: usize) -> Judgement {
+        let check = |number: usize| Check {
+            control: Control::Config,
+            rule: RuleId::builtin("config/env"),
+            field: format!("env[{number}]").into(),
+            result: if number % 2 == 0 {
+                Outcome::NotEvaluated
+            } else {
+                Outcome::Fail
+            },
+            expected: None,
+            actual: Some("x".repeat(200)),
+            reason: "".into(),
+            severity: Severity::Low,
+            decided_by: None,
+        };
+        Judgement {
+            instance: InstanceId {
+                runtime: RuntimeKind::Docker,
+                id: "i".to_owned(),
+            },
+            name: String::new(),
+            image: None,
+            claim: Claim::Unknown,
+            wanted: Vec::new(),
+            checks: (0..fields).map(check).collect(),
+            unneeded_exceptions: Default::default(),
+        }
+    }
+
+    fn read(json: &[u8]) -> Vec<serde_json::Value> {
+        serde_json::from_slice(json).unwrap()
+    }
+
+    #[test]
+    fn what_has_no_room_is_counted_and_the_failing_ones_come_first() {
+        assert_eq!(
+            read(&checks(&judgement(0), usize::MAX)),
+            Vec::<serde_json::Value>::new()
+        );
+        assert_eq!(read(&checks(&judgement(9), usize::MAX)).len(), 9);
+        let json = checks(&judgement(10_000), usize::MAX);
+        assert!(json.len() <= CHECKS_BYTES && json.len() > CHECKS_BYTES / 2);
+        let told = read(&json);
+        let (last, told) = told.split_last().unwrap();
+        assert!(
+            told.iter().all(|check| check["result"] == "fail"),
+            "{:?}",
+            told[0]
+        );
+        let missing = 10_000 - told.len();
+        assert_eq!(last["actual"], format!("{missing} checks are not shown"));
+        // Nor is more sent in all than there is room for.
+        let mut room = 200_000;
+        let mut sent = 0;
+        for _ in 0..10 {
+            let json = checks(&judgement(10_000), room);
+            room -= json.len();
+            sent += json.len();
+        }
+        assert!(sent <= 200_000 && sent > 190_000, "{sent}");
+        assert!(checks(&judgement(1), 0).is_empty());
     }
 }

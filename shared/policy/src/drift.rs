@@ -242,6 +242,19 @@ fn judge_view(
 
 /// The strictest mode that the workloads and the selecting guardrails ask for, per control. Of controls that this version does
 /// not judge, the wishes to enforce: they must be seen to be unfulfilled.
+/// The strictest mode wished per control by anything that may run on the host, whether it runs now or not.
+pub fn wishes(compiled: &Compiled) -> BTreeMap<Control, Mode> {
+    let alone = compiled.workloads().iter().map(|workload| vec![workload]);
+    let mut strictest: BTreeMap<Control, Mode> = BTreeMap::new();
+    for held_to in alone.chain([Vec::new()]) {
+        for (control, mode) in wanted(compiled, &held_to) {
+            let held = strictest.entry(control).or_insert(mode);
+            *held = mode.max(*held);
+        }
+    }
+    strictest
+}
+
 fn wanted(compiled: &Compiled, workloads: &[&CompiledWorkload]) -> Vec<(Control, Mode)> {
     let least = compiled
         .guardrails()

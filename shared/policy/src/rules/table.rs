@@ -191,7 +191,17 @@ rules! {
     UNREADABLE_RUNTIME = "host/unreadable-runtime", Host, High, NO_PROFILE, [];
     "What runs under a runtime that cannot be read is not judged";
     "start the runtime, and let the agent open its socket";
+    NOT_EVALUATED = "host/not-evaluated", Host, High, NO_PROFILE, [];
+    "What could not be looked at may be anything: it must not pass for quiet";
+    "read the reason, and give the agent what it lacks; `verger instances NAME --host HOST` lists the checks";
     FINDINGS_ROOM = "host/findings-room", Host, High, NO_PROFILE, [];
     "Findings that there is no room for are counted, and not told one by one";
     "mend what raises so many, or except it";
+    // About what controllers hold of a host, and about themselves. Only they raise these.
+    TOO_MANY_FINDINGS = "host/too-many-findings", Host, High, NO_PROFILE, [];
+    "Of a host that tells more findings than controllers hold, not all are known";
+    "mend what raises so many on the host, then enrol its agent with a new key, so that it tells everything again";
+    CONTROLLER_CLOCK = "host/controller-clock", Host, High, NO_PROFILE, [];
+    "A controller whose clock is far ahead would end seals, tokens and exceptions before their time";
+    "set the clocks of the controllers; if they are right, the cluster's time catches up by itself, an hour a minute";
 }

@@ -133,3 +133,18 @@ fn a_plan_tells_what_flips_and_counts_what_does_not() {
     let none = verger_policy::plan::plan(&before, &before, [&clean, &stranger], at());
     assert_eq!((none.flips.len(), none.unchanged), (0, 2));
 }
+
+#[test]
+fn a_wish_is_known_before_anything_it_is_for_runs() {
+    use verger_policy::drift::wishes;
+    use verger_policy::model::{Control, Mode};
+    assert_eq!(wishes(&compiled(""))[&Control::Config], Mode::Monitor);
+    let idle = compiled(&moded("{ default: monitor, config: enforce, files: enforce }"));
+    let held = wishes(&idle);
+    assert_eq!(
+        (held[&Control::Config], held[&Control::Privilege], held[&Control::Files]),
+        (Mode::Enforce, Mode::Monitor, Mode::Enforce)
+    );
+    let strict = compiled("apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: g }\nspec: { profile: baseline, mode: enforce }\n");
+    assert_eq!(wishes(&strict)[&Control::Privilege], Mode::Enforce);
+}
