@@ -1,8 +1,12 @@
 //! The command line of `verger`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgGroup, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::output::note;
 
 /// Blesses configurations, and says what departs from them.
 ///
@@ -31,6 +35,35 @@ pub(crate) struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// Reads the command line. A usage error ends the program with 2; where something is missing, with an example of the
+    /// command that is whole.
+    pub(crate) fn read() -> Self {
+        let error = match Self::try_parse() {
+            Ok(cli) => return cli,
+            Err(error) => error,
+        };
+        if error.kind() != ErrorKind::MissingRequiredArgument {
+            error.exit();
+        }
+        // Nothing more can be said when standard error is closed.
+        let _ = error.print();
+        if let Some(example) = example(std::env::args_os().skip(1)) {
+            note(&example);
+        }
+        std::process::exit(error.exit_code())
+    }
+}
+
+/// The example of the command that the arguments name.
+fn example(arguments: impl Iterator<Item = OsString>) -> Option<String> {
+    let root = Cli::command();
+    let named = arguments.fold(&root, |command, argument| {
+        command.find_subcommand(argument).unwrap_or(command)
+    });
+    named.get_after_help().map(ToString::to_string)
+}
+
 /// How to print results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -51,14 +84,18 @@ pub(crate) enum Format {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Seal policy objects from files and submit them.
+    #[command(after_help = "Example: verger apply -f shop.yaml")]
     Apply(ApplyArgs),
     /// Show what `apply` would change.
+    #[command(after_help = "Example: verger diff -f shop.yaml")]
     Diff(DiffArgs),
     /// Print one policy object.
-    Get(ObjectArgs),
+    #[command(after_help = "Example: verger get Workload shop -o yaml")]
+    Get(GetArgs),
     /// List policy objects.
     List(ListArgs),
     /// Remove one policy object.
+    #[command(after_help = "Example: verger delete Workload shop")]
     Delete(DeleteArgs),
     /// Explain a rule, a kind or a field; without an argument, list the rules.
     Explain {
@@ -66,8 +103,12 @@ pub(crate) enum Command {
         topic: Option<String>,
     },
     /// Write a Workload draft from a running container.
+    #[command(after_help = "Example: verger bless --from-running shop > shop.yaml")]
     Bless(BlessArgs),
     /// Judge a container configuration offline, with the same core the agents use.
+    #[command(
+        after_help = "Example: verger judge --policy shop.yaml --oci config.json --inspect inspect.json\nOne of --oci (config.json of the bundle) and --inspect (`docker inspect CONTAINER > inspect.json`) is enough."
+    )]
     Judge(JudgeArgs),
     /// List hosts, or show one.
     Hosts {
@@ -75,6 +116,7 @@ pub(crate) enum Command {
         agent: Option<String>,
     },
     /// List instances, or show one with its checks.
+    #[command(after_help = "Example: verger instances shop --host web-1")]
     Instances(InstancesArgs),
     /// Findings of the cluster.
     #[command(subcommand)]
@@ -94,11 +136,13 @@ pub(crate) enum Command {
     /// Print the versions of this program and of the cluster.
     Version,
     /// Print a completion script.
+    #[command(after_help = "Example: verger completions bash > /etc/bash_completion.d/verger")]
     Completions {
         /// For which shell.
         shell: clap_complete::Shell,
     },
     /// Write the manual pages.
+    #[command(after_help = "Example: verger man /usr/local/share/man/man1")]
     Man {
         /// Into this folder.
         #[arg(value_name = "DIR")]
@@ -117,6 +161,14 @@ pub(crate) struct SealArgs {
     pub valid_days: u16,
 }
 
+#[derive(Debug, Default, Args)]
+pub(crate) struct SetArgs {
+    /// Go on with the set the cluster shows now although it showed you, or you sealed, a later one (or another of the same
+    /// epoch); the later one is forgotten. Only when you know why the cluster went back, such as a restored controller.
+    #[arg(long)]
+    pub accept_older_set: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
     /// A file, a folder (its *.yaml, *.yml and *.json, applied as one change), or `-`.
@@ -133,6 +185,9 @@ pub(crate) struct ApplyArgs {
 
     #[command(flatten)]
     pub seal: SealArgs,
+
+    #[command(flatten)]
+    pub held: SetArgs,
 }
 
 #[derive(Debug, Args)]
@@ -140,6 +195,9 @@ pub(crate) struct DiffArgs {
     /// A file, a folder, or `-`.
     #[arg(short = 'f', long = "file", required = true, value_name = "PATH")]
     pub files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub held: SetArgs,
 }
 
 #[derive(Debug, Args)]
@@ -151,9 +209,21 @@ pub(crate) struct ObjectArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    #[command(flatten)]
+    pub object: ObjectArgs,
+
+    #[command(flatten)]
+    pub held: SetArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     /// Only this kind.
     pub kind: Option<String>,
+
+    #[command(flatten)]
+    pub held: SetArgs,
 }
 
 #[derive(Debug, Args)]
@@ -167,6 +237,9 @@ pub(crate) struct DeleteArgs {
 
     #[command(flatten)]
     pub seal: SealArgs,
+
+    #[command(flatten)]
+    pub held: SetArgs,
 }
 
 #[derive(Debug, Args)]
@@ -189,13 +262,14 @@ pub(crate) struct BlessArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("container").args(["oci", "inspect"]).required(true).multiple(true))]
 pub(crate) struct JudgeArgs {
     /// Policy files or folders.
     #[arg(long, required = true, value_name = "PATH")]
     pub policy: Vec<PathBuf>,
 
     /// The OCI runtime configuration.
-    #[arg(long, value_name = "FILE", required_unless_present = "inspect")]
+    #[arg(long, value_name = "FILE")]
     pub oci: Option<PathBuf>,
 
     /// The output of `docker inspect CONTAINER`. With `--oci` it adds what only the runtime knows.
@@ -256,11 +330,13 @@ pub(crate) enum FindingsCommand {
         only_new: bool,
     },
     /// Show one finding in full.
+    #[command(after_help = "Example: verger findings show 5f0c9a17")]
     Show {
         /// Its uid, or a unique prefix of 8 digits or more.
         uid: String,
     },
     /// Record that you have seen a finding.
+    #[command(after_help = "Example: verger findings ack 5f0c9a17 --note \"known, ticket OPS-7\"")]
     Ack {
         /// Its uid, or a unique prefix of 8 digits or more.
         uid: String,
@@ -269,6 +345,7 @@ pub(crate) enum FindingsCommand {
         note: String,
     },
     /// Say in sentences what a finding means, which rule decided, and what to do.
+    #[command(after_help = "Example: verger findings explain 5f0c9a17")]
     Explain {
         /// Its uid, or a unique prefix of 8 digits or more.
         uid: String,
@@ -301,12 +378,14 @@ pub(crate) struct FilterArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
     /// Make a sealing key (0600).
+    #[command(after_help = "Example: verger keys generate --out key.pem")]
     Generate {
         /// Where to write it; refused if the file is there.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
     /// Print the public half of a sealing key.
+    #[command(after_help = "Example: verger keys show --key key.pem")]
     Show {
         /// The key file.
         #[arg(long, value_name = "FILE")]
@@ -317,6 +396,7 @@ pub(crate) enum KeysCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrustCommand {
     /// Make trust root version 1 and print the cluster id it founds.
+    #[command(after_help = "Example: verger trust init --key key.pem --name ada --out trust-root.json")]
     Init {
         /// The sealing key.
         #[arg(long, value_name = "FILE")]
@@ -331,6 +411,7 @@ pub(crate) enum TrustCommand {
         out: PathBuf,
     },
     /// Print a trust root file: cluster id, keys, threshold.
+    #[command(after_help = "Example: verger trust show --file trust-root.json")]
     Show {
         /// The file.
         #[arg(long, value_name = "FILE")]
@@ -341,6 +422,7 @@ pub(crate) enum TrustCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
     /// Make a single-use token for one agent, and print its join command.
+    #[command(after_help = "Example: verger token create --agent web-1")]
     Create {
         /// The agent's id: the name its host will have.
         #[arg(long)]
@@ -357,6 +439,7 @@ pub(crate) enum ContextCommand {
     /// Print the context in use, without its secrets.
     Show,
     /// Take a context file over as the default one.
+    #[command(after_help = "Example: verger context use ada.json --key key.pem")]
     Use {
         /// The file `verger-controller init` wrote.
         file: PathBuf,
@@ -365,15 +448,55 @@ pub(crate) enum ContextCommand {
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
     },
+    /// Renew your certificate now. Every command that talks to the cluster does so once half of its life is over.
+    Renew,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// The commands at the ends of the tree.
+    fn leaves(command: &clap::Command) -> Vec<&clap::Command> {
+        if command.has_subcommands() {
+            command.get_subcommands().flat_map(leaves).collect()
+        } else {
+            vec![command]
+        }
+    }
+
+    #[test]
+    fn every_command_that_can_miss_something_has_an_example_that_is_whole() {
+        let root = Cli::command();
+        let mut examples = 0;
+        for command in leaves(&root) {
+            let needs = command.get_arguments().any(clap::Arg::is_required_set)
+                || command.get_groups().any(ArgGroup::is_required_set);
+            let example = command.get_after_help().map(ToString::to_string);
+            assert!(
+                !needs || example.is_some(),
+                "`{}` has required arguments and no example",
+                command.get_name()
+            );
+            let Some(example) = example else { continue };
+            let line = example.strip_prefix("Example: ").expect("examples begin alike");
+            let line = line.lines().next().unwrap_or_default();
+            let line = line.split(" > ").next().unwrap_or_default();
+            // Quoted words of a shell are one argument.
+            let words = line.split('"').enumerate().flat_map(|(at, part)| match at % 2 {
+                0 => part.split_whitespace().collect::<Vec<_>>(),
+                _ => vec![part],
+            });
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{line}: {error}");
+            }
+            examples += 1;
+        }
+        assert!(examples > 10, "{examples}");
     }
 }

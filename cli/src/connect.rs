@@ -1,7 +1,7 @@
 //! Calling the cluster.
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_transport::{Client, ConnectError, channel};
 
 use crate::context::{self, Context};
+use crate::renewal;
+use crate::sealed::Memory;
 use crate::status::is_unreachable;
 
 /// The largest answer that is taken in, bytes: a whole policy set with its bodies.
@@ -31,6 +33,8 @@ const LONGEST_WAIT: u64 = 5_000;
 /// A context with a connection to one of its controllers.
 pub(crate) struct Session {
     context: Context,
+    place: PathBuf,
+    memory: Memory,
     client: Arc<Client>,
     channel: Channel,
 }
@@ -41,21 +45,38 @@ impl Session {
     /// # Errors
     /// When there is no usable context, or no controller answers.
     pub(crate) async fn open(named: Option<&Path>) -> anyhow::Result<Self> {
-        let context = Context::load(&context::place(named)?)?;
+        let place = context::place(named)?;
+        let mut context = Context::load(&place)?;
         let client = Client::new(&context.cluster_id, &context.identity()?, &context.authorities()?)
             .context("the context's certificates cannot be used")?;
         let client = Arc::new(client);
         let channel = channel(Arc::clone(&client), &context.addresses).await?;
+        renewal::keep(&mut context, &place, &client, &channel).await;
         Ok(Self {
+            memory: Memory::beside(&place, context.cluster()),
+            place,
             context,
             client,
             channel,
         })
     }
 
+    /// Renews the certificate now.
+    ///
+    /// # Errors
+    /// When the cluster gives none, or the context's file cannot be written.
+    pub(crate) async fn renew(&mut self) -> anyhow::Result<()> {
+        renewal::renew(&mut self.context, &self.place, &self.client, &self.channel).await
+    }
+
     /// The context it was opened with.
     pub(crate) const fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// What this person saw of the cluster's set before.
+    pub(crate) const fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Connects again, to whichever controller answers now.

@@ -10,16 +10,15 @@ mod docker;
 mod exit;
 mod files;
 mod output;
+mod renewal;
 mod sealed;
 mod status;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
     verger_transport::install_crypto_provider();
-    let cli = args::Cli::parse();
+    let cli = args::Cli::read();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::report(&error.into()).into(),

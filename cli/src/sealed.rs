@@ -16,10 +16,14 @@ use verger_proto::policy::v1 as pb;
 use verger_seal::{Envelope, Refusal, SealingKey, SetStatement, TrustRoot, verify_held};
 use verger_wire::{FromWire as _, IntoWire as _, InvalidMessage};
 
-use crate::args::SealArgs;
+use crate::args::{SealArgs, SetArgs};
 use crate::connect::{Session, call};
 use crate::exit::{Exit, Failure};
 use crate::files;
+use crate::output::note;
+
+pub(crate) use seen::Memory;
+use seen::{How, Seen};
 
 /// What the cluster holds, verified.
 #[derive(Debug)]
@@ -30,17 +34,36 @@ pub(crate) struct Held {
     pub not_after: Option<Timestamp>,
 }
 
-/// Fetches the set with its bodies and verifies it.
+/// Fetches the set with its bodies, verifies it, and holds it against what this person saw before.
 ///
 /// # Errors
-/// When the cluster cannot be reached, or what it says does not hold together.
-pub(crate) async fn fetch(session: &Session) -> anyhow::Result<Held> {
+/// When the cluster cannot be reached, what it says does not hold together, or it shows an older set than it did (unless
+/// `args` accept that).
+pub(crate) async fn fetch(session: &Session, args: &SetArgs) -> anyhow::Result<Held> {
+    let memory = session.memory();
+    // Before the request: what another run sees after it may well be newer than the answer.
+    let before = memory.recall()?;
     let answer = session
         .policy()
         .get_set(call(pb::GetSetRequest { with_bodies: true }))
         .await?
         .into_inner();
-    verified(answer, session.context().cluster())
+    let held = verified(answer, session.context().cluster())?;
+    let shown = Seen::of(&held.set, Timestamp::now(), How::Shown);
+    if let Some(accepted) = memory.admit(before.as_ref(), &shown, args.accept_older_set)? {
+        note(&accepted);
+    }
+    Ok(held)
+}
+
+/// Remembers a set that this person sealed and the cluster took.
+///
+/// # Errors
+/// When the cluster showed another set of this epoch, or the memory cannot be written. The set stays applied.
+pub(crate) fn remember(session: &Session, set: &PolicySet) -> anyhow::Result<()> {
+    session
+        .memory()
+        .keep(&Seen::of(set, Timestamp::now(), How::Sealed))
 }
 
 fn verified(answer: pb::GetSetResponse, cluster: Digest) -> anyhow::Result<Held> {
@@ -233,7 +256,7 @@ impl Signing {
 /// Explains that somebody else was first: what they changed since.
 pub(crate) async fn conflict(session: &Session, held: &Held, refusal: Status) -> anyhow::Error {
     let mut text = "somebody else changed the policy set first; nothing of yours was changed".to_owned();
-    match fetch(session).await {
+    match fetch(session, &SetArgs::default()).await {
         Ok(theirs) if theirs.set.epoch() > held.set.epoch() => {
             text = format!(
                 "{text}. From epoch {} to {} changed:",
@@ -245,6 +268,14 @@ pub(crate) async fn conflict(session: &Session, held: &Held, refusal: Status) ->
             }
             text.push_str("\nLook at it, and apply again");
         }
+        // Who refuses a change and then shows what cannot be trusted has no conflict to tell of.
+        Err(error)
+            if error
+                .downcast_ref::<Failure>()
+                .is_some_and(|failure| failure.exit == Exit::Violation) =>
+        {
+            return error;
+        }
         _ => text = format!("{text}: {}", crate::status::sentence(&refusal)),
     }
     Failure::new(Exit::Conflict, text).into()
@@ -252,6 +283,7 @@ pub(crate) async fn conflict(session: &Session, held: &Held, refusal: Status) ->
 
 #[cfg(test)]
 mod fuzz;
+mod seen;
 
 #[cfg(test)]
 mod tests {

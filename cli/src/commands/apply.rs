@@ -30,11 +30,12 @@ pub(super) async fn apply(args: ApplyArgs, context: Option<&Path>, format: Forma
         dry_run,
         unseen_images,
         seal,
+        held: seen,
     } = args;
     let now = Timestamp::now();
     let objects = files::objects(&files, Some(now))?;
     let mut session = Session::open(context).await?;
-    let held = sealed::fetch(&session).await?;
+    let held = sealed::fetch(&session, &seen).await?;
     let next = Next::of(&held, held.set.change(objects, []).map_err(refused)?);
     if next.diff.is_empty() && !is_due(&held, &seal, now) {
         emit(&summary(&held, &next, format, false, "nothing to change")?)?;
@@ -61,10 +62,11 @@ pub(super) async fn delete(args: DeleteArgs, context: Option<&Path>, format: For
         object,
         dry_run,
         seal,
+        held: seen,
     } = args;
     let key = objects::key(&object)?;
     let mut session = Session::open(context).await?;
-    let held = sealed::fetch(&session).await?;
+    let held = sealed::fetch(&session, &seen).await?;
     let next = Next::of(&held, held.set.change([], [key.clone()]).map_err(refused)?);
     let change = Change::Delete((&key).into_wire());
     submit(
@@ -83,7 +85,7 @@ pub(super) async fn delete(args: DeleteArgs, context: Option<&Path>, format: For
 pub(super) async fn diff(args: DiffArgs, context: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
     let objects = files::objects(&args.files, Some(Timestamp::now()))?;
     let session = Session::open(context).await?;
-    let held = sealed::fetch(&session).await?;
+    let held = sealed::fetch(&session, &args.held).await?;
     let next = Next::of(&held, held.set.change(objects, []).map_err(refused)?);
     emit(&summary(&held, &next, format, false, "no difference")?)?;
     Ok(if next.diff.is_empty() {
@@ -168,6 +170,9 @@ async fn submit(
         (true, false) => format!("applied as epoch {}\n", next.set.epoch()),
         (false, _) => summary(held, next, format, !dry_run, "")?,
     })?;
+    if !dry_run {
+        sealed::remember(session, &next.set)?;
+    }
     Ok(Exit::Clean)
 }
 

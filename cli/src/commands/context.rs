@@ -7,6 +7,7 @@ use serde_json::json;
 use verger_transport::files::replace;
 
 use crate::args::{ContextCommand, Format};
+use crate::connect::Session;
 use crate::context::{Context, place};
 use crate::exit::Exit;
 use crate::files;
@@ -22,11 +23,19 @@ const COLUMNS: &[Column] = &[
     Column::wide("FILE"),
 ];
 
-pub(super) fn context(command: ContextCommand, named: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
+pub(super) async fn context(
+    command: ContextCommand,
+    named: Option<&Path>,
+    format: Format,
+) -> anyhow::Result<Exit> {
     let place = place(named)?;
     let context = match command {
         ContextCommand::Show => Context::load(&place)?,
         ContextCommand::Use { file, key } => take(&file, key, &place)?,
+        ContextCommand::Renew => {
+            Session::open(named).await?.renew().await?;
+            Context::load(&place)?
+        }
     };
     print(&sheet(&context, &place)?, format)?;
     Ok(Exit::Clean)

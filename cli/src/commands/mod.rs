@@ -43,7 +43,7 @@ pub(crate) async fn run(
         Command::Keys(command) => keys::keys(command, output),
         Command::Trust(command) => trust::trust(command, output),
         Command::Token(command) => token::token(command, context, output).await,
-        Command::Context(command) => self::context::context(command, context, output),
+        Command::Context(command) => self::context::context(command, context, output).await,
         Command::Version => version::version(context, output).await,
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { dir } => shell::manual(&dir),

@@ -7,7 +7,7 @@ use verger_policy::draft;
 use verger_policy::model::{Kind, OBJECT_PREFIX, ObjectKey};
 use verger_policy::set::{Body, Entry};
 
-use crate::args::{Format, ListArgs, ObjectArgs};
+use crate::args::{Format, GetArgs, ListArgs, ObjectArgs};
 use crate::connect::Session;
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Sheet, emit, print};
@@ -21,9 +21,9 @@ const COLUMNS: &[Column] = &[
     Column::wide("DIGEST"),
 ];
 
-pub(super) async fn get(args: ObjectArgs, context: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
-    let key = key(&args)?;
-    let held = sealed::fetch(&Session::open(context).await?).await?;
+pub(super) async fn get(args: GetArgs, context: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
+    let key = key(&args.object)?;
+    let held = sealed::fetch(&Session::open(context).await?, &args.held).await?;
     let (Some(entry), Some(body)) = (held.set.entry(&key), held.set.body(&key)) else {
         return Err(Failure::new(Exit::Violation, format!("there is no {key}; see `verger list`")).into());
     };
@@ -34,7 +34,7 @@ pub(super) async fn get(args: ObjectArgs, context: Option<&Path>, format: Format
 
 pub(super) async fn list(args: ListArgs, context: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
     let wanted = args.kind.as_deref().map(kind).transpose()?;
-    let held = sealed::fetch(&Session::open(context).await?).await?;
+    let held = sealed::fetch(&Session::open(context).await?, &args.held).await?;
     let mut sheet = Sheet::list(
         COLUMNS,
         "there are no policy objects; make one with `verger bless`, then `verger apply -f FILE`",

@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 use verger_policy::model::{ObjectKey, PolicyObject};
 use verger_policy::set::{Body, PolicySet};
 use verger_proto::cluster::v1 as cv1;
+use verger_proto::cluster::v1::certificate_service_server::CertificateServiceServer;
 use verger_proto::cluster::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
 use verger_proto::findings::v1 as fv1;
 use verger_proto::findings::v1::findings_service_server::{FindingsService, FindingsServiceServer};
@@ -25,7 +26,10 @@ use verger_transport::{
 };
 use verger_wire::{FromWire as _, IntoWire as _};
 
+use crate::certificates::{Certificates, Issuing};
 use crate::program::Program;
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// What happens to one `Apply`, before or instead of the usual.
 pub(crate) enum Mishap {
@@ -52,6 +56,7 @@ pub(crate) struct World {
     /// Digests of the images of what runs.
     pub(crate) running: Vec<String>,
     pub(crate) pin: String,
+    pub(crate) issuing: Issuing,
 }
 
 #[derive(Clone)]
@@ -74,6 +79,11 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Founds a cluster with a new key, starts it, and makes its context the program's own.
     pub(crate) fn start(program: &Program) -> Self {
+        Self::start_with(program, HOUR)
+    }
+
+    /// As [`Self::start`]; the person's certificate is good for that long.
+    pub(crate) fn start_with(program: &Program, life: Duration) -> Self {
         install_crypto_provider();
         program.run(&["keys", "generate", "--out", "ann.key"]).ends(0);
         program
@@ -106,13 +116,15 @@ impl Cluster {
             (Purpose::People, &people),
         ]
         .map(|(purpose, authority)| (purpose, authority.certificate().to_vec()));
-        let server = Server::new(&id, &issue(&members, &id, "controller/c1"), &authorities).unwrap();
+        let server = Server::new(&id, &issue(&members, &id, "controller/c1", HOUR), &authorities).unwrap();
         let pin = spki_pin(members.certificate()).unwrap();
 
         let world = Arc::new(Mutex::new(World {
             pin: pin.clone(),
             ..World::default()
         }));
+        let person = issue(&people, &id, "person/ann", life);
+        let certificates = Certificates::new(people, &id, &world);
         let service = Service {
             world: Arc::clone(&world),
             trust: Arc::new((root, envelope)),
@@ -132,6 +144,7 @@ impl Cluster {
                 let serving = Router::builder()
                     .add_service(PolicyServiceServer::new(service.clone()))
                     .add_service(FindingsServiceServer::new(service.clone()))
+                    .add_service(CertificateServiceServer::new(certificates))
                     .add_service(ClusterServiceServer::new(service))
                     .serve_with_incoming(ReceiverStream::new(accept(listener, &server)));
                 tokio::select! {
@@ -141,7 +154,6 @@ impl Cluster {
             });
         });
 
-        let person = issue(&people, &id, "person/ann");
         let context = serde_json::json!({
             "clusterId": id, "addresses": [address], "memberCas": [certificate_pem(members.certificate())],
             "certificate": person.chain_pem(), "key": person.key_pem(), "person": "ann",
@@ -196,15 +208,13 @@ fn seal(root: &TrustRoot, set: &PolicySet, key: &SealingKey) -> Vec<u8> {
         .to_json()
 }
 
-fn issue(authority: &Authority, cluster: &str, peer: &str) -> Identity {
+fn issue(authority: &Authority, cluster: &str, peer: &str, life: Duration) -> Identity {
     let key = KeyPair::generate().unwrap();
     let id = SpiffeId {
         cluster: cluster.to_owned(),
         peer: peer.parse().unwrap(),
     };
-    let issued = authority
-        .issue(&key.request().unwrap(), &id, Duration::from_secs(3600), &[])
-        .unwrap();
+    let issued = authority.issue(&key.request().unwrap(), &id, life, &[]).unwrap();
     Identity::new(issued.chain, &key)
 }
 

@@ -48,6 +48,44 @@ fn blessed(program: &Program) -> String {
     crate::bless::bless(program, &docker, "it").ends(0).out
 }
 
+#[test]
+fn what_is_missing_is_named_in_full_with_an_example() {
+    let program = Program::new();
+    let ran = program.run(&["judge"]).ends(2);
+    for wanted in [
+        "--policy <PATH>",
+        "--oci <FILE>",
+        "--inspect <FILE>",
+        "Example: verger judge --policy shop.yaml --oci config.json",
+    ] {
+        assert!(ran.err.contains(wanted), "{wanted}: {}", ran.err);
+    }
+    for (args, wanted) in [
+        (
+            &["judge", "--policy", "p.yaml"][..],
+            "<--oci <FILE>|--inspect <FILE>>",
+        ),
+        (&["apply"], "Example: verger apply -f shop.yaml"),
+        (&["token", "create"], "Example: verger token create --agent web-1"),
+        (&["instances", "shop"], "--host <HOST>"),
+    ] {
+        let ran = program.run(args).ends(2);
+        assert!(
+            ran.err.contains(wanted) && ran.err.contains("Example: "),
+            "{args:?}: {}",
+            ran.err
+        );
+    }
+    // Of other mistakes clap says enough.
+    assert!(
+        !program
+            .run(&["judge", "--polcy", "x"])
+            .ends(2)
+            .err
+            .contains("Example")
+    );
+}
+
 fn of<'a>(document: &'a Value, rule: &str) -> Vec<&'a Value> {
     document["checks"]
         .as_array()

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bless;
+mod certificates;
 mod cluster;
 mod findings;
 mod judge;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use verger_policy::draft;
+use verger_policy::set::PolicySet;
 
 use crate::cluster::{Cluster, Mishap};
 use crate::program::Program;
@@ -211,6 +212,133 @@ fn a_set_that_its_seal_does_not_cover_is_not_built_on() {
         );
     }
     assert_eq!(cluster.world().offered.len(), 1);
+}
+
+/// The file beside the context that says what was seen last.
+fn memory(program: &Program, cluster: &Cluster) -> std::path::PathBuf {
+    program.path(&format!(".config/verger/seen-{}.json", cluster.id))
+}
+
+#[test]
+fn an_older_set_with_its_true_seal_is_not_signed_anew() {
+    let program = Program::new();
+    let cluster = Cluster::start(&program);
+    let file = program.write("web.yaml", host("web-1", "eu"));
+    program.run(&["apply", "-f", &file]).ends(0);
+    let old = (cluster.world().set.clone(), cluster.world().seal.clone());
+    let file = program.write("web.yaml", host("web-1", "us"));
+    program.run(&["apply", "-f", &file]).ends(0);
+    let new = (cluster.world().set.clone(), cluster.world().seal.clone());
+    let roll = |(set, seal): &(PolicySet, Option<Vec<u8>>)| {
+        let mut world = cluster.world();
+        (world.set, world.seal) = (set.clone(), seal.clone());
+    };
+    let extra = program.write("extra.yaml", host("web-2", "eu"));
+
+    // The attack: without the memory, a person signs the old state as the next epoch.
+    let held = std::fs::read(memory(&program, &cluster)).unwrap();
+    std::fs::remove_file(memory(&program, &cluster)).unwrap();
+    roll(&old);
+    let ran = program.run(&["apply", "-f", &extra]).ends(0);
+    assert!(ran.out.contains("applied as epoch 2"), "{}", ran.out);
+
+    // With the memory, nothing is signed, nor shown as what the cluster holds.
+    std::fs::write(memory(&program, &cluster), &held).unwrap();
+    roll(&old);
+    let offered = cluster.world().offered.len();
+    for args in [
+        &["apply", "-f", &extra][..],
+        &["apply", "-f", &extra, "--dry-run"],
+        &["delete", "host", "web-1"],
+        &["diff", "-f", &extra],
+        &["list"],
+        &["get", "host", "web-1"],
+    ] {
+        let ran = program.run(args).ends(1);
+        for wanted in [
+            "has gone back: it shows epoch 1",
+            "you sealed epoch 2",
+            &new.0.root().to_string(),
+            "--accept-older-set",
+            "seen-",
+        ] {
+            assert!(ran.err.contains(wanted), "{args:?}: {wanted}: {}", ran.err);
+        }
+        assert!(ran.out.is_empty(), "{}", ran.out);
+    }
+    assert_eq!(cluster.world().offered.len(), offered);
+    assert_eq!(std::fs::read(memory(&program, &cluster)).unwrap(), held);
+
+    // Benign: the set last seen, and newer ones.
+    roll(&new);
+    program.run(&["list"]).ends(0);
+    program.run(&["apply", "-f", &extra]).ends(0);
+    assert_eq!(cluster.world().set.epoch(), 3);
+}
+
+#[test]
+fn an_older_set_is_gone_on_with_on_purpose_only() {
+    let program = Program::new();
+    let cluster = Cluster::start(&program);
+    for zone in ["eu", "us"] {
+        let file = program.write("web.yaml", host("web-1", zone));
+        program.run(&["apply", "-f", &file]).ends(0);
+    }
+    let (set, seal) = (PolicySet::empty(), None);
+    (cluster.world().set, cluster.world().seal) = (set, seal);
+    program.run(&["list"]).ends(1);
+    let file = program.write("web.yaml", host("web-1", "eu"));
+    let ran = program.run(&["apply", "-f", &file, "--accept-older-set"]).ends(0);
+    assert!(
+        ran.err.contains("accepted epoch 0") && ran.err.contains("you sealed epoch 2"),
+        "{}",
+        ran.err
+    );
+    program.run(&["list"]).ends(0);
+    assert_eq!(cluster.world().set.epoch(), 1);
+}
+
+#[test]
+fn two_sets_of_one_epoch_are_told_of() {
+    let program = Program::new();
+    let cluster = Cluster::start(&program);
+    let file = program.write("web.yaml", host("web-1", "eu"));
+    program.run(&["apply", "-f", &file]).ends(0);
+    (cluster.world().set, cluster.world().seal) = (PolicySet::empty(), None);
+    // Somebody who saw nothing seals another epoch 1.
+    let theirs = program.path("elsewhere/context.json");
+    std::fs::create_dir(theirs.parent().unwrap()).unwrap();
+    std::fs::copy(program.path(".config/verger/context.json"), &theirs).unwrap();
+    let other = program.write("other.yaml", host("web-9", "eu"));
+    program
+        .run(&["apply", "-f", &other, "--context", theirs.to_str().unwrap()])
+        .ends(0);
+    let ran = program.run(&["list"]).ends(1);
+    assert!(
+        ran.err.contains("another set of the same epoch") && ran.err.contains("you sealed epoch 1"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn a_damaged_memory_stops_the_program_with_file_and_remedy() {
+    let program = Program::new();
+    let cluster = Cluster::start(&program);
+    let file = program.write("web.yaml", host("web-1", "eu"));
+    program.run(&["apply", "-f", &file]).ends(0);
+    std::fs::write(memory(&program, &cluster), "{\"epoch\u{1b}[2J\": 1}").unwrap();
+    for args in [&["list"][..], &["apply", "-f", &file, "--accept-older-set"]] {
+        let ran = program.run(args).ends(2);
+        assert!(
+            ran.err.contains("seen-") && ran.err.contains("line 1") && ran.err.contains("remove the file"),
+            "{}",
+            ran.err
+        );
+        assert!(!ran.err.contains('\u{1b}'), "{}", ran.err);
+    }
+    std::fs::remove_file(memory(&program, &cluster)).unwrap();
+    program.run(&["list"]).ends(0);
 }
 
 #[test]
