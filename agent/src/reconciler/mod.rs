@@ -249,3 +249,6 @@ async fn after_exec(at: Option<Instant>) {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -225,10 +225,14 @@ fn an_older_set_with_its_true_seal_is_not_signed_anew() {
     let cluster = Cluster::start(&program);
     let file = program.write("web.yaml", host("web-1", "eu"));
     program.run(&["apply", "-f", &file]).ends(0);
-    let old = (cluster.world().set.clone(), cluster.world().seal.clone());
+    let now = || {
+        let world = cluster.world();
+        (world.set.clone(), world.seal.clone())
+    };
+    let old = now();
     let file = program.write("web.yaml", host("web-1", "us"));
     program.run(&["apply", "-f", &file]).ends(0);
-    let new = (cluster.world().set.clone(), cluster.world().seal.clone());
+    let new = now();
     let roll = |(set, seal): &(PolicySet, Option<Vec<u8>>)| {
         let mut world = cluster.world();
         (world.set, world.seal) = (set.clone(), seal.clone());

@@ -145,13 +145,25 @@ impl Identity {
     /// # Errors
     /// When the leaf cannot be read.
     pub fn not_after(&self) -> Result<i64, IdentityError> {
+        self.validity().map(|(_, not_after)| not_after)
+    }
+
+    /// When the leaf begins and ends, seconds since 1970.
+    ///
+    /// # Errors
+    /// When the leaf cannot be read.
+    pub fn validity(&self) -> Result<(i64, i64), IdentityError> {
         let leaf = self
             .chain
             .first()
             .ok_or_else(|| IdentityError::Content("there is no certificate".to_owned()))?;
         let (_, leaf) = x509_parser::parse_x509_certificate(leaf)
             .map_err(|error| IdentityError::Content(format!("the certificate cannot be read: {error}")))?;
-        Ok(leaf.validity().not_after.timestamp())
+        let validity = leaf.validity();
+        Ok((
+            validity.not_before.timestamp(),
+            validity.not_after.timestamp(),
+        ))
     }
 
     pub(crate) fn certified(&self) -> Result<Arc<CertifiedKey>, IdentityError> {

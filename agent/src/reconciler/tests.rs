@@ -1,0 +1,133 @@
+#![allow(clippy::unwrap_used)]
+
+use jiff::SignedDuration;
+use verger_agent_core::ledger::{SetUpdate, offer};
+use verger_agent_core::runtime::Phase;
+use verger_agent_core::store::memory::MemoryDisk;
+use verger_agent_runtimes::fake::{FakeRuntime, instance};
+use verger_policy::draft;
+use verger_policy::finding::Lifecycle;
+use verger_policy::set::PolicySet;
+use verger_seal::{SealingKey, SetStatement, TrustRoot};
+
+use super::*;
+
+struct World {
+    runtime: Arc<FakeRuntime>,
+    reconciler: Reconciler,
+    in_force: watch::Sender<Arc<LedgerState>>,
+    seen: watch::Receiver<Arc<pb::Status>>,
+    set: Arc<PolicySet>,
+    root: TrustRoot,
+    key: SealingKey,
+}
+
+impl World {
+    fn new() -> Self {
+        let key = SealingKey::from_seed([1; 32]);
+        let (root, envelope) = TrustRoot::found(&[("ada".to_owned(), &key)], 1).unwrap();
+        let agent = "h1".parse().unwrap();
+        let (ledger, _) = LedgerState::found(agent, &root.cluster_id(), &envelope.to_json()).unwrap();
+        let (in_force, ledger) = watch::channel(Arc::new(ledger));
+        let (status, seen) = watch::channel(Arc::new(pb::Status::default()));
+        let (spooled, _) = watch::channel(0);
+        let (mounts, mounts_changed) = MountWatch::start().unwrap();
+        let runtime = Arc::new(FakeRuntime::new());
+        let disk = MemoryDisk::new(u64::MAX);
+        let ports = ReconcilerPorts {
+            runtime: Arc::clone(&runtime) as _,
+            spool: Arc::new(disk),
+            mounts,
+            mounts_changed,
+            ledger,
+            status,
+            spooled,
+        };
+        Self {
+            runtime,
+            reconciler: Reconciler::new(ports, Duration::from_secs(3_600)).unwrap(),
+            in_force,
+            seen,
+            set: Arc::new(PolicySet::empty()),
+            root,
+            key,
+        }
+    }
+
+    /// Seals the next set, as the session would find it verified in the ledger. The reconciler has not looked at it.
+    fn adopt(&mut self, yaml: &str) -> Arc<LedgerState> {
+        let now = Timestamp::now();
+        let objects = draft::read_at("test.yaml", yaml.as_bytes(), now).unwrap();
+        self.set = Arc::new(self.set.change(objects, []).unwrap());
+        let set = &self.set;
+        let end = now + SignedDuration::from_hours(1);
+        let seal = SetStatement::new(&self.root, set.epoch(), set.root(), set.len() as u64, end)
+            .seal(&[&self.key])
+            .to_json();
+        let bodies = set
+            .entries()
+            .map(|entry| (entry.key.clone(), set.body(&entry.key).unwrap().bytes().to_vec()))
+            .collect();
+        let update = SetUpdate {
+            base_epoch: 0,
+            epoch: set.epoch(),
+            entries: set.entries().cloned().collect(),
+            bodies,
+            seal,
+        };
+        let held = Arc::clone(&self.in_force.borrow());
+        let next = Arc::new(offer(&held, &update, now).unwrap().next);
+        self.in_force.send_replace(Arc::clone(&next));
+        next
+    }
+
+    fn status(&self) -> Arc<pb::Status> {
+        Arc::clone(&self.seen.borrow())
+    }
+
+    fn open(&self) -> Vec<String> {
+        let table = self.reconciler.table.values();
+        table
+            .filter(|finding| finding.lifecycle == Lifecycle::Open)
+            .map(|finding| finding.check.rule.to_string())
+            .collect()
+    }
+}
+
+const MONITORED: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: g }\nspec: { profile: baseline, mode: monitor }\n";
+const ENFORCED: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: g }\nspec: { profile: baseline, mode: enforce }\n";
+
+#[tokio::test]
+async fn what_is_reported_is_of_one_epoch_when_the_ledger_moves_on_between_two_looks() {
+    let mut world = World::new();
+    world.runtime.put(instance("a", "web"), Phase::Running, None);
+    world.adopt(ENFORCED);
+    world.reconciler.activate().await;
+    assert_eq!(world.status().applied_epoch, 1);
+    let failing = world.status().instances[0].clone();
+    // Processes settle: what was seen is concluded again, under what is in force by then.
+    let next = world.adopt(&ENFORCED.replace("baseline", "restricted"));
+    world.reconciler.conclude(&next).await;
+    let status = world.status();
+    assert_eq!((status.applied_epoch, status.instances[0].epoch), (2, 2));
+    let checks = |one: &verger_proto::cluster::v1::Instance| one.failed + one.passed + one.not_evaluated;
+    assert!(
+        checks(&status.instances[0]) > checks(&failing),
+        "judged by the newer, longer profile"
+    );
+}
+
+#[tokio::test]
+async fn a_wish_that_cannot_be_fulfilled_is_raised_although_nothing_runs() {
+    let mut world = World::new();
+    world.adopt(ENFORCED);
+    world.reconciler.activate().await;
+    assert!(
+        world.open().contains(&"host/unsupported-mode".to_owned()),
+        "{:?}",
+        world.open()
+    );
+    world.adopt(MONITORED);
+    world.reconciler.activate().await;
+    assert_eq!(world.open(), Vec::<String>::new());
+}
