@@ -171,6 +171,30 @@ impl Envelope {
             .collect()
     }
 
+    /// The same envelope with one valid signature of each of these keys, in their order, and no other.
+    pub(crate) fn only_signed_by(&self, keys: impl IntoIterator<Item = PublicKey>) -> Self {
+        let signed = encoding(&self.payload_type, &self.payload);
+        let by = |key: PublicKey| {
+            let valid = |signature: &&Signature| key.verifies(&signed, &signature.bytes);
+            let Signature { key_id: _, bytes } = self.signatures.iter().find(valid)?.clone();
+            // The id it came with is a hint of whoever sent it.
+            Some(Signature {
+                key_id: key.id(),
+                bytes,
+            })
+        };
+        Self {
+            payload_type: self.payload_type.clone(),
+            payload: self.payload.clone(),
+            signatures: keys.into_iter().filter_map(by).collect(),
+        }
+    }
+
+    /// Adds the signatures of another envelope, which is of the same payload.
+    pub(crate) fn take_over(&mut self, other: &Self) {
+        self.signatures.extend(other.signatures.iter().cloned());
+    }
+
     /// Whether a signature says it is by `key`. A hint: tells an altered envelope from one that strangers signed.
     pub(crate) fn names(&self, key: &PublicKey) -> bool {
         let id = key.id();

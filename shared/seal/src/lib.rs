@@ -13,6 +13,7 @@ mod frozen;
 #[cfg(test)]
 mod fuzz;
 mod keys;
+mod partial;
 mod refusal;
 mod statement;
 mod trust_root;
@@ -20,6 +21,7 @@ mod verify;
 
 pub use dsse::{Envelope, InvalidEnvelope, MAX_ENVELOPE_BYTES, MAX_SIGNATURES};
 pub use keys::{InvalidKey, PublicKey, SealingKey};
+pub use partial::PartialSeal;
 pub use refusal::Refusal;
 pub use statement::{DEFAULT_VALID_DAYS, MAX_EPOCH, SET_PAYLOAD_TYPE, SetStatement, default_not_after};
 pub use trust_root::{MAX_KEYS, TRUST_ROOT_PAYLOAD_TYPE, TrustRoot, TrustedKey};

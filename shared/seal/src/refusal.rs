@@ -52,6 +52,9 @@ pub enum Refusal {
         /// What it should be.
         wanted: u64,
     },
+    /// Signatures over something else than what they are added to.
+    #[error("this was signed over another statement")]
+    OtherStatement,
     /// Past its time.
     #[error("the seal ended at {not_after}; seal the set again")]
     Expired {
@@ -118,6 +121,7 @@ impl Refusal {
             Self::BelowThreshold { .. } => "below-threshold",
             Self::Malformed(_) => "malformed",
             Self::OtherCluster => "other-cluster",
+            Self::OtherStatement => "other-statement",
             Self::OtherTrustRoot => "trust-root-mismatch",
             Self::TrustRootVersion { .. } => "trust-root-version",
             Self::Expired { .. } => "expired",

@@ -80,12 +80,54 @@ impl TrustRoot {
                 public: key.public(),
             })
             .collect();
-        let payload = write(1, threshold, &trusted, None);
         let signing: Vec<&SealingKey> = keys.iter().map(|(_, key)| *key).collect();
-        read(&payload)?;
-        let envelope = Envelope::seal(TRUST_ROOT_PAYLOAD_TYPE, payload, &signing);
+        let envelope = Self::draft(&trusted, threshold, &signing)?;
         let trust_root = Self::open_first(&envelope.to_json())?;
         Ok((trust_root, envelope))
+    }
+
+    /// Makes the envelope of version 1. It counts once as many of its keys as its threshold says have signed: see
+    /// [`Envelope::add`].
+    ///
+    /// # Errors
+    /// When there is no key, one is there twice, or the threshold cannot be met.
+    pub fn draft(
+        keys: &[TrustedKey],
+        threshold: usize,
+        signing: &[&SealingKey],
+    ) -> Result<Envelope, Refusal> {
+        let payload = write(1, threshold, keys, None);
+        read(&payload)?;
+        Ok(Envelope::seal(TRUST_ROOT_PAYLOAD_TYPE, payload, signing))
+    }
+
+    /// What a draft of version 1 says, whoever has signed it: for those who are asked to, and for nothing else.
+    ///
+    /// # Errors
+    /// When it is not exactly a version 1.
+    pub fn read_draft(envelope: &[u8]) -> Result<(Self, Envelope), Refusal> {
+        let (envelope, content) = open(envelope)?;
+        if content.version != 1 {
+            return Err(Refusal::TrustRootVersion {
+                found: content.version,
+                wanted: 1,
+            });
+        }
+        let digest = Digest::of(envelope.payload());
+        let Content {
+            version,
+            threshold,
+            keys,
+            previous: _,
+        } = content;
+        let draft = Self {
+            version,
+            threshold,
+            keys,
+            cluster_id: digest,
+            digest,
+        };
+        Ok((draft, envelope))
     }
 
     /// Reads version 1 and checks that its own threshold sealed it. Whether it is the right one, its digest says: that is
@@ -154,12 +196,16 @@ impl TrustRoot {
                 threshold: self.threshold,
             });
         }
-        let named = self.keys.iter().any(|key| envelope.names(&key.public));
-        Err(if named {
+        Err(self.unsigned(envelope))
+    }
+
+    /// Why an envelope that none of the keys has signed is refused.
+    pub(crate) fn unsigned(&self, envelope: &Envelope) -> Refusal {
+        if self.keys.iter().any(|key| envelope.names(&key.public)) {
             Refusal::Altered
         } else {
             Refusal::WrongKey
-        })
+        }
     }
 
     /// Its version, from 1.

@@ -38,15 +38,25 @@ pub fn verify_set(trust_root: &TrustRoot, envelope: &[u8], at: Timestamp) -> Res
 /// Each failure with its own reason.
 pub fn verify_held(trust_root: &TrustRoot, envelope: &[u8]) -> Result<SealedSet, Refusal> {
     let envelope = Envelope::parse(envelope)?;
-    if envelope.payload_type() != SET_PAYLOAD_TYPE {
-        let found = verger_policy::model::printable_within(envelope.payload_type(), 80);
-        return Err(Refusal::WrongPurpose {
-            found,
-            wanted: SET_PAYLOAD_TYPE,
-        });
-    }
-    // Nothing of the payload is looked at before somebody is known to have signed it.
+    statement_type(&envelope)?;
+    // Nothing of the payload is looked at before enough are known to have signed it.
     trust_root.signed(&envelope)?;
+    let statement = statement_of(trust_root, &envelope)?;
+    Ok(SealedSet { statement })
+}
+
+pub(crate) fn statement_type(envelope: &Envelope) -> Result<(), Refusal> {
+    if envelope.payload_type() == SET_PAYLOAD_TYPE {
+        return Ok(());
+    }
+    Err(Refusal::WrongPurpose {
+        found: verger_policy::model::printable_within(envelope.payload_type(), 80),
+        wanted: SET_PAYLOAD_TYPE,
+    })
+}
+
+/// What an envelope states under this trust root.
+pub(crate) fn statement_of(trust_root: &TrustRoot, envelope: &Envelope) -> Result<SetStatement, Refusal> {
     let statement = SetStatement::from_canonical(envelope.payload())?;
     if statement.cluster_id != trust_root.cluster_id() {
         return Err(Refusal::OtherCluster);
@@ -56,7 +66,7 @@ pub fn verify_held(trust_root: &TrustRoot, envelope: &[u8]) -> Result<SealedSet,
     {
         return Err(Refusal::OtherTrustRoot);
     }
-    Ok(SealedSet { statement })
+    Ok(statement)
 }
 
 /// Checks that a set may be accepted: sealed over exactly this `epoch`, `root` and number of `entries`, which the caller
