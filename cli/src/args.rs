@@ -395,8 +395,11 @@ pub(crate) enum KeysCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrustCommand {
-    /// Make trust root version 1 and print the cluster id it founds.
-    #[command(after_help = "Example: verger trust init --key key.pem --name ada --out trust-root.json")]
+    /// Make trust root version 1 and print the cluster id it founds. With a threshold above one, the others sign it next
+    /// (`verger trust sign`).
+    #[command(
+        after_help = "Example: verger trust init --key key.pem --name ada --out trust-root.json\nFour eyes: verger trust init --key key.pem --name ada --with bob=PUBLIC_KEY --threshold 2 --out trust-root.json"
+    )]
     Init {
         /// The sealing key.
         #[arg(long, value_name = "FILE")]
@@ -406,9 +409,28 @@ pub(crate) enum TrustCommand {
         #[arg(long)]
         name: String,
 
+        /// Somebody else who may seal: a name and the public key that `verger keys show` prints. May be given several times.
+        #[arg(long = "with", value_name = "NAME=PUBLIC_KEY")]
+        with: Vec<String>,
+
+        /// How many of the keys must sign each policy set.
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        threshold: usize,
+
         /// Where to write it; refused if the file is there.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+    },
+    /// Sign a trust root that somebody made with your key in it, after you have looked at it.
+    #[command(after_help = "Example: verger trust sign --file trust-root.json --key key.pem")]
+    Sign {
+        /// The file; your signature is added to it.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+
+        /// The sealing key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
     },
     /// Print a trust root file: cluster id, keys, threshold.
     #[command(after_help = "Example: verger trust show --file trust-root.json")]

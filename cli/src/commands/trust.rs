@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use serde_json::json;
-use verger_seal::{MAX_ENVELOPE_BYTES, TrustRoot};
+use verger_policy::model::printable;
+use verger_seal::{MAX_ENVELOPE_BYTES, PublicKey, Refusal, TrustRoot, TrustedKey};
+use verger_transport::files::replace;
 
 use crate::args::{Format, TrustCommand};
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::output::{Column, Sheet, print};
+use crate::output::{Column, Sheet, note, print};
 
 const COLUMNS: &[Column] = &[
     Column::new("CLUSTER"),
@@ -20,12 +22,43 @@ const COLUMNS: &[Column] = &[
 
 pub(super) fn trust(command: TrustCommand, format: Format) -> anyhow::Result<Exit> {
     let root = match command {
-        TrustCommand::Init { key, name, out } => {
+        TrustCommand::Init {
+            key,
+            name,
+            with,
+            threshold,
+            out,
+        } => {
             let key = files::sealing_key(&key)?;
-            let (root, envelope) = TrustRoot::found(&[(name, &key)], 1)
-                .map_err(|refusal| Failure::input(format!("--name: {refusal}")))?;
+            let mut keys = vec![TrustedKey {
+                name,
+                public: key.public(),
+            }];
+            for text in &with {
+                keys.push(other(text)?);
+            }
+            let envelope = TrustRoot::draft(&keys, threshold, &[&key])
+                .map_err(|refusal| Failure::input(format!("--name, --with, --threshold: {refusal}")))?;
             files::create(&out, &envelope.to_json())?;
-            root
+            signed(&out, &envelope.to_json())?
+        }
+        TrustCommand::Sign { file, key } => {
+            let key = files::sealing_key(&key)?;
+            let (draft, mut envelope) = TrustRoot::read_draft(&read(&file)?)
+                .map_err(|refusal| Failure::input(format!("{}: {refusal}", file.display())))?;
+            if !draft.keys().iter().any(|trusted| trusted.public == key.public()) {
+                return Err(Failure::input(format!(
+                    "{} does not name the key {}; nothing was signed",
+                    file.display(),
+                    key.public().id()
+                ))
+                .into());
+            }
+            if envelope.signers([key.public()]).is_empty() {
+                envelope.add(&key);
+                replace(&file, &envelope.to_json())?;
+            }
+            signed(&file, &envelope.to_json())?
         }
         TrustCommand::Show { file } => load(&file)?,
     };
@@ -33,14 +66,57 @@ pub(super) fn trust(command: TrustCommand, format: Format) -> anyhow::Result<Exi
     Ok(Exit::Clean)
 }
 
-fn load(file: &Path) -> anyhow::Result<TrustRoot> {
+/// `NAME=PUBLIC_KEY`.
+fn other(text: &str) -> anyhow::Result<TrustedKey> {
+    let wrong = |what: String| Failure::input(format!("--with `{}`: {what}", printable(text)));
+    let (name, public) = text.split_once('=').ok_or_else(|| {
+        wrong("write NAME=PUBLIC_KEY; `verger keys show --key FILE` prints the key".to_owned())
+    })?;
+    let public = PublicKey::from_hex(public).map_err(|error| wrong(error.to_string()))?;
+    Ok(TrustedKey {
+        name: name.to_owned(),
+        public,
+    })
+}
+
+/// What a file says, with a word on whose signatures are missing.
+fn signed(file: &Path, envelope: &[u8]) -> anyhow::Result<TrustRoot> {
+    let (root, envelope) = TrustRoot::read_draft(envelope)
+        .map_err(|refusal| anyhow::anyhow!("{}: {refusal}", file.display()))?;
+    let signers = envelope.signers(root.keys().iter().map(|key| key.public));
+    let missing = root.threshold().saturating_sub(signers.len());
+    if missing > 0 {
+        let whose: Vec<&str> = root
+            .keys()
+            .iter()
+            .filter(|key| !signers.contains(&key.public))
+            .map(|key| key.name.as_str())
+            .collect();
+        note(&format!(
+            "{missing} more must sign before it founds a cluster, of: {}. Each looks at it and runs: verger trust sign --file {} --key KEY",
+            whose.join(", "),
+            file.display()
+        ));
+    }
+    Ok(root)
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     let bytes = files::document(file)?;
     if bytes.len() > MAX_ENVELOPE_BYTES {
         return Err(Failure::input(format!("{}: too large to be a trust root", file.display())).into());
     }
-    TrustRoot::open_first(&bytes).map_err(|refusal| {
-        Failure::input(format!("{}: not a valid trust root: {refusal}", file.display())).into()
-    })
+    Ok(bytes)
+}
+
+fn load(file: &Path) -> anyhow::Result<TrustRoot> {
+    let bytes = read(file)?;
+    match TrustRoot::open_first(&bytes) {
+        Err(Refusal::BelowThreshold { .. }) => signed(file, &bytes),
+        opened => opened.map_err(|refusal| {
+            Failure::input(format!("{}: not a valid trust root: {refusal}", file.display())).into()
+        }),
+    }
 }
 
 fn sheet(root: &TrustRoot) -> Sheet {

@@ -174,3 +174,97 @@ fn a_context_that_others_can_read_is_refused() {
             .contains("chmod 600")
     );
 }
+
+#[test]
+fn a_trust_root_of_two_is_signed_by_one_after_the_other() {
+    let program = Program::new();
+    let mut public = Vec::new();
+    for key in ["ann.key", "bob.key", "eve.key"] {
+        let made = program
+            .run(&["keys", "generate", "--out", key, "-o", "json"])
+            .ends(0)
+            .json();
+        public.push(made["publicKey"].as_str().unwrap().to_owned());
+    }
+    let bob = format!("bob={}", public[1]);
+    let args = [
+        "trust",
+        "init",
+        "--key",
+        "ann.key",
+        "--name",
+        "ann",
+        "--with",
+        &bob,
+        "--threshold",
+        "2",
+        "--out",
+        "root.json",
+        "-o",
+        "json",
+    ];
+    let made = program.run(&args).ends(0);
+    assert!(
+        made.err.contains("1 more must sign") && made.err.contains("of: bob"),
+        "{}",
+        made.err
+    );
+    assert_eq!(made.json()["threshold"], 2);
+    let sign = |key: &str| program.run(&["trust", "sign", "--file", "root.json", "--key", key, "-o", "json"]);
+    // Whoever is not asked cannot sign, and who has signed does not count twice.
+    let stranger = sign("eve.key").ends(2);
+    assert!(stranger.err.contains("nothing was signed"), "{}", stranger.err);
+    assert!(sign("ann.key").ends(0).err.contains("1 more must sign"));
+    let shown = program.run(&["trust", "show", "--file", "root.json"]).ends(0);
+    assert!(shown.err.contains("1 more must sign"), "{}", shown.err);
+
+    let whole = sign("bob.key").ends(0);
+    assert_eq!(whole.err, "");
+    assert_eq!(whole.json(), made.json(), "the same cluster");
+    assert_eq!(
+        program
+            .run(&["trust", "show", "--file", "root.json", "-o", "json"])
+            .ends(0)
+            .json(),
+        made.json()
+    );
+}
+
+#[test]
+fn a_trust_root_that_could_never_seal_is_refused() {
+    let program = Program::new();
+    let key = program
+        .run(&["keys", "generate", "--out", "ann.key", "-o", "json"])
+        .ends(0)
+        .json();
+    let own = format!("bob={}", key["publicKey"].as_str().unwrap());
+    for (more, what) in [
+        (&["--threshold", "2"][..], "threshold"),
+        (&["--threshold", "0"][..], "threshold"),
+        (&["--with", &own][..], "twice"),
+        (&["--with", "bob"][..], "NAME=PUBLIC_KEY"),
+        (&["--with", "bob=\u{1b}[31m"][..], "--with"),
+    ] {
+        let args = [
+            &[
+                "trust",
+                "init",
+                "--key",
+                "ann.key",
+                "--name",
+                "ann",
+                "--out",
+                "root.json",
+            ][..],
+            more,
+        ]
+        .concat();
+        let refused = program.run(&args).ends(2);
+        assert!(
+            refused.err.contains(what) && !refused.err.contains('\u{1b}'),
+            "{}",
+            refused.err
+        );
+        assert!(!program.path("root.json").exists());
+    }
+}
