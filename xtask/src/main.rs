@@ -61,14 +61,14 @@ enum Task {
     Fix,
     /// Writes the generated files that are committed
     Gen,
-    /// Shows one named point, or lists all
+    /// Shows one named point in its short form, or in full with `--long`; or lists all
     Prove {
         /// The point; all are listed without it
         name: Option<String>,
-        /// Lists the points
+        /// Lists the points, with the counts of both forms
         #[arg(long, conflicts_with = "name")]
         list: bool,
-        /// The long form
+        /// The full counts of the claim. Without it the short form runs, as in CI; the last line says which, and of how many
         #[arg(long, requires = "name")]
         long: bool,
     },

@@ -28,6 +28,43 @@ pub(crate) struct Point {
     /// Arguments to cargo that run the program; `--long` is added on demand. It exits non-zero when the claim fails.
     pub(crate) cargo: &'static [&'static str],
     pub(crate) needs_docker: bool,
+    /// How much of the claim a run covers; none where there is one form only.
+    pub(crate) sample: Option<Sample>,
+}
+
+/// The two forms of a point: the short one, which a plain run and CI show, and the full counts of `--long`.
+#[derive(Debug)]
+pub(crate) struct Sample {
+    /// A number, or how a part is chosen. A number must be in the program's figure, so that it cannot say more than is done.
+    pub(crate) short: &'static str,
+    pub(crate) full: &'static str,
+    pub(crate) of: &'static str,
+}
+
+impl Sample {
+    /// Which form runs, and how much of the claim it covers.
+    fn form(&self, long: bool) -> String {
+        let Self { short, full, of } = self;
+        if long {
+            format!("long form: {full} of {full} {of}")
+        } else {
+            format!("short form: {short} of {full} {of}")
+        }
+    }
+
+    /// Fails when the figure shows another count than this form has.
+    fn is_stated_in(&self, figure: &str, long: bool) -> Result<()> {
+        let count = if long { self.full } else { self.short };
+        let mut numbers = figure.split(|c: char| !c.is_ascii_digit());
+        if count.bytes().all(|byte| byte.is_ascii_digit()) && !numbers.any(|number| number == count) {
+            bail!(
+                "the {} is to be {count} {}, and the figure shows no {count}: {figure}",
+                if long { "long form" } else { "short form" },
+                self.of
+            );
+        }
+        Ok(())
+    }
 }
 
 /// How cargo runs a program of the rigs.
@@ -44,36 +81,66 @@ pub(crate) const POINTS: &[Point] = &[
         claim: "Bad files, hostile containers and senseless messages are answered clearly, in bounded time and memory; nothing changes.",
         cargo: &program!("prove-bad-input"),
         needs_docker: true,
+        sample: Some(Sample {
+            short: "2000",
+            full: "20000",
+            of: "damaged frames",
+        }),
     },
     Point {
         name: "canonicalisation",
         claim: "Spellings of one configuration give no drift, a difference in one field exactly one finding that names it, on real containers.",
         cargo: &program!("prove-canonicalisation"),
         needs_docker: true,
+        sample: Some(Sample {
+            short: "every fourth",
+            full: "all",
+            of: "rows of both tables",
+        }),
     },
     Point {
         name: "finding-latency",
         claim: "The first finding of a drift is printed within 1 s of the daemon's event (p95 of 200), within 5 s where there is none.",
         cargo: &program!("prove-finding-latency"),
         needs_docker: true,
+        sample: Some(Sample {
+            short: "12",
+            full: "200",
+            of: "drifts with an event",
+        }),
     },
     Point {
         name: "kill",
         claim: "kill -9 of agent or controller, 50 each under at least 50 writes a second, loses and doubles nothing acknowledged.",
         cargo: &program!("prove-kill"),
         needs_docker: true,
+        sample: Some(Sample {
+            short: "5",
+            full: "50",
+            of: "kills of each program",
+        }),
     },
     Point {
         name: "main-job",
         claim: "`cargo xtask up` blesses a real container, shows each drift as a finding, an exception and its end; `down` leaves nothing.",
         cargo: &["run", "-q", "-p", "xtask", "--", "rehearse"],
         needs_docker: false,
+        sample: Some(Sample {
+            short: "1",
+            full: "2",
+            of: "runs of `up`",
+        }),
     },
     Point {
         name: "power-cut",
         claim: "What the controller's log, state and snapshots and the agent's ledger acknowledged survives power cuts; a build without the barrier is caught.",
         cargo: &program!("prove-power-cut", "--build"),
         needs_docker: false,
+        sample: Some(Sample {
+            short: "3",
+            full: "20",
+            of: "power cuts of each store",
+        }),
     },
 ];
 
@@ -91,6 +158,7 @@ pub(crate) const BENCHES: &[Point] = &[Point {
         "bench-drift-eval",
     ],
     needs_docker: true,
+    sample: None,
 }];
 
 /// Runs one point, or lists them. `kind` is how the list is called ("point", "benchmark").
@@ -104,6 +172,9 @@ pub(crate) fn run(
     let Some(name) = name else {
         for point in points {
             println!("{:<24} {}", point.name, point.claim);
+            if let Some(Sample { short, full, of }) = &point.sample {
+                println!("{:<24} {short} {of}; with --long {full}", "");
+            }
         }
         println!("{} {kind}s", points.len());
         return Ok(());
@@ -124,7 +195,7 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Runs a point's program and gives its figure; fails when the program does, or when it prints none.
+/// Runs a point's program and gives its figure and which form it is of; fails when the program does, or when it prints none.
 pub(crate) fn show(
     workspace: &Workspace,
     point: &Point,
@@ -140,7 +211,13 @@ pub(crate) fn show(
     if let Some(docker) = docker {
         command.env(DOCKER_HOST, docker);
     }
-    figure_of(point.name, command)
+    let Some(sample) = &point.sample else {
+        return figure_of(point.name, command);
+    };
+    let form = sample.form(long);
+    let figure = figure_of(point.name, command).with_context(|| form.clone())?;
+    sample.is_stated_in(&figure, long)?;
+    Ok(format!("{figure}; {form}"))
 }
 
 /// The last line the command prints; what comes before goes to the terminal as it comes.
@@ -245,6 +322,7 @@ mod tests {
             claim: "It holds.",
             cargo: &["--version"],
             needs_docker: false,
+            sample: None,
         }];
         let workspace = Workspace::find().unwrap();
         let error = run(&workspace, "point", &points, Some("unknown"), false)
@@ -253,6 +331,38 @@ mod tests {
         assert!(error.contains("unknown") && error.contains("known"), "{error}");
         run(&workspace, "point", &points, Some("known"), false).unwrap();
         run(&workspace, "point", &points, None, false).unwrap();
+    }
+
+    #[test]
+    fn the_form_is_stated_with_its_count_and_the_full_one() {
+        let point = |short, script| Point {
+            name: "known",
+            claim: "It holds.",
+            cargo: script,
+            needs_docker: false,
+            sample: Some(Sample {
+                short,
+                full: "all",
+                of: "runs",
+            }),
+        };
+        let workspace = Workspace::find().unwrap();
+        let shown = show(&workspace, &point("every fourth", &["--version"]), false, None).unwrap();
+        assert!(shown.ends_with("; short form: every fourth of all runs"), "{shown}");
+        // Cargo's version has no such number.
+        let error = show(&workspace, &point("777777", &["--version"]), false, None).unwrap_err();
+        assert!(error.to_string().contains("shows no 777777"), "{error:#}");
+
+        let sample = Sample {
+            short: "20",
+            full: "200",
+            of: "drifts",
+        };
+        sample.is_stated_in("p95 1 ms, n 20", false).unwrap();
+        sample.is_stated_in("p95 1 ms, n 200", true).unwrap();
+        assert!(sample.is_stated_in("p95 1 ms, n 200", false).is_err());
+        assert_eq!(sample.form(false), "short form: 20 of 200 drifts");
+        assert_eq!(sample.form(true), "long form: 200 of 200 drifts");
     }
 
     #[test]
