@@ -38,6 +38,15 @@ fn a_unit_that_lost_its_hardening_is_refused() {
 }
 
 #[test]
+fn a_manual_page_that_is_not_there_is_refused() {
+    let promised = changed("verger-agent.service", |text| {
+        text.replace("[Unit]", "[Unit]\nDocumentation=man:verger-agent(8)")
+    });
+    let error = check(promised.path()).unwrap_err().to_string();
+    assert!(error.contains("man"), "{error}");
+}
+
+#[test]
 fn a_misspelt_key_is_refused() {
     let misspelt = changed("verger-agent.service", |text| {
         text.replace("WatchdogSec=", "WatchdogSecs=")
