@@ -225,6 +225,7 @@ mod tests {
             init_pid: 7,
             processes: Vec::new(),
             mounts: Evidence::Seen(Vec::new()),
+            kernel_paths: Evidence::missing("not read"),
         };
         let known = Instance {
             live: Evidence::Seen(live.clone()),

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::compile::passes_as_default;
 use crate::draft::InvalidObject;
 use crate::facts::{
     ConfigFacts, EnvFacts, Evidence, ImageDefaults, Instance, MountOrigin, NamespaceOwner,
@@ -258,7 +259,9 @@ fn mounts(facts: &ConfigFacts, image: &ImageDefaults) -> Result<Stated<Vec<Mount
     let mut mounts = Vec::new();
     for (target, mount) in seen("mounts", &facts.mounts)? {
         let source = match &mount.origin {
-            MountOrigin::AnonymousVolume if image.volumes.contains(target) && mount.access == Access::Rw => {
+            MountOrigin::AnonymousVolume
+                if image.volumes.contains(target) && mount.access == Access::Rw && !mount.is_shared() =>
+            {
                 continue;
             }
             MountOrigin::AnonymousVolume => MountSource::AnonymousVolume,
@@ -277,11 +280,19 @@ fn mounts(facts: &ConfigFacts, image: &ImageDefaults) -> Result<Stated<Vec<Mount
             }
         };
         let access = unless(mount.access == Access::Ro, || mount.access);
+        let propagation = match &mount.origin {
+            MountOrigin::Tmpfs => Stated::Absent,
+            _ => {
+                let seen = *seen("mounts", &mount.propagation)?;
+                unless(passes_as_default(&mount.origin, seen), || seen)
+            }
+        };
         mounts.push(Mount {
             target: target.clone(),
             source,
             access,
             options: mount.options.clone(),
+            propagation,
         });
     }
     Ok(unless(mounts.is_empty(), || mounts.clone()))

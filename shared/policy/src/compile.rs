@@ -4,6 +4,7 @@ mod defaults;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) use defaults::passes_as_default;
 pub use defaults::{DEFAULTS, Default, DefaultSource};
 
 use jiff::Timestamp;

@@ -12,8 +12,8 @@ use crate::facts::{
     SeccompMode, UserFacts, capabilities,
 };
 use crate::model::{
-    Access, Config, Limits, MountSource, NamespaceMode, Namespaces, Publish, Rootfs, RuntimeKind, Seccomp,
-    Stated, UserSpec, Workload,
+    Access, Config, Limits, MountSource, NamespaceMode, Namespaces, Propagation, Publish, Rootfs,
+    RuntimeKind, Seccomp, Stated, UserSpec, Workload,
 };
 
 /// Makes the instance. `any` is filled with the default; a shared namespace is that of an instance with an id of zeros.
@@ -128,12 +128,16 @@ fn facts(config: &Config, image: &ImageDefaults) -> ConfigFacts {
                         MountSource::Tmpfs => MountOrigin::Tmpfs,
                     };
                     let access = or(&mount.access, || Access::Ro);
+                    let propagation = Evidence::Seen(or(&mount.propagation, || Propagation::Rprivate));
+                    let host_path = host_path(&origin);
                     (
                         mount.target,
                         MountFacts {
                             origin,
                             access,
                             options: mount.options,
+                            propagation,
+                            host_path,
                         },
                     )
                 })
@@ -176,6 +180,16 @@ fn facts(config: &Config, image: &ImageDefaults) -> ConfigFacts {
         masked_paths: Evidence::Seen(set(masked_paths, RUNTIME_MASKED_PATHS)),
         readonly_paths: Evidence::Seen(set(readonly_paths, RUNTIME_READONLY_PATHS)),
         apparmor: Evidence::Seen(None),
+    }
+}
+
+fn host_path(origin: &MountOrigin) -> Option<String> {
+    let volume = |name: &str| Some(format!("/var/lib/docker/volumes/{name}/_data"));
+    match origin {
+        MountOrigin::Volume(name) => volume(name),
+        MountOrigin::AnonymousVolume => volume(&"2".repeat(64)),
+        MountOrigin::Bind(path) => Some(path.clone()),
+        MountOrigin::Tmpfs | MountOrigin::Other(_) => None,
     }
 }
 
@@ -287,6 +301,11 @@ fn live(config: &ConfigFacts) -> LiveFacts {
             ),
         }],
         mounts: Evidence::Seen(live_mounts(config)),
+        kernel_paths: {
+            let covered = [&config.masked_paths, &config.readonly_paths];
+            let paths = covered.into_iter().filter_map(Evidence::seen).flatten();
+            Evidence::Seen(paths.map(|path| (path.clone(), true)).collect())
+        },
     }
 }
 
@@ -298,6 +317,9 @@ fn live_mounts(config: &ConfigFacts) -> Vec<LiveMount> {
         source: fstype.to_owned(),
         options: options.iter().cloned().chain([access.to_string()]).collect(),
         device: "0:1".to_owned(),
+        shared: false,
+        slave: false,
+        host_paths: Evidence::Seen(BTreeSet::new()),
     };
     let none = BTreeSet::new();
     let root = if config.rootfs_readonly == Evidence::Seen(true) {
@@ -309,8 +331,21 @@ fn live_mounts(config: &ConfigFacts) -> Vec<LiveMount> {
         mount("/", "overlay", root, &none),
         mount("/proc", "proc", Access::Rw, &none),
     ];
+    for path in config.masked_paths.seen().into_iter().flatten() {
+        mounts.push(mount(path, "tmpfs", Access::Ro, &none));
+    }
     for path in config.readonly_paths.seen().into_iter().flatten() {
-        mounts.push(mount(path, "proc", Access::Ro, &none));
+        mounts.retain(|mount| mount.target != *path);
+        mounts.push(mount(
+            path,
+            if path.starts_with("/sys/") {
+                "sysfs"
+            } else {
+                "proc"
+            },
+            Access::Ro,
+            &none,
+        ));
     }
     for (target, facts) in config.mounts.seen().into_iter().flatten() {
         let fstype = match &facts.origin {
@@ -319,7 +354,11 @@ fn live_mounts(config: &ConfigFacts) -> Vec<LiveMount> {
             _ => "ext4",
         };
         mounts.retain(|mount| mount.target != *target);
-        mounts.push(mount(target, fstype, facts.access, &facts.options));
+        mounts.push(LiveMount {
+            host_paths: Evidence::Seen(facts.host_path.iter().cloned().collect()),
+            shared: facts.is_shared(),
+            ..mount(target, fstype, facts.access, &facts.options)
+        });
     }
     mounts
 }

@@ -5,6 +5,7 @@ mod age;
 mod fuzz;
 mod membership;
 mod mount_watch;
+mod mounts;
 mod parse;
 mod settling;
 mod source;
@@ -16,9 +17,10 @@ pub use settling::{LONGEST_SETTLING, Look, SETTLING_STEP, Unsettled};
 use std::collections::BTreeMap;
 use std::io;
 
-use verger_policy::facts::{Evidence, InstanceId, LiveFacts, LiveMount, NamespaceIds, ProcessFacts, proc};
+use verger_policy::facts::{Evidence, InstanceId, LiveFacts, NamespaceIds, ProcessFacts, proc};
 
 use membership::{Bond, Homes};
+use mounts::Sources;
 use settling::{Deadlines, Seen, Young};
 use source::{Proc, ProcessDir, has_ended};
 
@@ -26,8 +28,6 @@ use source::{Proc, ProcessDir, has_ended};
 const CGROUP_LIMIT: usize = 64 << 10;
 /// `/proc/PID/status` and `stat`: some KiB, but for up to 65,536 supplementary groups.
 const STATUS_LIMIT: usize = 1 << 20;
-/// `/proc/PID/mountinfo`: the kernel allows 100,000 mounts in a namespace.
-const MOUNTINFO_LIMIT: usize = 32 << 20;
 /// More processes than this in one instance are not shown in part, for the rest could hide behind them.
 const MOST_PROCESSES: usize = 65_536;
 
@@ -76,6 +76,7 @@ struct Scan {
     host: NamespaceIds,
     homes: Homes,
     found: Vec<Evidence<LiveFacts>>,
+    sources: Sources,
     buffer: Vec<u8>,
 }
 
@@ -89,11 +90,13 @@ impl Scan {
             host,
             homes: Homes::default(),
             found: Vec::with_capacity(instances.len()),
+            sources: Sources::new(host.mnt),
             buffer: Vec::new(),
         };
+        let kernel_paths = mounts::kernel_paths();
         for (place, (id, init_pid)) in instances.iter().enumerate() {
             let live = scan
-                .home(place, &id.id, *init_pid)
+                .home(place, &id.id, *init_pid, &kernel_paths)
                 .map_or_else(Evidence::Missing, Evidence::Seen);
             scan.found.push(live);
         }
@@ -101,7 +104,13 @@ impl Scan {
     }
 
     /// Learns where an instance is at home, and reads its mounts.
-    fn home(&mut self, place: usize, id: &str, init_pid: u32) -> Result<LiveFacts, String> {
+    fn home(
+        &mut self,
+        place: usize,
+        id: &str,
+        init_pid: u32,
+        kernel_paths: &Evidence<BTreeMap<String, bool>>,
+    ) -> Result<LiveFacts, String> {
         let unreadable = |error: io::Error| match has_ended(&error) {
             true => "its first process has ended".to_owned(),
             false => format!("its first process (pid {init_pid}) cannot be read: {error}"),
@@ -115,20 +124,9 @@ impl Scan {
         Ok(LiveFacts {
             init_pid,
             processes: Vec::new(),
-            mounts: self.mounts(&init),
+            mounts: self.sources.mounts(&self.proc, &init),
+            kernel_paths: kernel_paths.clone(),
         })
-    }
-
-    fn mounts(&mut self, init: &ProcessDir) -> Evidence<Vec<LiveMount>> {
-        match init.read(c"mountinfo", MOUNTINFO_LIMIT, &mut self.buffer) {
-            Ok(()) => match proc::mountinfo(&self.buffer) {
-                Ok(mounts) => Evidence::Seen(mounts),
-                Err(error) => Evidence::Missing(error.to_string()),
-            },
-            Err(error) => {
-                Evidence::Missing(format!("the mounts of its first process cannot be read: {error}"))
-            }
-        }
     }
 
     fn run(mut self, instances: &[(InstanceId, u32)], deadlines: &Deadlines) -> io::Result<Look> {
@@ -338,7 +336,6 @@ mod tests {
         assert_eq!(facts.gids[1], rustix::process::getegid().as_raw());
         assert_eq!(facts.host_user_namespace, Evidence::Seen(true));
         assert!(facts.start_ticks > 0);
-        assert!(!scan.mounts(&dir).seen().unwrap().is_empty());
     }
 
     #[test]

@@ -26,6 +26,13 @@ pub(super) fn is_zombie_with_threads(stat: &[u8]) -> Option<bool> {
     Some(state == "Z" && threads > 1)
 }
 
+/// The pid of its parent (field 4). `None` if malformed.
+pub(super) fn parent(stat: &[u8]) -> Option<u32> {
+    let close = stat.iter().rposition(|&b| b == b')')?;
+    let rest = std::str::from_utf8(&stat[close + 1..]).ok()?;
+    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// How many threads the process has (field 20). `None` if malformed.
 pub(super) fn threads(stat: &[u8]) -> Option<u64> {
     let close = stat.iter().rposition(|&b| b == b')')?;
@@ -40,7 +47,7 @@ mod tests {
     #[test]
     fn threads_are_counted_whatever_the_name() {
         let stat = b"7 (a) Z 1 (b) S 1 7 7 0 -1 4194560 9 9 0 0 1 2 3 4 20 0 3 0 99";
-        assert_eq!(threads(stat), Some(3));
+        assert_eq!((threads(stat), parent(stat)), (Some(3), Some(1)));
         assert_eq!(threads(b"7 (sh) S 1"), None);
     }
 

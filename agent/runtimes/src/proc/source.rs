@@ -206,6 +206,11 @@ impl ProcessDir {
         Ok(openat(&self.fd, name, flags, Mode::empty())?)
     }
 
+    /// The inode number of its mount namespace.
+    pub(super) fn mount_namespace(&self) -> io::Result<u64> {
+        Ok(statat(&self.fd, c"ns/mnt", AtFlags::empty())?.st_ino)
+    }
+
     /// The inode numbers of its namespaces. Needs CAP_SYS_PTRACE for processes of others.
     pub(super) fn namespaces(&self) -> io::Result<NamespaceIds> {
         // `stat` through the link is one call; reading the link gives the same number as text.

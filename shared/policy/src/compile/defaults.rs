@@ -1,5 +1,8 @@
 //! What an absent field means: one published table.
 
+use crate::facts::MountOrigin;
+use crate::model::Propagation;
+
 /// Where the meaning of an absent field comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultSource {
@@ -61,3 +64,15 @@ pub const DEFAULTS: &[Default] = {
         row("readonlyPaths", LeastPrivilege, "at least the runtimes' default"),
     ]
 };
+
+/// Whether a mount's propagation is what an absent one means: `rprivate` for a bind; for a volume, of which runtimes have
+/// different habits, whatever passes nothing to the host.
+pub(crate) fn passes_as_default(origin: &MountOrigin, seen: Propagation) -> bool {
+    match origin {
+        MountOrigin::Volume(_) | MountOrigin::AnonymousVolume => {
+            !matches!(seen, Propagation::Shared | Propagation::Rshared)
+        }
+        MountOrigin::Bind(_) => seen == Propagation::Rprivate,
+        MountOrigin::Tmpfs | MountOrigin::Other(_) => true,
+    }
+}

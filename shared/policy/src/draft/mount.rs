@@ -4,7 +4,7 @@ use super::node::Node;
 use super::problem::quoted;
 use super::reader::{Got, Reader};
 use super::scalar::{path, path_fault};
-use crate::model::{Access, Device, Mount, MountSource};
+use crate::model::{Access, Device, Mount, MountSource, Propagation, Stated};
 
 /// Reads one mount.
 pub(super) fn mount(reader: &mut Reader<'_>, node: &Node) -> Got<Mount> {
@@ -21,12 +21,21 @@ pub(super) fn mount(reader: &mut Reader<'_>, node: &Node) -> Got<Mount> {
                 .map(str::to_owned)
         })
     });
+    let propagation = fields.stated(reader, "propagation", |reader, node| {
+        reader.word(node, Propagation::ALL, Propagation::word)
+    });
     fields.close(reader)?;
+    let (source, propagation) = (source?, propagation?);
+    if source == MountSource::Tmpfs && propagation != Stated::Absent {
+        let said = "states a propagation for a tmpfs, which the host never sees";
+        return Err(reader.report(node.place, said, "remove `propagation`"));
+    }
     Ok(Mount {
         target: target?,
-        source: source?,
+        source,
         access: access?,
         options: options?.unwrap_or_default(),
+        propagation,
     })
 }
 

@@ -1,35 +1,31 @@
 //! The mounts a container has now against those it was given.
 //!
-//! Recognised by shape are the runtime's own mounts, the masks it puts over paths, and what came along below a bind.
-//! Not recognised: that a bind was replaced by one of another path of the host at the same target; the kernel does not
-//! tell the path a bind was made from.
+//! A mount must be one that was given, one that the runtime makes itself ([`own`]), or one that came along below a bind or
+//! a volume: then the host has the same at that path. Whether a bind is of the path it was given is told by where the
+//! host has the same now. One thing cannot be told: a bind whose source is a symbolic link is of another path than
+//! the one it names; that is not evaluated.
+
+mod own;
+mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use own::Own;
+use place::Place;
+
 use super::sheet::{Sheet, member};
-use crate::facts::{ConfigFacts, Evidence, LiveMount, MountFacts, MountOrigin, is_per_container};
-use crate::model::Access;
+use crate::facts::{ConfigFacts, Evidence, LiveFacts, LiveMount, MountFacts, MountOrigin};
+use crate::model::{Access, Propagation};
 use crate::rules;
 
 const RULE: &rules::Rule = &rules::LIVE_MOUNTS;
 const FIELD: &str = "live.mounts";
 
-/// Targets of the runtime's own mounts and the file system types they have.
-const OWN: &[(&str, &[&str])] = &[
-    ("/proc", &["proc"]),
-    ("/dev", &["tmpfs"]),
-    ("/dev/pts", &["devpts"]),
-    ("/dev/console", &["devpts"]),
-    ("/dev/mqueue", &["mqueue"]),
-    ("/dev/shm", &["tmpfs"]),
-    ("/sys", &["sysfs"]),
-    ("/sys/fs/cgroup", &["tmpfs", "cgroup", "cgroup2"]),
-];
-
-/// Device nodes that are bound from the host where a container may not make nodes (own user namespace).
-const NODES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
-
-pub(super) fn judge(sheet: &mut Sheet, config: &ConfigFacts, live: &[LiveMount]) {
+pub(super) fn judge(sheet: &mut Sheet, config: &ConfigFacts, facts: &LiveFacts) {
+    let live = match &facts.mounts {
+        Evidence::Seen(mounts) => mounts,
+        Evidence::Missing(reason) => return sheet.skip(RULE, FIELD, reason),
+    };
     let given = match &config.mounts {
         Evidence::Seen(given) => given,
         Evidence::Missing(reason) => return sheet.skip(RULE, FIELD, reason),
@@ -38,42 +34,40 @@ pub(super) fn judge(sheet: &mut Sheet, config: &ConfigFacts, live: &[LiveMount])
         given.iter().map(|(path, facts)| (trimmed(path), facts)).collect();
     let mark = sheet.mark();
     let mut seen = BTreeSet::new();
-    let mut below: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut untold: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for mount in live {
         let target = mount.target.as_str();
-        if !seen.insert(target) {
-            sheet.fail(
+        let first = seen.insert(target);
+        match place::along(&given, mount) {
+            // The host may have several mounts over each other there, and so does the container.
+            Some((bind, facts, Place::Same)) => came_along(sheet, mount, bind, facts),
+            _ if !first => sheet.fail(
                 RULE,
                 member(FIELD, target),
                 "mounted once",
                 &format!("mounted over by {}", describe(mount)),
-            );
-            continue;
-        }
-        match given.get(target) {
-            Some(facts) => as_given(sheet, mount, facts),
-            None if target == "/" => root(sheet, config, mount),
-            None if is_runtimes_own(config, mount) => {}
-            None => match bind_above(&given, target) {
-                Some(bind) => *below.entry(bind).or_default() += 1,
-                None => sheet.fail(RULE, member(FIELD, target), "no mount", &describe(mount)),
+            ),
+            along => match (given.get(target), own::judge(config, &given, mount), along) {
+                (Some(facts), _, _) => as_given(sheet, mount, facts),
+                (None, _, _) if target == "/" => root(sheet, config, mount),
+                (None, Own::Yes, _) => {}
+                (None, Own::Writable, _) => {
+                    sheet.fail(RULE, format!("{}.access", member(FIELD, target)), "ro", "rw");
+                }
+                (None, Own::No, Some((bind, _, Place::Untold(reason)))) => {
+                    *untold.entry((bind, reason)).or_default() += 1;
+                }
+                (None, Own::No, _) => sheet.fail(RULE, member(FIELD, target), "no mount", &describe(mount)),
             },
         }
     }
     for target in given.keys().filter(|target| !seen.contains(*target)) {
         sheet.fail(RULE, member(FIELD, target), "mounted", "no mount");
     }
-    // Always there in a kernel, so a read-only mount over it cannot be absent unless it was taken away.
-    if let Evidence::Seen(paths) = &config.readonly_paths
-        && paths.contains("/proc/sys")
-        && !seen.contains("/proc/sys")
-    {
-        sheet.fail(RULE, member(FIELD, "/proc/sys"), "read-only", "the mount is gone");
-    }
-    for (bind, count) in below {
-        let reason = format!(
-            "{count} mounts below this bind of the host: whether they came with it or were made later cannot be told"
-        );
+    covers(sheet, config, facts, &seen);
+    for ((bind, reason), count) in untold {
+        let reason =
+            format!("{count} mounts below it may have come with it or have been made later: {reason}");
         sheet.skip(RULE, format!("{}/*", member(FIELD, bind)), &reason);
     }
     if sheet.is_clean_since(mark) {
@@ -81,21 +75,58 @@ pub(super) fn judge(sheet: &mut Sheet, config: &ConfigFacts, live: &[LiveMount])
     }
 }
 
+/// Every path to be hidden or made read-only has a mount over it, unless this kernel does not have it.
+fn covers(sheet: &mut Sheet, config: &ConfigFacts, facts: &LiveFacts, seen: &BTreeSet<&str>) {
+    for (paths, expected) in [
+        (&config.masked_paths, "hidden"),
+        (&config.readonly_paths, "read-only"),
+    ] {
+        let paths = match paths {
+            Evidence::Seen(paths) => paths,
+            Evidence::Missing(reason) => {
+                sheet.skip(RULE, format!("{}.{expected}", FIELD), reason);
+                continue;
+            }
+        };
+        for path in paths
+            .iter()
+            .map(|path| trimmed(path))
+            .filter(|path| !seen.contains(path))
+        {
+            let field = member(FIELD, path);
+            match &facts.kernel_paths {
+                Evidence::Missing(reason) => sheet.skip(RULE, field, reason),
+                Evidence::Seen(known) => match known.get(path) {
+                    Some(true) => sheet.fail(RULE, field, expected, "the mount over it is gone"),
+                    Some(false) => {}
+                    None => sheet.skip(
+                        RULE,
+                        field,
+                        "there is no mount over it, and whether the container has this path is not looked up",
+                    ),
+                },
+            }
+        }
+    }
+}
+
 fn as_given(sheet: &mut Sheet, mount: &LiveMount, given: &MountFacts) {
     let field = |part: &str| format!("{}.{part}", member(FIELD, &mount.target));
-    let tmpfs = mount.fstype == "tmpfs";
-    let fits = match &given.origin {
-        MountOrigin::Tmpfs => tmpfs,
-        MountOrigin::Other(fstype) => *fstype == mount.fstype || fstype.is_empty(),
-        MountOrigin::Volume(_) | MountOrigin::AnonymousVolume | MountOrigin::Bind(_) => true,
+    let place = match &given.origin {
+        MountOrigin::Tmpfs if mount.fstype == "tmpfs" => Place::Same,
+        MountOrigin::Other(fstype) if own::is_type(fstype, &mount.fstype) => Place::Same,
+        MountOrigin::Tmpfs | MountOrigin::Other(_) => Place::Other,
+        MountOrigin::Volume(_) | MountOrigin::AnonymousVolume | MountOrigin::Bind(_) => {
+            place::of(given, "", mount)
+        }
     };
-    if !fits {
-        sheet.fail(
-            RULE,
-            field("source"),
-            &super::sets::origin(&given.origin),
-            &describe(mount),
-        );
+    match place {
+        Place::Same => {}
+        Place::Untold(reason) => sheet.skip(RULE, field("source"), reason),
+        Place::Other => {
+            let expected = super::sets::origin(&given.origin);
+            sheet.fail(RULE, field("source"), &expected, &describe(mount));
+        }
     }
     if given.access == Access::Ro && !mount.options.contains("ro") {
         sheet.fail(RULE, field("access"), "ro", "rw");
@@ -114,71 +145,55 @@ fn as_given(sheet: &mut Sheet, mount: &LiveMount, given: &MountFacts) {
             &format!("without {}", lost.join(", ")),
         );
     }
+    propagation(sheet, mount, given);
+}
+
+/// A mount of the host below a bind that came with it. Runtimes do not make such mounts read-only with the bind, so their
+/// access is the host's.
+fn came_along(sheet: &mut Sheet, mount: &LiveMount, bind: &str, given: &MountFacts) {
+    debug_assert!(mount.target.len() > bind.len());
+    let recursive = matches!(
+        given.propagation,
+        Evidence::Seen(Propagation::Rprivate | Propagation::Rslave | Propagation::Rshared)
+    );
+    if recursive {
+        propagation(sheet, mount, given);
+    }
+}
+
+/// Live, a mount may have fewer peers than it was given (the host's side may have none), never more.
+fn propagation(sheet: &mut Sheet, mount: &LiveMount, given: &MountFacts) {
+    if given.host_path.is_none() {
+        return;
+    }
+    let field = || format!("{}.propagation", member(FIELD, &mount.target));
+    let given = match &given.propagation {
+        Evidence::Seen(given) => *given,
+        Evidence::Missing(reason) => return sheet.skip(RULE, field(), reason),
+    };
+    let more = match given {
+        Propagation::Private | Propagation::Rprivate => mount.shared || mount.slave,
+        Propagation::Slave | Propagation::Rslave => mount.shared,
+        Propagation::Shared | Propagation::Rshared => false,
+    };
+    if more {
+        let actual = if mount.shared {
+            Propagation::Shared
+        } else {
+            Propagation::Slave
+        };
+        sheet.fail(RULE, field(), given.word(), actual.word());
+    }
 }
 
 fn root(sheet: &mut Sheet, config: &ConfigFacts, mount: &LiveMount) {
-    if config.rootfs_readonly == Evidence::Seen(true) && !mount.options.contains("ro") {
-        sheet.fail(RULE, format!("{}.access", member(FIELD, "/")), "ro", "rw");
+    match &config.rootfs_readonly {
+        Evidence::Seen(true) if !mount.options.contains("ro") => {
+            sheet.fail(RULE, format!("{}.access", member(FIELD, "/")), "ro", "rw");
+        }
+        Evidence::Seen(_) => {}
+        Evidence::Missing(reason) => sheet.skip(RULE, format!("{}.access", member(FIELD, "/")), reason),
     }
-}
-
-fn is_runtimes_own(config: &ConfigFacts, mount: &LiveMount) -> bool {
-    let LiveMount {
-        target,
-        fstype,
-        root,
-        options,
-        ..
-    } = mount;
-    let (target, fstype, read_only) = (target.as_str(), fstype.as_str(), options.contains("ro"));
-    let holds = |paths: &Evidence<BTreeSet<String>>| paths.seen().is_some_and(|paths| paths.contains(target));
-    let init = || {
-        config
-            .command
-            .seen()
-            .and_then(|argv| argv.first())
-            .is_some_and(|first| first == target)
-    };
-    if let Some((_, types)) = OWN.iter().find(|(path, _)| *path == target) {
-        return types.contains(&fstype);
-    }
-    if target.starts_with("/sys/fs/cgroup/") {
-        return matches!(fstype, "cgroup" | "cgroup2");
-    }
-    // A mask: an empty read-only tmpfs over a directory, /dev/null over a file.
-    if holds(&config.masked_paths) {
-        return (fstype == "tmpfs" && read_only)
-            || (matches!(fstype, "tmpfs" | "devtmpfs") && root == "/null");
-    }
-    if holds(&config.readonly_paths) {
-        return read_only && matches!(fstype, "proc" | "sysfs");
-    }
-    if let Some(node) = target.strip_prefix("/dev/") {
-        let known = NODES.contains(&node)
-            || config
-                .devices
-                .seen()
-                .is_some_and(|devices| devices.contains_key(target));
-        return known && fstype == "devtmpfs" && root.rsplit('/').next() == node.rsplit('/').next();
-    }
-    match target {
-        "/sbin/docker-init" => init() && read_only,
-        "/etc/resolv.conf" => is_per_container(root, "resolv.conf"),
-        "/etc/hostname" => is_per_container(root, "hostname"),
-        "/etc/hosts" => is_per_container(root, "hosts"),
-        "/run/.containerenv" => is_per_container(root, ".containerenv"),
-        _ => false,
-    }
-}
-
-/// The given bind that a target is below.
-fn bind_above<'a>(given: &BTreeMap<&'a str, &MountFacts>, target: &str) -> Option<&'a str> {
-    given.iter().find_map(|(path, facts)| {
-        let below = target
-            .strip_prefix(path)
-            .is_some_and(|rest| rest.starts_with('/'));
-        (below && matches!(facts.origin, MountOrigin::Bind(_))).then_some(*path)
-    })
 }
 
 fn trimmed(path: &str) -> &str {

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sheet::{Sheet, member};
+use crate::compile::passes_as_default;
 use crate::facts::{
     CapabilityFacts, DeviceFacts, Evidence, ImageDefaults, MountFacts, MountOrigin, PortFacts,
     RUNTIME_SYSCTLS, capabilities as names,
 };
-use crate::model::{Access, Device, Mount, MountSource, Port, Publish, Rlimit, Stated};
+use crate::model::{Access, Device, Mount, MountSource, Port, Propagation, Publish, Rlimit, Stated};
 use crate::rules::{self, Rule};
 
 /// What is stated as a slice-like value and what is seen; or a check that says why not.
@@ -79,12 +80,20 @@ pub(super) fn mounts(
         .flatten()
         .map(|mount| (target(&mount.target), mount))
         .collect();
+    // Sets, so that many mounts and many volumes are not held against each other one by one.
+    let there: BTreeSet<&str> = seen.keys().map(|path| target(path)).collect();
+    let declared: Evidence<BTreeSet<&str>> = match image {
+        Evidence::Seen(image) => Evidence::Seen(image.volumes.iter().map(|volume| target(volume)).collect()),
+        Evidence::Missing(reason) => Evidence::Missing(reason.clone()),
+    };
     for (path, facts) in seen {
         let path = target(path);
         match wanted.get(path) {
             Some(mount) => mount_pair(sheet, rule, path, mount, facts),
-            None if facts.origin == MountOrigin::AnonymousVolume => match image {
-                Evidence::Seen(image) if image.volumes.iter().any(|volume| target(volume) == path) => {}
+            None if facts.origin == MountOrigin::AnonymousVolume => match &declared {
+                Evidence::Seen(declared) if declared.contains(path) => {
+                    propagation(sheet, path, &Stated::Absent, facts);
+                }
                 Evidence::Missing(reason) => sheet.skip(rule, member("mounts", path), reason),
                 Evidence::Seen(_) => sheet.fail(rule, member("mounts", path), "no mount", &describe(facts)),
             },
@@ -92,7 +101,7 @@ pub(super) fn mounts(
         }
     }
     for (path, mount) in wanted {
-        if !seen.keys().any(|seen| target(seen) == path) {
+        if !there.contains(path) {
             let expected = format!("{} {}", source(&mount.source), wanted_access(mount));
             sheet.fail(rule, member("mounts", path), &expected, "no mount");
         }
@@ -136,6 +145,30 @@ fn mount_pair(sheet: &mut Sheet, rule: &'static Rule, path: &str, wanted: &Mount
         let actual = format!("without {}", missing.join(", "));
         sheet.fail(rule, field("options"), &expected.join(", "), &actual);
     }
+    propagation(sheet, path, &wanted.propagation, seen);
+}
+
+/// Only a bind or a volume has peers on the host.
+fn propagation(sheet: &mut Sheet, path: &str, wanted: &Stated<Propagation>, seen: &MountFacts) {
+    let of_host = match seen.origin {
+        MountOrigin::Bind(_) | MountOrigin::Volume(_) | MountOrigin::AnonymousVolume => true,
+        MountOrigin::Tmpfs | MountOrigin::Other(_) => false,
+    };
+    if !of_host {
+        return;
+    }
+    let rule = &rules::MOUNTS;
+    let field = || format!("{}.propagation", member("mounts", path));
+    match (wanted, &seen.propagation) {
+        (Stated::Any, _) => sheet.opted_out(rule, field()),
+        (_, Evidence::Missing(reason)) => sheet.skip(rule, field(), reason),
+        (Stated::Absent, Evidence::Seen(seen_is)) if passes_as_default(&seen.origin, *seen_is) => {}
+        (Stated::Is(wanted), Evidence::Seen(seen)) if wanted == seen => {}
+        (Stated::Absent, Evidence::Seen(seen)) => {
+            sheet.fail(rule, field(), Propagation::Rprivate.word(), seen.word());
+        }
+        (Stated::Is(wanted), Evidence::Seen(seen)) => sheet.fail(rule, field(), wanted.word(), seen.word()),
+    }
 }
 
 fn wanted_access(mount: &Mount) -> &'static str {
@@ -171,6 +204,11 @@ pub(super) fn origin(origin: &MountOrigin) -> String {
         MountOrigin::Tmpfs => "tmpfs".to_owned(),
         MountOrigin::Other(fstype) => fstype.clone(),
     }
+}
+
+/// Whether it is in a folder that the runtime made.
+pub(super) fn is_volume(origin: &MountOrigin) -> bool {
+    matches!(origin, MountOrigin::Volume(_) | MountOrigin::AnonymousVolume)
 }
 
 fn describe(facts: &MountFacts) -> String {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Evidence;
 use crate::digest::Digest;
-use crate::model::{Access, Rlimit};
+use crate::model::{Access, Propagation, Rlimit};
 
 /// What an image's config says of how to run it (OCI image-spec, `config`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -189,7 +189,7 @@ pub enum MountOrigin {
 }
 
 /// One observed mount.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MountFacts {
     /// Where it comes from.
     pub origin: MountOrigin,
@@ -197,6 +197,21 @@ pub struct MountFacts {
     pub access: Access,
     /// Of `nosuid`, `nodev`, `noexec`, those that are on.
     pub options: BTreeSet<String>,
+    /// Where mounts made below it are passed on to. Of no account for what is no bind and no volume.
+    pub propagation: Evidence<Propagation>,
+    /// The path of the host that is mounted, as the runtime was given it: symbolic links in it are not resolved. None for what is
+    /// no bind and no volume.
+    pub host_path: Option<String>,
+}
+
+impl MountFacts {
+    /// Whether what is mounted below it in the container shows on the host.
+    pub fn is_shared(&self) -> bool {
+        matches!(
+            self.propagation,
+            Evidence::Seen(Propagation::Shared | Propagation::Rshared)
+        )
+    }
 }
 
 /// One observed device.
@@ -259,6 +274,10 @@ pub const RUNTIME_READONLY_PATHS: &[&str] = &[
     "/proc/sys",
     "/proc/sysrq-trigger",
 ];
+
+/// Paths of the kernel's own file systems that later runtimes hide besides. For each processor they also hide
+/// `/sys/devices/system/cpu/cpuN/thermal_throttle`.
+pub const LATER_MASKED_PATHS: &[&str] = &["/proc/interrupts", "/sys/devices/virtual/powercap"];
 
 /// The search path that runtimes set where nothing else does.
 pub const RUNTIME_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -17,6 +17,8 @@ pub struct LiveFacts {
     pub processes: Vec<ProcessFacts>,
     /// The mounts the first process sees now.
     pub mounts: Evidence<Vec<LiveMount>>,
+    /// Of the paths below `/proc` and `/sys` that runtimes hide or make read-only, whether this kernel has them.
+    pub kernel_paths: Evidence<BTreeMap<String, bool>>,
 }
 
 /// One process, or one of its threads that is not like it.
@@ -91,7 +93,7 @@ pub enum SeccompMode {
 }
 
 /// One line of mountinfo.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LiveMount {
     /// Where it is mounted, as the process sees it.
     pub target: String,
@@ -105,4 +107,11 @@ pub struct LiveMount {
     pub options: BTreeSet<String>,
     /// `major:minor`.
     pub device: String,
+    /// Whether it passes mounts made below it on to its peers, and takes theirs (`shared:N`).
+    pub shared: bool,
+    /// Whether it takes mounts made below its master (`master:N`).
+    pub slave: bool,
+    /// Every path of the host where the same directory or file of the same file system is mounted now, also one that another mount
+    /// covers. Empty: the host has it nowhere.
+    pub host_paths: Evidence<BTreeSet<String>>,
 }

@@ -4,6 +4,7 @@
 
 pub mod capabilities;
 mod config;
+mod host_mounts;
 pub mod image;
 pub mod inspect;
 mod live;
@@ -12,13 +13,15 @@ pub mod oci;
 pub mod proc;
 mod shape;
 
+pub(crate) use host_mounts::{below, joined};
 pub(crate) use shape::is_per_container;
 
 pub use config::{
-    CapabilityFacts, ConfigFacts, DeviceFacts, EnvFacts, ImageDefaults, LimitFacts, MountFacts, MountOrigin,
-    NamespaceFacts, NamespaceOwner, PortFacts, RUNTIME_MASKED_PATHS, RUNTIME_PATH, RUNTIME_READONLY_PATHS,
-    RUNTIME_SYSCTLS, SeccompFacts, UserFacts,
+    CapabilityFacts, ConfigFacts, DeviceFacts, EnvFacts, ImageDefaults, LATER_MASKED_PATHS, LimitFacts,
+    MountFacts, MountOrigin, NamespaceFacts, NamespaceOwner, PortFacts, RUNTIME_MASKED_PATHS, RUNTIME_PATH,
+    RUNTIME_READONLY_PATHS, RUNTIME_SYSCTLS, SeccompFacts, UserFacts,
 };
+pub use host_mounts::HostMounts;
 pub use live::{CapSets, LiveFacts, LiveMount, NamespaceIds, ProcessFacts, SeccompMode};
 
 use std::collections::BTreeMap;

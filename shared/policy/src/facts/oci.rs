@@ -17,7 +17,7 @@ use super::{
 };
 use crate::digest::Digest;
 use crate::json;
-use crate::model::{Access, Rlimit};
+use crate::model::{Access, Propagation, Rlimit};
 
 /// What the document should be, for errors.
 const DOCUMENT: &str = "an OCI runtime config.json";
@@ -47,6 +47,8 @@ pub struct OciMount {
     pub access: Access,
     /// Of `nosuid`, `nodev`, `noexec`, those that are on.
     pub options: BTreeSet<String>,
+    /// Where mounts made below it are passed on to.
+    pub propagation: Propagation,
 }
 
 /// Reads a config.
@@ -69,7 +71,13 @@ pub fn parse(bytes: &[u8]) -> Result<OciConfig, InvalidFacts> {
         host_ipc: namespaces.ipc.seen() == Some(&NamespaceOwner::Host),
         init: command.first().is_some_and(|first| first == "/sbin/docker-init"),
     };
-    let mounts: Vec<OciMount> = spec.mounts.unwrap_or_default().into_iter().map(mount).collect();
+    let inherited = inherited(linux.rootfs_propagation.as_deref().unwrap_or_default());
+    let mounts: Vec<OciMount> = spec
+        .mounts
+        .unwrap_or_default()
+        .into_iter()
+        .map(|read| mount(read, inherited))
+        .collect();
     let id = linux.cgroups_path.as_deref().and_then(id_in_cgroup);
     let resources = linux.resources.as_ref();
     let devices = devices(
@@ -291,7 +299,17 @@ fn namespaces(list: &[Namespace<'_>]) -> NamespaceFacts {
     }
 }
 
-fn mount(mount: Mount<'_>) -> OciMount {
+/// What holds of a mount that says nothing of propagation: what the root of the container was given, before anything was bound
+/// into it (runc `prepareRoot`).
+fn inherited(rootfs: &str) -> Propagation {
+    match rootfs {
+        "shared" | "rshared" => Propagation::Rshared,
+        "private" | "rprivate" | "unbindable" | "runbindable" => Propagation::Rprivate,
+        _ => Propagation::Rslave,
+    }
+}
+
+fn mount(mount: Mount<'_>, inherited: Propagation) -> OciMount {
     let Mount {
         destination,
         fstype,
@@ -306,7 +324,9 @@ fn mount(mount: Mount<'_>) -> OciMount {
         .iter()
         .rev()
         .find(|Text(option)| option == "ro" || option == "rw");
+    let named = |Text(option): &Text<'_>| Propagation::ALL.iter().find(|word| word.word() == option);
     OciMount {
+        propagation: options.iter().rev().find_map(named).copied().unwrap_or(inherited),
         target: destination,
         fstype: if bind {
             "bind".to_owned()
@@ -338,10 +358,17 @@ pub(super) fn facts_of(mount: &OciMount) -> MountFacts {
         "tmpfs" => MountOrigin::Tmpfs,
         other => MountOrigin::Other(other.to_owned()),
     };
+    let of_host = mount.fstype == "bind";
     MountFacts {
         origin,
         access: mount.access,
         options: mount.options.clone(),
+        propagation: Evidence::Seen(if of_host {
+            mount.propagation
+        } else {
+            Propagation::Rprivate
+        }),
+        host_path: of_host.then(|| mount.source.clone()),
     }
 }
 

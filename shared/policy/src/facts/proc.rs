@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CapSets, InvalidFacts, LiveMount, SeccompMode};
+use super::{CapSets, Evidence, InvalidFacts, LiveMount, SeccompMode};
 use crate::model::Rlimit;
 
 /// `/proc/PID/status`.
@@ -101,7 +101,11 @@ fn mount(line: &[u8]) -> Option<LiveMount> {
     // id, parent, device, root, target, options, optional fields, `-`, type, source, super options.
     let dash = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
     let text = |at: usize| fields.get(at).map(|field| unescape_octal(field));
+    let optional = |prefix: &[u8]| fields[6..dash].iter().any(|field| field.starts_with(prefix));
     Some(LiveMount {
+        shared: optional(b"shared:"),
+        slave: optional(b"master:"),
+        host_paths: Evidence::missing("the host's own mounts were not read"),
         device: text(2)?,
         root: text(3)?,
         target: text(4)?,
@@ -269,6 +273,7 @@ mod tests {
             ("ext3", "/dev/r\\oot")
         );
         assert!(mount.options.contains("noatime"));
+        assert_eq!((mount.shared, mount.slave), (false, true));
     }
 
     #[test]

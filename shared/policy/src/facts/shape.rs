@@ -90,6 +90,7 @@ mod tests {
             source: source.to_owned(),
             access,
             options: std::collections::BTreeSet::new(),
+            propagation: crate::model::Propagation::Rprivate,
         }
     }
 

@@ -177,6 +177,25 @@ words! {
     }
 }
 
+words! {
+    /// Where mounts that are made below a mount later are passed on to (mount_namespaces(7), "Shared subtrees"). With an `r` it
+    /// holds of what is mounted below it too.
+    Propagation {
+        /// Nowhere.
+        Private = "private",
+        /// Nowhere.
+        Rprivate = "rprivate",
+        /// From the host into the container.
+        Slave = "slave",
+        /// From the host into the container.
+        Rslave = "rslave",
+        /// Both ways: what the container mounts there, the host sees.
+        Shared = "shared",
+        /// Both ways: what the container mounts there, the host sees.
+        Rshared = "rshared",
+    }
+}
+
 /// Whose namespace of a type a container has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamespaceMode {
@@ -298,6 +317,10 @@ pub struct Mount {
     /// Options that must be on: of `nosuid`, `nodev`, `noexec`.
     #[serde(skip_serializing_if = "std::collections::BTreeSet::is_empty")]
     pub options: std::collections::BTreeSet<String>,
+    /// Where mounts made below it are passed on to. Absent: `rprivate` for a bind; for a volume, whatever passes nothing to the
+    /// host. Never stated for a tmpfs.
+    #[serde(skip_serializing_if = "Stated::is_absent")]
+    pub propagation: Stated<Propagation>,
 }
 
 /// One device node. A list of them is a set keyed by path.

@@ -17,8 +17,8 @@ mod workload;
 
 pub use capability::CAPABILITIES;
 pub use config::{
-    Access, Config, Device, EnvRule, Limits, Mount, MountSource, NamespaceMode, Namespaces, Port, Publish,
-    Rlimit, Rootfs, Seccomp, Stated, UserSpec,
+    Access, Config, Device, EnvRule, Limits, Mount, MountSource, NamespaceMode, Namespaces, Port,
+    Propagation, Publish, Rlimit, Rootfs, Seccomp, Stated, UserSpec,
 };
 pub use control::{Control, InvalidWord, Mode, Modes, Severity};
 pub use env::{STEERING_VARIABLES, steering_variable};

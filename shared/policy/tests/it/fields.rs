@@ -126,6 +126,8 @@ const ROWS: &[(&str, &str, Change)] = &[
             origin: MountOrigin::Tmpfs,
             access: Access::Rw,
             options: BTreeSet::new(),
+            propagation: Evidence::Seen(verger_policy::model::Propagation::Rprivate),
+            host_path: None,
         };
         seen(&mut i.config.mounts).insert("/more".to_owned(), facts);
     }),
@@ -144,6 +146,10 @@ const ROWS: &[(&str, &str, Change)] = &[
             .unwrap()
             .options
             .clear();
+    }),
+    ("mounts", "config/mounts mounts[/data].propagation", |i| {
+        seen(&mut i.config.mounts).get_mut("/data").unwrap().propagation =
+            Evidence::Seen(verger_policy::model::Propagation::Rshared);
     }),
     ("devices", "config/devices devices[/dev/kvm]", |i| {
         let facts = DeviceFacts {
@@ -416,6 +422,7 @@ fn absent_fields_mean_the_image_or_the_least_privilege() {
         }),
         ("config/masked-paths maskedPaths[/proc/keys]", |i| {
             seen(&mut i.config.masked_paths).remove("/proc/keys");
+            seen(&mut live(i).mounts).retain(|mount| mount.target != "/proc/keys");
         }),
     ];
     for (expected, change) in rows {
@@ -446,6 +453,8 @@ fn what_runtimes_add_themselves_is_no_difference() {
         origin: MountOrigin::AnonymousVolume,
         access: Access::Rw,
         options: BTreeSet::new(),
+        propagation: Evidence::Seen(verger_policy::model::Propagation::Rslave),
+        host_path: None,
     };
     seen(&mut instance.config.mounts).insert("/cache".to_owned(), volume.clone());
     seen(&mut instance.config.masked_paths).insert("/proc/interrupts".to_owned());
@@ -641,6 +650,58 @@ fn shared_namespaces_are_those_of_the_named_workload() {
         .unwrap();
     assert_eq!(
         result(&judged(&compiled, web), "config/namespaces", "namespaces.network"),
+        Some(Outcome::NotEvaluated)
+    );
+}
+
+/// What is stated of a mount's propagation, what it is, and whether that is a difference.
+#[test]
+fn propagation_is_private_for_a_bind_and_never_shared_unless_that_is_stated() {
+    use verger_policy::model::Propagation::{self, *};
+    let rows: &[(&str, &str, Propagation, bool)] = &[
+        ("bind:/srv/b", "", Rprivate, true),
+        ("bind:/srv/b", "", Private, false),
+        ("bind:/srv/b", "", Rslave, false),
+        ("bind:/srv/b", "", Rshared, false),
+        ("bind:/srv/b", ", propagation: rslave", Rslave, true),
+        ("bind:/srv/b", ", propagation: rslave", Rprivate, false),
+        ("bind:/srv/b", ", propagation: rshared", Rshared, true),
+        ("volume:v", "", Rprivate, true),
+        ("volume:v", "", Rslave, true),
+        ("volume:v", "", Shared, false),
+        ("volume:v", ", propagation: rprivate", Rslave, false),
+    ];
+    for (source, stated, is, clean) in rows {
+        let compiled = compiled(&workload(
+            "web",
+            "{ image: web }",
+            &format!("{{ images: [ {A} ], mounts: [ {{ target: /m, source: \"{source}\"{stated} }} ] }}"),
+        ));
+        let mut instance = blessed(&compiled);
+        let mount = seen(&mut instance.config.mounts).get_mut("/m").unwrap();
+        mount.propagation = Evidence::Seen(*is);
+        let expected: &[&str] = if *clean {
+            &[]
+        } else {
+            &["config/mounts mounts[/m].propagation"]
+        };
+        let judgement = judged(&compiled, &instance);
+        assert_eq!(
+            failing_of(&judgement, Control::Config),
+            expected,
+            "{source}{stated} {is}"
+        );
+    }
+    let any = compiled(&workload(
+        "web",
+        "{ image: web }",
+        &format!(
+            "{{ images: [ {A} ], mounts: [ {{ target: /m, source: \"bind:/b\", propagation: any }} ] }}"
+        ),
+    ));
+    let judgement = judged(&any, &blessed(&any));
+    assert_eq!(
+        result(&judgement, "config/mounts", "mounts[/m].propagation"),
         Some(Outcome::NotEvaluated)
     );
 }

@@ -3,7 +3,7 @@
 use verger_policy::compile::Compiled;
 use verger_policy::drift::Outcome;
 use verger_policy::facts::*;
-use verger_policy::model::{Access, Mode};
+use verger_policy::model::{Access, Mode, Propagation};
 use verger_policy::rules;
 
 use crate::judging::*;
@@ -53,6 +53,8 @@ const BASELINE: &[(&str, Change)] = &[
             origin,
             access: Access::Ro,
             options: Default::default(),
+            propagation: Evidence::Seen(Propagation::Rprivate),
+            host_path: None,
         };
         seen(&mut i.config.mounts).insert("/h".to_owned(), facts);
     }),
@@ -87,6 +89,8 @@ const RESTRICTED: &[(&str, Change)] = &[
             origin,
             access: Access::Ro,
             options: Default::default(),
+            propagation: Evidence::Seen(Propagation::Rprivate),
+            host_path: None,
         };
         seen(&mut i.config.mounts).insert("/o".to_owned(), facts);
     }),

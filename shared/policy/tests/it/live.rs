@@ -28,8 +28,28 @@ fn mount(target: &str, fstype: &str, options: &[&str]) -> LiveMount {
         source: fstype.to_owned(),
         options: options.iter().map(|option| (*option).to_owned()).collect(),
         device: "0:99".to_owned(),
+        shared: false,
+        slave: false,
+        host_paths: Evidence::Seen(Default::default()),
     }
 }
+
+/// A mount of something that the host has at these paths.
+fn bound(target: &str, options: &[&str], host_paths: &[&str]) -> LiveMount {
+    LiveMount {
+        host_paths: Evidence::Seen(host_paths.iter().map(|path| (*path).to_owned()).collect()),
+        ..mount(target, "ext4", options)
+    }
+}
+
+/// Puts a mount in the place of the one at its target.
+fn replace(instance: &mut Instance, mount: LiveMount) {
+    let mounts = seen(&mut live(instance).mounts);
+    mounts.retain(|known| known.target != mount.target);
+    mounts.push(mount);
+}
+
+const DATA: &str = "/var/lib/docker/volumes/data/_data";
 
 /// A thread of the first process that is not like it.
 fn thread(instance: &mut Instance, change: impl FnOnce(&mut ProcessFacts)) {
@@ -139,12 +159,119 @@ const ROWS: &[(&str, &str, Change)] = &[
         "a mount over /proc/sys",
         "config/live-mounts live.mounts[/proc/sys]",
         |i| {
-            seen(&mut live(i).mounts).retain(|mount| mount.target != "/proc/sys");
-            seen(&mut live(i).mounts).push(mount("/proc/sys", "proc", &["rw"]));
+            replace(i, mount("/proc/sys", "tmpfs", &["ro"]));
         },
     ),
     (
-        "/proc/sys made writable again",
+        "/proc/sys made writable in place",
+        "config/live-mounts live.mounts[/proc/sys].access",
+        |i| replace(i, mount("/proc/sys", "proc", &["rw"])),
+    ),
+    (
+        "a mask taken away",
+        "config/live-mounts live.mounts[/proc/keys]",
+        |i| {
+            seen(&mut live(i).mounts).retain(|mount| mount.target != "/proc/keys");
+        },
+    ),
+    (
+        "a mask made writable",
+        "config/live-mounts live.mounts[/proc/acpi].access",
+        |i| {
+            replace(i, mount("/proc/acpi", "tmpfs", &["rw"]));
+        },
+    ),
+    (
+        "/sys made writable",
+        "config/live-mounts live.mounts[/sys].access",
+        |i| {
+            replace(i, mount("/sys", "sysfs", &["rw"]));
+        },
+    ),
+    (
+        "cgroups made writable",
+        "config/live-mounts live.mounts[/sys/fs/cgroup].access",
+        |i| {
+            replace(i, mount("/sys/fs/cgroup", "cgroup2", &["rw"]));
+        },
+    ),
+    (
+        "a controller made writable",
+        "config/live-mounts live.mounts[/sys/fs/cgroup/cpu].access",
+        |i| {
+            replace(i, mount("/sys/fs/cgroup/cpu", "cgroup", &["rw"]));
+        },
+    ),
+    (
+        "/dev/shm of somebody else",
+        "config/live-mounts live.mounts[/dev/shm]",
+        |i| {
+            replace(i, mount("/dev/shm", "tmpfs", &["rw"]));
+        },
+    ),
+    (
+        "another file system in the place of a volume",
+        "config/live-mounts live.mounts[/data].source",
+        |i| {
+            replace(i, mount("/data", "tmpfs", &["ro", "nosuid"]));
+        },
+    ),
+    (
+        "another folder in the place of a volume",
+        "config/live-mounts live.mounts[/data].source",
+        |i| {
+            replace(i, bound("/data", &["ro", "nosuid"], &["/etc"]));
+        },
+    ),
+    (
+        "another file system in the place of a bind",
+        "config/live-mounts live.mounts[/b].source",
+        |i| {
+            replace(i, mount("/b", "tmpfs", &["rw"]));
+        },
+    ),
+    (
+        "a mount of the host's passed on to a bind",
+        "config/live-mounts live.mounts[/b].propagation",
+        |i| {
+            replace(
+                i,
+                LiveMount {
+                    slave: true,
+                    ..bound("/b", &["rw"], &["/srv/b"])
+                },
+            );
+        },
+    ),
+    (
+        "a bind that passes mounts to the host",
+        "config/live-mounts live.mounts[/b].propagation",
+        |i| {
+            replace(
+                i,
+                LiveMount {
+                    shared: true,
+                    ..bound("/b", &["rw"], &["/srv/b"])
+                },
+            );
+        },
+    ),
+    (
+        "a mount made later below a bind",
+        "config/live-mounts live.mounts[/b/x]",
+        |i| {
+            replace(i, mount("/b/x", "tmpfs", &["rw"]));
+        },
+    ),
+    (
+        "a mount made later below a volume",
+        "config/live-mounts live.mounts[/data/x]",
+        |i| {
+            replace(i, bound("/data/x", &["rw"], &["/etc"]));
+        },
+    ),
+    (
+        "/proc/sys uncovered",
         "config/live-mounts live.mounts[/proc/sys]",
         |i| {
             seen(&mut live(i).mounts).retain(|mount| mount.target != "/proc/sys");
@@ -162,7 +289,7 @@ const ROWS: &[(&str, &str, Change)] = &[
         "config/live-mounts live.mounts[/data].access",
         |i| {
             seen(&mut live(i).mounts).retain(|mount| mount.target != "/data");
-            seen(&mut live(i).mounts).push(mount("/data", "ext4", &["rw", "nosuid"]));
+            seen(&mut live(i).mounts).push(bound("/data", &["rw", "nosuid"], &[DATA]));
         },
     ),
     (
@@ -170,7 +297,7 @@ const ROWS: &[(&str, &str, Change)] = &[
         "config/live-mounts live.mounts[/data].options",
         |i| {
             seen(&mut live(i).mounts).retain(|mount| mount.target != "/data");
-            seen(&mut live(i).mounts).push(mount("/data", "ext4", &["ro"]));
+            seen(&mut live(i).mounts).push(bound("/data", &["ro"], &[DATA]));
         },
     ),
     (
@@ -227,22 +354,100 @@ fn what_a_process_may_do_to_itself_is_no_deviation() {
 }
 
 #[test]
-fn mounts_below_a_bind_cannot_be_told_apart_and_are_one_check() {
+fn mounts_below_a_bind_came_with_it_where_the_host_has_them() {
     let (compiled, mut instance) = plain();
     for n in 0..50 {
-        seen(&mut live(&mut instance).mounts).push(mount(&format!("/b/{n}"), "ext4", &["rw"]));
+        let came = bound(
+            &format!("/b/{n}"),
+            &["rw"],
+            &["/elsewhere", &format!("/srv/b/{n}")],
+        );
+        seen(&mut live(&mut instance).mounts).push(came.clone());
+        // The host has two over each other there.
+        seen(&mut live(&mut instance).mounts).push(came);
     }
     let judgement = judged(&compiled, &instance);
     assert_eq!(failing(&judgement), Vec::<String>::new());
     assert_eq!(
-        result(&judgement, "config/live-mounts", "live.mounts[/b]/*"),
-        Some(Outcome::NotEvaluated)
+        result(&judgement, "config/live-mounts", "live.mounts"),
+        Some(Outcome::Pass)
     );
-    // Below a volume nothing comes along.
-    seen(&mut live(&mut instance).mounts).push(mount("/data/sub", "tmpfs", &["rw"]));
+}
+
+#[test]
+fn what_a_bind_is_of_is_not_evaluated_where_it_cannot_be_told() {
+    let not_evaluated = |change: Change| {
+        let (compiled, mut instance) = plain();
+        change(&mut instance);
+        let judgement = judged(&compiled, &instance);
+        assert_eq!(failing(&judgement), Vec::<String>::new());
+        with(&judgement, Outcome::NotEvaluated)
+    };
+    // A symbolic link leads elsewhere, and so does an intruder.
+    let linked = not_evaluated(|i| replace(i, bound("/b", &["rw"], &["/releases/5"])));
+    assert_eq!(linked, ["config/live-mounts live.mounts[/b].source"]);
+    let below = not_evaluated(|i| {
+        replace(i, bound("/b/1", &["rw"], &["/releases/5/1"]));
+        replace(i, bound("/b/2", &["rw"], &["/releases/5/2"]));
+    });
+    assert_eq!(below, ["config/live-mounts live.mounts[/b]/*"]);
+    let blind = not_evaluated(|i| {
+        for mount in seen(&mut live(i).mounts) {
+            mount.host_paths = Evidence::missing("not read");
+        }
+    });
     assert_eq!(
-        failing(&judged(&compiled, &instance)),
-        ["config/live-mounts live.mounts[/data/sub]"]
+        blind,
+        [
+            "config/live-mounts live.mounts[/b].source",
+            "config/live-mounts live.mounts[/data].source"
+        ]
+    );
+    let unknown_kernel = not_evaluated(|i| {
+        live(i).kernel_paths = Evidence::missing("not read");
+        seen(&mut live(i).mounts).retain(|mount| mount.target != "/proc/keys");
+    });
+    assert_eq!(unknown_kernel, ["config/live-mounts live.mounts[/proc/keys]"]);
+    let own_path = not_evaluated(|i| {
+        seen(&mut i.config.masked_paths).insert("/opt/secret".to_owned());
+    });
+    assert_eq!(own_path, ["config/live-mounts live.mounts[/opt/secret]"]);
+}
+
+#[test]
+fn what_runtimes_mount_and_what_the_kernel_lacks_is_no_deviation() {
+    let (compiled, mut instance) = plain();
+    for own in [
+        mount("/sys", "sysfs", &["ro"]),
+        mount("/sys/fs/cgroup", "tmpfs", &["rw"]),
+        mount("/sys/fs/cgroup/cpu", "cgroup", &["ro"]),
+        mount("/dev", "tmpfs", &["rw"]),
+        LiveMount {
+            source: "shm".to_owned(),
+            ..mount("/dev/shm", "tmpfs", &["rw"])
+        },
+        LiveMount {
+            root: "/null".to_owned(),
+            ..mount("/proc/keys", "tmpfs", &["rw"])
+        },
+        LiveMount {
+            slave: true,
+            ..bound("/data", &["ro", "nosuid"], &[DATA])
+        },
+    ] {
+        replace(&mut instance, own);
+    }
+    seen(&mut live(&mut instance).mounts).retain(|mount| mount.target != "/proc/kcore");
+    seen(&mut live(&mut instance).kernel_paths).insert("/proc/kcore".to_owned(), false);
+    seen(&mut instance.config.mounts)
+        .get_mut("/data")
+        .unwrap()
+        .propagation = Evidence::Seen(verger_policy::model::Propagation::Rslave);
+    let judgement = judged(&compiled, &instance);
+    assert_eq!(failing(&judgement), Vec::<String>::new());
+    assert_eq!(
+        result(&judgement, "config/live-mounts", "live.mounts"),
+        Some(Outcome::Pass)
     );
 }
 

@@ -268,14 +268,23 @@ fn mount() -> impl Strategy<Value = Mount> {
     ];
     let options = prop::sample::subsequence(vec!["nodev", "noexec", "nosuid"], 0..=3)
         .prop_map(|options| options.into_iter().map(str::to_owned).collect());
-    (path(), source, stated(prop::sample::select(Access::ALL)), options).prop_map(
-        |(target, source, access, options)| Mount {
+    (
+        path(),
+        source,
+        stated(prop::sample::select(Access::ALL)),
+        options,
+        stated(prop::sample::select(Propagation::ALL)),
+    )
+        .prop_map(|(target, source, access, options, propagation)| Mount {
+            propagation: match source {
+                MountSource::Tmpfs => Stated::Absent,
+                _ => propagation,
+            },
             target,
             source,
             access,
             options,
-        },
-    )
+        })
 }
 
 fn device() -> impl Strategy<Value = Device> {

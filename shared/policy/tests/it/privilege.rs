@@ -217,6 +217,9 @@ fn a_runtime_socket_bound_in_later_is_found_in_the_live_mounts() {
         source: "tmpfs".to_owned(),
         options: ["rw".to_owned()].into(),
         device: "0:24".to_owned(),
+        shared: false,
+        slave: false,
+        host_paths: Evidence::Seen(["/run/docker.sock".to_owned()].into()),
     });
     assert_eq!(
         of_privilege(&compiled, &instance),

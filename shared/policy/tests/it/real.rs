@@ -37,6 +37,28 @@ const DONOR: Container = container!("donor");
 const JOINED: Container = container!("joined");
 const ODD: Container = container!("odd");
 
+/// Whether the kernel of the fixtures has this path: its containers have a mount over it then.
+fn has(path: &str) -> bool {
+    let target = format!(" {path} ");
+    HARDENED
+        .mountinfo
+        .windows(target.len())
+        .any(|part| part == target.as_bytes())
+}
+
+/// With where the host of the fixtures has them.
+fn on_host(mounts: Vec<LiveMount>) -> Vec<LiveMount> {
+    let host = b"1 0 254:0 / / rw shared:3 - ext4 /dev/vda rw\n\
+                 2 1 254:0 /run/netns /run/netns rw shared:3 - ext4 /dev/vda rw\n\
+                 3 2 0:4 net:[4026532177] /run/netns/vgrt rw shared:9 - nsfs nsfs rw\n";
+    let host = HostMounts::of(proc::mountinfo(host).unwrap());
+    let placed = |mount: LiveMount| LiveMount {
+        host_paths: host.paths_of(&mount),
+        ..mount
+    };
+    mounts.into_iter().map(placed).collect()
+}
+
 impl Container {
     fn inspected(&self) -> Inspected {
         inspect::parse(self.inspect).unwrap()
@@ -84,7 +106,15 @@ impl Container {
                 host_user_namespace: Evidence::Seen(true),
                 limits: Evidence::Seen(BTreeMap::new()),
             }],
-            mounts: Evidence::Seen(proc::mountinfo(self.mountinfo).unwrap()),
+            mounts: Evidence::Seen(on_host(proc::mountinfo(self.mountinfo).unwrap())),
+            // The kernel that the containers ran on has only these.
+            kernel_paths: Evidence::Seen(
+                RUNTIME_MASKED_PATHS
+                    .iter()
+                    .chain(RUNTIME_READONLY_PATHS)
+                    .map(|path| ((*path).to_owned(), has(path)))
+                    .collect(),
+            ),
         }
     }
 
@@ -436,7 +466,7 @@ fn a_mount_made_from_outside_and_a_process_from_outside_are_found() {
     let compiled = blessing(&instance);
     let mut text = HARDENED.mountinfo.to_vec();
     text.extend(b"999 173 0:99 / /opt/evil\\040dir rw,relatime - tmpfs tmpfs rw\n");
-    live(&mut instance).mounts = Evidence::Seen(proc::mountinfo(&text).unwrap());
+    live(&mut instance).mounts = Evidence::Seen(on_host(proc::mountinfo(&text).unwrap()));
     let mut foreign = process(&mut instance).clone();
     foreign.in_cgroup = false;
     live(&mut instance).processes.push(foreign);

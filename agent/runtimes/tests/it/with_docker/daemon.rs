@@ -172,6 +172,12 @@ impl Daemon {
         self.docker.start_exec(&exec.id, Some(options)).await.map(drop)
     }
 
+    /// `docker rm --force`, before the test ends.
+    pub async fn removed(&self, id: &InstanceId) {
+        let options = RemoveContainerOptionsBuilder::default().force(true).build();
+        self.docker.remove_container(&id.id, Some(options)).await.unwrap();
+    }
+
     /// `docker update --pids-limit`.
     pub async fn limit_pids(&self, id: &InstanceId, pids: i64) {
         let body = ContainerUpdateBody {

@@ -4,6 +4,7 @@ mod daemon;
 mod disturbance;
 mod hostile;
 mod live;
+mod mounts;
 mod program;
 mod relay;
 mod threads;

@@ -143,6 +143,8 @@ pub(super) struct MountPoint {
     pub(super) destination: String,
     #[serde(default, rename = "RW")]
     pub(super) writable: bool,
+    #[serde(default)]
+    pub(super) propagation: String,
 }
 
 #[derive(Deserialize)]

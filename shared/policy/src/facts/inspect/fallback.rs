@@ -11,7 +11,7 @@ use crate::facts::{
     NamespaceFacts, NamespaceOwner, PortFacts, RUNTIME_MASKED_PATHS, RUNTIME_READONLY_PATHS, SeccompFacts,
     UserFacts, capabilities, shape,
 };
-use crate::model::{Access, Labels, Rlimit};
+use crate::model::{Access, Labels, Propagation, Rlimit};
 
 pub(super) fn inspected(mut container: Container) -> Inspected {
     let image = match container.image.parse::<Digest>() {
@@ -297,8 +297,18 @@ fn mounts(points: Vec<MountPoint>, tmpfs: Option<&BTreeMap<String, String>>) -> 
         source,
         destination,
         writable,
+        propagation,
     } in points
     {
+        let of_host = matches!(kind.as_str(), "bind" | "volume");
+        let host_path = of_host.then(|| source.clone());
+        let propagation = match Propagation::ALL.iter().find(|word| word.word() == propagation) {
+            _ if !of_host => Evidence::Seen(Propagation::Rprivate),
+            Some(word) => Evidence::Seen(*word),
+            // Docker gives a volume what the container's root has, which is this unless another mount is shared.
+            None if kind == "volume" => Evidence::Seen(Propagation::Rslave),
+            None => Evidence::missing("the inspection does not say its propagation; give the OCI config"),
+        };
         let origin = match kind.as_str() {
             "volume" if shape::is_id(&name) => MountOrigin::AnonymousVolume,
             "volume" => MountOrigin::Volume(name),
@@ -317,6 +327,8 @@ fn mounts(points: Vec<MountPoint>, tmpfs: Option<&BTreeMap<String, String>>) -> 
                 origin,
                 access,
                 options,
+                propagation,
+                host_path,
             },
         );
     }
@@ -330,6 +342,8 @@ fn mounts(points: Vec<MountPoint>, tmpfs: Option<&BTreeMap<String, String>>) -> 
             origin: MountOrigin::Tmpfs,
             access,
             options: tmpfs_options(options),
+            propagation: Evidence::Seen(Propagation::Rprivate),
+            host_path: None,
         };
         mounts.insert(target.clone(), facts);
     }

@@ -105,6 +105,8 @@ pub(super) struct Linux<'a> {
     pub(super) seccomp: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) cgroups_path: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub(super) rootfs_propagation: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]

@@ -51,11 +51,19 @@ fn line(mount: &LiveMount) -> String {
         source,
         options,
         device,
+        shared,
+        slave,
+        host_paths: _,
     } = mount;
+    let optional = format!(
+        "{}{}",
+        if *shared { " shared:1" } else { "" },
+        if *slave { " master:2" } else { "" }
+    );
     let options = options.iter().map(String::as_str).collect::<Vec<_>>().join(",");
     let fields = [device, root, target, &options].map(|text| escaped(text));
     format!(
-        "1 2 {} - {} {} rw\n",
+        "1 2 {}{optional} - {} {} rw\n",
         fields.join(" "),
         escaped(fstype),
         escaped(source)
