@@ -6,6 +6,7 @@ mod enrolment;
 #[cfg(test)]
 mod fuzz;
 mod join;
+mod link;
 mod reconciler;
 mod report;
 mod run;

@@ -4,19 +4,15 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tonic::Streaming;
 use verger_agent_core::report::{Report, ReportAction, ReportEvent};
 use verger_agent_core::store::{Numbered, SpoolStore};
 use verger_proto::agent::v1 as pb;
 use verger_wire::IntoWire as _;
 
 use crate::controller::Controllers;
-
-/// Batches that wait for a slow connection; the window of the state machine is smaller.
-const OUTGOING: usize = 16;
+use crate::link::{Heard, Link, Lost};
 
 /// What the report needs of the rest of the agent.
 pub(crate) struct ReportPorts {
@@ -26,16 +22,7 @@ pub(crate) struct ReportPorts {
     pub(crate) spooled: watch::Receiver<u64>,
 }
 
-struct Connection {
-    send: mpsc::Sender<pb::ReportRequest>,
-    incoming: Streaming<pb::ReportResponse>,
-}
-
-enum Link {
-    Down,
-    Opening(oneshot::Receiver<Result<Connection, String>>),
-    Up(Box<Connection>),
-}
+type ReportLink = Link<pb::ReportRequest, pb::ReportResponse>;
 
 /// Runs until stopped.
 pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: CancellationToken) {
@@ -63,7 +50,7 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
         for action in report.on(now(), event) {
             match action {
                 ReportAction::Connect { after } => {
-                    link = Link::Opening(open(Arc::clone(&ports.controllers), after))
+                    link = open(Arc::clone(&ports.controllers), after);
                 }
                 ReportAction::Close { why } => {
                     tracing::info!(why, "closing the findings stream");
@@ -81,12 +68,7 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
                     });
                     loading = Some(answer);
                 }
-                ReportAction::Send(batch) => {
-                    if let Link::Up(connection) = &link {
-                        // A full queue is a dead connection: the limit on acknowledgements ends it.
-                        let _ = connection.send.try_send(message(&batch));
-                    }
-                }
+                ReportAction::Send(batch) => link.send(|| message(&batch)),
                 ReportAction::Forget { sequence } => {
                     let spool = Arc::clone(&ports.spool);
                     let forgot = tokio::task::spawn_blocking(move || spool.acknowledge(sequence)).await;
@@ -132,51 +114,25 @@ async fn loaded(loading: &mut Option<oneshot::Receiver<Vec<Numbered>>>) -> Vec<N
     batch
 }
 
-async fn next_of_link(link: &mut Link) -> ReportEvent {
-    match link {
-        Link::Down => pending().await,
-        Link::Opening(opening) => {
-            let opened = opening
-                .await
-                .unwrap_or_else(|_| Err("the attempt was given up".to_owned()));
-            match opened {
-                Ok(connection) => {
-                    *link = Link::Up(Box::new(connection));
-                    ReportEvent::Connected
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "the findings stream is not up");
-                    ReportEvent::Disconnected { retry_after: None }
-                }
+/// What the link tells, as the state machine takes it in. Cancellation safe, as [`Link::next`] is.
+async fn next_of_link(link: &mut ReportLink) -> ReportEvent {
+    match link.next().await {
+        Heard::Connected => ReportEvent::Connected,
+        Heard::Message(pb::ReportResponse { acknowledged }) => ReportEvent::Acknowledged {
+            sequence: acknowledged,
+        },
+        Heard::Lost(lost) => {
+            tracing::info!(why = %lost, retry_after_ms = lost.retry_after, "no findings stream to a controller");
+            ReportEvent::Disconnected {
+                retry_after: lost.retry_after,
             }
         }
-        Link::Up(connection) => match connection.incoming.message().await {
-            Ok(Some(pb::ReportResponse { acknowledged })) => ReportEvent::Acknowledged {
-                sequence: acknowledged,
-            },
-            Ok(None) => ReportEvent::Disconnected { retry_after: None },
-            Err(status) => {
-                tracing::info!(code = ?status.code(), message = status.message(), "the findings stream ended");
-                ReportEvent::Disconnected { retry_after: None }
-            }
-        },
     }
 }
 
-fn open(controllers: Arc<Controllers>, after: u64) -> oneshot::Receiver<Result<Connection, String>> {
-    let (done, answer) = oneshot::channel();
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(after)).await;
-        let opened = async {
-            let mut client = controllers.connect().await.map_err(|error| error.to_string())?;
-            let (send, queue) = mpsc::channel(OUTGOING);
-            let response = client.report(ReceiverStream::new(queue)).await;
-            let incoming = response
-                .map_err(|status| status.message().to_owned())?
-                .into_inner();
-            Ok(Connection { send, incoming })
-        };
-        let _ = done.send(opened.await);
-    });
-    answer
+fn open(controllers: Arc<Controllers>, after: u64) -> ReportLink {
+    Link::open(after, move |queue| async move {
+        let mut client = controllers.connect().await.map_err(Lost::because)?;
+        Ok(client.report(queue).await?)
+    })
 }

@@ -5,20 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tonic::Streaming;
 use verger_agent_core::ledger::LedgerState;
 use verger_agent_core::session::{Action, Event, Now, Session};
 use verger_agent_core::store::{LedgerStore, StoreError};
 use verger_proto::agent::v1 as pb;
 
 use crate::controller::Controllers;
+use crate::link::{Heard, Link, Lost};
 use crate::wire;
-
-/// Messages that wait for a slow connection.
-const OUTGOING: usize = 16;
 
 /// What the session needs of the rest of the agent.
 pub(crate) struct SessionPorts {
@@ -30,18 +26,7 @@ pub(crate) struct SessionPorts {
     pub(crate) status: watch::Receiver<Arc<pb::Status>>,
 }
 
-type Opening = oneshot::Receiver<Result<Connection, String>>;
-
-struct Connection {
-    send: mpsc::Sender<pb::ConnectRequest>,
-    incoming: Streaming<pb::ConnectResponse>,
-}
-
-enum Link {
-    Down,
-    Opening(Opening),
-    Up(Box<Connection>),
-}
+type SessionLink = Link<pb::ConnectRequest, pb::ConnectResponse>;
 
 /// Runs until stopped.
 pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: CancellationToken) {
@@ -75,18 +60,14 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
         for action in session.on(now(), event) {
             match action {
                 Action::Connect { after } => {
-                    link = Link::Opening(open(Arc::clone(&ports.controllers), after))
+                    link = open(Arc::clone(&ports.controllers), after);
                 }
                 Action::Close { why } => {
                     tracing::info!(why, "closing the session");
                     link = Link::Down;
                 }
                 Action::Send(message) => {
-                    if let Link::Up(connection) = &link {
-                        let message = wire::outgoing(message, || (**ports.status.borrow()).clone());
-                        // A full queue is a dead connection: the silence limit ends it.
-                        let _ = connection.send.try_send(message);
-                    }
+                    link.send(|| wire::outgoing(message, || (**ports.status.borrow()).clone()));
                 }
                 Action::Persist(delta) => {
                     let ledger = Arc::clone(&ports.ledger);
@@ -123,57 +104,32 @@ async fn finished(writing: &mut Option<oneshot::Receiver<Result<(), StoreError>>
     result
 }
 
-// Cancellation safe: a finished opening is moved into the link before anything else is awaited.
-async fn next_of_link(link: &mut Link) -> Event {
-    match link {
-        Link::Down => pending().await,
-        Link::Opening(opening) => {
-            let opened = opening
-                .await
-                .unwrap_or_else(|_| Err("the attempt was given up".to_owned()));
-            match opened {
-                Ok(connection) => {
-                    *link = Link::Up(Box::new(connection));
-                    tracing::info!("connected to a controller");
-                    Event::Connected
-                }
-                Err(error) => {
-                    tracing::info!(%error, "no controller could be reached");
-                    Event::Disconnected { retry_after: None }
-                }
-            }
+/// What the link tells, as the state machine takes it in. Cancellation safe, as [`Link::next`] is.
+async fn next_of_link(link: &mut SessionLink) -> Event {
+    match link.next().await {
+        Heard::Connected => {
+            tracing::info!("connected to a controller");
+            Event::Connected
         }
-        Link::Up(connection) => match connection.incoming.message().await {
-            Ok(Some(message)) => match wire::incoming(message) {
-                Ok(message) => Event::Message(message),
-                Err(error) => {
-                    tracing::warn!(%error, "the controller sent what has no meaning");
-                    Event::Disconnected { retry_after: None }
-                }
-            },
-            Ok(None) => Event::Disconnected { retry_after: None },
-            Err(status) => {
-                tracing::info!(code = ?status.code(), message = status.message(), "the session ended");
+        Heard::Message(message) => match wire::incoming(message) {
+            Ok(message) => Event::Message(message),
+            Err(error) => {
+                tracing::warn!(%error, "the controller sent what has no meaning");
                 Event::Disconnected { retry_after: None }
             }
         },
+        Heard::Lost(lost) => {
+            tracing::info!(why = %lost, retry_after_ms = lost.retry_after, "no session with a controller");
+            Event::Disconnected {
+                retry_after: lost.retry_after,
+            }
+        }
     }
 }
 
-fn open(controllers: Arc<Controllers>, after: u64) -> Opening {
-    let (done, answer) = oneshot::channel();
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(after)).await;
-        let opened = async {
-            let mut client = controllers.connect().await.map_err(|error| error.to_string())?;
-            let (send, queue) = mpsc::channel(OUTGOING);
-            let response = client.connect(ReceiverStream::new(queue)).await;
-            let incoming = response
-                .map_err(|status| status.message().to_owned())?
-                .into_inner();
-            Ok(Connection { send, incoming })
-        };
-        let _ = done.send(opened.await);
-    });
-    answer
+fn open(controllers: Arc<Controllers>, after: u64) -> SessionLink {
+    Link::open(after, move |queue| async move {
+        let mut client = controllers.connect().await.map_err(Lost::because)?;
+        Ok(client.connect(queue).await?)
+    })
 }

@@ -91,6 +91,23 @@ fn what_was_not_acknowledged_is_sent_again_from_the_first() {
 }
 
 #[test]
+fn a_controller_that_asks_for_time_gets_it() {
+    let (mut report, _) = up(0, 4);
+    let said = report.on(
+        1,
+        ReportEvent::Disconnected {
+            retry_after: Some(30_000),
+        },
+    );
+    assert!(
+        matches!(said[..], [ReportAction::Connect { after }] if after >= 30_000),
+        "{said:?}"
+    );
+    // An attempt that is still waiting is not taken for one that hangs.
+    assert!(report.deadline().is_some_and(|at| at > 30_001));
+}
+
+#[test]
 fn a_controller_that_knows_more_than_was_sent_is_believed_up_to_what_was_written() {
     let (mut report, _) = up(0, 4);
     let said = report.on(1, ReportEvent::Acknowledged { sequence: 2 });

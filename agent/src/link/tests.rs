@@ -1,0 +1,135 @@
+#![allow(clippy::unwrap_used)]
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use tokio_stream::{Stream, wrappers::TcpListenerStream};
+use tonic::Request;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic_types::{ErrorDetails, StatusExt as _};
+use verger_proto::agent::v1 as pb;
+use verger_proto::agent::v1::session_service_client::SessionServiceClient;
+use verger_proto::agent::v1::session_service_server::{SessionService, SessionServiceServer};
+
+use super::*;
+
+fn busy(retry: Duration) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_retry_info(Some(retry));
+    Status::with_error_details(Code::Unavailable, "not leading", details)
+}
+
+#[test]
+fn what_a_controller_asks_for_is_read_and_has_a_limit() {
+    for (asked, wanted) in [
+        (Duration::from_millis(500), 500),
+        (Duration::ZERO, 0),
+        (Duration::from_secs(60), LONGEST_RETRY),
+        (Duration::from_secs(86_400 * 365), LONGEST_RETRY),
+        (Duration::from_secs(u64::MAX >> 1), LONGEST_RETRY),
+    ] {
+        let got = retry_after(&busy(asked));
+        // What protobuf's own range cannot hold may also be left out.
+        assert!(
+            got == Some(wanted) || (asked.as_secs() > 1 << 40 && got.is_none()),
+            "{asked:?}: {got:?}"
+        );
+    }
+    assert_eq!(retry_after(&Status::unavailable("away")), None);
+    let garbage = Status::with_details(Code::Unavailable, "away", Bytes::from_static(b"\xff\xff\xff"));
+    assert_eq!(retry_after(&garbage), None);
+}
+
+/// A controller that refuses `Connect` and ends `Report` after one answer, both asking for time.
+struct Busy;
+
+type Answers<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl SessionService for Busy {
+    type ConnectStream = Answers<pb::ConnectResponse>;
+    type ReportStream = Answers<pb::ReportResponse>;
+
+    async fn connect(
+        &self,
+        _: Request<Streaming<pb::ConnectRequest>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
+        Err(busy(Duration::from_secs(7)))
+    }
+
+    async fn report(
+        &self,
+        request: Request<Streaming<pb::ReportRequest>>,
+    ) -> Result<Response<Self::ReportStream>, Status> {
+        let mut requests = request.into_inner();
+        let first = requests.message().await?.unwrap();
+        let answer = pb::ReportResponse {
+            acknowledged: first.first_sequence,
+        };
+        Ok(Response::new(Box::pin(tokio_stream::iter([
+            Ok(answer),
+            Err(busy(Duration::from_secs(8))),
+        ]))))
+    }
+
+    async fn renew(&self, _: Request<pb::RenewRequest>) -> Result<Response<pb::RenewResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+}
+
+async fn serve() -> SessionServiceClient<Channel> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address: Endpoint = format!("http://{}", listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    let server = Server::builder().add_service(SessionServiceServer::new(Busy));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    SessionServiceClient::new(address.connect().await.unwrap())
+}
+
+#[tokio::test]
+async fn a_refused_link_tells_how_long_to_stay_away() {
+    let mut client = serve().await;
+    let mut link: Link<pb::ConnectRequest, _> =
+        Link::open(0, move |queue| async move { Ok(client.connect(queue).await?) });
+    let Heard::Lost(lost) = link.next().await else {
+        panic!("it is refused");
+    };
+    assert_eq!(lost.retry_after, Some(7_000));
+    assert_eq!(lost.to_string(), "Unavailable: not leading");
+    assert!(matches!(link, Link::Down));
+}
+
+#[tokio::test]
+async fn a_link_that_ends_tells_how_long_to_stay_away_after_what_came_before() {
+    let mut client = serve().await;
+    let mut link = Link::open(0, move |queue: ReceiverStream<pb::ReportRequest>| async move {
+        // The answer comes after the first request only, as the controller of this test wants it.
+        Ok(client
+            .report(tokio_stream::StreamExt::chain(
+                tokio_stream::iter([request(5)]),
+                queue,
+            ))
+            .await?)
+    });
+    assert!(matches!(link.next().await, Heard::Connected));
+    link.send(|| request(6));
+    let Heard::Message(pb::ReportResponse { acknowledged }) = link.next().await else {
+        panic!("an answer comes first");
+    };
+    assert_eq!(acknowledged, 5);
+    let Heard::Lost(lost) = link.next().await else {
+        panic!("then it ends");
+    };
+    assert_eq!(lost.retry_after, Some(8_000));
+    assert!(matches!(link, Link::Down));
+    // Down, it takes nothing and makes no message.
+    link.send(|| panic!("nobody would send it"));
+}
+
+fn request(first_sequence: u64) -> pb::ReportRequest {
+    pb::ReportRequest {
+        first_sequence,
+        transitions: Vec::new(),
+    }
+}
