@@ -1,9 +1,8 @@
 //! What joining left on disk.
 
-use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use verger_policy::digest::Digest;
-use verger_policy::model::AgentId;
+use verger_policy::model::{AgentId, printable_within};
 use verger_transport::{Client, Identity, files};
 
 use crate::config::Config;
@@ -36,19 +35,23 @@ impl Enrolment {
     }
 
     pub(crate) fn save(&self, config: &Config) -> anyhow::Result<()> {
-        let stored = Stored {
+        Ok(files::create(&config.cluster_file(), &self.to_json()?)?)
+    }
+
+    fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec_pretty(&Stored {
             format: 1,
             cluster_id: self.cluster.hex(),
             agent: self.agent.to_string(),
             controllers: self.controllers.clone(),
             member_cas: self.member_cas.iter().map(hex::encode).collect(),
-        };
-        Ok(files::create(
-            &config.cluster_file(),
-            &serde_json::to_vec_pretty(&stored)?,
-        )?)
+        })
     }
 
+    /// Reads what joining left.
+    ///
+    /// # Errors
+    /// When this host is not enrolled, or the file is damaged: names it, the line, and what to do.
     pub(crate) fn load(config: &Config) -> anyhow::Result<Self> {
         let file = config.cluster_file();
         anyhow::ensure!(
@@ -56,25 +59,12 @@ impl Enrolment {
             "this host is not enrolled ({} is not there): run the command that `verger token create` prints",
             file.display()
         );
-        let stored: Stored = serde_json::from_slice(&files::read(&file)?)
-            .with_context(|| format!("{} is damaged", file.display()))?;
-        let Stored {
-            format,
-            cluster_id,
-            agent,
-            controllers,
-            member_cas,
-        } = stored;
-        anyhow::ensure!(
-            format == 1,
-            "{} has format {format}; this agent knows 1",
-            file.display()
-        );
-        Ok(Self {
-            cluster: format!("sha256:{cluster_id}").parse()?,
-            agent: agent.parse()?,
-            controllers,
-            member_cas: member_cas.iter().map(hex::decode).collect::<Result<_, _>>()?,
+        parse(&files::read(&file)?).map_err(|what| {
+            anyhow::anyhow!(
+                "{}: {what}. Restore the file from a backup; or enrol this host again: remove it, and run the command that \
+                 `verger token create` prints",
+                file.display()
+            )
         })
     }
 
@@ -84,3 +74,53 @@ impl Enrolment {
         Ok(Client::new(&self.cluster.hex(), &identity, &self.member_cas)?)
     }
 }
+
+/// What is wrong is said in words that may be shown: the file may hold anything.
+fn parse(bytes: &[u8]) -> Result<Enrolment, String> {
+    let stored: Stored = serde_json::from_slice(bytes).map_err(|error| {
+        // Of an unknown field serde_json repeats the name, of a wrong value the value; the place comes last.
+        format!(
+            "damaged at line {} column {}: {}",
+            error.line(),
+            error.column(),
+            printable_within(&error.to_string(), 200)
+        )
+    })?;
+    let Stored {
+        format,
+        cluster_id,
+        agent,
+        controllers,
+        member_cas,
+    } = stored;
+    if format != 1 {
+        return Err(format!("it has format {format}, and this agent knows 1"));
+    }
+    let damaged = |field: &str, what: &str| format!("damaged: `{field}` {what}");
+    let cluster = format!("sha256:{cluster_id}")
+        .parse()
+        .map_err(|_| damaged("clusterId", "is not 64 lower-case hex digits"))?;
+    let agent = agent
+        .parse()
+        .map_err(|_| damaged("agent", "is not an agent's name"))?;
+    if controllers.is_empty() {
+        return Err(damaged("controllers", "names none"));
+    }
+    let member_cas: Vec<Vec<u8>> = member_cas
+        .iter()
+        .map(hex::decode)
+        .collect::<Result<_, _>>()
+        .map_err(|_| damaged("memberCas", "holds what is not hex"))?;
+    if member_cas.is_empty() {
+        return Err(damaged("memberCas", "holds no certificate"));
+    }
+    Ok(Enrolment {
+        cluster,
+        agent,
+        controllers,
+        member_cas,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -103,7 +103,16 @@ fn hostile_files_of_an_enrolment_are_damage_or_the_enrolment_they_say() {
         .for_each(|bytes| {
             fs::write(&file, &**bytes).unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-            if let Ok(enrolment) = Enrolment::load(&config) {
+            let read = Enrolment::load(&config);
+            if let Err(error) = &read {
+                let text = format!("{error:#}");
+                assert_eq!(text, printable(&text));
+                assert!(
+                    text.contains("verger token create") && text.len() < 2_000,
+                    "{text}"
+                );
+            }
+            if let Ok(enrolment) = read {
                 let _ = fs::remove_file(copy.cluster_file());
                 enrolment.save(&copy).unwrap();
                 let again = Enrolment::load(&copy).unwrap();
