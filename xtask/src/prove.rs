@@ -82,9 +82,9 @@ pub(crate) const POINTS: &[Point] = &[
         cargo: &program!("prove-bad-input"),
         needs_docker: true,
         sample: Some(Sample {
-            short: "2000",
-            full: "20000",
-            of: "damaged frames",
+            short: "2,000",
+            full: "20,000",
+            of: "damaged messages",
         }),
     },
     Point {
@@ -348,7 +348,10 @@ mod tests {
         };
         let workspace = Workspace::find().unwrap();
         let shown = show(&workspace, &point("every fourth", &["--version"]), false, None).unwrap();
-        assert!(shown.ends_with("; short form: every fourth of all runs"), "{shown}");
+        assert!(
+            shown.ends_with("; short form: every fourth of all runs"),
+            "{shown}"
+        );
         // Cargo's version has no such number.
         let error = show(&workspace, &point("777777", &["--version"]), false, None).unwrap_err();
         assert!(error.to_string().contains("shows no 777777"), "{error:#}");

@@ -1,7 +1,7 @@
 //! The main job on real containers: bless what runs, let it drift, see each finding, lift one for a while.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,16 +19,102 @@ const EXCEPTION_SECONDS: u32 = 15;
 const BLESSED: &str = "verger-up-web";
 /// A container that claims to be the same workload, and is not.
 const DRIFTED: &str = "verger-up-drifted";
-/// The findings the drift must raise: rule, and how its field begins.
-pub(super) const EXPECTED: &[(&str, &str)] = &[
-    ("config/command", "command"),
-    ("config/env", "env[EXTRA]"),
-    ("config/user", "user"),
-    ("config/capabilities", "capabilities[CAP_NET_ADMIN]"),
-    ("config/mounts", "mounts[/data"),
-    ("privilege/is-root", "user"),
-    ("privilege/foreign-process", "live"),
-    ("config/live-mounts", "live.mounts[/srv"),
+/// The workload that is blessed.
+const WORKLOAD: &str = "Workload/demo/web";
+
+/// A finding that the drift must raise, as the stream tells it.
+#[derive(Debug)]
+pub(super) struct Expected {
+    rule: &'static str,
+    field: &'static str,
+    /// What the sealed policy says.
+    blessed: &'static str,
+    /// What there is: in full, or how it begins where it ends in what changes from run to run, such as a pid.
+    actual: Actual,
+}
+
+#[derive(Debug)]
+enum Actual {
+    Is(&'static str),
+    Begins(&'static str),
+}
+
+impl Expected {
+    const fn new(rule: &'static str, field: &'static str, blessed: &'static str, actual: Actual) -> Self {
+        Self {
+            rule,
+            field,
+            blessed,
+            actual,
+        }
+    }
+
+    /// Whether this is the finding, by rule and field.
+    fn is(&self, finding: &Value) -> bool {
+        finding["rule"] == self.rule && finding["field"] == self.field
+    }
+
+    /// What the finding says otherwise than it must; nothing where it is right.
+    fn faults(&self, finding: &Value) -> Vec<String> {
+        let actual = finding["actual"].as_str().unwrap_or_default();
+        let actual_fits = match self.actual {
+            Actual::Is(text) => actual == text,
+            Actual::Begins(text) => actual.starts_with(text),
+        };
+        [
+            ("expected", finding["expected"] == self.blessed),
+            ("actual", actual_fits),
+            ("decidedBy", finding["decidedBy"] == WORKLOAD),
+            ("subject", finding["subject"] == "workload/demo/web"),
+            ("result", finding["result"] == "fail"),
+        ]
+        .into_iter()
+        .filter(|(_, fits)| !fits)
+        .map(|(name, _)| format!("{} {}: `{name}` is {}", self.rule, self.field, finding[name]))
+        .collect()
+    }
+}
+
+/// The findings the drift must raise.
+pub(super) const EXPECTED: &[Expected] = &[
+    Expected::new(
+        "config/command",
+        "command",
+        r#"["/bin/sh","-c","exec sleep 3600"]"#,
+        Actual::Is(r#"["/bin/sh","-c","sleep 3600; true"]"#),
+    ),
+    Expected::new(
+        "config/env",
+        "env[EXTRA]",
+        "not set",
+        Actual::Is("set: <redacted>"),
+    ),
+    Expected::new("config/user", "user.uid", "65534", Actual::Is("0")),
+    Expected::new(
+        "config/capabilities",
+        "capabilities[CAP_NET_ADMIN]",
+        "dropped",
+        Actual::Is("kept"),
+    ),
+    Expected::new(
+        "config/mounts",
+        "mounts[/data]",
+        "no mount",
+        Actual::Is("bind:/tmp rw"),
+    ),
+    Expected::new("privilege/is-root", "user", "another uid than 0", Actual::Is("0")),
+    Expected::new(
+        "privilege/foreign-process",
+        "live.processes",
+        "only processes of its cgroup",
+        Actual::Begins("`sleep` (pid "),
+    ),
+    Expected::new(
+        "config/live-mounts",
+        "live.mounts[/srv]",
+        "no mount",
+        Actual::Begins("tmpfs "),
+    ),
 ];
 
 /// The scenario.
@@ -37,10 +123,10 @@ pub(super) struct MainJob<'a> {
     bundles: PathBuf,
 }
 
-/// A process moved into the container from outside; gone with this value.
-struct Intruder(Child);
+/// A process that ends with this value: one moved into a container from outside, or a command that goes on for ever.
+struct Ended(Child);
 
-impl Drop for Intruder {
+impl Drop for Ended {
     fn drop(&mut self) {
         // Gone already is as good.
         let _ = self.0.kill();
@@ -69,6 +155,8 @@ impl<'a> MainJob<'a> {
         })?;
         run(self.scene.verger().args(["instances"]))?;
 
+        let told = self.scene.file("findings.jsonl");
+        let stream = self.watch(&told)?;
         println!(
             "\n==> drift: another container of the same image, changed in five ways; and two changes from outside that Docker does not show"
         );
@@ -99,11 +187,23 @@ impl<'a> MainJob<'a> {
             .stderr(Stdio::null())
             .spawn()
             .context("starting nsenter")?;
-        let intruder = Intruder(intruder);
+        let intruder = Ended(intruder);
         self.wait_for("every finding of the drift", || {
             Ok(self.missing(&self.findings()?).is_empty())
         })?;
         run(self.scene.verger().args(["findings", "list"]))?;
+        self.wait_for("the stream to tell of every finding", || {
+            Ok(self.missing(&lines(&told)?).is_empty())
+        })?;
+        for (whose, findings) in [("the list", self.findings()?), ("the stream", lines(&told)?)] {
+            let faults = faults(&findings);
+            ensure!(
+                faults.is_empty(),
+                "{whose} tells otherwise: {}",
+                faults.join("; ")
+            );
+        }
+        println!("    the stream told each with its expected and actual value, and which policy decided");
 
         println!(
             "\n==> an exception lifts the root finding for {EXCEPTION_SECONDS} seconds, and its end brings it back"
@@ -113,7 +213,14 @@ impl<'a> MainJob<'a> {
         println!("    suppressed");
         self.wait_for("the root finding to open again", || self.root_is("open"))?;
         println!("    open again");
-        drop(intruder);
+        let states = [
+            ("suppressed", "Exception/demo/root-for-a-moment"),
+            ("open", WORKLOAD),
+        ];
+        self.wait_for("the stream to tell of both", || {
+            Ok(tells_in_turn(&lines(&told)?, &states))
+        })?;
+        drop((intruder, stream));
         self.say_what_next();
         Ok(())
     }
@@ -175,21 +282,26 @@ impl<'a> MainJob<'a> {
         self.rows(&["findings", "list"])
     }
 
+    /// `findings watch`, into a file.
+    fn watch(&self, file: &Path) -> Result<Ended> {
+        let out = fs::File::create(file).with_context(|| format!("making {}", file.display()))?;
+        let child = self
+            .scene
+            .verger()
+            .args(["findings", "watch", "--output", "jsonl"])
+            .stdin(Stdio::null())
+            .stdout(out)
+            .spawn()
+            .context("starting verger findings watch")?;
+        Ok(Ended(child))
+    }
+
     /// Expected findings that are not open.
     fn missing(&self, findings: &[Value]) -> Vec<&'static str> {
-        let open = |rule: &str, field: &str| {
-            findings.iter().any(|finding| {
-                finding["state"] == "open"
-                    && finding["rule"] == rule
-                    && finding["field"]
-                        .as_str()
-                        .is_some_and(|text| text.starts_with(field))
-            })
-        };
         EXPECTED
             .iter()
-            .filter(|(rule, field)| !open(rule, field))
-            .map(|(rule, _)| *rule)
+            .filter(|expected| last(findings, expected).is_none_or(|finding| finding["state"] != "open"))
+            .map(|expected| expected.rule)
             .collect()
     }
 
@@ -272,3 +384,42 @@ impl<'a> MainJob<'a> {
         );
     }
 }
+
+/// The whole lines of a file that is being written.
+fn lines(file: &Path) -> Result<Vec<Value>> {
+    let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole
+        .lines()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("findings watch printed {line:?}")))
+        .collect()
+}
+
+/// The last word on a finding.
+fn last<'a>(findings: &'a [Value], expected: &Expected) -> Option<&'a Value> {
+    findings.iter().rev().find(|finding| expected.is(finding))
+}
+
+/// What the last word on each expected finding says wrong.
+fn faults(findings: &[Value]) -> Vec<String> {
+    EXPECTED
+        .iter()
+        .flat_map(|expected| match last(findings, expected) {
+            Some(finding) => expected.faults(finding),
+            None => vec![format!("{} {}: not told", expected.rule, expected.field)],
+        })
+        .collect()
+}
+
+/// Whether the root finding went through these states, each decided by the object beside it, after it was first opened.
+fn tells_in_turn(findings: &[Value], states: &[(&str, &str)]) -> bool {
+    let mut root = findings
+        .iter()
+        .filter(|finding| finding["rule"] == "privilege/is-root");
+    states.iter().all(|(state, object)| {
+        root.any(|finding| finding["state"] == *state && finding["decidedBy"] == *object)
+    })
+}
+
+#[cfg(test)]
+mod tests;
