@@ -20,6 +20,17 @@ pub(crate) struct ReportPorts {
     pub(crate) spool: Arc<dyn SpoolStore>,
     /// The last number given.
     pub(crate) spooled: watch::Receiver<u64>,
+    /// What a controller acknowledged although it was never written: the reconciler raises it.
+    pub(crate) contradicted: watch::Sender<Option<Contradiction>>,
+}
+
+/// A controller acknowledged more transitions of findings than this agent has ever numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Contradiction {
+    /// The number acknowledged.
+    pub(crate) acknowledged: u64,
+    /// The last number given.
+    pub(crate) last: u64,
 }
 
 type ReportLink = Link<pb::ReportRequest, pb::ReportResponse>;
@@ -82,6 +93,9 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
                         last,
                         "a controller acknowledges findings that were never sent"
                     );
+                    ports
+                        .contradicted
+                        .send_replace(Some(Contradiction { acknowledged, last }));
                 }
             }
         }

@@ -47,6 +47,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let (adopted, in_force) = watch::channel(Arc::new(state.clone()));
     let (status, status_seen) = watch::channel(Arc::new(pb::Status::default()));
     let (spooled, spooled_seen) = watch::channel(usage.next_sequence - 1);
+    let (contradicted, contradiction) = watch::channel(None);
     let (mounts, mounts_changed) = MountWatch::start().context("cannot watch mounts")?;
     let docker = DockerConfig {
         bundle_roots: config.oci_roots.clone(),
@@ -60,6 +61,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         ledger: in_force,
         status,
         spooled,
+        contradiction,
     };
     let reconciler = Reconciler::new(ports, config.scan_every())?;
     let session = Session::new(state, Timing::default(), random()?);
@@ -79,6 +81,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         controllers: Arc::clone(&controllers),
         spool,
         spooled: spooled_seen,
+        contradicted,
     };
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();

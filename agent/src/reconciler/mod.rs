@@ -27,6 +27,7 @@ use verger_policy::finding::{Reconciled, Round, Table, reconcile};
 use verger_policy::model::{Control, Labels, Mode, RuntimeKind};
 use verger_proto::agent::v1 as pb;
 
+use crate::report::Contradiction;
 use blind_spots::BlindSpots;
 use observation::Observation;
 
@@ -47,6 +48,7 @@ pub(crate) struct ReconcilerPorts {
     pub(crate) ledger: watch::Receiver<Arc<LedgerState>>,
     pub(crate) status: watch::Sender<Arc<pb::Status>>,
     pub(crate) spooled: watch::Sender<u64>,
+    pub(crate) contradiction: watch::Receiver<Option<Contradiction>>,
 }
 
 /// The reconciler and what it remembers: caches, and the findings as they are on disk.
@@ -156,7 +158,13 @@ impl Reconciler {
         let judgements = self.observation.judge(compiled, at);
         let modes = effective_modes(wishes, &self.capabilities);
         let mut host = unsupported_checks(&modes);
-        host.extend(host_checks::checks(ledger, self.observation.unreadable(), at));
+        let contradiction = *self.ports.contradiction.borrow();
+        host.extend(host_checks::checks(
+            ledger,
+            self.observation.unreadable(),
+            contradiction,
+            at,
+        ));
         host.extend(self.blind.checks(&judgements, Instant::now()));
         let unreadable: BTreeSet<RuntimeKind> = self.observation.unreadable().keys().copied().collect();
         let effective: BTreeMap<_, _> = modes

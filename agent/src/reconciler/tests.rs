@@ -13,6 +13,7 @@ use verger_seal::{SealingKey, SetStatement, TrustRoot};
 use super::*;
 
 struct World {
+    contradicted: watch::Sender<Option<Contradiction>>,
     runtime: Arc<FakeRuntime>,
     reconciler: Reconciler,
     in_force: watch::Sender<Arc<LedgerState>>,
@@ -31,6 +32,7 @@ impl World {
         let (in_force, ledger) = watch::channel(Arc::new(ledger));
         let (status, seen) = watch::channel(Arc::new(pb::Status::default()));
         let (spooled, _) = watch::channel(0);
+        let (contradicted, contradiction) = watch::channel(None);
         let (mounts, mounts_changed) = MountWatch::start().unwrap();
         let runtime = Arc::new(FakeRuntime::new());
         let disk = MemoryDisk::new(u64::MAX);
@@ -42,8 +44,10 @@ impl World {
             ledger,
             status,
             spooled,
+            contradiction,
         };
         Self {
+            contradicted,
             runtime,
             reconciler: Reconciler::new(ports, Duration::from_secs(3_600)).unwrap(),
             in_force,
@@ -130,4 +134,18 @@ async fn a_wish_that_cannot_be_fulfilled_is_raised_although_nothing_runs() {
     world.adopt(MONITORED);
     world.reconciler.activate().await;
     assert_eq!(world.open(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_controller_that_acknowledges_what_was_never_written_is_raised() {
+    let mut world = World::new();
+    world.adopt(MONITORED);
+    world.reconciler.activate().await;
+    assert_eq!(world.open(), Vec::<String>::new());
+    world.contradicted.send_replace(Some(Contradiction {
+        acknowledged: 9,
+        last: 1,
+    }));
+    world.reconciler.activate().await;
+    assert_eq!(world.open(), ["host/findings-contradicted"]);
 }

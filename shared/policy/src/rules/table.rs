@@ -194,6 +194,9 @@ rules! {
     NOT_EVALUATED = "host/not-evaluated", Host, High, NO_PROFILE, [];
     "What could not be looked at may be anything: it must not pass for quiet";
     "read the reason, and give the agent what it lacks; `verger instances NAME --host HOST` lists the checks";
+    FINDINGS_CONTRADICTED = "host/findings-contradicted", Host, Critical, NO_PROFILE, [];
+    "A controller that holds findings which the host never told has another host's, or the host lost its own";
+    "look at both; when the host's disk was set back, enrol its agent with a new key, so that it tells everything again";
     FINDINGS_ROOM = "host/findings-room", Host, High, NO_PROFILE, [];
     "Findings that there is no room for are counted, and not told one by one";
     "mend what raises so many, or except it";
