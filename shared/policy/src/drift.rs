@@ -210,17 +210,15 @@ fn judge_view(
         [only] => Some(&only.key),
         _ => None,
     });
-    let live = match (&instance.live, view) {
-        (_, View::Recorded) => None,
-        (Evidence::Seen(live), View::Whole) => {
-            live::judge(&mut sheet, &instance.config, live);
-            Some(live)
-        }
-        (Evidence::Missing(reason), View::Whole) => {
-            live::skip(&mut sheet, reason);
-            None
-        }
+    let live = match view {
+        View::Recorded => None,
+        View::Whole => Some(&instance.live),
     };
+    match live {
+        None => {}
+        Some(Evidence::Seen(live)) => live::judge(&mut sheet, &instance.config, live),
+        Some(Evidence::Missing(reason)) => live::skip(&mut sheet, reason),
+    }
     privilege::judge(&mut sheet, &instance.config, live);
     guardrail::judge(&mut sheet, compiled, &workloads, instance);
 

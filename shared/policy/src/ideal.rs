@@ -179,7 +179,7 @@ fn facts(config: &Config, image: &ImageDefaults) -> ConfigFacts {
         ),
         masked_paths: Evidence::Seen(set(masked_paths, RUNTIME_MASKED_PATHS)),
         readonly_paths: Evidence::Seen(set(readonly_paths, RUNTIME_READONLY_PATHS)),
-        apparmor: Evidence::Seen(None),
+        apparmor: Evidence::Seen(Some("docker-default".to_owned())),
     }
 }
 

@@ -86,17 +86,7 @@ fn one(sheet: &mut Sheet, rule: &'static Rule, workloads: &[&CompiledWorkload], 
             )
         }),
         id if id == rules::NO_HOST_PORTS.id => ports(sheet, rule, workloads, config),
-        id if id == rules::APPARMOR_ON.id => {
-            holds(
-                sheet,
-                rule,
-                "apparmor",
-                &config.apparmor,
-                "not unconfined",
-                "unconfined",
-                |profile| profile.as_deref() != Some("unconfined"),
-            );
-        }
+        id if id == rules::APPARMOR_ON.id => apparmor(sheet, rule, config),
         id if id == rules::PROC_MASKED.id => masks(sheet, rule, config),
         id if id == rules::SECCOMP_ON.id => {
             holds(
@@ -166,19 +156,39 @@ fn host_namespaces(sheet: &mut Sheet, rule: &'static Rule, config: &ConfigFacts)
     }
 }
 
+/// Where nothing is given, a host without AppArmor confines nothing, and one with it lets the container run unconfined or under
+/// its image's own: none of that is a profile that is on.
+fn apparmor(sheet: &mut Sheet, rule: &'static Rule, config: &ConfigFacts) {
+    match &config.apparmor {
+        Evidence::Missing(reason) => sheet.skip(rule, "apparmor", reason),
+        Evidence::Seen(None) => sheet.skip(
+            rule,
+            "apparmor",
+            "no profile is given: the host has no AppArmor, or the runtime does not use it",
+        ),
+        Evidence::Seen(Some(profile)) if profile == "unconfined" => {
+            sheet.fail(rule, "apparmor", "not unconfined", "unconfined");
+        }
+        Evidence::Seen(Some(_)) => sheet.pass(rule, "apparmor"),
+    }
+}
+
 /// Privileged is no single setting by the time the kernel gets it: every capability, no filter and no mask together.
 fn privileged(sheet: &mut Sheet, rule: &'static Rule, config: &ConfigFacts) {
-    let all = match &config.capabilities {
+    let given = match &config.capabilities {
         Evidence::Missing(reason) => return sheet.skip(rule, "privileged", reason),
-        // A host may lack a few capabilities itself; the ones that matter most are always among those of root.
-        Evidence::Seen(given) => given.given & PRIVILEGED == PRIVILEGED,
+        Evidence::Seen(given) => given,
     };
+    // A host may lack a few capabilities itself; the ones that matter most are always among those of root.
+    let all = given.given & PRIVILEGED == PRIVILEGED;
     let open = config.seccomp == Evidence::Seen(SeccompFacts::Unconfined)
         || config.masked_paths.seen().is_some_and(BTreeSet::is_empty);
-    if all && open {
-        sheet.fail(rule, "privileged", "false", "true");
-    } else {
-        sheet.pass(rule, "privileged");
+    match (&config.seccomp, &config.masked_paths) {
+        _ if all && open => sheet.fail(rule, "privileged", "false", "true"),
+        (Evidence::Missing(reason), _) | (_, Evidence::Missing(reason)) => {
+            sheet.skip(rule, "privileged", reason);
+        }
+        (Evidence::Seen(_), Evidence::Seen(_)) => sheet.pass(rule, "privileged"),
     }
 }
 

@@ -3,7 +3,8 @@
 use super::live::{name, nested};
 use super::sheet::{Sheet, member};
 use crate::facts::{
-    ConfigFacts, Evidence, LiveFacts, MountOrigin, NamespaceOwner, ProcessFacts, UserFacts, capabilities,
+    ConfigFacts, Evidence, LiveFacts, LiveMount, MountOrigin, NamespaceOwner, ProcessFacts, UserFacts,
+    capabilities,
 };
 use crate::model::Access;
 use crate::rules;
@@ -77,27 +78,71 @@ pub const RUNTIME_SOCKETS: &[&str] = &[
     "/run/systemd/private",
 ];
 
-pub(super) fn judge(sheet: &mut Sheet, config: &ConfigFacts, live: Option<&LiveFacts>) {
-    let own: Vec<&ProcessFacts> = live
-        .into_iter()
-        .flat_map(|live| &live.processes)
-        .filter(|process| process.in_cgroup)
-        .collect();
-    let root = is_root(sheet, config, &own);
-    host_mounts(sheet, config, live);
+/// What runs, as far as it counts: nothing of a recorded configuration.
+struct Running<'a> {
+    own: Vec<&'a ProcessFacts>,
+    mounts: &'a [LiveMount],
+    /// Why processes or mounts that do run were not seen.
+    unseen: Option<&'a str>,
+    unseen_mounts: Option<&'a str>,
+}
+
+impl<'a> Running<'a> {
+    fn of(live: Option<&'a Evidence<LiveFacts>>) -> Self {
+        let mut running = Self {
+            own: Vec::new(),
+            mounts: &[],
+            unseen: None,
+            unseen_mounts: None,
+        };
+        match live {
+            None => {}
+            Some(Evidence::Missing(reason)) => {
+                running.unseen = Some(reason);
+                running.unseen_mounts = Some(reason);
+            }
+            Some(Evidence::Seen(live)) => {
+                running.own = live
+                    .processes
+                    .iter()
+                    .filter(|process| process.in_cgroup)
+                    .collect();
+                match &live.mounts {
+                    Evidence::Seen(mounts) => running.mounts = mounts,
+                    Evidence::Missing(reason) => running.unseen_mounts = Some(reason),
+                }
+            }
+        }
+        running
+    }
+
+    /// It passes, if all was seen.
+    fn pass(&self, sheet: &mut Sheet, rule: &'static rules::Rule, field: &'static str) {
+        match self.unseen {
+            None => sheet.pass(rule, field),
+            Some(reason) => sheet.skip(rule, field, reason),
+        }
+    }
+}
+
+/// Judges a recorded configuration (`live` is none), or what runs.
+pub(super) fn judge(sheet: &mut Sheet, config: &ConfigFacts, live: Option<&Evidence<LiveFacts>>) {
+    let running = Running::of(live);
+    let root = is_root(sheet, config, &running);
+    host_mounts(sheet, config, &running);
     if root {
         sheet.not_applicable(BECOME, "user", "it is root already: see privilege/is-root");
         return;
     }
-    dangerous_capabilities(sheet, config, &own);
-    setuid(sheet, config, &own);
-    groups(sheet, config, &own);
+    dangerous_capabilities(sheet, config, &running);
+    setuid(sheet, config, &running);
+    groups(sheet, config, &running);
 }
 
-fn is_root(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) -> bool {
+fn is_root(sheet: &mut Sheet, config: &ConfigFacts, running: &Running<'_>) -> bool {
     let rule = &rules::IS_ROOT;
     // As the host sees them: uid 0 of a user namespace that maps it elsewhere shows as that other uid.
-    if let Some(process) = own.iter().find(|process| process.uids.contains(&0)) {
+    if let Some(process) = running.own.iter().find(|process| process.uids.contains(&0)) {
         let reason = format!(
             "{} runs as uid 0 of the host's user namespace. {}",
             name(process),
@@ -107,7 +152,7 @@ fn is_root(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) -> bo
         return true;
     }
     let configured = match &config.user {
-        _ if own.iter().any(|process| nested(config, process)) => Evidence::Seen(None),
+        _ if running.own.iter().any(|process| nested(config, process)) => Evidence::Seen(None),
         Evidence::Seen(UserFacts {
             host_uid: Evidence::Seen(uid),
             ..
@@ -137,7 +182,7 @@ fn is_root(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) -> bo
             true
         }
         Evidence::Seen(_) => {
-            sheet.pass(rule, "user");
+            running.pass(sheet, rule, "user");
             false
         }
         Evidence::Missing(reason) => {
@@ -147,16 +192,17 @@ fn is_root(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) -> bo
     }
 }
 
-fn dangerous_capabilities(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) {
+fn dangerous_capabilities(sheet: &mut Sheet, config: &ConfigFacts, running: &Running<'_>) {
     if config.namespaces.user == Evidence::Seen(NamespaceOwner::Own) {
-        return sheet.pass(BECOME, "capabilities");
+        return running.pass(sheet, BECOME, "capabilities");
     }
     let given = match &config.capabilities {
         // The bounding set gives a user nothing by itself: what could be had from it by setuid files is told there.
         Evidence::Seen(given) => given.ambient,
         Evidence::Missing(reason) => return sheet.skip(BECOME, "capabilities", reason),
     };
-    let now = own
+    let now = running
+        .own
         .iter()
         .filter(|process| process.host_user_namespace != Evidence::Seen(false))
         .fold(0, |mask, process| {
@@ -164,7 +210,7 @@ fn dangerous_capabilities(sheet: &mut Sheet, config: &ConfigFacts, own: &[&Proce
         });
     let dangerous = (given | now) & DANGEROUS;
     if dangerous == 0 {
-        return sheet.pass(BECOME, "capabilities");
+        return running.pass(sheet, BECOME, "capabilities");
     }
     for capability in capabilities::names(dangerous) {
         let how = DANGEROUS_CAPABILITIES
@@ -182,10 +228,10 @@ fn dangerous_capabilities(sheet: &mut Sheet, config: &ConfigFacts, own: &[&Proce
     }
 }
 
-fn setuid(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) {
+fn setuid(sheet: &mut Sheet, config: &ConfigFacts, running: &Running<'_>) {
     match &config.no_new_privileges {
         Evidence::Missing(reason) => sheet.skip(BECOME, "setuid", reason),
-        Evidence::Seen(true) if own.iter().all(|process| process.no_new_privs) => sheet.pass(BECOME, "setuid"),
+        Evidence::Seen(true) if running.own.iter().all(|process| process.no_new_privs) => running.pass(sheet, BECOME, "setuid"),
         Evidence::Seen(_) => sheet.skip(
             BECOME,
             "setuid",
@@ -195,7 +241,7 @@ fn setuid(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) {
     }
 }
 
-fn groups(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) {
+fn groups(sheet: &mut Sheet, config: &ConfigFacts, running: &Running<'_>) {
     let configured = match &config.user {
         Evidence::Missing(reason) => return sheet.skip(BECOME, "groups", reason),
         Evidence::Seen(user) => match (&user.gid, &user.groups) {
@@ -207,11 +253,12 @@ fn groups(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) {
         },
     };
     let mapped = config.namespaces.user == Evidence::Seen(NamespaceOwner::Own);
-    let now = own
+    let now = running
+        .own
         .iter()
         .any(|process| process.gids.contains(&0) || process.groups.contains(&0));
     if !now && (mapped || !configured) {
-        return sheet.pass(BECOME, "groups");
+        return running.pass(sheet, BECOME, "groups");
     }
     let bind = config
         .mounts
@@ -224,7 +271,7 @@ fn groups(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) {
             let actual = format!("group 0, with write to {target} of the host");
             sheet.fail(BECOME, "groups", "no group 0 where files of the host may be written", &actual);
         }
-        (None, Evidence::Seen(true)) => sheet.pass(BECOME, "groups"),
+        (None, Evidence::Seen(true)) => running.pass(sheet, BECOME, "groups"),
         (None, _) => sheet.skip(
             BECOME,
             "groups",
@@ -233,7 +280,7 @@ fn groups(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) {
     }
 }
 
-fn host_mounts(sheet: &mut Sheet, config: &ConfigFacts, live: Option<&LiveFacts>) {
+fn host_mounts(sheet: &mut Sheet, config: &ConfigFacts, running: &Running<'_>) {
     let given = match &config.mounts {
         Evidence::Missing(reason) => return sheet.skip(BECOME, "mounts", reason),
         Evidence::Seen(given) => given,
@@ -255,7 +302,7 @@ fn host_mounts(sheet: &mut Sheet, config: &ConfigFacts, live: Option<&LiveFacts>
         }
     }
     // A socket that was bound in from outside, or under another name of its directory.
-    for mount in live.into_iter().filter_map(|live| live.mounts.seen()).flatten() {
+    for mount in running.mounts {
         let socket = RUNTIME_SOCKETS
             .iter()
             .any(|socket| mount.root.rsplit('/').next() == socket.rsplit('/').next());
@@ -269,8 +316,10 @@ fn host_mounts(sheet: &mut Sheet, config: &ConfigFacts, live: Option<&LiveFacts>
             sheet.fail_because(BECOME, field, "no way to the host", &actual, SOCKET);
         }
     }
-    if sheet.is_clean_since(mark) {
-        sheet.pass(BECOME, "mounts");
+    match running.unseen_mounts {
+        Some(reason) if sheet.is_clean_since(mark) => sheet.skip(BECOME, "mounts", reason),
+        None if sheet.is_clean_since(mark) => sheet.pass(BECOME, "mounts"),
+        _ => {}
     }
 }
 

@@ -158,6 +158,36 @@ fn a_privileged_container_is_found_though_no_setting_says_so() {
 }
 
 #[test]
+fn no_apparmor_profile_is_none_that_is_on() {
+    let (compiled, mut instance) = under("{ rules: [ privilege/apparmor-on ] }");
+    let said =
+        |instance: &Instance| result(&judged(&compiled, instance), "privilege/apparmor-on", "apparmor");
+    assert_eq!(said(&instance), Some(Outcome::Pass));
+    instance.config.apparmor = Evidence::Seen(None);
+    assert_eq!(said(&instance), Some(Outcome::NotEvaluated));
+    instance.config.apparmor = Evidence::Seen(Some("unconfined".to_owned()));
+    assert_eq!(said(&instance), Some(Outcome::Fail));
+}
+
+#[test]
+fn what_is_privileged_is_told_though_something_else_was_not_seen() {
+    let (compiled, mut instance) = under("{ rules: [ privilege/not-privileged ] }");
+    let said = |instance: &Instance| {
+        result(
+            &judged(&compiled, instance),
+            "privilege/not-privileged",
+            "privileged",
+        )
+    };
+    instance.config.masked_paths = Evidence::missing("not seen");
+    assert_eq!(said(&instance), Some(Outcome::NotEvaluated));
+    seen(&mut instance.config.capabilities).given = capabilities::ALL;
+    assert_eq!(said(&instance), Some(Outcome::NotEvaluated));
+    instance.config.seccomp = Evidence::Seen(SeccompFacts::Unconfined);
+    assert_eq!(said(&instance), Some(Outcome::Fail));
+}
+
+#[test]
 fn every_guardrail_rule_is_judged() {
     for rule in rules::ALL.iter().filter(|rule| rule.is_guardrail()) {
         let (compiled, instance) = under(&format!("{{ rules: [ {} ] }}", rule.id));

@@ -459,7 +459,11 @@ fn what_was_not_seen_live_is_not_evaluated() {
     let judgement = judged(&compiled, &instance);
     assert_eq!(
         with(&judgement, Outcome::NotEvaluated),
-        ["config/live-limits live.limits", "config/live-mounts live.mounts"]
+        [
+            "config/live-limits live.limits",
+            "config/live-mounts live.mounts",
+            "privilege/can-become-root mounts"
+        ]
     );
     process(&mut instance).namespaces = Evidence::missing("no permission");
     let judgement = judged(&compiled, &instance);
@@ -470,7 +474,8 @@ fn what_was_not_seen_live_is_not_evaluated() {
     instance.live = Evidence::missing("no process");
     assert_eq!(
         with(&judged(&compiled, &instance), Outcome::NotEvaluated).len(),
-        8
+        13,
+        "eight rules about the live view, effective root and four ways to it"
     );
 }
 

@@ -15,6 +15,7 @@ mod hostile_facts;
 mod judging;
 mod lint;
 mod live;
+mod missing;
 mod objects;
 mod privilege;
 mod properties;
