@@ -389,3 +389,83 @@ pub(super) fn paths(
         sheet.pass(rule, field);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::drift::{Check, Outcome};
+
+    /// What `mounts` says, target by target, each looked for in the whole of the other list.
+    fn naive(
+        wanted: &[Mount],
+        seen: &BTreeMap<String, MountFacts>,
+        image: &Evidence<ImageDefaults>,
+    ) -> BTreeSet<(String, Outcome)> {
+        let mut told = BTreeSet::new();
+        for (path, facts) in seen {
+            let stated = wanted
+                .iter()
+                .rev()
+                .find(|mount| target(&mount.target) == target(path));
+            let outcome = match (stated, &facts.origin, image) {
+                (Some(_), _, _) => None,
+                (None, MountOrigin::AnonymousVolume, Evidence::Missing(_)) => Some(Outcome::NotEvaluated),
+                (None, MountOrigin::AnonymousVolume, Evidence::Seen(image)) => {
+                    let declared = image.volumes.iter().any(|volume| target(volume) == target(path));
+                    (!declared).then_some(Outcome::Fail)
+                }
+                (None, _, _) => Some(Outcome::Fail),
+            };
+            told.extend(outcome.map(|outcome| (target(path).to_owned(), outcome)));
+        }
+        for mount in wanted {
+            if !seen.keys().any(|path| target(path) == target(&mount.target)) {
+                told.insert((target(&mount.target).to_owned(), Outcome::Fail));
+            }
+        }
+        told
+    }
+
+    fn whole(checks: Vec<Check>) -> BTreeSet<(String, Outcome)> {
+        let of_target = |check: &Check| {
+            let name = check.field.strip_prefix("mounts[")?.strip_suffix(']')?;
+            Some((name.to_owned(), check.result))
+        };
+        checks.iter().filter_map(of_target).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn targets_are_matched_as_one_by_one(
+            wanted in prop::collection::vec("/[ab]{0,2}/?", 0..6),
+            seen in prop::collection::btree_map("/[ab]{0,2}/?", prop::sample::select(vec![
+                MountOrigin::AnonymousVolume, MountOrigin::Tmpfs, MountOrigin::Volume("v".to_owned()),
+            ]), 0..8),
+            declared in prop::option::of(prop::collection::btree_set("/[ab]{0,2}/?", 0..6)),
+        ) {
+            let wanted: Vec<Mount> = wanted.into_iter().map(|target| Mount {
+                target,
+                source: MountSource::Tmpfs,
+                access: Stated::Absent,
+                options: BTreeSet::new(),
+                propagation: Stated::Absent,
+            }).collect();
+            let seen: BTreeMap<String, MountFacts> = seen.into_iter().map(|(target, origin)| (target, MountFacts {
+                origin,
+                access: Access::Ro,
+                options: BTreeSet::new(),
+                propagation: Evidence::Seen(Propagation::Rprivate),
+                host_path: None,
+            })).collect();
+            let image = match declared {
+                Some(volumes) => Evidence::Seen(ImageDefaults { volumes, ..ImageDefaults::default() }),
+                None => Evidence::missing("not seen"),
+            };
+            let mut sheet = Sheet::new();
+            mounts(&mut sheet, &Stated::Is(wanted.clone()), &Evidence::Seen(seen.clone()), &image);
+            prop_assert_eq!(whole(sheet.finish()), naive(&wanted, &seen, &image));
+        }
+    }
+}

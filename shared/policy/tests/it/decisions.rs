@@ -142,9 +142,15 @@ fn a_wish_is_known_before_anything_it_is_for_runs() {
     let idle = compiled(&moded("{ default: monitor, config: enforce, files: enforce }"));
     let held = wishes(&idle);
     assert_eq!(
-        (held[&Control::Config], held[&Control::Privilege], held[&Control::Files]),
+        (
+            held[&Control::Config],
+            held[&Control::Privilege],
+            held[&Control::Files]
+        ),
         (Mode::Enforce, Mode::Monitor, Mode::Enforce)
     );
-    let strict = compiled("apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: g }\nspec: { profile: baseline, mode: enforce }\n");
+    let strict = compiled(
+        "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: g }\nspec: { profile: baseline, mode: enforce }\n",
+    );
     assert_eq!(wishes(&strict)[&Control::Privilege], Mode::Enforce);
 }
