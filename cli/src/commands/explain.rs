@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use verger_policy::compile::{DEFAULTS, Default, DefaultSource};
+use verger_policy::explain::{self, Topic};
 use verger_policy::model::Kind;
 use verger_policy::rules::{self, Rule};
 
-use super::objects::kind;
 use crate::args::Format;
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Sheet, document, emit, for_people, print};
@@ -29,24 +29,22 @@ pub(super) fn explain(topic: Option<String>, format: Format) -> anyhow::Result<E
         print(&sheet, format)?;
         return Ok(Exit::Clean);
     };
-    let field = topic.trim_start_matches("spec.").trim_start_matches("config.");
-    let (text, value) = if let Some(rule) = rules::find(&topic) {
-        (tell(rule), object(rule))
-    } else if let Ok(kind) = kind(&topic) {
-        (
+    let (text, value) = match explain::topic(&topic) {
+        Ok(Topic::Rule(rule)) => (tell(rule), object(rule)),
+        Ok(Topic::Kind(kind)) => (
             tell_kind(kind),
-            json!({ "kind": kind, "says": says(kind), "fields": fields(kind, "") }),
-        )
-    } else if DEFAULTS.iter().any(|row| is_under(row, field)) {
-        (
-            tell_fields(field),
-            json!({ "field": field, "fields": fields(Kind::Workload, field) }),
-        )
-    } else {
-        return Err(Failure::input(format!(
-            "there is no rule, kind or field `{topic}`; `verger explain` lists the rules, `verger explain Workload` the fields"
-        ))
-        .into());
+            json!({ "kind": kind, "says": says(kind), "fields": fields(of_kind(kind)) }),
+        ),
+        Ok(Topic::Fields(rows)) => (
+            tell_fields(rows.iter().copied()),
+            json!({ "field": topic, "fields": fields(rows.iter().copied()) }),
+        ),
+        Err(unknown) => {
+            return Err(Failure::input(format!(
+                "{unknown}; `verger explain` lists the rules, `verger explain Workload` the fields"
+            ))
+            .into());
+        }
     };
     emit(&match format {
         Format::Name => format!("{topic}\n"),
@@ -127,18 +125,13 @@ fn tell_kind(kind: Kind) -> String {
     let mut text = format!("{kind} says {}.\n", says(kind));
     if kind == Kind::Workload {
         text.push_str("\nWhat a field of config means when it is not stated; the word `any` opts out, and shows as not evaluated:\n\n");
-        text.push_str(&tell_fields(""));
+        text.push_str(&tell_fields(of_kind(kind)));
     }
     text
 }
 
-fn is_under(row: &Default, field: &str) -> bool {
-    row.field == field
-        || field.is_empty()
-        || row
-            .field
-            .strip_prefix(field)
-            .is_some_and(|rest| rest.starts_with('.'))
+fn of_kind(kind: Kind) -> impl Iterator<Item = &'static Default> {
+    DEFAULTS.iter().filter(move |_| kind == Kind::Workload)
 }
 
 fn meaning(row: &Default) -> String {
@@ -149,16 +142,12 @@ fn meaning(row: &Default) -> String {
     }
 }
 
-fn tell_fields(field: &str) -> String {
-    let rows = DEFAULTS.iter().filter(|row| is_under(row, field));
+fn tell_fields(rows: impl Iterator<Item = &'static Default>) -> String {
     rows.map(|row| format!("  {:<20} {}\n", row.field, meaning(row)))
         .collect()
 }
 
-fn fields(kind: Kind, field: &str) -> Vec<Value> {
-    let rows = DEFAULTS
-        .iter()
-        .filter(|row| kind == Kind::Workload && is_under(row, field));
+fn fields(rows: impl Iterator<Item = &'static Default>) -> Vec<Value> {
     rows.map(|row| json!({ "field": format!("config.{}", row.field), "absent": meaning(row) }))
         .collect()
 }

@@ -98,6 +98,24 @@ fn rules_kinds_and_fields_are_explained() {
             .out
             .contains("namespaces.pid")
     );
+    for spelling in [
+        "mounts",
+        "Workload.mounts",
+        "workload.spec.config.mounts",
+        "Workload.config",
+    ] {
+        assert!(
+            program.run(&["explain", spelling]).ends(0).out.contains("mounts"),
+            "{spelling}"
+        );
+    }
+    assert!(
+        program
+            .run(&["explain", "Workload.mount"])
+            .ends(2)
+            .err
+            .contains("`Workload.mounts`")
+    );
     assert!(
         program
             .run(&["explain", "nonsense"])

@@ -2,6 +2,10 @@
 //!
 //! Everything here is safe to show: what came from a container was escaped when the check was written.
 
+mod topic;
+
+pub use topic::{Topic, UnknownTopic, topic};
+
 use crate::decide::{Decision, Verdict};
 use crate::drift::{Check, Claim, Judgement, Outcome, rule_of};
 use crate::model::{Mode, printable};

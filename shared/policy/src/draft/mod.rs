@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 pub use canonical::{InvalidObject, MAX_OBJECT_BYTES};
+pub(crate) use problem::nearest;
 pub use problem::{MAX_PROBLEMS, Problem};
 pub use write::write;
 pub use yaml::{MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_STRETCH};

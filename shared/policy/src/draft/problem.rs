@@ -94,7 +94,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// The word of `known` that `found` is most likely a slip of.
-pub(super) fn nearest<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
     let found: Vec<char> = found.chars().take(41).flat_map(char::to_lowercase).collect();
     if found.len() > 40 {
         return None;
