@@ -16,6 +16,7 @@ use verger_proto::policy::v1::GetSetRequest;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_wire::FromWire as _;
 
+use super::history::Watcher;
 use super::load::Promised;
 use crate::access::Access;
 use crate::scene::HOST;
@@ -174,13 +175,20 @@ fn compare(held: &Held, received: u64, rows: &BTreeMap<FindingUid, Finding>) -> 
                     Lifecycle::Acknowledged => Lifecycle::Open,
                     other => other,
                 };
-                // Moments travel in milliseconds. Occurrences are counted on without being told.
+                // Moments travel in milliseconds.
                 let there = (open(row.lifecycle), row.reopened, row.changed.as_millisecond());
                 let due = (told.lifecycle, told.reopened, told.at.as_millisecond());
                 if there != due {
                     wrong.push(format!(
                         "finding {}: {due:?} was told, and {there:?} is there",
                         finding.uid
+                    ));
+                }
+                // The agent counts on without telling, so that it may have more, and never less.
+                if row.occurrences > told.occurrences {
+                    wrong.push(format!(
+                        "finding {} was seen {} times, and {} are there",
+                        finding.uid, told.occurrences, row.occurrences
                     ));
                 }
             }
@@ -273,13 +281,19 @@ pub(super) async fn quiet(access: &Access, epoch: u64) -> Result<()> {
 /// What the end came to.
 pub(super) struct Last {
     pub(super) transitions: u64,
+    /// Changes of findings that the stream showed.
+    pub(super) changes: u64,
     pub(super) wrong: Vec<String>,
 }
 
-/// After an orderly end: everything has arrived, once.
-pub(super) async fn last(access: &Access, held: &Held, writes: u64) -> Result<Last> {
+/// After an orderly end: everything has arrived, once, and was shown as it did.
+pub(super) async fn last(access: &Access, held: &Held, writes: u64, watcher: Watcher) -> Result<Last> {
     let (received, rows) = received(access).await?;
     let mut wrong = compare(held, received, &rows);
+    let newest = rows.values().map(|row| row.revision).max().unwrap_or(0);
+    let history = watcher.end(newest).await?;
+    wrong.extend(history.ends_with(&rows));
+    wrong.extend(history.wrong);
     if received != held.last || held.acknowledged != held.last {
         wrong.push(format!(
             "the agent made {} transitions, the controller has {received} and acknowledged {}",
@@ -300,9 +314,10 @@ pub(super) async fn last(access: &Access, held: &Held, writes: u64) -> Result<La
     }
     Ok(Last {
         transitions: held.last,
+        changes: history.changes,
         wrong,
     })
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

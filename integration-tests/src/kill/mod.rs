@@ -6,9 +6,11 @@
 //!
 //! What must hold after every kill: the controller has every set and every word it acknowledged, each once (a repeated
 //! request is answered as the first was, and epochs have no gap); of the agent's findings it has every transition the
-//! agent has forgotten, none the agent does not have, and the rows they led to.
+//! agent has forgotten, none the agent does not have, and the rows they led to; and the stream of findings, followed all the
+//! while, shows each of them once and in order.
 
 mod audit;
+mod history;
 mod load;
 mod policy;
 
@@ -21,6 +23,7 @@ use crate::dice::Dice;
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
 use crate::scene::{Docker, Scene};
+use history::Watcher;
 use load::Load;
 
 /// Acknowledged writes a second below which a run proves nothing.
@@ -54,6 +57,7 @@ pub fn run(long: bool) -> Result<Verdict> {
         .enable_all()
         .build()?;
     let access = Access::of(&scene)?;
+    let watcher = runtime.block_on(async { Watcher::start(&access) });
     let load = runtime.block_on(Load::start(&access, &image))?;
     let mut dice = Dice::new(seed);
     let mut rig = Rig {
@@ -71,7 +75,7 @@ pub fn run(long: bool) -> Result<Verdict> {
     let (uptime, mut wrong) = (rig.uptime, rig.wrong);
     let done = runtime.block_on(load.end())?;
     wrong.extend(done.wrong);
-    let final_audit = Rig::last(&mut scene, &runtime, &access, done.writes)?;
+    let final_audit = Rig::last(&mut scene, &runtime, &access, done.writes, watcher)?;
     wrong.extend(final_audit.wrong);
     for sentence in wrong.iter().take(20) {
         tell(&format!("WRONG: {sentence}"));
@@ -79,13 +83,17 @@ pub fn run(long: bool) -> Result<Verdict> {
     let rate = done.acknowledged as f64 / uptime.as_secs_f64();
     Ok(Verdict {
         figure: format!(
-            "{} lost or doubled after {kills} kills of each; {} acknowledged policy sets and {} words, {rate:.0} writes/s (at least {LEAST_RATE}), {} transitions",
+            "{} lost or doubled after {kills} kills of each; {} acknowledged policy sets and {} words, {rate:.0} writes/s (at least {LEAST_RATE}), {} transitions, {} changes shown",
             wrong.len(),
             done.writes,
             done.acknowledged - done.writes,
             final_audit.transitions,
+            final_audit.changes,
         ),
-        holds: wrong.is_empty() && rate >= LEAST_RATE && final_audit.transitions > u64::from(kills),
+        holds: wrong.is_empty()
+            && rate >= LEAST_RATE
+            && final_audit.transitions > u64::from(kills)
+            && final_audit.changes > u64::from(kills),
     })
 }
 
@@ -152,11 +160,12 @@ impl Rig<'_> {
         runtime: &tokio::runtime::Runtime,
         access: &Access,
         writes: u64,
+        watcher: Watcher,
     ) -> Result<audit::Last> {
         runtime.block_on(audit::quiet(access, writes))?;
         scene.agent.stop()?;
         let held = audit::Held::read(&scene.path("agent/store"))?;
-        runtime.block_on(audit::last(access, &held, writes))
+        runtime.block_on(audit::last(access, &held, writes, watcher))
     }
 }
 

@@ -13,7 +13,7 @@ use super::*;
 
 const CLUSTER: Digest = Digest::from_bytes([7; 32]);
 
-fn finding(field: &str, reopened: u32, second: i64) -> LocalFinding {
+pub(in crate::kill) fn finding(field: &str, reopened: u32, second: i64) -> LocalFinding {
     let rule = RuleId::builtin("config/env");
     let at = Timestamp::from_second(second).unwrap();
     LocalFinding {
@@ -106,4 +106,17 @@ fn a_lost_row_and_a_row_told_otherwise_are_found() {
         let wrong = compare(&held(), 4, &rows(&[other, finding("two", 2, 30)]));
         assert!(wrong[0].contains("was told, and"), "{wrong:?}");
     }
+}
+
+#[test]
+fn a_fault_that_was_counted_twice_is_found() {
+    let twice = LocalFinding {
+        occurrences: 2,
+        ..finding("one", 0, 10)
+    };
+    let wrong = compare(&held(), 4, &rows(&[twice, finding("two", 2, 30)]));
+    assert!(
+        wrong[0].contains("was seen 1 times, and 2 are there"),
+        "{wrong:?}"
+    );
 }
