@@ -34,6 +34,45 @@ const PAIRS: usize = 11;
 /// CPU of judging over CPU of the floor, at most.
 const GOAL: f64 = 3.0;
 
+/// Whether the counts hold that the measurement rests on, without measuring: all that is recorded is judged clean, and
+/// nothing is asked about containers that have not changed.
+///
+/// # Errors
+/// When the containers do not run, or a count does not hold.
+pub fn counts(docker: &Docker) -> Result<String> {
+    let recorded = recording::record(docker)?;
+    ensure!(
+        recorded.len() == CONFIGURATIONS,
+        "{} configurations are recorded, of {CONFIGURATIONS}",
+        recorded.len()
+    );
+    let requests = counter::requests_of_unchanged(docker, &ids(&recorded))?;
+    ensure!(
+        requests == 0,
+        "{requests} requests about containers that have not changed"
+    );
+    let (compiled, all) = load(&recorded)?;
+    is_clean(&judge(&compiled, &instances(&all)?, Timestamp::now()))?;
+    Ok(format!(
+        "{} instances judged clean, {requests} requests about unchanged ones",
+        all.len()
+    ))
+}
+
+fn ids(recorded: &[Recording]) -> Vec<String> {
+    recorded.iter().map(|recording| recording.id.clone()).collect()
+}
+
+/// The policy that blesses what was recorded, and the recordings under as many ids as there are instances.
+fn load(recorded: &[Recording]) -> Result<(Compiled, Vec<Recording>)> {
+    let policies = recorded.iter().map(policy).collect::<Result<Vec<_>>>()?;
+    let compiled = compile(&policies, &Labels::default(), 1);
+    let all = (0..INSTANCES)
+        .map(|number| recorded[number % recorded.len()].under_another_id(number))
+        .collect();
+    Ok((compiled, all))
+}
+
 /// Measures; writes a table into `folder`.
 ///
 /// # Errors
@@ -45,12 +84,8 @@ pub fn run(folder: &Path) -> Result<Verdict> {
     );
     let docker = Docker::find()?;
     let recorded = recording::record(&docker)?;
-    let requests = counter::requests_of_unchanged(&docker)?;
-    let policies = recorded.iter().map(policy).collect::<Result<Vec<_>>>()?;
-    let compiled = compile(&policies, &Labels::default(), 1);
-    let all: Vec<Recording> = (0..INSTANCES)
-        .map(|number| recorded[number % recorded.len()].under_another_id(number))
-        .collect();
+    let requests = counter::requests_of_unchanged(&docker, &ids(&recorded))?;
+    let (compiled, all) = load(&recorded)?;
     let at = Timestamp::now();
     let held = instances(&all)?;
     is_clean(&judge(&compiled, &held, at))?;

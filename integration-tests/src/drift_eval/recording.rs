@@ -20,7 +20,7 @@ pub(super) const LABEL: &str = "bench.number";
 #[derive(Clone)]
 pub(super) struct Recording {
     pub(super) number: usize,
-    id: String,
+    pub(super) id: String,
     inspect: Vec<u8>,
     config: Vec<u8>,
     image: ImageDefaults,

@@ -1,3 +1,4 @@
 //! The product as a whole, on real containers. Needs root and a Docker daemon.
 
 mod away;
+mod drift_eval;
