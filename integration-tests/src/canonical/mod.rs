@@ -4,6 +4,7 @@
 //! Each case runs a container, blesses it as it runs, and then runs another one in its place. Findings are the agent's,
 //! as the controller lists them.
 
+mod recorded;
 mod table;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
 use crate::scene::{Docker, HOST, Scene};
+use recorded::RECORDED;
 use table::{Case, DIFFERENCES, Launch, PAIRS};
 
 /// The workload that is blessed, anew for each case.
@@ -52,16 +54,29 @@ pub fn run(long: bool) -> Result<Verdict> {
             }
         }
     }
+    for case in RECORDED {
+        let found = case
+            .show()
+            .unwrap_or_else(|error| vec![format!("error: {error:#}")]);
+        tell(&format!("recorded difference {}: {found:?}", case.finding));
+        if found != [case.finding] {
+            wrong.push(format!(
+                "recorded difference: {found:?} instead of {:?}",
+                case.finding
+            ));
+        }
+    }
     for sentence in &wrong {
         tell(&format!("WRONG: {sentence}"));
     }
     let (pairs, differences) = (PAIRS.len().div_ceil(step), DIFFERENCES.len().div_ceil(step));
     Ok(Verdict {
         figure: format!(
-            "{} wrong of {pairs} pairs of spellings and {differences} single differences (tables of {} and {}, all {} fields)",
+            "{} wrong of {pairs} pairs of spellings and {} single differences (tables of {} and {}, all {} fields)",
             wrong.len(),
+            differences + RECORDED.len(),
             PAIRS.len(),
-            DIFFERENCES.len(),
+            DIFFERENCES.len() + RECORDED.len(),
             verger_policy::compile::DEFAULTS.len()
         ),
         holds: wrong.is_empty(),

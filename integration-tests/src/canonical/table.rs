@@ -138,6 +138,11 @@ pub(super) const PAIRS: &[Case] = &[
     ),
     same(
         "mounts",
+        &["-v", "/var/tmp:/data"],
+        &["-v", "/var/tmp:/data:rw,rprivate"],
+    ),
+    same(
+        "mounts",
         &["-v", "verger-canonical:/data:ro"],
         &["--mount", "type=volume,src=verger-canonical,dst=/data,readonly"],
     ),
@@ -276,6 +281,19 @@ pub(super) const DIFFERENCES: &[Case] = &[
         &["-v", "verger-canonical:/data"],
         &["-v", "verger-canonical-other:/data"],
     ),
+    other(
+        "mounts",
+        "mounts[/data].propagation",
+        &["-v", "/var/tmp:/data"],
+        // The one other propagation that needs no shared file system on the host.
+        &["-v", "/var/tmp:/data:private"],
+    ),
+    other(
+        "mounts",
+        "mounts[/scratch].options",
+        &["--tmpfs", "/scratch"],
+        &["--tmpfs", "/scratch:exec"],
+    ),
     other("devices", "devices[/dev/fuse]", &[], &["--device", "/dev/fuse"]),
     other(
         "devices",
@@ -326,6 +344,7 @@ pub(super) const DIFFERENCES: &[Case] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canonical::recorded::RECORDED;
     use std::collections::BTreeSet;
 
     #[test]
@@ -336,6 +355,29 @@ mod tests {
             .collect();
         let rows: BTreeSet<&str> = PAIRS.iter().chain(DIFFERENCES).map(|case| case.field).collect();
         assert_eq!(rows, fields);
+    }
+
+    #[test]
+    fn every_field_has_a_difference_and_so_has_every_part_of_a_mount() {
+        let recorded = RECORDED.iter().map(|case| case.finding);
+        let findings: Vec<&str> = DIFFERENCES
+            .iter()
+            .filter_map(|case| case.finding)
+            .chain(recorded)
+            .collect();
+        for row in verger_policy::compile::DEFAULTS {
+            let told = |finding: &&str| {
+                finding
+                    .strip_prefix(row.field)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('[') || rest.starts_with('.'))
+            };
+            assert!(findings.iter().any(told), "{} has no row", row.field);
+        }
+        for part in ["source", "access", "options", "propagation"] {
+            let told =
+                |finding: &&str| finding.starts_with("mounts[") && finding.ends_with(&format!("].{part}"));
+            assert!(findings.iter().any(told), "no row is about the {part} of a mount");
+        }
     }
 
     #[test]
