@@ -12,7 +12,7 @@ fn told() -> Vec<Value> {
         .map(|expected| {
             let actual = match expected.actual {
                 Actual::Is(text) => text.to_owned(),
-                Actual::Begins(text) => format!("{text}17)"),
+                Actual::Has(text) => format!("before; {text}17)"),
             };
             json!({
                 "rule": expected.rule, "field": expected.field, "state": "open", "result": "fail",
