@@ -93,7 +93,7 @@ pub(crate) const POINTS: &[Point] = &[
         cargo: &program!("prove-canonicalisation"),
         needs_docker: true,
         sample: Some(Sample {
-            short: "every fourth",
+            short: "a quarter",
             full: "all",
             of: "rows of both tables",
         }),
@@ -172,8 +172,8 @@ pub(crate) fn run(
     let Some(name) = name else {
         for point in points {
             println!("{:<24} {}", point.name, point.claim);
-            if let Some(Sample { short, full, of }) = &point.sample {
-                println!("{:<24} {short} {of}; with --long {full}", "");
+            if let Some(sample) = &point.sample {
+                println!("{:<24} {}; --long runs them all", "", sample.form(false));
             }
         }
         println!("{} {kind}s", points.len());
