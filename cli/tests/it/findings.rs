@@ -62,6 +62,7 @@ fn finding(seed: u8, revision: u64, name: &str) -> pb::WatchResponse {
     pb::WatchResponse {
         finding: Some(finding),
         revision,
+        r#type: pb::watch_response::Type::Changed.into(),
     }
 }
 
@@ -69,6 +70,7 @@ fn bookmark(revision: u64) -> pb::WatchResponse {
     pb::WatchResponse {
         finding: None,
         revision,
+        r#type: pb::watch_response::Type::Bookmark.into(),
     }
 }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use tonic::{Code, Request, Response, Status};
-use verger_controller_state::{Action, Command, Response as Answer, State};
+use verger_controller_state::{Action, Command, FindingChange, FindingNow, Place, Response as Answer, State};
 use verger_policy::finding::{Finding, FindingUid, Lifecycle, SubjectClass};
 use verger_policy::model::{AgentId, Control, Name, RuleId};
 use verger_proto::findings::v1 as pb;
 use verger_proto::findings::v1::findings_service_server::FindingsService;
-use verger_wire::{IntoWire as _, lifecycle_of_number, parse};
+use verger_proto::findings::v1::watch_response::Type;
+use verger_wire::{IntoWire as _, digest_bytes, lifecycle_of_number, parse};
 
 use crate::caller;
 use crate::paging;
@@ -75,22 +76,47 @@ impl Filter {
     }
 
     fn lets(&self, finding: &Finding) -> bool {
+        self.names(finding) && self.lets_lifecycle(finding) && self.lets_hosts(finding)
+    }
+
+    /// Whether a finding that it does not let through was let through, maybe, for a watcher that stands at a place.
+    fn may_have_let(&self, now: &FindingNow, place: &Place<FindingUid>) -> bool {
+        let FindingNow {
+            finding,
+            born,
+            turned,
+            shrunk,
+        } = now;
+        self.names(finding)
+            && *born <= place.reached()
+            && (self.lets_lifecycle(finding) || *turned > place.complete)
+            && (self.lets_hosts(finding) || *shrunk > place.complete)
+    }
+
+    /// Whether it lets through what never changes of a finding.
+    fn names(&self, finding: &Finding) -> bool {
         let Self {
-            lifecycles,
+            lifecycles: _,
             controls,
             workload,
-            agent,
+            agent: _,
             rule,
         } = self;
-        (lifecycles.is_empty() || lifecycles.contains(&finding.lifecycle))
-            && (controls.is_empty() || controls.contains(&finding.control))
+        (controls.is_empty() || controls.contains(&finding.control))
             && workload
                 .as_ref()
                 .is_none_or(|name| finding.subject == SubjectClass::Workload(name.clone()))
-            && agent
-                .as_ref()
-                .is_none_or(|agent| finding.hosts.contains_key(agent))
             && rule.as_ref().is_none_or(|rule| finding.rule == *rule)
+    }
+
+    fn lets_lifecycle(&self, finding: &Finding) -> bool {
+        self.lifecycles.is_empty() || self.lifecycles.contains(&finding.lifecycle)
+    }
+
+    fn lets_hosts(&self, finding: &Finding) -> bool {
+        self.agent
+            .as_ref()
+            .is_none_or(|agent| finding.hosts.contains_key(agent))
     }
 }
 
@@ -191,20 +217,16 @@ impl FindingsService for Findings {
         let now = self.current(State::revision).await?;
         watch::reached(now, after_revision)?;
         let after = if only_new { now } else { after_revision };
-        let changes = move |state: &State, after: u64| {
-            let changed = state
-                .findings_changed_after(after)
-                .filter(|finding| filter.lets(finding));
-            Ok(changed
-                .map(|finding| pb::WatchResponse {
-                    revision: finding.revision,
-                    finding: Some((&finding).into_wire()),
-                })
-                .collect())
+        let changes = move |state: &State, place: &Place<FindingUid>| {
+            let changed = state.findings_changed(place).ok_or_else(watch::expired)?;
+            let at = |change: &FindingChange| (change.revision, change.uid);
+            let tell = |change| told(&filter, place, change);
+            Ok(watch::page(state.revision(), place, changed, at, tell))
         };
         let bookmark = |_: &State, revision| pb::WatchResponse {
             finding: None,
             revision,
+            r#type: Type::Bookmark.into(),
         };
         Ok(Response::new(watch::follow(
             Arc::clone(&self.replicated),
@@ -246,6 +268,29 @@ impl FindingsService for Findings {
             other => Err(answered_otherwise(&other)),
         }
     }
+}
+
+/// A change as it is told through a filter, if it is.
+fn told(filter: &Filter, place: &Place<FindingUid>, change: FindingChange) -> Option<pb::WatchResponse> {
+    let FindingChange { revision, uid, now } = change;
+    let (kind, finding) = match &now {
+        Some(now) if filter.lets(&now.finding) => (Type::Changed, (&now.finding).into_wire()),
+        Some(now) if filter.may_have_let(now, place) => (Type::Deleted, (&now.finding).into_wire()),
+        Some(_) => return None,
+        None => {
+            let finding = pb::Finding {
+                uid: digest_bytes(&uid.0),
+                revision,
+                ..pb::Finding::default()
+            };
+            (Type::Deleted, finding)
+        }
+    };
+    Some(pb::WatchResponse {
+        finding: Some(finding),
+        revision,
+        r#type: kind.into(),
+    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tonic::{Request, Response, Status};
-use verger_controller_state::{Action, Command, Refused, Response as Answer, State, limits};
+use verger_controller_state::{
+    Action, Command, ObjectChange, Place, Refused, Response as Answer, State, limits,
+};
 use verger_policy::model::{Kind, ObjectKey, PolicyObject};
 use verger_policy::set::{Body, PolicySet};
 use verger_proto::policy::v1 as pb;
@@ -318,16 +320,13 @@ impl PolicyService for Policy {
         caller::person(&request)?;
         let pb::WatchRequest { after_revision } = request.into_inner();
         watch::reached(self.current(State::revision).await?, after_revision)?;
-        let changes = move |state: &State, after: u64| {
-            let changed = match after {
-                // Whoever starts from nothing is told of nothing that is gone, however much that is.
-                0 => current_objects(state),
-                _ => state.objects_changed_after(after).ok_or_else(watch::expired)?,
-            };
-            Ok(changed
-                .into_iter()
-                .map(|(revision, key)| change_of(state, revision, &key, after))
-                .collect())
+        let changes = |state: &State, place: &Place<ObjectKey>| {
+            let changed = state.objects_changed(place).ok_or_else(watch::expired)?;
+            let at = |change: &ObjectChange<'_>| (change.revision, change.key.clone());
+            let complete = place.complete;
+            Ok(watch::page(state.revision(), place, changed, at, |change| {
+                Some(change_of(state, &change, complete))
+            }))
         };
         let bookmark = |state: &State, revision| pb::WatchResponse {
             r#type: pb::watch_response::Type::Bookmark.into(),
@@ -351,22 +350,17 @@ fn bodies(set: &PolicySet) -> Vec<pb::Body> {
         .collect()
 }
 
-/// The objects there are, with the revisions of their last changes, oldest first.
-fn current_objects(state: &State) -> Vec<(u64, ObjectKey)> {
-    let revision = |key| state.object_revision(key).unwrap_or_default();
-    let keys = state.set().entries().map(|entry| &entry.key);
-    let mut objects: Vec<_> = keys.map(|key| (revision(key), key.clone())).collect();
-    objects.sort();
-    objects
-}
-
-fn change_of(state: &State, revision: u64, key: &ObjectKey, after: u64) -> pb::WatchResponse {
+/// A change, as it is told to a watcher that knows everything up to `complete`.
+fn change_of(state: &State, change: &ObjectChange<'_>, complete: u64) -> pb::WatchResponse {
     use pb::watch_response::Type;
+    let ObjectChange { revision, key, born } = *change;
     let object = object(state.set(), key);
-    let kind = match &object {
+    let kind = match born {
         None => Type::Deleted,
+        // One that was deleted and made again is another: its watcher sees the old one replaced.
+        Some(born) if born > complete => Type::Added,
         // To a watcher that starts from nothing everything is new.
-        Some(_) if after == 0 => Type::Added,
+        Some(_) if complete == 0 => Type::Added,
         Some(_) => Type::Modified,
     };
     let named = || pb::GetResponse {

@@ -85,12 +85,12 @@ pub(crate) fn refused(refused: &Refused) -> Status {
         Refused::Set(_) => Code::InvalidArgument,
         Refused::Seal { .. } => Code::PermissionDenied,
         Refused::TokenAlreadyCreated(_) => Code::AlreadyExists,
+        Refused::RequestIdReused => Code::AlreadyExists,
         Refused::TooManyTokens => Code::ResourceExhausted,
         Refused::Token => Code::PermissionDenied,
         Refused::UnknownAgent => Code::PermissionDenied,
         Refused::SequenceGap { .. } => Code::OutOfRange,
         Refused::ForgedFinding => Code::InvalidArgument,
-        Refused::TooManyFindings => Code::ResourceExhausted,
         Refused::NoSuchFinding => Code::NotFound,
         Refused::Invalid(_) => Code::InvalidArgument,
     };

@@ -6,7 +6,7 @@ use std::sync::{Arc, RwLock};
 use openraft::raft::ReadPolicy;
 use openraft::{BasicNode, SnapshotPolicy};
 use tokio::sync::watch;
-use verger_controller_state::{Command, Response, State, Tree};
+use verger_controller_state::{Command, Rebuild, Response, State, Tree};
 use verger_controller_store::{LogDb, LogWriter, RedbLog, SledState, SnapshotDir, StateDb, StoreError};
 
 use crate::codec::{self, Mark};
@@ -238,12 +238,12 @@ fn raft_config() -> Result<openraft::Config, MemberError> {
     .map_err(|error| MemberError::Raft(error.to_string()))
 }
 
-struct Recovered {
-    log: LogStore,
-    machine: Machine,
+pub(crate) struct Recovered {
+    pub(crate) log: LogStore,
+    pub(crate) machine: Machine,
 }
 
-fn recover(dir: &Path) -> Result<Recovered, MemberError> {
+pub(crate) fn recover(dir: &Path) -> Result<Recovered, MemberError> {
     let log: Arc<dyn LogDb> = Arc::new(RedbLog::open(dir)?);
     log.check()?;
     let snapshots = SnapshotDir::open(&dir.join("snapshots"))?;
@@ -270,14 +270,18 @@ fn recover(dir: &Path) -> Result<Recovered, MemberError> {
         },
     };
     let revision = mark.applied.map_or(0, |id| id.index);
-    let mut rows = Vec::new();
+    // One by one: there may be a million of them.
+    let mut rebuild = Rebuild::at(revision);
+    let mut damaged = None;
     db.visit_all(&mut |row| {
-        if let Some(tree) = Tree::of_name(&row.tree).filter(|tree| *tree != Tree::Audit) {
-            rows.push((tree, row.key.to_vec(), row.value.to_vec()));
+        if let (Some(tree), None) = (Tree::of_name(&row.tree), &damaged) {
+            damaged = rebuild.take(tree, &row.key, &row.value).err();
         }
         Ok(())
     })?;
-    let state = State::from_rows(revision, rows).map_err(MemberError::State)?;
+    let state = damaged
+        .map_or_else(|| rebuild.finish(), Err)
+        .map_err(MemberError::State)?;
     let applied = Arc::new(Applied {
         state: RwLock::new(state),
         revision: watch::Sender::new(revision),

@@ -65,6 +65,7 @@ fn stored_mark(mark: &Mark) -> Option<AppliedMark> {
 impl Machine {
     fn apply_batch(&self, index: u64, batch: Batch, ops: &mut Vec<RowOp>) -> Replies {
         let mut state = self.applied.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.pass(index);
         let mut replies = Vec::with_capacity(batch.0.len());
         for (ordinal, command) in (0..).zip(batch.0) {
             let (reply, changes) = state.apply(index, ordinal, command);
@@ -92,13 +93,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
             self.mark.applied = Some(entry.log_id);
+            let index = entry.log_id.index;
             let replies = match entry.payload {
-                EntryPayload::Blank => Replies::default(),
+                EntryPayload::Blank => self.apply_batch(index, Batch(Vec::new()), &mut ops),
                 EntryPayload::Membership(membership) => {
                     self.mark.membership = StoredMembership::new(Some(entry.log_id), membership);
-                    Replies::default()
+                    self.apply_batch(index, Batch(Vec::new()), &mut ops)
                 }
-                EntryPayload::Normal(batch) => self.apply_batch(entry.log_id.index, batch, &mut ops),
+                EntryPayload::Normal(batch) => self.apply_batch(index, batch, &mut ops),
             };
             answers.extend(responder.map(|responder| (responder, replies)));
         }
@@ -169,4 +171,52 @@ fn described(snapshot: DurableSnapshot) -> io::Result<openraft::alias::SnapshotO
         },
         snapshot,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use bytes::Bytes;
+    use openraft::Membership;
+
+    use super::*;
+    use crate::member::{Member, recover};
+    use crate::types::Entry;
+
+    fn entry(index: u64, payload: EntryPayload<Batch, u64, openraft::BasicNode>) -> Entry {
+        Entry {
+            log_id: codec::log_id(1, index),
+            payload,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_restarted_member_is_at_the_revision_it_was_whatever_the_last_entries_hold() {
+        let dir = tempfile::tempdir().unwrap();
+        Member::create(dir.path()).unwrap();
+        let membership = Membership::new(
+            vec![[1].into()],
+            std::collections::BTreeMap::from([(1, openraft::BasicNode::new("a:1"))]),
+        );
+        let kinds = [
+            EntryPayload::Membership(membership.unwrap()),
+            EntryPayload::Normal(Batch(vec![Bytes::from_static(b"no command")])),
+            EntryPayload::Blank,
+            EntryPayload::Normal(Batch(Vec::new())),
+        ];
+        for (index, payload) in (1..).zip(kinds) {
+            let mut machine = recover(dir.path()).unwrap().machine;
+            let entries = vec![Ok((entry(index, payload), None))];
+            machine.apply(futures::stream::iter(entries)).await.unwrap();
+            let before = machine.applied.read(State::clone);
+            assert_eq!(
+                (before.revision(), *machine.applied.revision.borrow()),
+                (index, index)
+            );
+            machine.db.flush().unwrap();
+            drop(machine);
+            let after = recover(dir.path()).unwrap().machine.applied.read(State::clone);
+            assert_eq!(after, before);
+        }
+    }
 }

@@ -219,7 +219,7 @@ pub(crate) fn transition(transition: stored::Transition) -> Result<Transition, &
     if samples.len() > MAX_SAMPLES
         || samples
             .iter()
-            .any(|sample| sample.name.len() > limits::TEXT_BYTES)
+            .any(|sample| sample.name.len().max(sample.id.len()) > limits::TEXT_BYTES)
     {
         return Err("samples");
     }

@@ -7,17 +7,56 @@ use verger_policy::finding::{Finding, FindingUid, fold};
 use verger_policy::model::{AgentId, ObjectKey};
 use verger_policy::set::PolicySet;
 
-use crate::state::{Cluster, FindingState, Host, State};
+use crate::audit::AuditHead;
+use crate::by_revision::Place;
+use crate::clock::HeldBack;
+use crate::findings::FindingState;
+use crate::objects::ObjectChange;
+use crate::state::{Cluster, Host, State};
+
+/// A change of a finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FindingChange {
+    /// Where in the log.
+    pub revision: u64,
+    /// Of what.
+    pub uid: FindingUid,
+    /// How it is now; `None` where it is there no more.
+    pub now: Option<FindingNow>,
+}
+
+/// A finding, and where in the log it became what filters ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FindingNow {
+    /// Folded over its hosts.
+    pub finding: Finding,
+    /// Where it began; 0 where that was not kept.
+    pub born: u64,
+    /// Where its lifecycle last changed; 0 where that was not kept.
+    pub turned: u64,
+    /// Where a host was last taken out; 0 where none was.
+    pub shrunk: u64,
+}
 
 impl State {
-    /// The log index of the last application.
+    /// The log index of the last entry, whatever it holds.
     pub const fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// The replicated clock.
+    /// The replicated time.
     pub const fn clock(&self) -> Timestamp {
-        self.clock
+        self.clock.now
+    }
+
+    /// That proposers' clocks are, or were lately, so far ahead of the replicated time that they are not believed.
+    pub const fn held_back(&self) -> Option<&HeldBack> {
+        self.clock.held_back.as_ref()
+    }
+
+    /// Where the audit stands.
+    pub const fn audit_head(&self) -> AuditHead {
+        self.audit.head
     }
 
     /// The founding, if it took place.
@@ -34,7 +73,7 @@ impl State {
         };
         let holds = bool::from(token.secret_hash.as_bytes().ct_eq(secret.as_bytes()));
         let unspent = !token.spent || self.hosts.get(agent).is_some_and(|host| host.key == *key);
-        holds && unspent && token.agent == *agent && token.expires > self.clock
+        holds && unspent && token.agent == *agent && token.expires > self.clock.now
     }
 
     /// The policy set in force.
@@ -49,27 +88,16 @@ impl State {
 
     /// Where in the log an object last changed.
     pub fn object_revision(&self, key: &ObjectKey) -> Option<u64> {
-        self.object_revisions.get(key).copied()
+        self.objects.versions.get(key).map(|version| version.changed)
     }
 
-    /// Objects put in, replaced or deleted after `revision`, with their revisions; `None` where some that were deleted are
-    /// no longer remembered, so that a watcher must list again.
-    pub fn objects_changed_after(&self, revision: u64) -> Option<Vec<(u64, ObjectKey)>> {
-        if self.tombstones.len() >= crate::limits::TOMBSTONES {
-            let oldest = self.tombstones.values().min().copied().unwrap_or(0);
-            if revision < oldest {
-                return None;
-            }
-        }
-        let mut changed: Vec<_> = self
-            .object_revisions
-            .iter()
-            .chain(&self.tombstones)
-            .filter(|(_, at)| **at > revision)
-            .map(|(key, at)| (*at, key.clone()))
-            .collect();
-        changed.sort();
-        Some(changed)
+    /// Changes of objects after a place, oldest first, each object once, with what is there now; `None` where some that were
+    /// deleted are no longer remembered, so that a watcher must list again.
+    pub fn objects_changed<'a>(
+        &'a self,
+        place: &Place<ObjectKey>,
+    ) -> Option<impl Iterator<Item = ObjectChange<'a>> + use<'a>> {
+        self.objects.after(place)
     }
 
     /// Enrolled hosts by agent.
@@ -92,28 +120,56 @@ impl State {
         use std::ops::Bound;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.findings
+            .all()
             .range((from, Bound::Unbounded))
             .filter_map(|(uid, finding)| folded(*uid, finding))
     }
 
-    /// Findings that changed after `revision`, oldest change first.
-    pub fn findings_changed_after(&self, revision: u64) -> impl Iterator<Item = Finding> {
-        let from = (
-            revision.saturating_add(1),
-            FindingUid(verger_policy::digest::Digest::from_bytes([0; 32])),
-        );
-        self.findings_by_revision
-            .range(from..)
-            .filter_map(|(_, uid)| self.finding(uid))
+    /// Changes of findings after a place, oldest first, each finding once, as it is now; `None` where some that are gone are no
+    /// longer remembered, so that a watcher must list again.
+    pub fn findings_changed<'a>(
+        &'a self,
+        place: &Place<FindingUid>,
+    ) -> Option<impl Iterator<Item = FindingChange> + use<'a>> {
+        if place.is_behind(self.findings.forgotten) {
+            return None;
+        }
+        let gone_after = place.gone_after;
+        let changes = self.findings.changes.after(place).map(|(revision, uid)| {
+            let now = self.findings.get(uid).and_then(|finding| {
+                Some(FindingNow {
+                    finding: folded(*uid, finding)?,
+                    born: finding.born,
+                    turned: finding.turned,
+                    shrunk: finding.shrunk,
+                })
+            });
+            FindingChange {
+                revision,
+                uid: *uid,
+                now,
+            }
+        });
+        Some(changes.filter(move |change| change.now.is_some() || change.revision > gone_after))
     }
 
-    /// Uids that begin with `prefix` (hex), at most `most` of them.
+    /// Uids that begin with `prefix` (lower-case hex), at most `most` of them, in order.
     pub fn findings_with_prefix(&self, prefix: &str, most: usize) -> Vec<FindingUid> {
+        // The first uid there can be with this prefix.
+        let mut first = [0; 32];
+        for (place, digit) in prefix.chars().take(64).enumerate() {
+            let Some(value) = digit.to_digit(16) else {
+                return Vec::new();
+            };
+            let shift = if place % 2 == 0 { 4 } else { 0 };
+            first[place / 2] |= (value as u8) << shift;
+        }
         self.findings
-            .keys()
-            .filter(|uid| uid.to_string().starts_with(prefix))
+            .all()
+            .range(FindingUid(Digest::from_bytes(first))..)
+            .map(|(uid, _)| *uid)
+            .take_while(|uid| uid.to_string().starts_with(prefix))
             .take(most)
-            .copied()
             .collect()
     }
 }

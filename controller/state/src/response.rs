@@ -25,6 +25,8 @@ pub enum Response {
     Ingested(u64),
     /// The finding is acknowledged.
     FindingAcknowledged(FindingUid),
+    /// Time has moved, if it was to.
+    Ticked,
     /// Nothing was changed.
     Refused(Refused),
 }
@@ -65,6 +67,9 @@ pub enum Refused {
     /// A repeat of a request made another token; its secret was only ever in the first answer.
     #[error("this request already made token {0}; ask again with a new request id")]
     TokenAlreadyCreated(String),
+    /// Another request was made under this id, or by somebody else.
+    #[error("the request id was used for another request already; make a new one")]
+    RequestIdReused,
     /// Too many tokens wait to be used.
     #[error("too many join tokens are waiting to be used; let them expire first")]
     TooManyTokens,
@@ -82,12 +87,11 @@ pub enum Refused {
         /// The next sequence.
         expected: u64,
     },
-    /// A finding's uid is not that of what it says.
-    #[error("a finding's uid is not that of its rule, subject, image and field")]
+    /// A finding's uid is not that of what it says, or only controllers raise it.
+    #[error(
+        "a finding's uid is not that of its rule, subject, image and field, or its rule is one of the controllers' own"
+    )]
     ForgedFinding,
-    /// The agent keeps too many findings.
-    #[error("this agent has reached its limit of findings; resolved ones free places")]
-    TooManyFindings,
     /// No such finding.
     #[error("there is no such finding")]
     NoSuchFinding,
@@ -107,12 +111,12 @@ impl Refused {
             Self::Set(_) => "SET_REFUSED",
             Self::Seal { .. } => "SEAL_REFUSED",
             Self::TokenAlreadyCreated(_) => "TOKEN_ALREADY_CREATED",
+            Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::TooManyTokens => "TOO_MANY_TOKENS",
             Self::Token => "TOKEN_REFUSED",
             Self::UnknownAgent => "UNKNOWN_AGENT",
             Self::SequenceGap { .. } => "SEQUENCE_GAP",
             Self::ForgedFinding => "FORGED_FINDING",
-            Self::TooManyFindings => "TOO_MANY_FINDINGS",
             Self::NoSuchFinding => "NO_SUCH_FINDING",
             Self::Invalid(_) => "INVALID_COMMAND",
         }

@@ -6,6 +6,7 @@ use tokio_stream::StreamExt as _;
 use tonic::Status;
 use verger_policy::finding::{Finding, FindingUid};
 use verger_proto::findings::v1 as pb;
+use verger_proto::findings::v1::watch_response::Type;
 use verger_wire::FromWire as _;
 
 use super::record;
@@ -95,15 +96,22 @@ async fn follow(
         Err(status) => return Err(status.into()),
     };
     loop {
-        let pb::WatchResponse { finding, revision } = match stream.next().await {
+        let message = match stream.next().await {
             Some(Ok(message)) => message,
             Some(Err(status)) if is_unreachable(&status) => return Ok(status),
             Some(Err(status)) => return Err(status.into()),
             None => return Ok(Status::unavailable("the stream ended")),
         };
         waits.reset();
+        let kind = message.r#type();
+        let pb::WatchResponse {
+            finding,
+            revision,
+            r#type: _,
+        } = message;
         match finding {
             None => position.bookmark(revision),
+            Some(finding) if kind == Type::Deleted => note(&gone(&finding)),
             Some(finding) => {
                 let finding = Finding::from_wire(finding)?;
                 if position.is_fresh(&finding) {
@@ -112,6 +120,16 @@ async fn follow(
             }
         }
     }
+}
+
+/// What is said of a finding that the controllers hold no more, or that the filter no longer lets through. Its uid is all that
+/// is sure to be known.
+fn gone(finding: &pb::Finding) -> String {
+    let uid = finding
+        .uid
+        .iter()
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    format!("finding {uid} is gone, or no longer as asked for")
 }
 
 fn render(finding: &Finding, format: Format) -> anyhow::Result<String> {

@@ -7,7 +7,7 @@ use verger_proto::cluster::v1 as cpb;
 use verger_proto::findings::v1 as fpb;
 use verger_proto::policy::v1 as pb;
 
-use crate::world::{World, fields, refused, workload};
+use crate::world::{World, refused, workload};
 
 #[tokio::test(start_paused = true)]
 async fn a_change_that_comes_again_is_answered_as_the_first_and_made_once() {
@@ -110,10 +110,14 @@ async fn a_finding_acknowledged_again_keeps_the_first_word() {
         .unwrap()
         .into_inner();
     world.surroundings.pass(30);
+    for (person, note) in [("person/bob", "known"), ("person/ada", "mine")] {
+        let answer = world.caller(person).findings().ack(ack(note)).await;
+        refused(answer, Code::AlreadyExists, "REQUEST_ID_REUSED");
+    }
     let again = world
-        .caller("person/bob")
+        .ada()
         .findings()
-        .ack(ack("mine"))
+        .ack(ack("known"))
         .await
         .unwrap()
         .into_inner();
@@ -123,7 +127,7 @@ async fn a_finding_acknowledged_again_keeps_the_first_word() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_used_for_another_kind_of_request_is_the_callers_fault() {
+async fn an_id_used_for_another_kind_of_request_is_refused() {
     let world = World::founded();
     let change = world.change(&[workload("web", "a", 1)], &[]);
     let token = cpb::CreateJoinTokenRequest {
@@ -133,7 +137,6 @@ async fn an_id_used_for_another_kind_of_request_is_the_callers_fault() {
     };
     world.ada().cluster().create_join_token(token).await.unwrap();
     let answer = world.ada().policy().apply(change).await;
-    let status = refused(answer, Code::InvalidArgument, "INVALID_ARGUMENT");
-    assert_eq!(fields(&status), ["request_id"]);
+    refused(answer, Code::AlreadyExists, "REQUEST_ID_REUSED");
     assert_eq!(world.log.state().set().epoch(), 0);
 }

@@ -99,10 +99,21 @@ impl Message for fpb::WatchResponse {
     }
 
     fn heard(self) -> Heard {
+        use fpb::watch_response::Type as Told;
+        let kind = self.r#type();
         let Some(finding) = self.finding else {
+            assert_eq!(kind, Told::Bookmark);
             return Heard::Bookmark(self.revision);
         };
         assert_eq!(finding.revision, self.revision);
+        if kind == Told::Deleted {
+            return Heard::Change(Seen {
+                revision: self.revision,
+                name: Digest::from_bytes(finding.uid.as_ref().try_into().unwrap()).hex(),
+                what: "DELETED".to_owned(),
+            });
+        }
+        assert_eq!(kind, Told::Changed);
         let affected: u64 = finding.hosts.values().map(|count| count.affected).sum();
         Heard::Change(Seen {
             revision: self.revision,

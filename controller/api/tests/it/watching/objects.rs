@@ -48,12 +48,11 @@ async fn each_change_is_told_once_in_order_and_what_changes_nothing_is_not_told(
     let world = World::founded();
     let mut watch = Watch::start(&world, 0).await;
     assert_eq!(watch.all().await, []);
-    // The set's first objects: to a watcher that began with nothing at the founding they are changes of what it saw.
     let (web, db) = (workload("web", "a", 1), workload("db", "a", 1));
     let revision = world.apply(&[web.clone(), db.clone()], &[]).await.revision;
     assert_eq!(
         watch.all().await,
-        [seen(revision, "MODIFIED", &db), seen(revision, "MODIFIED", &web)]
+        [seen(revision, "ADDED", &db), seen(revision, "ADDED", &web)]
     );
     assert_eq!(watch.complete, revision);
 
@@ -97,6 +96,27 @@ async fn a_watch_that_resumes_is_told_what_it_missed_and_first_of_all_where_it_i
     );
     other.resume().await;
     assert_eq!((other.all().await, other.complete), (vec![], last));
+
+    let db = workload("db", "a", 1);
+    world.apply(from_ref(&db), &[]).await;
+    let revision = world
+        .apply(&[workload("db", "a", 2)], &["Workload/web"])
+        .await
+        .revision;
+    other.resume().await;
+    let db = workload("db", "a", 2);
+    assert_eq!(
+        other.all().await,
+        [seen(revision, "ADDED", &db), gone(revision, "Workload/web")],
+        "new to it, however often it changed since"
+    );
+    let again = world.apply(from_ref(&newest), &[]).await.revision;
+    other.resume().await;
+    assert_eq!(
+        other.all().await,
+        [seen(again, "ADDED", &newest)],
+        "another one of that name"
+    );
 }
 
 #[tokio::test(start_paused = true)]

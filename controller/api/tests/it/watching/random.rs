@@ -46,8 +46,8 @@ trait Subject {
     /// Carries out one entry, and says what changed.
     fn change(world: &World, versions: &BTreeMap<u8, Option<u8>>) -> Vec<(String, Option<String>)>;
 
-    /// How a change is told to a watcher that stood at `before`.
-    fn told(what: Option<&String>, before: u64) -> Option<String>;
+    /// How a change is told to a watcher that stood at `before`; what there is now was made at `born`.
+    fn told(what: Option<&String>, born: u64, before: u64) -> Option<String>;
 }
 
 struct Objects;
@@ -81,13 +81,12 @@ impl Subject for Objects {
         changes
     }
 
-    fn told(what: Option<&String>, before: u64) -> Option<String> {
-        match (what, before) {
-            (Some(digest), 0) => Some(format!("ADDED {digest}")),
-            (Some(digest), _) => Some(format!("MODIFIED {digest}")),
+    fn told(what: Option<&String>, born: u64, before: u64) -> Option<String> {
+        match what {
+            Some(digest) if born > before => Some(format!("ADDED {digest}")),
+            Some(digest) => Some(format!("MODIFIED {digest}")),
             // Nobody who begins with nothing is told what is gone.
-            (None, 0) => None,
-            (None, _) => Some("DELETED".to_owned()),
+            None => (before > 0).then(|| "DELETED".to_owned()),
         }
     }
 }
@@ -120,7 +119,7 @@ impl Subject for Findings {
         changes
     }
 
-    fn told(what: Option<&String>, _: u64) -> Option<String> {
+    fn told(what: Option<&String>, _: u64, _: u64) -> Option<String> {
         what.cloned()
     }
 }
@@ -129,16 +128,20 @@ impl Subject for Findings {
 fn wanted<S: Subject>(history: &History, before: u64, until: u64) -> Vec<Seen> {
     let mut last = BTreeMap::new();
     for (revision, name, what) in history.iter().filter(|(revision, ..)| *revision <= until) {
-        last.insert(name, (*revision, what));
+        let born = match last.get(name) {
+            Some((_, Some(_), born)) => *born,
+            _ => *revision,
+        };
+        last.insert(name, (*revision, what.as_ref(), born));
     }
     let mut seen: Vec<Seen> = last
         .into_iter()
-        .filter(|(_, (revision, _))| *revision > before)
-        .filter_map(|(name, (revision, what))| {
+        .filter(|(_, (revision, ..))| *revision > before)
+        .filter_map(|(name, (revision, what, born))| {
             Some(Seen {
                 revision,
                 name: name.clone(),
-                what: S::told(what.as_ref(), before)?,
+                what: S::told(what, born, before)?,
             })
         })
         .collect();

@@ -52,6 +52,7 @@ impl Log {
         let mut inner = self.inner();
         inner.index += 1;
         let index = inner.index;
+        inner.state.pass(index);
         let responses = (0..)
             .zip(commands)
             .map(|(ordinal, command)| inner.state.apply(index, ordinal, command.encode()).0)

@@ -1,0 +1,151 @@
+//! Findings that controllers raise themselves.
+
+use verger_policy::drift::{Check, Outcome as Judged};
+use verger_policy::finding::{FindingUid, Lifecycle, SubjectClass, Transition, fingerprint};
+use verger_policy::model::{AgentId, Mode, RuleId};
+use verger_policy::rules::{CONTROLLER_CLOCK, Rule, TOO_MANY_FINDINGS};
+
+use crate::limits;
+use crate::rows::RowChange;
+use crate::state::State;
+
+/// Under this name controllers tell of themselves. No agent has it: a name in a certificate has no slash.
+pub(super) fn controllers() -> AgentId {
+    "verger/controllers".parse().expect("two labels")
+}
+
+/// Whether only controllers raise this rule's findings.
+pub(super) fn is_own(rule: &RuleId) -> bool {
+    [TOO_MANY_FINDINGS, CONTROLLER_CLOCK]
+        .iter()
+        .any(|own| own.id == rule.as_str())
+}
+
+/// What such a finding says.
+struct Word {
+    rule: Rule,
+    field: &'static str,
+    expected: String,
+    actual: String,
+    reason: &'static str,
+    occurrences: u64,
+}
+
+impl State {
+    fn own_uid(&self, rule: &Rule, field: &str) -> Option<FindingUid> {
+        let cluster = self.cluster.as_ref()?.id;
+        Some(fingerprint(
+            &cluster,
+            &rule.rule_id(),
+            &SubjectClass::Host,
+            None,
+            field,
+        ))
+    }
+
+    /// Whether it is said of this agent that not all it told is kept.
+    pub(super) fn holds_not_kept(&self, agent: &AgentId) -> bool {
+        self.own_uid(&TOO_MANY_FINDINGS, "findings")
+            .is_some_and(|uid| self.findings.row(&uid, agent).is_some())
+    }
+
+    /// Says that not all that an agent told is kept. It is said until the agent begins another life: that the host has room
+    /// again is no evidence that what was not kept is over, and agents tell only what changes.
+    pub(super) fn tell_not_kept(&mut self, agent: &AgentId, changes: &mut Vec<RowChange>) {
+        let not_kept = self.hosts.get(agent).map_or(0, |host| host.not_kept);
+        let word = Word {
+            rule: TOO_MANY_FINDINGS,
+            field: "findings",
+            expected: format!(
+                "at most {} findings that are not over",
+                limits::FINDINGS_PER_AGENT
+            ),
+            actual: format!("{not_kept} changes of further ones were not kept"),
+            reason: "the controllers keep no more findings of one host: what is known of it is not all there is",
+            occurrences: not_kept,
+        };
+        self.tell(agent, word, Lifecycle::Open, changes);
+    }
+
+    /// Says whether a clock is far ahead of the replicated time, where that is not said yet.
+    pub(super) fn tell_clock(&mut self, changes: &mut Vec<RowChange>) {
+        let Some(uid) = self.own_uid(&CONTROLLER_CLOCK, "clock") else {
+            return;
+        };
+        let controllers = controllers();
+        let open = self
+            .findings
+            .row(&uid, &controllers)
+            .is_some_and(|row| row.lifecycle == Lifecycle::Open);
+        if self.clock.held_back.is_some() == open {
+            return;
+        }
+        let (lifecycle, actual) = match &self.clock.held_back {
+            Some(held) => (
+                Lifecycle::Open,
+                format!("{}, where the cluster's time is {}", held.offered, held.last),
+            ),
+            None => (
+                Lifecycle::Resolved,
+                "no such clock was heard of lately".to_owned(),
+            ),
+        };
+        let word = Word {
+            rule: CONTROLLER_CLOCK,
+            field: "clock",
+            expected: format!("at most {} s ahead of the cluster's time", limits::STEP_SECONDS),
+            actual,
+            reason: "a controller's clock is far ahead of the cluster's time, and is not believed",
+            occurrences: 1,
+        };
+        self.tell(&controllers, word, lifecycle, changes);
+    }
+
+    fn tell(&mut self, agent: &AgentId, word: Word, lifecycle: Lifecycle, changes: &mut Vec<RowChange>) {
+        let Word {
+            rule,
+            field,
+            expected,
+            actual,
+            reason,
+            occurrences,
+        } = word;
+        let Some(uid) = self.own_uid(&rule, field) else {
+            return;
+        };
+        let before = self.findings.row(&uid, agent);
+        let first_seen = before.map_or(self.clock.now, |row| row.first_seen);
+        let opens_again =
+            lifecycle == Lifecycle::Open && before.is_some_and(|row| row.lifecycle == Lifecycle::Resolved);
+        let reopened = before.map_or(0, |row| row.reopened);
+        let is_open = lifecycle == Lifecycle::Open;
+        let transition = Transition {
+            at: self.clock.now,
+            uid,
+            subject: SubjectClass::Host,
+            image: None,
+            check: Check {
+                control: rule.control,
+                rule: rule.rule_id(),
+                field: field.into(),
+                result: if is_open { Judged::Fail } else { Judged::Pass },
+                expected: Some(expected),
+                actual: Some(actual),
+                reason: reason.into(),
+                severity: rule.severity,
+                decided_by: None,
+            },
+            lifecycle,
+            wanted: Mode::Monitor,
+            effective: Mode::Monitor,
+            epoch: self.set.epoch(),
+            affected: u64::from(is_open),
+            samples: Vec::new(),
+            evaluated: 1,
+            occurrences,
+            first_seen,
+            reopened: reopened.saturating_add(u32::from(opens_again)),
+        };
+        self.put_row(agent, &transition, changes);
+    }
+}

@@ -1,0 +1,111 @@
+//! Changes of the policy set.
+
+use bytes::Bytes;
+use verger_policy::model::{ObjectKey, PolicyObject};
+use verger_policy::set::PolicySet;
+use verger_seal::TrustRoot;
+
+use super::{Outcome, over_envelope};
+use crate::limits;
+use crate::response::{Refused, Response};
+use crate::rows::{self, RowChange};
+use crate::state::State;
+
+impl State {
+    pub(super) fn apply_set(
+        &mut self,
+        expected_epoch: u64,
+        upserts: &[Bytes],
+        deletes: &[ObjectKey],
+        seal: &Bytes,
+        changes: &mut Vec<RowChange>,
+    ) -> Outcome {
+        let cluster = self.cluster.as_ref().ok_or(Refused::NotFounded)?;
+        if expected_epoch != self.set.epoch() {
+            return Err(Refused::EpochConflict {
+                expected: expected_epoch,
+                current: self.set.epoch(),
+            });
+        }
+        let objects = objects(upserts)?;
+        let keys: Vec<ObjectKey> = objects.iter().map(PolicyObject::key).collect();
+        let next = self
+            .set
+            .change(objects, deletes.iter().cloned())
+            .map_err(|error| Refused::Set(error.to_string()))?;
+        if next.len() > limits::OBJECTS {
+            return Err(Refused::Set(format!(
+                "a set holds at most {} objects",
+                limits::OBJECTS
+            )));
+        }
+        let root = next.root();
+        check_seal(&cluster.trust_root, seal, self.clock.now, &next)?;
+        let (revision, epoch) = (self.revision, next.epoch());
+        for key in deletes {
+            self.objects.bury(key, revision);
+            changes.push(rows::tombstone(key, revision));
+        }
+        for key in keys {
+            // An upsert of what is there already changes nothing.
+            if next.entry(&key).is_some_and(|entry| entry.epoch == epoch) {
+                let version = self.objects.put(&key, revision);
+                changes.extend(rows::object(&next, &key, version));
+            }
+        }
+        self.set = next;
+        self.seal = seal.clone();
+        changes.extend(rows::cluster(self));
+        self.forget_tombstones(changes);
+        Ok(Response::SetApplied {
+            epoch,
+            root,
+            revision,
+        })
+    }
+
+    fn forget_tombstones(&mut self, changes: &mut Vec<RowChange>) {
+        let before = self.objects.forgotten;
+        while let Some(key) = self.objects.forget_oldest() {
+            changes.push(rows::object_gone(&key));
+        }
+        if self.objects.forgotten != before {
+            changes.push(rows::horizons(self));
+        }
+    }
+}
+
+fn objects(upserts: &[Bytes]) -> Result<Vec<PolicyObject>, Refused> {
+    let read = |bytes: &Bytes| {
+        if bytes.len() > limits::OBJECT_BYTES {
+            let (size, limit) = (bytes.len(), limits::OBJECT_BYTES);
+            return Err(Refused::Set(format!(
+                "an object of {size} bytes is over the limit of {limit}"
+            )));
+        }
+        PolicyObject::from_canonical(bytes).map_err(|error| Refused::Set(error.to_string()))
+    };
+    upserts.iter().map(read).collect()
+}
+
+fn check_seal(
+    trust_root: &TrustRoot,
+    seal: &Bytes,
+    at: jiff::Timestamp,
+    set: &PolicySet,
+) -> Result<(), Refused> {
+    if seal.len() > limits::ENVELOPE_BYTES {
+        return Err(Refused::Seal {
+            word: "too-large",
+            detail: over_envelope(seal),
+        });
+    }
+    let refused = |refusal: verger_seal::Refusal| Refused::Seal {
+        word: refusal.word(),
+        detail: refusal.to_string(),
+    };
+    let sealed = verger_seal::verify_set(trust_root, seal, at).map_err(refused)?;
+    sealed
+        .matches(set.epoch(), &set.root(), set.len() as u64)
+        .map_err(refused)
+}

@@ -1,0 +1,193 @@
+//! The stored form of commands.
+
+use bytes::Bytes;
+use prost::Message as _;
+use verger_policy::finding::FindingUid;
+use verger_proto::stored::v1 as stored;
+
+use super::{Action, Command, InvalidCommand};
+use crate::convert;
+use crate::limits;
+
+/// The stored format this version writes.
+const FORMAT: u32 = 1;
+
+impl Command {
+    /// Encodes in format 1.
+    pub fn encode(&self) -> Bytes {
+        use stored::command::Action as Stored;
+        let action = match &self.action {
+            Action::Found { trust_root } => Stored::Found(stored::Found {
+                trust_root_envelope: trust_root.clone(),
+            }),
+            Action::ApplySet {
+                expected_epoch,
+                upserts,
+                deletes,
+                seal,
+            } => Stored::ApplySet(stored::ApplySet {
+                expected_epoch: *expected_epoch,
+                upserts: upserts.clone(),
+                deletes: deletes.iter().map(convert::stored_key).collect(),
+                seal: seal.clone(),
+            }),
+            Action::CreateToken {
+                id,
+                secret_hash,
+                agent,
+                expires,
+            } => Stored::CreateToken(stored::CreateToken {
+                id: id.clone(),
+                secret_hash: convert::bytes(secret_hash),
+                agent_id: agent.to_string(),
+                expires_ms: expires.as_millisecond(),
+            }),
+            Action::Enrol {
+                token_id,
+                secret_hash,
+                agent,
+                key,
+            } => Stored::Enrol(stored::Enrol {
+                token_id: token_id.clone(),
+                secret_hash: convert::bytes(secret_hash),
+                agent_id: agent.to_string(),
+                key_digest: convert::bytes(key),
+            }),
+            Action::Ingest {
+                agent,
+                first_sequence,
+                transitions,
+            } => Stored::Ingest(stored::Ingest {
+                agent_id: agent.to_string(),
+                first_sequence: *first_sequence,
+                transitions: transitions.iter().map(convert::stored_transition).collect(),
+            }),
+            Action::AckFinding { uid, note } => Stored::AckFinding(stored::AckFinding {
+                uid: convert::bytes(&uid.0),
+                note: note.clone(),
+            }),
+            Action::Tick { until } => Stored::Tick(stored::Tick {
+                until_ms: until.as_millisecond(),
+            }),
+        };
+        stored::Command {
+            format: FORMAT,
+            stamp_ms: self.stamp.as_millisecond(),
+            actor: self.actor.clone(),
+            request_id: self.request_id.clone().unwrap_or_default(),
+            action: Some(action),
+        }
+        .encode_to_vec()
+        .into()
+    }
+
+    /// Decodes.
+    ///
+    /// # Errors
+    /// When the bytes are not a command this version knows, or break a bound of [`limits`].
+    pub fn decode(bytes: Bytes) -> Result<Self, InvalidCommand> {
+        use stored::command::Action as Stored;
+        if bytes.len() > limits::COMMAND_BYTES {
+            return Err(InvalidCommand::TooLarge(bytes.len()));
+        }
+        let stored::Command {
+            format,
+            stamp_ms,
+            actor,
+            request_id,
+            action,
+        } = stored::Command::decode(bytes).map_err(|_| InvalidCommand::Undecodable)?;
+        if format != FORMAT {
+            return Err(InvalidCommand::Format(format));
+        }
+        if actor.is_empty() {
+            return Err(InvalidCommand::Field("actor"));
+        }
+        // They become keys and values of rows, which the store bounds.
+        bounded("actor", &actor)?;
+        bounded("request_id", &request_id)?;
+        let action = match action.ok_or(InvalidCommand::Field("action"))? {
+            Stored::Found(stored::Found { trust_root_envelope }) => Action::Found {
+                trust_root: trust_root_envelope,
+            },
+            Stored::ApplySet(stored::ApplySet {
+                expected_epoch,
+                upserts,
+                deletes,
+                seal,
+            }) => Action::ApplySet {
+                expected_epoch,
+                upserts,
+                deletes: deletes
+                    .into_iter()
+                    .map(|key| convert::object_key(key).ok_or(InvalidCommand::Field("deletes")))
+                    .collect::<Result<_, _>>()?,
+                seal,
+            },
+            Stored::CreateToken(stored::CreateToken {
+                id,
+                secret_hash,
+                agent_id,
+                expires_ms,
+            }) => Action::CreateToken {
+                id: bounded("id", &id).map(|()| id)?,
+                secret_hash: convert::digest(&secret_hash).ok_or(InvalidCommand::Field("secret_hash"))?,
+                agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
+                expires: convert::time(expires_ms).ok_or(InvalidCommand::Field("expires_ms"))?,
+            },
+            Stored::Enrol(stored::Enrol {
+                token_id,
+                secret_hash,
+                agent_id,
+                key_digest,
+            }) => Action::Enrol {
+                token_id,
+                secret_hash: convert::digest(&secret_hash).ok_or(InvalidCommand::Field("secret_hash"))?,
+                agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
+                key: convert::digest(&key_digest).ok_or(InvalidCommand::Field("key_digest"))?,
+            },
+            Stored::Ingest(stored::Ingest {
+                agent_id,
+                first_sequence,
+                transitions,
+            }) => {
+                if transitions.len() > limits::TRANSITIONS {
+                    return Err(InvalidCommand::Field("transitions"));
+                }
+                Action::Ingest {
+                    agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
+                    first_sequence,
+                    transitions: transitions
+                        .into_iter()
+                        .map(|transition| convert::transition(transition).map_err(InvalidCommand::Field))
+                        .collect::<Result<_, _>>()?,
+                }
+            }
+            Stored::AckFinding(stored::AckFinding { uid, note }) => {
+                if note.len() > limits::TEXT_BYTES {
+                    return Err(InvalidCommand::Field("note"));
+                }
+                Action::AckFinding {
+                    uid: FindingUid(convert::digest(&uid).ok_or(InvalidCommand::Field("uid"))?),
+                    note,
+                }
+            }
+            Stored::Tick(stored::Tick { until_ms }) => Action::Tick {
+                until: convert::time(until_ms).ok_or(InvalidCommand::Field("until_ms"))?,
+            },
+        };
+        Ok(Self {
+            stamp: convert::time(stamp_ms).ok_or(InvalidCommand::Field("stamp_ms"))?,
+            actor,
+            request_id: Some(request_id).filter(|id| !id.is_empty()),
+            action,
+        })
+    }
+}
+
+fn bounded(field: &'static str, text: &str) -> Result<(), InvalidCommand> {
+    if text.len() <= limits::NAME_BYTES {
+        return Ok(());
+    }
+    Err(InvalidCommand::Field(field))
+}

@@ -1,0 +1,44 @@
+//! Bounds of what is replicated. A command over one is refused; what is kept over one is dropped as its docs say.
+
+/// Bytes of one encoded command.
+pub const COMMAND_BYTES: usize = 16 << 20;
+/// Bytes of one object's canonical form.
+pub const OBJECT_BYTES: usize = 240 << 10;
+/// Bytes of a seal, and of a trust root: both are in one row of the store, which holds 256 KiB.
+pub const ENVELOPE_BYTES: usize = 64 << 10;
+/// Objects in a set.
+pub const OBJECTS: usize = 100_000;
+/// Transitions in one command.
+pub const TRANSITIONS: usize = 1_000;
+/// Findings kept of one agent, without the one that says that there are more. Over it the ones resolved first are dropped;
+/// where none is resolved, new ones are counted and not kept.
+pub const FINDINGS_PER_AGENT: usize = in_tests_less(100_000, 20);
+/// How long a resolved finding is kept, seconds: 30 days.
+pub const RESOLVED_SECONDS: i64 = 30 * 86_400;
+/// Findings that are gone and are remembered for watchers.
+pub const FINDINGS_GONE: usize = in_tests_less(100_000, 30);
+/// The most old rows of a kind that one command drops beside what it does.
+pub const DROPPED_AT_ONCE: usize = in_tests_less(256, 4);
+/// Unspent join tokens.
+pub const TOKENS: usize = 10_000;
+/// Requests remembered.
+pub const REQUESTS: usize = 100_000;
+/// How long they are remembered, seconds.
+pub const REQUEST_SECONDS: i64 = 600;
+/// Deleted objects remembered for watchers.
+pub const TOMBSTONES: usize = in_tests_less(10_000, 3);
+/// Audit rows kept.
+pub const AUDIT_ROWS: usize = in_tests_less(1_000_000, 40);
+/// How long they are kept, seconds: 400 days.
+pub const AUDIT_SECONDS: i64 = 400 * 86_400;
+/// How far the replicated time moves at once, seconds.
+pub const STEP_SECONDS: i64 = 3_600;
+/// Bytes of a note or of any text of a check.
+pub const TEXT_BYTES: usize = 4 << 10;
+/// Bytes of a name that comes with a command: who asked, a request's id, a token's id. Keys of rows hold 4 KiB.
+pub const NAME_BYTES: usize = 512;
+
+/// The tests of this crate reach the bounds too.
+const fn in_tests_less(bound: usize, in_tests: usize) -> usize {
+    if cfg!(test) { in_tests } else { bound }
+}

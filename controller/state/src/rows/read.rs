@@ -1,0 +1,126 @@
+//! Rows to state.
+
+mod row;
+
+use std::sync::Arc;
+
+use verger_policy::set::{Body, Entry, PolicySet};
+
+use self::row::Row;
+use super::{AUDIT_HEAD_KEY, CLOCK_KEY, CLUSTER_KEY, DamagedRow, HELD_BACK_KEY, HORIZONS_KEY, Tree};
+use crate::audit::AuditHead;
+use crate::state::State;
+
+impl State {
+    /// Rebuilds the state from its rows, applied up to `revision`.
+    ///
+    /// # Errors
+    /// When a row cannot be read, or the rows do not fit together.
+    pub fn from_rows(
+        revision: u64,
+        rows: impl IntoIterator<Item = (Tree, Vec<u8>, Vec<u8>)>,
+    ) -> Result<Self, DamagedRow> {
+        let mut rebuild = Rebuild::at(revision);
+        for (tree, key, value) in rows {
+            rebuild.take(tree, &key, &value)?;
+        }
+        rebuild.finish()
+    }
+}
+
+/// A state that is being rebuilt from its rows, given one by one in any order, each once.
+#[derive(Debug)]
+pub struct Rebuild {
+    state: State,
+    epoch: u64,
+    objects: Vec<(Entry, Option<Arc<Body>>)>,
+    horizons: Option<(u64, u64)>,
+    audit: Option<AuditHead>,
+}
+
+impl Rebuild {
+    /// Begins: the rows are those of the log up to `revision`.
+    pub fn at(revision: u64) -> Self {
+        Self {
+            state: State {
+                revision,
+                ..State::default()
+            },
+            epoch: 0,
+            objects: Vec::new(),
+            horizons: None,
+            audit: None,
+        }
+    }
+
+    /// Takes in a row.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn take(&mut self, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), DamagedRow> {
+        let row = Row { tree, key, value };
+        let state = &mut self.state;
+        match tree {
+            Tree::Cluster => match key {
+                CLUSTER_KEY => self.epoch = row.cluster(state)?,
+                CLOCK_KEY => state.clock.now = row.clock()?,
+                HELD_BACK_KEY => state.clock.held_back = Some(row.held_back()?),
+                HORIZONS_KEY => self.horizons = Some(row.horizons()?),
+                AUDIT_HEAD_KEY => self.audit = Some(row.audit_head()?),
+                _ => return Err(row.damaged("its key is unknown")),
+            },
+            Tree::Objects => self.objects.extend(row.object(state)?),
+            Tree::Tokens => row.token(state)?,
+            Tree::Hosts => row.host(state)?,
+            Tree::Findings => row.finding(state)?,
+            Tree::FindingHeads => row.finding_head(state)?,
+            Tree::Requests => row.request(state)?,
+            Tree::Audit => state.audit.kept.push_back(row.audit()?),
+        }
+        Ok(())
+    }
+
+    /// Puts the rows together.
+    ///
+    /// # Errors
+    /// When they do not fit.
+    pub fn finish(self) -> Result<State, DamagedRow> {
+        let Self {
+            mut state,
+            epoch,
+            objects,
+            horizons,
+            audit,
+        } = self;
+        let damaged = |tree, what| DamagedRow { tree, what };
+        state.set =
+            PolicySet::assemble(epoch, objects).map_err(|error| damaged(Tree::Objects, error.to_string()))?;
+        state.findings.index().map_err(|uid| {
+            damaged(
+                Tree::FindingHeads,
+                format!("finding {uid} has a head without hosts, or hosts without a head"),
+            )
+        })?;
+        state.objects.index();
+        match horizons {
+            Some((objects, findings)) => {
+                state.objects.forgotten = objects;
+                state.findings.forgotten = findings;
+            }
+            None => state.objects.assume_forgotten(),
+        }
+        state.audit.kept.make_contiguous().sort_unstable();
+        let kept = state.audit.kept.len() as u64;
+        // Rows of before there was a chain are its beginning.
+        state.audit.head = audit.unwrap_or(AuditHead {
+            written: kept,
+            ..state.audit.head
+        });
+        let AuditHead { written, dropped, .. } = state.audit.head;
+        if written.checked_sub(dropped) != Some(kept) {
+            let what = format!("{written} rows were written and {dropped} dropped, and {kept} are here");
+            return Err(damaged(Tree::Audit, what));
+        }
+        Ok(state)
+    }
+}

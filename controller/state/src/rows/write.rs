@@ -1,0 +1,276 @@
+//! State to rows.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use verger_policy::digest::Digest;
+use verger_policy::finding::FindingUid;
+use verger_policy::model::{AgentId, ObjectKey};
+use verger_policy::set::PolicySet;
+use verger_proto::stored::v1 as stored;
+
+use super::{AUDIT_HEAD_KEY, CLOCK_KEY, CLUSTER_KEY, FORMAT, HELD_BACK_KEY, HORIZONS_KEY, RowChange, Tree};
+use crate::audit::{AuditHead, AuditMark};
+use crate::clock::HeldBack;
+use crate::command::Command;
+use crate::convert;
+use crate::findings::FindingState;
+use crate::objects::Version;
+use crate::response::Response;
+use crate::state::{Cluster, Host, Remembered, State, Token};
+
+fn put(tree: Tree, key: impl Into<Vec<u8>>, row: &impl prost::Message) -> RowChange {
+    RowChange {
+        tree,
+        key: key.into(),
+        value: Some(row.encode_to_vec()),
+    }
+}
+
+fn gone(tree: Tree, key: impl Into<Vec<u8>>) -> RowChange {
+    RowChange {
+        tree,
+        key: key.into(),
+        value: None,
+    }
+}
+
+pub(crate) fn cluster(state: &State) -> Option<RowChange> {
+    let Cluster {
+        id,
+        trust_root: _,
+        envelope,
+    } = state.cluster.as_ref()?;
+    let row = stored::ClusterRow {
+        format: FORMAT,
+        cluster_id: convert::bytes(id),
+        trust_root_envelope: envelope.clone(),
+        epoch: state.set.epoch(),
+        seal: state.seal.clone(),
+    };
+    Some(put(Tree::Cluster, CLUSTER_KEY, &row))
+}
+
+pub(crate) fn clock(at: Timestamp) -> RowChange {
+    RowChange {
+        tree: Tree::Cluster,
+        key: CLOCK_KEY.to_vec(),
+        value: Some(at.as_millisecond().to_be_bytes().to_vec()),
+    }
+}
+
+/// The row of stamps that were too far ahead.
+pub(crate) fn held_back(held: Option<&HeldBack>) -> RowChange {
+    let Some(HeldBack { offered, since, last }) = held else {
+        return gone(Tree::Cluster, HELD_BACK_KEY);
+    };
+    let row = stored::HeldBackRow {
+        format: FORMAT,
+        offered_ms: offered.as_millisecond(),
+        since_ms: since.as_millisecond(),
+        last_ms: last.as_millisecond(),
+    };
+    put(Tree::Cluster, HELD_BACK_KEY, &row)
+}
+
+pub(crate) fn horizons(state: &State) -> RowChange {
+    let row = stored::HorizonsRow {
+        format: FORMAT,
+        objects: state.objects.forgotten,
+        findings: state.findings.forgotten,
+    };
+    put(Tree::Cluster, HORIZONS_KEY, &row)
+}
+
+pub(crate) fn object(set: &PolicySet, key: &ObjectKey, version: Version) -> Option<RowChange> {
+    let (entry, body) = (set.entry(key)?, set.body(key)?);
+    let row = stored::ObjectRow {
+        format: FORMAT,
+        epoch: entry.epoch,
+        canonical: Bytes::copy_from_slice(body.bytes()),
+        revision: version.changed,
+        born: version.born,
+    };
+    Some(put(Tree::Objects, key.to_string(), &row))
+}
+
+pub(crate) fn tombstone(key: &ObjectKey, revision: u64) -> RowChange {
+    let row = stored::ObjectRow {
+        format: FORMAT,
+        epoch: 0,
+        canonical: Bytes::new(),
+        revision,
+        born: 0,
+    };
+    put(Tree::Objects, key.to_string(), &row)
+}
+
+pub(crate) fn object_gone(key: &ObjectKey) -> RowChange {
+    gone(Tree::Objects, key.to_string())
+}
+
+pub(crate) fn token(id: &str, token: &Token) -> RowChange {
+    let Token {
+        secret_hash,
+        agent,
+        expires,
+        spent,
+    } = token;
+    let row = stored::TokenRow {
+        format: FORMAT,
+        secret_hash: convert::bytes(secret_hash),
+        agent_id: agent.to_string(),
+        expires_ms: expires.as_millisecond(),
+        spent: *spent,
+    };
+    put(Tree::Tokens, id, &row)
+}
+
+pub(crate) fn token_gone(id: &str) -> RowChange {
+    gone(Tree::Tokens, id)
+}
+
+pub(crate) fn host(agent: &AgentId, host: &Host) -> RowChange {
+    let Host {
+        enrolled,
+        key,
+        last_sequence,
+        not_kept,
+    } = host;
+    let row = stored::HostRow {
+        format: FORMAT,
+        enrolled_ms: enrolled.as_millisecond(),
+        key_digest: convert::bytes(key),
+        last_sequence: *last_sequence,
+        not_kept: *not_kept,
+    };
+    put(Tree::Hosts, agent.as_str(), &row)
+}
+
+fn finding_key(uid: &FindingUid, agent: &AgentId) -> Vec<u8> {
+    let mut key = uid.0.as_bytes().to_vec();
+    key.extend(agent.as_str().as_bytes());
+    key
+}
+
+/// What one host last told of a finding.
+pub(crate) fn finding_row(uid: &FindingUid, agent: &AgentId, finding: &FindingState) -> Option<RowChange> {
+    let row = stored::FindingRow {
+        format: FORMAT,
+        revision: finding.revision,
+        last: Some(convert::stored_transition(finding.rows.get(agent)?)),
+        resolved_ms: finding.resolved.get(agent).map(|at| at.as_millisecond()),
+    };
+    Some(put(Tree::Findings, finding_key(uid, agent), &row))
+}
+
+pub(crate) fn finding_row_gone(uid: &FindingUid, agent: &AgentId) -> RowChange {
+    gone(Tree::Findings, finding_key(uid, agent))
+}
+
+/// The tombstone of a finding.
+pub(crate) fn finding_gone(uid: &FindingUid, revision: u64) -> RowChange {
+    let row = stored::FindingHead {
+        format: FORMAT,
+        revision,
+        gone: true,
+        ..stored::FindingHead::default()
+    };
+    put(Tree::FindingHeads, uid.0.as_bytes().as_slice(), &row)
+}
+
+pub(crate) fn finding_head_gone(uid: &FindingUid) -> RowChange {
+    gone(Tree::FindingHeads, uid.0.as_bytes().as_slice())
+}
+
+pub(crate) fn finding_head(uid: &FindingUid, finding: &FindingState) -> RowChange {
+    let acknowledged = finding.acknowledged.as_ref();
+    let row = stored::FindingHead {
+        format: FORMAT,
+        revision: finding.revision,
+        acknowledged_by: acknowledged.map(|word| word.person.clone()).unwrap_or_default(),
+        note: acknowledged.map(|word| word.note.clone()).unwrap_or_default(),
+        acknowledged_ms: acknowledged
+            .map(|word| word.at.as_millisecond())
+            .unwrap_or_default(),
+        born: finding.born,
+        turned: finding.turned,
+        shrunk: finding.shrunk,
+        gone: false,
+    };
+    put(Tree::FindingHeads, uid.0.as_bytes().as_slice(), &row)
+}
+
+/// The row of a request whose answer is kept for its repeats.
+pub(crate) fn request(id: &str, request: &Remembered) -> Option<RowChange> {
+    use stored::request_row::Answer;
+    let Remembered { at, asked, response } = request;
+    let answer = match response {
+        Response::SetApplied {
+            epoch,
+            root,
+            revision,
+        } => Answer::SetApplied(stored::StoredSetApplied {
+            epoch: *epoch,
+            root: convert::bytes(root),
+            revision: *revision,
+        }),
+        Response::TokenCreated(id) => Answer::TokenCreated(id.clone()),
+        Response::FindingAcknowledged(uid) => Answer::FindingAcknowledged(convert::bytes(&uid.0)),
+        Response::Founded(_)
+        | Response::Enrolled
+        | Response::Ingested(_)
+        | Response::Ticked
+        | Response::Refused(_) => return None,
+    };
+    let row = stored::RequestRow {
+        format: FORMAT,
+        at_ms: at.as_millisecond(),
+        answer: Some(answer),
+        asked: asked.as_ref().map(convert::bytes).unwrap_or_default(),
+    };
+    Some(put(Tree::Requests, id, &row))
+}
+
+pub(crate) fn request_gone(id: &str) -> RowChange {
+    gone(Tree::Requests, id)
+}
+
+/// An audit row, and its value.
+pub(crate) fn audit(
+    mark: &AuditMark,
+    command: &Command,
+    outcome: &str,
+    previous: &Digest,
+) -> (RowChange, Vec<u8>) {
+    let row = stored::AuditRow {
+        format: FORMAT,
+        at_ms: mark.at.as_millisecond(),
+        actor: command.actor.clone(),
+        action: command.action.word().to_owned(),
+        request_id: command.request_id.clone().unwrap_or_default(),
+        outcome: outcome.to_owned(),
+        previous: convert::bytes(previous),
+    };
+    let change = put(Tree::Audit, mark.key(), &row);
+    let value = change.value.clone().unwrap_or_default();
+    (change, value)
+}
+
+pub(crate) fn audit_gone(mark: &AuditMark) -> RowChange {
+    gone(Tree::Audit, mark.key())
+}
+
+pub(crate) fn audit_head(head: &AuditHead) -> RowChange {
+    let AuditHead {
+        written,
+        dropped,
+        head,
+    } = head;
+    let row = stored::AuditHeadRow {
+        format: FORMAT,
+        written: *written,
+        dropped: *dropped,
+        head: convert::bytes(head),
+    };
+    put(Tree::Cluster, AUDIT_HEAD_KEY, &row)
+}

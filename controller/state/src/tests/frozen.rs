@@ -1,0 +1,117 @@
+//! What is on disk: bytes that never change, and those of before, which are still read.
+
+use super::*;
+
+#[test]
+fn stored_bytes_of_a_command_never_change() {
+    let delete: ObjectKey = "Host/h1".parse().unwrap();
+    let action = Action::ApplySet {
+        expected_epoch: 7,
+        upserts: vec![Bytes::from_static(b"u")],
+        deletes: vec![delete],
+        seal: Bytes::from_static(b"s"),
+    };
+    let command = command(1, Some("r"), action);
+    let hex: String = command
+        .encode()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(
+        hex,
+        "080110e8071a0a706572736f6e2f6164612201725a1408071201751a0a0a04486f737412026831220173"
+    );
+    assert_eq!(Command::decode(command.encode()).unwrap(), command);
+}
+
+#[test]
+fn stored_bytes_of_a_tick_never_change() {
+    let tick = command(2, None, Action::Tick { until: at(1) });
+    let hex: String = tick.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(
+        hex,
+        "080110d00f1a0a706572736f6e2f6164618201030 8e807".replace(' ', "")
+    );
+    assert_eq!(Command::decode(tick.encode()).unwrap(), tick);
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len())
+        .step_by(2)
+        .map(|place| u8::from_str_radix(&hex[place..place + 2], 16).unwrap())
+        .collect()
+}
+
+/// Rows as the first version wrote them: an object, its tombstone's, a host, a finding with its head, a request, an audit row.
+fn rows_of_before(member: &Member) -> Vec<(Tree, Vec<u8>, Vec<u8>)> {
+    let told = crate::fuzz::transition(1, verger_policy::finding::Lifecycle::Resolved);
+    let uid = told.uid.0.as_bytes().to_vec();
+    let finding = stored::FindingRow {
+        format: 1,
+        revision: 5,
+        last: Some(crate::convert::stored_transition(&told)),
+        resolved_ms: None,
+    };
+    let mut rows: Vec<_> = member
+        .rows
+        .iter()
+        .filter(|((tree, key), _)| *tree == Tree::Cluster && (key == b"cluster" || key == b"clock"))
+        .map(|((tree, key), value)| (*tree, key.clone(), value.clone()))
+        .collect();
+    rows.extend([
+        (Tree::Objects, b"Host/gone".to_vec(), bytes("08012007")),
+        (
+            Tree::Hosts,
+            b"h1".to_vec(),
+            bytes(&format!("080110e8071a20{}2003", "ab".repeat(32))),
+        ),
+        (
+            Tree::Findings,
+            [uid.as_slice(), b"h1"].concat(),
+            finding.encode_to_vec(),
+        ),
+        (Tree::FindingHeads, uid, bytes("08011005")),
+        (Tree::Requests, b"r".to_vec(), bytes("080110904e220174")),
+        (
+            Tree::Audit,
+            bytes("000000000000000100000000"),
+            bytes("080110904e1a01632205666f756e6432026f6b"),
+        ),
+    ]);
+    rows
+}
+
+#[test]
+fn rows_of_before_are_read_and_gone_on_with() {
+    let founded = Member::founded();
+    let rows = rows_of_before(&founded);
+    let mut member = Member {
+        state: State::from_rows(9, rows.clone()).unwrap(),
+        index: 9,
+        rows: rows
+            .into_iter()
+            .map(|(tree, key, value)| ((tree, key), value))
+            .collect(),
+    };
+    let host = member.state.host(&"h1".parse().unwrap()).unwrap();
+    assert_eq!((host.last_sequence, host.not_kept), (3, 0));
+    assert_eq!(member.state.findings_after_uid(None).count(), 1);
+    assert_eq!(member.state.audit_head().written, 1);
+    // Who asked is not known: the repeat is answered as it was then.
+    let token = Action::CreateToken {
+        id: "t".to_owned(),
+        secret_hash: Digest::of(b"s"),
+        agent: "h1".parse().unwrap(),
+        expires: at(20),
+    };
+    let answer = member.checked(&command(11, Some("r"), token));
+    assert_eq!(answer, Response::TokenCreated("t".to_owned()));
+    let told = crate::fuzz::transition(2, verger_policy::finding::Lifecycle::Open);
+    assert_eq!(member.tell("h1", vec![told]), Response::Ingested(4));
+    let ack = Action::AckFinding {
+        uid: crate::fuzz::transition(2, verger_policy::finding::Lifecycle::Open).uid,
+        note: "n".to_owned(),
+    };
+    member.checked(&command(12, Some("r2"), ack));
+    assert_eq!(member.state.audit_head().written, 2);
+}
