@@ -4,6 +4,7 @@ mod adapters;
 mod config;
 mod init;
 mod run;
+mod timekeeper;
 mod wire_up;
 
 use std::path::PathBuf;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::config::Config;
+use crate::timekeeper;
 use crate::wire_up::{MEMBER_LIFETIME, WiredUp, wire_up};
 
 /// A silent connection is asked this often whether it lives.
@@ -21,6 +22,11 @@ const STREAMS: u32 = 256;
 
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let mut wired = wire_up(&config).await?;
+    timekeeper::catch_up(&wired.member, &config.member).await;
+    let time = tokio::spawn(timekeeper::keep_time(
+        std::sync::Arc::clone(&wired.member),
+        config.member.clone(),
+    ));
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -58,6 +64,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let ended = attend(&config, &wired, serving, enrolling, &stop).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     drop(wired.api);
+    time.abort();
+    let _ = time.await;
     match std::sync::Arc::try_unwrap(wired.member) {
         Ok(member) => member.stop().await,
         // A stream that was cut has not let go yet; the log is durable, nothing is lost.
