@@ -26,7 +26,7 @@ use source::{Proc, ProcessDir, has_ended};
 
 /// `/proc/PID/cgroup`: a line per hierarchy, of which there are a dozen, with paths of at most 4 KiB.
 const CGROUP_LIMIT: usize = 64 << 10;
-/// `/proc/PID/status` and `stat`: some KiB, but for up to 65,536 supplementary groups.
+/// `/proc/PID/status`: some KiB, but for up to 65,536 supplementary groups.
 const STATUS_LIMIT: usize = 1 << 20;
 /// More processes than this in one instance are not shown in part, for the rest could hide behind them.
 const MOST_PROCESSES: usize = 65_536;
@@ -199,9 +199,8 @@ impl Scan {
         let Some(facts) = self.facts(pid, process, namespaces)? else {
             return Ok(None);
         };
-        process.read_stat(STATUS_LIMIT, &mut self.buffer)?;
         // Most processes have one thread: nothing more is read of them.
-        let threads = match parse::threads(&self.buffer) {
+        let threads = match parse::threads(process.stat()) {
             Some(1) => Vec::new(),
             _ => threads::unlike(self, process, &facts, cgroup)?,
         };
@@ -216,11 +215,10 @@ impl Scan {
         namespaces: Evidence<NamespaceIds>,
     ) -> io::Result<Option<ProcessFacts>> {
         let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
-        process.read_stat(STATUS_LIMIT, &mut self.buffer)?;
-        let start_ticks = proc::start_ticks(&self.buffer).map_err(|e| invalid(e.to_string()))?;
-        process.read(c"stat", STATUS_LIMIT, &mut self.buffer)?;
-        match parse::runs_code(&self.buffer) {
+        let start_ticks = proc::start_ticks(process.stat()).map_err(|e| invalid(e.to_string()))?;
+        match parse::runs_code(process.stat()) {
             Some(true) => {}
+            Some(false) if process.goes_on() => {}
             Some(false) => return Ok(None),
             None => return Err(invalid("its stat is malformed".to_owned())),
         }

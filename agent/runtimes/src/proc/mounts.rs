@@ -13,8 +13,6 @@ use super::source::{Proc, ProcessDir};
 
 /// `/proc/PID/mountinfo`: the kernel allows 100,000 mounts in a namespace.
 const MOUNTINFO_LIMIT: usize = 32 << 20;
-/// `/proc/PID/stat` is one line of some 300 bytes.
-const STAT_LIMIT: usize = 64 << 10;
 
 /// The mounts that instances were bound from, by the mount namespace of who bound them.
 #[derive(Debug, Default)]
@@ -57,11 +55,7 @@ impl Sources {
     /// The mounts of whoever made the instance's: its parent, the runtime's shim, which may be in another namespace than this
     /// process (a daemon with `PrivateMounts=`). Where that cannot be read, this process's own.
     fn bound_from(&mut self, proc: &Proc, init: &ProcessDir) -> &Result<HostMounts, String> {
-        let parent = init
-            .read_stat(STAT_LIMIT, &mut self.buffer)
-            .ok()
-            .and_then(|()| parse::parent(&self.buffer))
-            .and_then(|pid| proc.running(pid).ok());
+        let parent = parse::parent(init.stat()).and_then(|pid| proc.running(pid).ok());
         let namespace = parent.as_ref().and_then(|parent| parent.mount_namespace().ok());
         let (key, dir) = match (namespace, parent) {
             (Some(namespace), Some(parent)) if namespace != self.own => (namespace, Ok(parent)),

@@ -31,6 +31,8 @@ pub(super) struct ProcessDir {
     ended: Option<OwnedFd>,
     /// The thread that `fd` is of.
     thread: u32,
+    /// What `stat` said when it was opened.
+    stat: Vec<u8>,
 }
 
 /// The directory of one thread of a process.
@@ -63,13 +65,12 @@ impl Proc {
     /// (a zombie leader, whose own files say nothing).
     pub(super) fn running(&self, pid: u32) -> io::Result<ProcessDir> {
         let leader = self.directory(&pid.to_string(), pid)?;
-        let mut stat = Vec::new();
-        leader.read(c"stat", STAT_LIMIT, &mut stat)?;
-        if super::parse::is_zombie_with_threads(&stat) != Some(true) {
+        if super::parse::is_zombie_with_threads(&leader.stat) != Some(true) {
             return Ok(leader);
         }
         let tasks = Tasks::of(&leader)?;
-        for thread in tasks.ids()? {
+        for thread in tasks.each()? {
+            let thread = thread?;
             if thread == pid {
                 continue;
             }
@@ -79,6 +80,7 @@ impl Proc {
                         fd,
                         ended: Some(leader.fd),
                         thread,
+                        stat: leader.stat,
                     });
                 }
                 Err(error) if has_ended(&error) => {}
@@ -95,10 +97,14 @@ impl Proc {
     }
 
     fn directory(&self, name: &str, pid: u32) -> io::Result<ProcessDir> {
+        let fd = openat(&self.root, name, DIRECTORY, Mode::empty())?;
+        let mut stat = Vec::with_capacity(512);
+        read(&fd, c"stat", STAT_LIMIT, &mut stat)?;
         Ok(ProcessDir {
-            fd: openat(&self.root, name, DIRECTORY, Mode::empty())?,
+            fd,
             ended: None,
             thread: pid,
+            stat,
         })
     }
 }
@@ -120,20 +126,22 @@ impl Tasks {
         })
     }
 
+    fn each(&self) -> io::Result<impl Iterator<Item = io::Result<u32>>> {
+        let id = |entry: rustix::io::Result<rustix::fs::DirEntry>| match entry {
+            Ok(entry) => entry.file_name().to_str().ok()?.parse().ok().map(Ok),
+            Err(errno) => Some(Err(errno.into())),
+        };
+        Ok(Dir::read_from(&self.fd)?.filter_map(id))
+    }
+
     /// All threads at this moment. More than [`MOST_THREADS`] are an error, not cut.
     fn ids(&self) -> io::Result<Vec<u32>> {
-        let mut ids = Vec::new();
-        for entry in Dir::read_from(&self.fd)? {
-            let entry = entry?;
-            if let Some(id) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok()) {
-                if ids.len() == MOST_THREADS {
-                    return Err(io::Error::new(
-                        io::ErrorKind::FileTooLarge,
-                        format!("it has more than {MOST_THREADS} threads"),
-                    ));
-                }
-                ids.push(id);
-            }
+        let ids: Vec<u32> = self.each()?.take(MOST_THREADS + 1).collect::<io::Result<_>>()?;
+        if ids.len() > MOST_THREADS {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("it has more than {MOST_THREADS} threads"),
+            ));
         }
         Ok(ids)
     }
@@ -187,9 +195,14 @@ impl ProcessDir {
         read(&self.fd, name, limit, into)
     }
 
-    /// `stat` of the process itself, also where its first thread has ended.
-    pub(super) fn read_stat(&self, limit: usize, into: &mut Vec<u8>) -> io::Result<()> {
-        read(self.ended.as_ref().unwrap_or(&self.fd), c"stat", limit, into)
+    /// What `stat` of the process itself said when it was opened.
+    pub(super) fn stat(&self) -> &[u8] {
+        &self.stat
+    }
+
+    /// Whether its first thread has ended and another one goes on.
+    pub(super) fn goes_on(&self) -> bool {
+        self.ended.is_some()
     }
 
     /// Its threads but the one whose files this reads.
