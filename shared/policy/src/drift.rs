@@ -10,6 +10,7 @@ mod exceptions;
 mod guardrail;
 mod live;
 mod live_mounts;
+mod mounts;
 mod privilege;
 mod sets;
 mod sheet;

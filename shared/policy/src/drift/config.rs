@@ -104,7 +104,7 @@ pub(super) fn judge(sheet: &mut Sheet, config: &Config, instance: &Instance, pla
         },
     );
     judge_namespaces(sheet, namespaces, &facts.namespaces, instance, place);
-    sets::mounts(sheet, mounts, &facts.mounts, image);
+    super::mounts::judge(sheet, mounts, &facts.mounts, image);
     sets::devices(sheet, devices, &facts.devices);
     sets::sysctls(sheet, sysctls, &facts.sysctls);
     judge_limits(sheet, limits, &facts.limits);

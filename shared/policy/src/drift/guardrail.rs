@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::sets::origin;
+use super::mounts::origin;
 use super::sheet::{Sheet, member};
 use crate::compile::{Compiled, CompiledGuardrail, CompiledWorkload};
 use crate::facts::{

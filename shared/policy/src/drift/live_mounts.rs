@@ -124,7 +124,7 @@ fn as_given(sheet: &mut Sheet, mount: &LiveMount, given: &MountFacts) {
         Place::Same => {}
         Place::Untold(reason) => sheet.skip(RULE, field("source"), reason),
         Place::Other => {
-            let expected = super::sets::origin(&given.origin);
+            let expected = super::mounts::origin(&given.origin);
             sheet.fail(RULE, field("source"), &expected, &describe(mount));
         }
     }

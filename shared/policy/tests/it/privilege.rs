@@ -259,6 +259,25 @@ fn group_0_counts_where_files_may_be_written() {
 }
 
 #[test]
+fn group_0_of_another_instances_user_namespace_is_not_evaluated() {
+    let bind = "mounts: [ { target: /w, source: \"bind:/srv/x\", access: rw } ]";
+    let compiled = policy(&format!(
+        "namespaces: {{ user: \"workload:other\" }}, user: {{ uid: 1000, gid: 0 }}, {bind}"
+    ));
+    let groups = |instance: &Instance| {
+        result(
+            &judged(&compiled, instance),
+            "privilege/can-become-root",
+            "groups",
+        )
+    };
+    let mut instance = blessed(&compiled);
+    assert_eq!(groups(&instance), Some(Outcome::NotEvaluated));
+    process(&mut instance).gids[1] = 0;
+    assert_eq!(groups(&instance), Some(Outcome::Fail));
+}
+
+#[test]
 fn privilege_is_judged_of_unknown_instances_too() {
     let (_, mut instance) = plain();
     let nothing = compiled(&guardrail("g", "{ unknown: report }"));

@@ -43,7 +43,7 @@ pub(super) fn of<'a>(given: &MountFacts, rest: &str, mount: &'a LiveMount) -> Pl
         .filter_map(|(link, to)| Some(joined(to, below(base, link)?)));
     if is_there(base) || by_link.into_iter().any(|base| is_there(&base)) {
         Place::Same
-    } else if paths.is_empty() || super::super::sets::is_volume(&given.origin) {
+    } else if paths.is_empty() || super::super::mounts::is_volume(&given.origin) {
         // What the host has nowhere is no bind of a path of the host, by whatever links; and to the folder of a volume leads none.
         Place::Other
     } else {
