@@ -23,6 +23,9 @@ const NOTE_BYTES: usize = 1 << 10;
 /// The shortest prefix of a uid, hex digits.
 const PREFIX_DIGITS: usize = 8;
 
+/// Findings looked at in one go: writers wait for whoever looks at the state.
+const LOOK: usize = 256;
+
 /// The service.
 pub struct Findings {
     replicated: Arc<dyn Replicated>,
@@ -157,6 +160,29 @@ impl Findings {
         }
     }
 
+    /// A page of findings, and where the next begins. Writers come between: a filter may let through one in a million.
+    async fn listed(
+        &self,
+        filter: &Filter,
+        mut after: Option<FindingUid>,
+        size: usize,
+    ) -> (Vec<Finding>, String) {
+        let mut listed = Vec::new();
+        loop {
+            let looked: Vec<Finding> = read(&*self.replicated, |state| {
+                state.findings_after_uid(after).take(LOOK).collect()
+            });
+            let is_all = looked.len() < LOOK;
+            after = looked.last().map(|finding| finding.uid).or(after);
+            listed.extend(looked.into_iter().filter(|finding| filter.lets(finding)));
+            // One more says that there is a next page.
+            if is_all || listed.len() > size {
+                return paging::page(listed.into_iter(), size, |finding| finding.uid.0.to_string());
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     async fn one(&self, uid: FindingUid) -> Result<pb::Finding, Status> {
         let found = self.current(|state| state.finding(&uid)).await?;
         found
@@ -177,22 +203,14 @@ impl FindingsService for Findings {
         } = request.into_inner();
         let filter = Filter::parse(filter)?;
         let after = optional::<verger_policy::digest::Digest>("page_token", &page_token)?.map(FindingUid);
-        let response = self
-            .current(|state| {
-                let findings = state
-                    .findings_after_uid(after)
-                    .filter(|finding| filter.lets(finding));
-                let (findings, next_page_token) =
-                    paging::page(findings, paging::size(page_size), |finding| {
-                        finding.uid.0.to_string()
-                    });
-                pb::ListResponse {
-                    findings: findings.iter().map(|finding| finding.into_wire()).collect(),
-                    next_page_token,
-                    revision: state.revision(),
-                }
-            })
-            .await?;
+        let revision = self.current(State::revision).await?;
+        let (findings, next_page_token) = self.listed(&filter, after, paging::size(page_size)).await;
+        let response = pb::ListResponse {
+            findings: findings.iter().map(|finding| finding.into_wire()).collect(),
+            next_page_token,
+            // Of before the first look: whoever watches from there misses nothing.
+            revision,
+        };
         Ok(Response::new(response))
     }
 
