@@ -7,7 +7,7 @@ use verger_fuzz::Damaged;
 use verger_policy::facts::NamespaceIds;
 
 use super::membership::{Homes, KINDS};
-use super::parse::runs_code;
+use super::parse::{is_zombie_with_threads, parent, runs_code, threads};
 
 const HOST: NamespaceIds = ids([1, 2, 3, 4, 5, 6, 7]);
 
@@ -40,9 +40,24 @@ fn hostile_stat_never_panics_and_a_name_in_it_decides_nothing() {
         ))
         .with_iterations(10_000)
         .for_each(|(stat, name)| {
-            let _ = runs_code(stat);
+            let _ = (
+                runs_code(stat),
+                threads(stat),
+                parent(stat),
+                is_zombie_with_threads(stat),
+            );
             let named = [b"7 (".as_slice(), name, b") S 1 7 7 0 -1 4194560 9 9"].concat();
-            assert_eq!(runs_code(&named), Some(true));
+            assert_eq!((runs_code(&named), parent(&named)), (Some(true), Some(1)));
+            let named = [
+                b"7 (".as_slice(),
+                name,
+                b") Z 1 7 7 0 -1 4194560 9 9 0 0 1 2 3 4 20 0 3 0 99",
+            ]
+            .concat();
+            assert_eq!(
+                (threads(&named), is_zombie_with_threads(&named)),
+                (Some(3), Some(true))
+            );
         });
 }
 

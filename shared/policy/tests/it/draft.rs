@@ -178,6 +178,16 @@ fn mounts_are_absolute_normal_and_unique() {
         "mounts: [ { target: /a, source: tmpfs, options: [ suid ] } ]",
         "55: spec.config.mounts[0].options[0]: unknown word `suid`; did you mean `nosuid`? Write one of: nodev, noexec, nosuid",
     );
+    refused(
+        "mounts: [ { target: /a, source: volume, propagation: rslav } ]",
+        "58: spec.config.mounts[0].propagation: unknown word `rslav`; did you mean `rslave`? Write one of: private, rprivate, slave, rslave, shared, rshared",
+    );
+    refused(
+        "mounts: [ { target: /a, source: tmpfs, propagation: rprivate } ]",
+        "15: spec.config.mounts[0]: states a propagation for a tmpfs, which the host never sees; remove `propagation`",
+    );
+    accepted("mounts: [ { target: /a, source: \"bind:/b\", propagation: rshared } ]");
+    accepted("mounts: [ { target: /a, source: volume, propagation: any } ]");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use bolero::check;
 use verger_fuzz::Damaged;
 use verger_policy::facts::proc::{self, CgroupLine};
-use verger_policy::facts::{InvalidFacts, LiveMount};
+use verger_policy::facts::{Evidence, HostMounts, InvalidFacts, LiveMount};
 
 use super::assert_short;
 
@@ -92,6 +92,30 @@ fn hostile_mountinfo_never_panics_and_what_parses_is_bounded() {
                 Some(mounts),
                 "{written}"
             );
+        });
+}
+
+#[test]
+fn hostile_mounts_are_placed_only_below_what_the_host_has_of_the_same_device() {
+    check!()
+        .with_generator((Damaged::lines(MOUNTINFO), Damaged::lines(MOUNTINFO)))
+        .with_iterations(1_000)
+        .for_each(|(host, inside)| {
+            let (Some(host), Some(inside)) = (read(proc::mountinfo(host)), read(proc::mountinfo(inside)))
+            else {
+                return;
+            };
+            let table = HostMounts::of(host.clone());
+            for mount in &inside {
+                let Evidence::Seen(paths) = table.paths_of(mount) else {
+                    continue;
+                };
+                assert!(paths.len() <= host.len());
+                for path in paths {
+                    let holds = |of: &LiveMount| of.device == mount.device && path.starts_with(&of.target);
+                    assert!(host.iter().any(holds), "{path}");
+                }
+            }
         });
 }
 
