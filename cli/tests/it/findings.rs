@@ -74,12 +74,25 @@ fn bookmark(revision: u64) -> pb::WatchResponse {
     }
 }
 
+/// One that is there no more: its uid is all that is told.
+fn gone(seed: u8, revision: u64) -> pb::WatchResponse {
+    pb::WatchResponse {
+        finding: Some(pb::Finding {
+            uid: vec![seed; 32].into(),
+            revision,
+            ..pb::Finding::default()
+        }),
+        revision,
+        r#type: pb::watch_response::Type::Deleted.into(),
+    }
+}
+
 #[test]
 fn a_watch_resumes_after_a_lost_stream_without_loss_or_repeat() {
     let program = Program::new();
     let cluster = Cluster::start(&program);
     cluster.world().streams.extend([
-        vec![finding(1, 3, ""), bookmark(3), finding(2, 7, "")],
+        vec![finding(1, 3, ""), bookmark(3), gone(4, 6), finding(2, 7, "")],
         // The batch of revision 7 was cut in two: it comes again, whole.
         vec![
             finding(2, 7, ""),

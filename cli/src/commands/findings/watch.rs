@@ -128,6 +128,7 @@ fn gone(finding: &pb::Finding) -> String {
     let uid = finding
         .uid
         .iter()
+        .take(32)
         .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     format!("finding {uid} is gone, or no longer as asked for")
 }
