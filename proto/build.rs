@@ -5,6 +5,7 @@ use std::path::PathBuf;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "verger/policy/v1/policy.proto",
+        "verger/policy/v1/proposal.proto",
         "verger/cluster/v1/cluster.proto",
         "verger/findings/v1/findings.proto",
         "verger/agent/v1/agent.proto",

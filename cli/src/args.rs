@@ -97,6 +97,12 @@ pub(crate) enum Command {
     /// Remove one policy object.
     #[command(after_help = "Example: verger delete Workload shop")]
     Delete(DeleteArgs),
+    /// Sign a change that somebody proposed, after it was shown. The signature that completes the threshold puts it in force.
+    #[command(after_help = "Example: verger sign 7 --root sha256:ROOT")]
+    Sign(SignArgs),
+    /// List changes that wait for signatures, show one, or take one back.
+    #[command(after_help = "Example: verger proposals 7 --withdraw")]
+    Proposals(ProposalsArgs),
     /// Explain a rule, a kind or a field; without an argument, list the rules.
     Explain {
         /// A rule id (`privilege/is-root`) or a kind (`Workload`).
@@ -159,6 +165,41 @@ pub(crate) struct SealArgs {
     /// Days until the seal must be renewed.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=365))]
     pub valid_days: u16,
+
+    /// Leave the change with the cluster for others to sign (`verger sign`): nothing is in force until enough of them have.
+    #[arg(long)]
+    pub propose: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignArgs {
+    /// The proposal's number.
+    pub number: u64,
+
+    /// The root of the set you have looked at with `verger proposals NUMBER`: nothing else is signed. Without it you are asked
+    /// after the change was shown.
+    #[arg(long, value_name = "ROOT")]
+    pub root: Option<String>,
+
+    /// Sealing key file [default: the context's].
+    #[arg(long, env = "VERGER_KEY", value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub held: SetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProposalsArgs {
+    /// Show this one: what it changes, and who has signed it.
+    pub number: Option<u64>,
+
+    /// Take it back.
+    #[arg(long, requires = "number")]
+    pub withdraw: bool,
+
+    #[command(flatten)]
+    pub held: SetArgs,
 }
 
 #[derive(Debug, Default, Args)]

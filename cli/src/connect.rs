@@ -11,6 +11,7 @@ use tonic::{Request, Status};
 use verger_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
 use verger_proto::findings::v1::findings_service_client::FindingsServiceClient;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
+use verger_proto::policy::v1::proposal_service_client::ProposalServiceClient;
 use verger_transport::{Client, ConnectError, channel};
 
 use crate::context::{self, Context};
@@ -90,6 +91,10 @@ impl Session {
 
     pub(crate) fn policy(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub(crate) fn proposals(&self) -> ProposalServiceClient<Channel> {
+        ProposalServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
     }
 
     pub(crate) fn findings(&self) -> FindingsServiceClient<Channel> {

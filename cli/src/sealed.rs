@@ -3,6 +3,7 @@
 //! What a controller says of the set counts for nothing until the context's cluster id, the trust root and the seal agree
 //! with it: a person must not be made to sign over what somebody slipped in.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -13,7 +14,7 @@ use verger_policy::lint::lint;
 use verger_policy::model::ObjectKey;
 use verger_policy::set::{self, Body, Entry, ObjectChange, PolicySet, SetDiff};
 use verger_proto::policy::v1 as pb;
-use verger_seal::{Envelope, Refusal, SealingKey, SetStatement, TrustRoot, verify_held};
+use verger_seal::{Envelope, PublicKey, Refusal, SealingKey, SetStatement, TrustRoot, verify_held};
 use verger_wire::{FromWire as _, IntoWire as _, InvalidMessage};
 
 use crate::args::{SealArgs, SetArgs};
@@ -138,7 +139,7 @@ fn assemble(epoch: u64, entries: Vec<pb::Entry>, bodies: Vec<pb::Body>) -> anyho
         .map_err(|error| distrust(&format!("its policy set is not one: {error}")).into())
 }
 
-fn distrust(what: &str) -> Failure {
+pub(crate) fn distrust(what: &str) -> Failure {
     Failure::new(
         Exit::Violation,
         format!(
@@ -182,40 +183,37 @@ impl Next {
     }
 }
 
-/// A statement with the key that is to sign it.
-pub(crate) struct Signing {
-    pub statement: SetStatement,
+/// A person's key that is one of the trust root's.
+pub(crate) struct Signer {
+    /// Whose it is, by the trust root.
     pub name: String,
     key: SealingKey,
 }
 
-impl Signing {
-    /// Makes ready to sign the next set.
+impl Signer {
+    /// The key named, or the context's.
     ///
     /// # Errors
-    /// When there is no key, it is not one of the trust root's, or one alone is not enough.
-    pub(crate) fn prepare(
+    /// When there is none, or it is not one of the trust root's.
+    pub(crate) fn find(
         session: &Session,
-        held: &Held,
-        next: &Next,
-        args: &SealArgs,
-        now: Timestamp,
+        trust_root: &TrustRoot,
+        named: Option<&PathBuf>,
     ) -> anyhow::Result<Self> {
-        let file = args.key.as_ref().or(session.context().sealing_key.as_ref()).ok_or_else(|| {
+        let file = named.or(session.context().sealing_key.as_ref()).ok_or_else(|| {
             Failure::input("no sealing key is named: give --key FILE, or set one with `verger context use FILE --key FILE`")
         })?;
         let key = files::sealing_key(file)?;
-        let name = held
-            .trust_root
+        let trusted = trust_root
             .keys()
             .iter()
             .find(|trusted| trusted.public == key.public());
-        let name = name.map(|trusted| trusted.name.clone()).ok_or_else(|| {
+        let name = trusted.map(|trusted| trusted.name.clone()).ok_or_else(|| {
             Failure::input(format!(
                 "{} (key {}) is not a key of this cluster's trust root; its keys are: {}",
                 file.display(),
                 key.public().id(),
-                held.trust_root
+                trust_root
                     .keys()
                     .iter()
                     .map(|key| key.name.as_str())
@@ -223,13 +221,53 @@ impl Signing {
                     .join(", ")
             ))
         })?;
-        if held.trust_root.threshold() > 1 {
+        Ok(Self { name, key })
+    }
+
+    /// Signs a statement.
+    pub(crate) fn sign(&self, statement: &SetStatement) -> Envelope {
+        statement.seal(&[&self.key])
+    }
+
+    /// Its public half.
+    pub(crate) fn public(&self) -> PublicKey {
+        self.key.public()
+    }
+}
+
+/// A statement with the key that is to sign it.
+pub(crate) struct Signing {
+    pub statement: SetStatement,
+    pub signer: Signer,
+}
+
+impl Signing {
+    /// Makes ready to sign the next set.
+    ///
+    /// # Errors
+    /// When there is no key, it is not one of the trust root's, or one alone is not enough and none is proposed to.
+    pub(crate) fn prepare(
+        session: &Session,
+        held: &Held,
+        next: &Next,
+        args: &SealArgs,
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
+        let signer = Signer::find(session, &held.trust_root, args.key.as_ref())?;
+        let threshold = held.trust_root.threshold();
+        if threshold > 1 && !args.propose {
             return Err(Failure::new(
                 Exit::Violation,
                 format!(
-                    "this cluster's trust root wants {} signatures; this version of verger can give only one",
-                    held.trust_root.threshold()
+                    "this cluster's policy sets need the signatures of {threshold} people; nothing was changed. Propose it \
+                     with --propose; the others then run `verger sign`"
                 ),
+            )
+            .into());
+        }
+        if threshold == 1 && args.propose {
+            return Err(Failure::input(
+                "--propose: one signature is enough for this cluster's policy sets; apply it without --propose",
             )
             .into());
         }
@@ -244,12 +282,12 @@ impl Signing {
             set.len() as u64,
             not_after,
         );
-        Ok(Self { statement, name, key })
+        Ok(Self { statement, signer })
     }
 
     /// Signs.
     pub(crate) fn seal(&self) -> Envelope {
-        self.statement.seal(&[&self.key])
+        self.signer.sign(&self.statement)
     }
 }
 

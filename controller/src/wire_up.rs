@@ -8,7 +8,7 @@ use tonic::service::RoutesBuilder;
 use verger_controller_api::fleet::Fleet;
 use verger_controller_api::ports::{Ambient, Issuer, Replicated};
 use verger_controller_api::{
-    Agents, Certificates, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy,
+    Agents, Certificates, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy, Proposals,
 };
 use verger_controller_raft::{Member, MemberConfig};
 use verger_proto::agent::v1::enrolment_service_server::EnrolmentServiceServer;
@@ -17,6 +17,7 @@ use verger_proto::cluster::v1::certificate_service_server::CertificateServiceSer
 use verger_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
 use verger_proto::findings::v1::findings_service_server::FindingsServiceServer;
 use verger_proto::policy::v1::policy_service_server::PolicyServiceServer;
+use verger_proto::policy::v1::proposal_service_server::ProposalServiceServer;
 use verger_transport::{Authority, Identity, KeyPair, Peer, Purpose, Server, SpiffeId, spki_pin};
 
 use crate::adapters::{Authorities, RaftState, SystemAmbient};
@@ -91,6 +92,11 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
     api.add_service(reflection);
     api.add_service(
         PolicyServiceServer::new(Policy::new(Arc::clone(&replicated), Arc::clone(&ambient)))
+            .max_decoding_message_size(MESSAGE_BYTES)
+            .max_encoding_message_size(usize::MAX),
+    );
+    api.add_service(
+        ProposalServiceServer::new(Proposals::new(Arc::clone(&replicated), Arc::clone(&ambient)))
             .max_decoding_message_size(MESSAGE_BYTES)
             .max_encoding_message_size(usize::MAX),
     );

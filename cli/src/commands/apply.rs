@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use tonic::Status;
 use verger_policy::set::{ObjectChange, SetError};
 use verger_proto::policy::v1 as pb;
+use verger_seal::SetStatement;
 use verger_wire::IntoWire as _;
 
-use super::{objects, unseen};
+use super::{objects, proposals, unseen};
 use crate::args::{ApplyArgs, DeleteArgs, DiffArgs, Format, SealArgs};
 use crate::connect::{Session, call, request_id};
 use crate::exit::{Exit, Failure};
@@ -95,7 +96,7 @@ pub(super) async fn diff(args: DiffArgs, context: Option<&Path>, format: Format)
     })
 }
 
-fn refused(error: SetError) -> Failure {
+pub(super) fn refused(error: SetError) -> Failure {
     let exit = match error {
         SetError::NoSuchObject(_) => Exit::Violation,
         _ => Exit::BadInput,
@@ -142,12 +143,15 @@ async fn submit(
     } else {
         let signing = Signing::prepare(session, held, next, args, now)?;
         if for_people(format) {
-            emit(&describe(&signing))?;
+            emit(&describe(&signing.signer.name, &signing.statement))?;
         }
         Some(pb::Envelope {
             json: signing.seal().to_json().into(),
         })
     };
+    if let Some(seal) = seal.clone().filter(|_| args.propose) {
+        return proposals::propose(session, held, next, seal, format).await;
+    }
     match offer(session, held, next, change, seal, dry_run).await {
         Ok((epoch, root)) if root == next.set.root().as_bytes() && epoch == next.set.epoch() => {}
         Ok(_) => {
@@ -234,11 +238,11 @@ async fn offer(
     }
 }
 
-fn describe(signing: &Signing) -> String {
-    let statement = &signing.statement;
+/// What is signed, and as whom.
+pub(super) fn describe(signer: &str, statement: &SetStatement) -> String {
     format!(
         "signing as {}: cluster {}, epoch {}, root {}, {} objects, until {}\n",
-        verger_policy::model::printable(&signing.name),
+        verger_policy::model::printable(signer),
         statement.cluster_id.hex(),
         statement.epoch,
         statement.root,
@@ -248,7 +252,7 @@ fn describe(signing: &Signing) -> String {
 }
 
 /// The change as text for people, or as one document.
-fn summary(
+pub(super) fn summary(
     held: &Held,
     next: &Next,
     format: Format,

@@ -10,6 +10,7 @@ mod instances;
 mod judge;
 mod keys;
 mod objects;
+mod proposals;
 mod shell;
 mod token;
 mod trust;
@@ -34,6 +35,8 @@ pub(crate) async fn run(
         Command::Diff(args) => apply::diff(args, context, output).await,
         Command::Get(args) => objects::get(args, context, output).await,
         Command::List(args) => objects::list(args, context, output).await,
+        Command::Sign(args) => proposals::sign(args, context, output).await,
+        Command::Proposals(args) => proposals::proposals(args, context, output).await,
         Command::Explain { topic } => explain::explain(topic, output),
         Command::Bless(args) => bless::bless(args).await,
         Command::Judge(args) => judge::judge(args, output),

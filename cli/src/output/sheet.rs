@@ -2,9 +2,12 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
-use verger_policy::model::{is_printable, printable};
+use verger_policy::model::{is_printable, printable, printable_within};
 
 use crate::args::Format;
+
+/// The most of a cell that a table shows; what machines read is whole. A table wraps what is longer than 65,535.
+const CELL_CHARACTERS: usize = 4_000;
 
 /// One column.
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +135,7 @@ impl Sheet {
             table.add_row(
                 indices
                     .iter()
-                    .map(|index| printable(&row.cells[*index]).into_owned()),
+                    .map(|index| printable_within(&row.cells[*index], CELL_CHARACTERS)),
             );
         }
         let mut text = String::new();

@@ -19,6 +19,7 @@ use verger_proto::findings::v1 as fv1;
 use verger_proto::findings::v1::findings_service_server::{FindingsService, FindingsServiceServer};
 use verger_proto::policy::v1 as pv1;
 use verger_proto::policy::v1::policy_service_server::{PolicyService, PolicyServiceServer};
+use verger_proto::policy::v1::proposal_service_server::ProposalServiceServer;
 use verger_seal::{SealingKey, SetStatement, TrustRoot, verify_set};
 use verger_transport::{
     Authority, Identity, KeyPair, Purpose, Server, SpiffeId, accept, certificate_pem,
@@ -28,6 +29,7 @@ use verger_wire::{FromWire as _, IntoWire as _};
 
 use crate::certificates::{Certificates, Issuing};
 use crate::program::Program;
+use crate::proposals::Proposals;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -57,6 +59,7 @@ pub(crate) struct World {
     pub(crate) running: Vec<String>,
     pub(crate) pin: String,
     pub(crate) issuing: Issuing,
+    pub(crate) proposals: Vec<pv1::Proposal>,
 }
 
 #[derive(Clone)]
@@ -84,7 +87,6 @@ impl Cluster {
 
     /// As [`Self::start`]; the person's certificate is good for that long.
     pub(crate) fn start_with(program: &Program, life: Duration) -> Self {
-        install_crypto_provider();
         program.run(&["keys", "generate", "--out", "ann.key"]).ends(0);
         program
             .run(&[
@@ -98,6 +100,40 @@ impl Cluster {
                 "root.json",
             ])
             .ends(0);
+        Self::founded(program, life)
+    }
+
+    /// As [`Self::start`]; two must sign: `ann.key` and `bob.key`.
+    pub(crate) fn of_two(program: &Program) -> Self {
+        program.run(&["keys", "generate", "--out", "ann.key"]).ends(0);
+        let bob = program
+            .run(&["keys", "generate", "--out", "bob.key", "-o", "json"])
+            .ends(0);
+        let bob = format!("bob={}", bob.json()["publicKey"].as_str().unwrap());
+        let args = [
+            "trust",
+            "init",
+            "--key",
+            "ann.key",
+            "--name",
+            "ann",
+            "--with",
+            &bob,
+            "--threshold",
+            "2",
+            "--out",
+            "root.json",
+        ];
+        program.run(&args).ends(0);
+        program
+            .run(&["trust", "sign", "--file", "root.json", "--key", "bob.key"])
+            .ends(0);
+        Self::founded(program, HOUR)
+    }
+
+    /// On the trust root in `root.json`.
+    fn founded(program: &Program, life: Duration) -> Self {
+        install_crypto_provider();
         let envelope = std::fs::read(program.path("root.json")).unwrap();
         let root = TrustRoot::open_first(&envelope).unwrap();
         let id = root.cluster_id().hex();
@@ -125,6 +161,7 @@ impl Cluster {
         }));
         let person = issue(&people, &id, "person/ann", life);
         let certificates = Certificates::new(people, &id, &world);
+        let proposals = Proposals::new(&root, &world);
         let service = Service {
             world: Arc::clone(&world),
             trust: Arc::new((root, envelope)),
@@ -145,6 +182,7 @@ impl Cluster {
                     .add_service(PolicyServiceServer::new(service.clone()))
                     .add_service(FindingsServiceServer::new(service.clone()))
                     .add_service(CertificateServiceServer::new(certificates))
+                    .add_service(ProposalServiceServer::new(proposals))
                     .add_service(ClusterServiceServer::new(service))
                     .serve_with_incoming(ReceiverStream::new(accept(listener, &server)));
                 tokio::select! {

@@ -9,4 +9,5 @@ mod judge;
 mod keys;
 mod policy;
 mod program;
+mod proposals;
 mod shell;

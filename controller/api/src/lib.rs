@@ -13,6 +13,7 @@ pub mod fleet;
 mod paging;
 mod policy;
 pub mod ports;
+mod proposals;
 mod session;
 mod status;
 mod watch;
@@ -23,6 +24,7 @@ pub use cluster::{Cluster, MemberInfo};
 pub use enrolment::Enrolment;
 pub use findings::Findings;
 pub use policy::Policy;
+pub use proposals::Proposals;
 
 /// The largest message a service takes in, bytes. A command is at most 16 MiB.
 pub const MESSAGE_BYTES: usize = 24 << 20;

@@ -144,7 +144,7 @@ impl Policy {
 }
 
 /// Refuses what no command can hold, before it is written to the log.
-fn fits(upserts: &[Bytes], deletes: &[ObjectKey], seal: &Bytes) -> Result<(), Status> {
+pub(crate) fn fits(upserts: &[Bytes], deletes: &[ObjectKey], seal: &Bytes) -> Result<(), Status> {
     // Tags and lengths around each, at most.
     const AROUND: usize = 16;
     let bodies: usize = upserts.iter().map(|body| body.len() + AROUND).sum();
@@ -162,9 +162,14 @@ fn fits(upserts: &[Bytes], deletes: &[ObjectKey], seal: &Bytes) -> Result<(), St
 }
 
 /// Key of a message, as it is named in `field`.
-fn key_in(field: &str, key: Option<pb::ObjectKey>) -> Result<ObjectKey, Status> {
+pub(crate) fn key_in(field: &str, key: Option<pb::ObjectKey>) -> Result<ObjectKey, Status> {
     let key = required(field, key).map_err(invalid)?;
     ObjectKey::from_wire(key).map_err(|error| invalid(error.within(field)))
+}
+
+/// The bytes of a seal; empty where there is none.
+pub(crate) fn seal_in(seal: Option<pb::Envelope>) -> Bytes {
+    seal.map(|pb::Envelope { json }| json).unwrap_or_default()
 }
 
 struct Change {
@@ -223,7 +228,7 @@ impl PolicyService for Policy {
             .into_iter()
             .map(|pb::Body { key: _, canonical }| canonical)
             .collect();
-        let seal = seal.map(|pb::Envelope { json }| json).unwrap_or_default();
+        let seal = seal_in(seal);
         let change = Change {
             request_id,
             expected_epoch,
@@ -297,7 +302,7 @@ impl PolicyService for Policy {
             dry_run,
         } = request.into_inner();
         let key = key_in("key", key)?;
-        let seal = seal.map(|pb::Envelope { json }| json).unwrap_or_default();
+        let seal = seal_in(seal);
         let change = Change {
             request_id,
             expected_epoch,

@@ -4,6 +4,7 @@ mod enrolment;
 mod ingest;
 mod own;
 mod policy;
+mod proposals;
 mod requests;
 mod retention;
 
@@ -13,6 +14,7 @@ use verger_seal::TrustRoot;
 use crate::audit::AuditMark;
 use crate::command::{Action, Command};
 use crate::limits;
+use crate::proposals::Proposal;
 use crate::response::{Refused, Response};
 use crate::rows::{self, RowChange};
 use crate::state::{Cluster, State};
@@ -101,6 +103,24 @@ impl State {
                 transitions,
             } => self.ingest(agent, *first_sequence, transitions, changes),
             Action::AckFinding { uid, note } => self.acknowledge(*uid, note, &command.actor, changes),
+            Action::Propose {
+                expected_epoch,
+                upserts,
+                deletes,
+                seal,
+            } => {
+                let proposal = Proposal {
+                    actor: command.actor.clone(),
+                    created: self.clock.now,
+                    expected_epoch: *expected_epoch,
+                    upserts: upserts.clone(),
+                    deletes: deletes.clone(),
+                    seal: seal.clone(),
+                };
+                self.propose(proposal, changes)
+            }
+            Action::SignProposal { number, seal } => self.sign_proposal(*number, seal, changes),
+            Action::WithdrawProposal { number } => self.withdraw_proposal(*number, changes),
             // Time has moved already.
             Action::Tick { .. } => Ok(Response::Ticked),
         }

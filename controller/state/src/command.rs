@@ -78,6 +78,29 @@ pub enum Action {
         /// Why it may wait.
         note: String,
     },
+    /// Keep a change that one person has sealed, for others to seal.
+    Propose {
+        /// The epoch it was made on.
+        expected_epoch: u64,
+        /// Canonical bytes of objects put in or replaced.
+        upserts: Vec<Bytes>,
+        /// Objects taken out.
+        deletes: Vec<ObjectKey>,
+        /// The seal so far.
+        seal: Bytes,
+    },
+    /// Add signatures to a proposal; with the last that is needed the set is made.
+    SignProposal {
+        /// Which.
+        number: u64,
+        /// The same statement, signed by others.
+        seal: Bytes,
+    },
+    /// Take a proposal back.
+    WithdrawProposal {
+        /// Which.
+        number: u64,
+    },
     /// Move the replicated time, and nothing else.
     Tick {
         /// Where it may move to; no later than the stamp.
@@ -92,6 +115,9 @@ impl Action {
             Self::Found { .. } => "found",
             Self::ApplySet { .. } => "apply-set",
             Self::CreateToken { .. } => "create-token",
+            Self::Propose { .. } => "propose",
+            Self::SignProposal { .. } => "sign-proposal",
+            Self::WithdrawProposal { .. } => "withdraw-proposal",
             Self::Tick { .. } => "tick",
             Self::Enrol { .. } => "enrol",
             Self::Ingest { .. } => "ingest",

@@ -19,6 +19,12 @@ pub const RESOLVED_SECONDS: i64 = 30 * 86_400;
 pub const FINDINGS_GONE: usize = in_tests_less(100_000, 30);
 /// The most old rows of a kind that one command drops beside what it does.
 pub const DROPPED_AT_ONCE: usize = in_tests_less(256, 4);
+/// Proposals that wait for signatures. Over it those that the set has overtaken give way.
+pub const PROPOSALS: usize = in_tests_less(100, 3);
+/// Bytes of everything that is proposed.
+pub const PROPOSAL_BYTES: usize = in_tests_less(64 << 20, 64 << 10);
+/// Objects that one proposal takes out: their keys are in one row of the store.
+pub const PROPOSAL_DELETES: usize = 500;
 /// Unspent join tokens.
 pub const TOKENS: usize = 10_000;
 /// Requests remembered.

@@ -12,6 +12,7 @@ use crate::by_revision::Place;
 use crate::clock::HeldBack;
 use crate::findings::FindingState;
 use crate::objects::ObjectChange;
+use crate::proposals::Proposal;
 use crate::state::{Cluster, Host, State};
 
 /// A change of a finding.
@@ -62,6 +63,17 @@ impl State {
     /// The founding, if it took place.
     pub const fn cluster(&self) -> Option<&Cluster> {
         self.cluster.as_ref()
+    }
+
+    /// Changes that wait for signatures, by number.
+    pub fn proposals(&self) -> impl Iterator<Item = (u64, &Proposal)> {
+        let waiting = self.proposals.waiting.iter();
+        waiting.map(|(number, proposal)| (*number, proposal))
+    }
+
+    /// One of them.
+    pub fn proposal(&self, number: u64) -> Option<&Proposal> {
+        self.proposals.waiting.get(&number)
     }
 
     /// Whether a join token with this secret serves this agent and key now. One that was spent serves the key it was spent for,

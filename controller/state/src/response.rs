@@ -25,6 +25,17 @@ pub enum Response {
     Ingested(u64),
     /// The finding is acknowledged.
     FindingAcknowledged(FindingUid),
+    /// The proposal is kept; its number.
+    Proposed(u64),
+    /// The signatures are kept.
+    Signed {
+        /// Of which proposal.
+        number: u64,
+        /// How many more are needed.
+        wanting: u32,
+    },
+    /// The proposal is gone; its number.
+    Withdrawn(u64),
     /// Time has moved, if it was to.
     Ticked,
     /// Nothing was changed.
@@ -64,6 +75,17 @@ pub enum Refused {
         /// In a sentence.
         detail: String,
     },
+    /// The seal of a proposal needs no more signatures.
+    #[error("the seal has all the signatures it needs: apply the change instead of proposing it")]
+    SealComplete,
+    /// There is no such proposal: it was applied, taken back, or overtaken long ago.
+    #[error(
+        "there is no proposal {0}: it was applied or taken back, or gave way to newer ones; `verger proposals` lists them"
+    )]
+    NoSuchProposal(u64),
+    /// Too many proposals wait for signatures.
+    #[error("too many changes wait for signatures: sign some, or take some back")]
+    TooManyProposals,
     /// A repeat of a request made another token; its secret was only ever in the first answer.
     #[error("this request already made token {0}; ask again with a new request id")]
     TokenAlreadyCreated(String),
@@ -110,6 +132,9 @@ impl Refused {
             Self::EpochConflict { .. } => "EPOCH_CONFLICT",
             Self::Set(_) => "SET_REFUSED",
             Self::Seal { .. } => "SEAL_REFUSED",
+            Self::SealComplete => "SEAL_COMPLETE",
+            Self::NoSuchProposal(_) => "NO_SUCH_PROPOSAL",
+            Self::TooManyProposals => "TOO_MANY_PROPOSALS",
             Self::TokenAlreadyCreated(_) => "TOKEN_ALREADY_CREATED",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::TooManyTokens => "TOO_MANY_TOKENS",

@@ -15,15 +15,18 @@ const CLUSTER_KEY: &[u8] = b"cluster";
 const CLOCK_KEY: &[u8] = b"clock";
 const HELD_BACK_KEY: &[u8] = b"held_back";
 const HORIZONS_KEY: &[u8] = b"horizons";
+const PROPOSAL_HEAD_KEY: &[u8] = b"proposals";
 const AUDIT_HEAD_KEY: &[u8] = b"audit";
 
 /// What a row is about. One tree of the store each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tree {
-    /// The founding, the epoch, the seal; the clock; how far what is gone is forgotten; where the audit stands.
+    /// The founding, the epoch, the seal; the clock; the last number of a proposal; how far what is gone is forgotten; where the audit stands.
     Cluster,
     /// Policy objects, and tombstones of deleted ones.
     Objects,
+    /// Proposals, and their bodies.
+    Proposals,
     /// Join tokens.
     Tokens,
     /// Enrolled hosts.
@@ -40,9 +43,10 @@ pub enum Tree {
 
 impl Tree {
     /// Every tree.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Cluster,
         Self::Objects,
+        Self::Proposals,
         Self::Tokens,
         Self::Hosts,
         Self::Findings,
@@ -56,6 +60,7 @@ impl Tree {
         match self {
             Self::Cluster => "cluster",
             Self::Objects => "objects",
+            Self::Proposals => "proposals",
             Self::Tokens => "tokens",
             Self::Hosts => "hosts",
             Self::Findings => "findings",

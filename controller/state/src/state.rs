@@ -14,6 +14,7 @@ use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::findings::Findings;
 use crate::objects::Objects;
+use crate::proposals::Proposals;
 
 /// The founding of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +73,7 @@ pub struct State {
     pub(crate) set: PolicySet,
     pub(crate) seal: Bytes,
     pub(crate) objects: Objects,
+    pub(crate) proposals: Proposals,
     pub(crate) tokens: BTreeMap<String, Token>,
     pub(crate) hosts: BTreeMap<AgentId, Host>,
     pub(crate) findings: Findings,

@@ -5,6 +5,7 @@
 mod audit;
 mod frozen;
 mod objects;
+mod proposals;
 mod random;
 mod requests;
 mod retention;

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use verger_policy::digest::Digest;
 
 use crate::dsse::Envelope;
 use crate::keys::PublicKey;
 use crate::refusal::Refusal;
 use crate::statement::SetStatement;
 use crate::trust_root::TrustRoot;
-use crate::verify::{statement_of, statement_type};
+use crate::verify::{matches, statement_of, statement_type};
 
 /// A statement that at least one key of the trust root has signed. It counts for nothing but to be shown and signed further;
 /// [`crate::verify_set`] says when it is sealed.
@@ -73,6 +74,14 @@ impl PartialSeal {
         &self.statement
     }
 
+    /// Checks that it was signed over this set.
+    ///
+    /// # Errors
+    /// Says what differs.
+    pub fn matches(&self, epoch: u64, root: &Digest, entries: u64) -> Result<(), Refusal> {
+        matches(&self.statement, epoch, root, entries)
+    }
+
     /// The distinct keys that have signed.
     pub const fn signers(&self) -> &BTreeSet<PublicKey> {
         &self.signers
@@ -91,7 +100,6 @@ mod tests {
     use crate::keys::SealingKey;
     use crate::verify::verify_set;
     use jiff::SignedDuration;
-    use verger_policy::digest::Digest;
 
     fn key(seed: u8) -> SealingKey {
         SealingKey::from_seed([seed; 32])

@@ -101,32 +101,42 @@ impl SealedSet {
     /// # Errors
     /// Says what differs.
     pub fn matches(&self, epoch: u64, root: &Digest, entries: u64) -> Result<(), Refusal> {
-        let SetStatement {
-            epoch: sealed_epoch,
-            root: sealed_root,
-            entry_count,
-            ..
-        } = &self.statement;
-        if *sealed_epoch != epoch {
-            return Err(Refusal::EpochMismatch {
-                sealed: *sealed_epoch,
-                set: epoch,
-            });
-        }
-        if *entry_count != entries {
-            return Err(Refusal::CountMismatch {
-                sealed: *entry_count,
-                set: entries,
-            });
-        }
-        if sealed_root != root {
-            return Err(Refusal::RootMismatch {
-                sealed: *sealed_root,
-                set: *root,
-            });
-        }
-        Ok(())
+        matches(&self.statement, epoch, root, entries)
     }
+}
+
+/// Checks that a statement is of this set.
+pub(crate) fn matches(
+    statement: &SetStatement,
+    epoch: u64,
+    root: &Digest,
+    entries: u64,
+) -> Result<(), Refusal> {
+    let SetStatement {
+        epoch: sealed_epoch,
+        root: sealed_root,
+        entry_count,
+        ..
+    } = statement;
+    if *sealed_epoch != epoch {
+        return Err(Refusal::EpochMismatch {
+            sealed: *sealed_epoch,
+            set: epoch,
+        });
+    }
+    if *entry_count != entries {
+        return Err(Refusal::CountMismatch {
+            sealed: *entry_count,
+            set: entries,
+        });
+    }
+    if sealed_root != root {
+        return Err(Refusal::RootMismatch {
+            sealed: *sealed_root,
+            set: *root,
+        });
+    }
+    Ok(())
 }
 
 /// Checks that a set may follow what is held: epochs never go back, never jump out of sight, and never mean two things.

@@ -26,6 +26,9 @@ fn told(refusal: &Refused) -> (Code, &'static str) {
         Refused::Seal { .. } => (Code::PermissionDenied, "SEAL_REFUSED"),
         Refused::TokenAlreadyCreated(_) => (Code::AlreadyExists, "TOKEN_ALREADY_CREATED"),
         Refused::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED"),
+        Refused::SealComplete => (Code::FailedPrecondition, "SEAL_COMPLETE"),
+        Refused::NoSuchProposal(_) => (Code::NotFound, "NO_SUCH_PROPOSAL"),
+        Refused::TooManyProposals => (Code::ResourceExhausted, "TOO_MANY_PROPOSALS"),
         Refused::TooManyTokens => (Code::ResourceExhausted, "TOO_MANY_TOKENS"),
         Refused::Token => (Code::PermissionDenied, "TOKEN_REFUSED"),
         Refused::UnknownAgent => (Code::PermissionDenied, "UNKNOWN_AGENT"),
@@ -52,6 +55,9 @@ fn refusals() -> Vec<Refused> {
         },
         Refused::TokenAlreadyCreated("t".to_owned()),
         Refused::RequestIdReused,
+        Refused::SealComplete,
+        Refused::NoSuchProposal(7),
+        Refused::TooManyProposals,
         Refused::TooManyTokens,
         Refused::Token,
         Refused::UnknownAgent,
@@ -185,7 +191,7 @@ fn every_reason_is_the_word_of_its_refusal_and_no_two_share_one() {
     assert!(words.iter().all(|(word, reason)| word == reason), "{words:?}");
     words.sort_unstable();
     words.dedup();
-    assert_eq!(words.len(), 15);
+    assert_eq!(words.len(), 18);
 }
 
 #[tokio::test(start_paused = true)]

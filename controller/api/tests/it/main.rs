@@ -11,6 +11,7 @@ mod ingestion;
 mod limits;
 mod lists;
 mod lookups;
+mod proposing;
 mod repeats;
 mod session;
 mod watching;

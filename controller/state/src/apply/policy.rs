@@ -21,24 +21,7 @@ impl State {
         changes: &mut Vec<RowChange>,
     ) -> Outcome {
         let cluster = self.cluster.as_ref().ok_or(Refused::NotFounded)?;
-        if expected_epoch != self.set.epoch() {
-            return Err(Refused::EpochConflict {
-                expected: expected_epoch,
-                current: self.set.epoch(),
-            });
-        }
-        let objects = objects(upserts)?;
-        let keys: Vec<ObjectKey> = objects.iter().map(PolicyObject::key).collect();
-        let next = self
-            .set
-            .change(objects, deletes.iter().cloned())
-            .map_err(|error| Refused::Set(error.to_string()))?;
-        if next.len() > limits::OBJECTS {
-            return Err(Refused::Set(format!(
-                "a set holds at most {} objects",
-                limits::OBJECTS
-            )));
-        }
+        let (keys, next) = self.next_set(expected_epoch, upserts, deletes)?;
         let root = next.root();
         check_seal(&cluster.trust_root, seal, self.clock.now, &next)?;
         let (revision, epoch) = (self.revision, next.epoch());
@@ -62,6 +45,34 @@ impl State {
             root,
             revision,
         })
+    }
+
+    /// The keys of the objects that a change puts in, and the set it makes.
+    pub(super) fn next_set(
+        &self,
+        expected_epoch: u64,
+        upserts: &[Bytes],
+        deletes: &[ObjectKey],
+    ) -> Result<(Vec<ObjectKey>, PolicySet), Refused> {
+        if expected_epoch != self.set.epoch() {
+            return Err(Refused::EpochConflict {
+                expected: expected_epoch,
+                current: self.set.epoch(),
+            });
+        }
+        let objects = objects(upserts)?;
+        let keys = objects.iter().map(PolicyObject::key).collect();
+        let next = self
+            .set
+            .change(objects, deletes.iter().cloned())
+            .map_err(|error| Refused::Set(error.to_string()))?;
+        if next.len() > limits::OBJECTS {
+            return Err(Refused::Set(format!(
+                "a set holds at most {} objects",
+                limits::OBJECTS
+            )));
+        }
+        Ok((keys, next))
     }
 
     fn forget_tombstones(&mut self, changes: &mut Vec<RowChange>) {
@@ -100,12 +111,15 @@ fn check_seal(
             detail: over_envelope(seal),
         });
     }
-    let refused = |refusal: verger_seal::Refusal| Refused::Seal {
-        word: refusal.word(),
-        detail: refusal.to_string(),
-    };
-    let sealed = verger_seal::verify_set(trust_root, seal, at).map_err(refused)?;
+    let sealed = verger_seal::verify_set(trust_root, seal, at).map_err(refused_seal)?;
     sealed
         .matches(set.epoch(), &set.root(), set.len() as u64)
-        .map_err(refused)
+        .map_err(refused_seal)
+}
+
+pub(super) fn refused_seal(refusal: verger_seal::Refusal) -> Refused {
+    Refused::Seal {
+        word: refusal.word(),
+        detail: refusal.to_string(),
+    }
 }

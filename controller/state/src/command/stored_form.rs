@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 use verger_policy::finding::FindingUid;
+use verger_policy::model::ObjectKey;
 use verger_proto::stored::v1 as stored;
 
 use super::{Action, Command, InvalidCommand};
@@ -66,6 +67,24 @@ impl Command {
                 uid: convert::bytes(&uid.0),
                 note: note.clone(),
             }),
+            Action::Propose {
+                expected_epoch,
+                upserts,
+                deletes,
+                seal,
+            } => Stored::Propose(stored::Propose {
+                expected_epoch: *expected_epoch,
+                upserts: upserts.clone(),
+                deletes: deletes.iter().map(convert::stored_key).collect(),
+                seal: seal.clone(),
+            }),
+            Action::SignProposal { number, seal } => Stored::SignProposal(stored::SignProposal {
+                number: *number,
+                seal: seal.clone(),
+            }),
+            Action::WithdrawProposal { number } => {
+                Stored::WithdrawProposal(stored::WithdrawProposal { number: *number })
+            }
             Action::Tick { until } => Stored::Tick(stored::Tick {
                 until_ms: until.as_millisecond(),
             }),
@@ -118,12 +137,26 @@ impl Command {
             }) => Action::ApplySet {
                 expected_epoch,
                 upserts,
-                deletes: deletes
-                    .into_iter()
-                    .map(|key| convert::object_key(key).ok_or(InvalidCommand::Field("deletes")))
-                    .collect::<Result<_, _>>()?,
+                deletes: object_keys(deletes)?,
                 seal,
             },
+            Stored::Propose(stored::Propose {
+                expected_epoch,
+                upserts,
+                deletes,
+                seal,
+            }) => Action::Propose {
+                expected_epoch,
+                upserts,
+                deletes: object_keys(deletes)?,
+                seal,
+            },
+            Stored::SignProposal(stored::SignProposal { number, seal }) => {
+                Action::SignProposal { number, seal }
+            }
+            Stored::WithdrawProposal(stored::WithdrawProposal { number }) => {
+                Action::WithdrawProposal { number }
+            }
             Stored::CreateToken(stored::CreateToken {
                 id,
                 secret_hash,
@@ -183,6 +216,12 @@ impl Command {
             action,
         })
     }
+}
+
+fn object_keys(keys: Vec<stored::StoredKey>) -> Result<Vec<ObjectKey>, InvalidCommand> {
+    keys.into_iter()
+        .map(|key| convert::object_key(key).ok_or(InvalidCommand::Field("deletes")))
+        .collect()
 }
 
 fn bounded(field: &'static str, text: &str) -> Result<(), InvalidCommand> {

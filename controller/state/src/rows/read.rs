@@ -1,13 +1,17 @@
 //! Rows to state.
 
+mod proposals;
 mod row;
 
 use std::sync::Arc;
 
 use verger_policy::set::{Body, Entry, PolicySet};
 
+use self::proposals::ProposalParts;
 use self::row::Row;
-use super::{AUDIT_HEAD_KEY, CLOCK_KEY, CLUSTER_KEY, DamagedRow, HELD_BACK_KEY, HORIZONS_KEY, Tree};
+use super::{
+    AUDIT_HEAD_KEY, CLOCK_KEY, CLUSTER_KEY, DamagedRow, HELD_BACK_KEY, HORIZONS_KEY, PROPOSAL_HEAD_KEY, Tree,
+};
 use crate::audit::AuditHead;
 use crate::state::State;
 
@@ -36,6 +40,7 @@ pub struct Rebuild {
     objects: Vec<(Entry, Option<Arc<Body>>)>,
     horizons: Option<(u64, u64)>,
     audit: Option<AuditHead>,
+    proposals: ProposalParts,
 }
 
 impl Rebuild {
@@ -50,6 +55,7 @@ impl Rebuild {
             objects: Vec::new(),
             horizons: None,
             audit: None,
+            proposals: ProposalParts::default(),
         }
     }
 
@@ -65,11 +71,13 @@ impl Rebuild {
                 CLUSTER_KEY => self.epoch = row.cluster(state)?,
                 CLOCK_KEY => state.clock.now = row.clock()?,
                 HELD_BACK_KEY => state.clock.held_back = Some(row.held_back()?),
+                PROPOSAL_HEAD_KEY => state.proposals.last = row.proposal_head()?,
                 HORIZONS_KEY => self.horizons = Some(row.horizons()?),
                 AUDIT_HEAD_KEY => self.audit = Some(row.audit_head()?),
                 _ => return Err(row.damaged("its key is unknown")),
             },
             Tree::Objects => self.objects.extend(row.object(state)?),
+            Tree::Proposals => row.proposal(&mut self.proposals)?,
             Tree::Tokens => row.token(state)?,
             Tree::Hosts => row.host(state)?,
             Tree::Findings => row.finding(state)?,
@@ -91,6 +99,7 @@ impl Rebuild {
             objects,
             horizons,
             audit,
+            proposals,
         } = self;
         let damaged = |tree, what| DamagedRow { tree, what };
         state.set =
@@ -102,6 +111,9 @@ impl Rebuild {
             )
         })?;
         state.objects.index();
+        state.proposals.waiting = proposals
+            .whole()
+            .map_err(|number| damaged(Tree::Proposals, format!("proposal {number} is not whole")))?;
         match horizons {
             Some((objects, findings)) => {
                 state.objects.forgotten = objects;

@@ -8,13 +8,17 @@ use verger_policy::model::{AgentId, ObjectKey};
 use verger_policy::set::PolicySet;
 use verger_proto::stored::v1 as stored;
 
-use super::{AUDIT_HEAD_KEY, CLOCK_KEY, CLUSTER_KEY, FORMAT, HELD_BACK_KEY, HORIZONS_KEY, RowChange, Tree};
+use super::{
+    AUDIT_HEAD_KEY, CLOCK_KEY, CLUSTER_KEY, FORMAT, HELD_BACK_KEY, HORIZONS_KEY, PROPOSAL_HEAD_KEY,
+    RowChange, Tree,
+};
 use crate::audit::{AuditHead, AuditMark};
 use crate::clock::HeldBack;
 use crate::command::Command;
 use crate::convert;
 use crate::findings::FindingState;
 use crate::objects::Version;
+use crate::proposals::Proposal;
 use crate::response::Response;
 use crate::state::{Cluster, Host, Remembered, State, Token};
 
@@ -106,6 +110,60 @@ pub(crate) fn tombstone(key: &ObjectKey, revision: u64) -> RowChange {
 
 pub(crate) fn object_gone(key: &ObjectKey) -> RowChange {
     gone(Tree::Objects, key.to_string())
+}
+
+/// The number given last to a proposal.
+pub(crate) fn proposal_head(last: u64) -> RowChange {
+    let row = stored::ProposalHeadRow { format: FORMAT, last };
+    put(Tree::Cluster, PROPOSAL_HEAD_KEY, &row)
+}
+
+fn proposal_body_key(number: u64, place: usize) -> Vec<u8> {
+    let mut key = number.to_be_bytes().to_vec();
+    key.extend(u32::try_from(place).unwrap_or(u32::MAX).to_be_bytes());
+    key
+}
+
+/// A proposal without its bodies: what signing changes.
+pub(crate) fn proposal_row(number: u64, proposal: &Proposal) -> RowChange {
+    let Proposal {
+        actor,
+        created,
+        expected_epoch,
+        upserts,
+        deletes,
+        seal,
+    } = proposal;
+    let row = stored::ProposalRow {
+        format: FORMAT,
+        actor: actor.clone(),
+        created_ms: created.as_millisecond(),
+        expected_epoch: *expected_epoch,
+        deletes: deletes.iter().map(convert::stored_key).collect(),
+        seal: seal.clone(),
+        upserts: u32::try_from(upserts.len()).unwrap_or(u32::MAX),
+    };
+    put(Tree::Proposals, number.to_be_bytes(), &row)
+}
+
+pub(crate) fn proposal(number: u64, proposal: &Proposal) -> Vec<RowChange> {
+    let body = |(place, canonical): (usize, &Bytes)| {
+        let row = stored::ProposalBodyRow {
+            format: FORMAT,
+            canonical: canonical.clone(),
+        };
+        put(Tree::Proposals, proposal_body_key(number, place), &row)
+    };
+    let bodies = proposal.upserts.iter().enumerate().map(body);
+    bodies.chain([proposal_row(number, proposal)]).collect()
+}
+
+pub(crate) fn proposal_gone(number: u64, proposal: &Proposal) -> Vec<RowChange> {
+    let places = 0..proposal.upserts.len();
+    let bodies = places.map(|place| gone(Tree::Proposals, proposal_body_key(number, place)));
+    bodies
+        .chain([gone(Tree::Proposals, number.to_be_bytes())])
+        .collect()
 }
 
 pub(crate) fn token(id: &str, token: &Token) -> RowChange {
@@ -216,6 +274,12 @@ pub(crate) fn request(id: &str, request: &Remembered) -> Option<RowChange> {
         }),
         Response::TokenCreated(id) => Answer::TokenCreated(id.clone()),
         Response::FindingAcknowledged(uid) => Answer::FindingAcknowledged(convert::bytes(&uid.0)),
+        Response::Proposed(number) => Answer::Proposed(*number),
+        Response::Signed { number, wanting } => Answer::Signed(stored::StoredSigned {
+            number: *number,
+            wanting: *wanting,
+        }),
+        Response::Withdrawn(number) => Answer::Withdrawn(*number),
         Response::Founded(_)
         | Response::Enrolled
         | Response::Ingested(_)

@@ -115,3 +115,40 @@ fn rows_of_before_are_read_and_gone_on_with() {
     member.checked(&command(12, Some("r2"), ack));
     assert_eq!(member.state.audit_head().written, 2);
 }
+
+/// Of every kind of row there is but those of proposals, which have a test of their own.
+#[test]
+fn stored_bytes_of_rows_never_change() {
+    let mut member = Member::founded();
+    let change = member.change(0, &key());
+    member.run(&command(11, Some("r"), change));
+    member.enrol("h1", b"key");
+    let most = crate::limits::FINDINGS_PER_AGENT as u8;
+    let told =
+        (0..=most).map(|number| crate::fuzz::transition(number, verger_policy::finding::Lifecycle::Open));
+    member.tell("h1", told.collect());
+    let over = crate::fuzz::transition(1, verger_policy::finding::Lifecycle::Resolved);
+    member.tell("h1", vec![over.clone()]);
+    let note = "n".to_owned();
+    let ack = Action::AckFinding { uid: over.uid, note };
+    member.run(&command(10_000_000, Some("a"), ack));
+    let tell = crate::fuzz::transition(most + 1, verger_policy::finding::Lifecycle::Open);
+    member.tell("h1", vec![tell]);
+    let mut all = Vec::new();
+    for ((tree, key), value) in &member.rows {
+        for part in [tree.name().as_bytes(), key, value] {
+            all.extend((part.len() as u64).to_be_bytes());
+            all.extend(part);
+        }
+    }
+    assert!(
+        Tree::ALL
+            .iter()
+            .filter(|tree| **tree != Tree::Proposals)
+            .all(|tree| member.rows.keys().any(|(of, _)| of == tree))
+    );
+    assert_eq!(
+        Digest::of(&all).hex(),
+        "893a363b06523433fc6caadcb1c2711f74f0255db90eddd7375a66a605882062"
+    );
+}

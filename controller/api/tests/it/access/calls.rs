@@ -20,7 +20,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub(super) async fn new() -> Self {
-        let world = World::founded();
+        let world = World::founded_of(2);
         world
             .apply(&[host("h1", "a"), workload("web", "a", 1)], &[])
             .await;
@@ -28,6 +28,8 @@ impl Prepared {
         let fault = world.fault("user");
         world.log.run(&world.ingestion("h1", vec![fault.clone()]));
         world.note_instances("h1", vec![instance("i1", "web-1")]);
+        let proposal = proposal(&world, "kept");
+        world.ada().proposals().propose(proposal).await.unwrap();
         let token = cpb::CreateJoinTokenRequest {
             request_id: world.request_id(),
             agent_id: "h2".to_owned(),
@@ -97,6 +99,49 @@ unary!(delete, policy.delete, |prepared| {
     }
 });
 streaming!(watch, policy.watch, |_prepared| pb::WatchRequest::default());
+
+/// A change that Ada has signed.
+fn proposal(world: &World, name: &str) -> pb::ProposeRequest {
+    let object = workload(name, "a", 1);
+    let next = world.next_set(std::slice::from_ref(&object), &[]);
+    let pb::ApplyRequest {
+        request_id,
+        expected_epoch,
+        upserts,
+        ..
+    } = world.change(&[object], &[]);
+    pb::ProposeRequest {
+        request_id,
+        expected_epoch,
+        upserts,
+        deletes: Vec::new(),
+        seal: Some(world.seal(&next, &world.key)),
+    }
+}
+
+unary!(propose, proposals.propose, |prepared| proposal(
+    &prepared.world,
+    "new"
+));
+unary!(sign, proposals.sign, |prepared| {
+    let world = &prepared.world;
+    let next = world.next_set(&[workload("kept", "a", 1)], &[]);
+    pb::SignRequest {
+        request_id: world.request_id(),
+        number: 1,
+        seal: Some(world.seal(&next, &world.second)),
+    }
+});
+unary!(withdraw, proposals.withdraw, |prepared| pb::WithdrawRequest {
+    request_id: prepared.world.request_id(),
+    number: 1,
+});
+unary!(get_proposal, proposals.get_proposal, |_prepared| {
+    pb::GetProposalRequest { number: 1 }
+});
+unary!(list_proposals, proposals.list_proposals, |_prepared| {
+    pb::ListProposalsRequest {}
+});
 
 unary!(get_status, cluster.get_status, |_prepared| {
     cpb::GetStatusRequest::default()

@@ -19,6 +19,7 @@ use verger_proto::cluster::v1::certificate_service_client::CertificateServiceCli
 use verger_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
 use verger_proto::findings::v1::findings_service_client::FindingsServiceClient;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
+use verger_proto::policy::v1::proposal_service_client::ProposalServiceClient;
 
 /// How long an answer may take, on the paused clock.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -35,6 +36,10 @@ pub(crate) struct Caller(pub(super) Channel);
 impl Caller {
     pub(crate) fn policy(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.0.clone()).max_decoding_message_size(usize::MAX)
+    }
+
+    pub(crate) fn proposals(&self) -> ProposalServiceClient<Channel> {
+        ProposalServiceClient::new(self.0.clone())
     }
 
     pub(crate) fn cluster(&self) -> ClusterServiceClient<Channel> {

@@ -17,7 +17,7 @@ use tonic::service::RoutesBuilder;
 use verger_controller_api::fleet::Fleet;
 use verger_controller_api::ports::{Ambient, Issuer, Replicated};
 use verger_controller_api::{
-    Agents, Certificates, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy,
+    Agents, Certificates, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy, Proposals,
 };
 use verger_controller_state::{Action, Command, Response};
 use verger_policy::digest::Digest;
@@ -29,6 +29,7 @@ use verger_proto::cluster::v1::certificate_service_server::CertificateServiceSer
 use verger_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
 use verger_proto::findings::v1::findings_service_server::FindingsServiceServer;
 use verger_proto::policy::v1::policy_service_server::PolicyServiceServer;
+use verger_proto::policy::v1::proposal_service_server::ProposalServiceServer;
 use verger_seal::{SealingKey, TrustRoot};
 use verger_transport::PeerCertificate;
 
@@ -57,6 +58,8 @@ pub(crate) struct World {
     pub(crate) fleet: Arc<Fleet>,
     /// The person's.
     pub(crate) key: SealingKey,
+    /// Of a second person, where two must seal.
+    pub(crate) second: SealingKey,
     door: Door,
     requests: AtomicU64,
 }
@@ -75,6 +78,10 @@ impl World {
         routes
             .add_service(
                 PolicyServiceServer::new(Policy::new(Arc::clone(&replicated), Arc::clone(&ambient)))
+                    .max_decoding_message_size(MESSAGE_BYTES),
+            )
+            .add_service(
+                ProposalServiceServer::new(Proposals::new(Arc::clone(&replicated), Arc::clone(&ambient)))
                     .max_decoding_message_size(MESSAGE_BYTES),
             )
             .add_service(ClusterServiceServer::new(Cluster::new(
@@ -113,6 +120,7 @@ impl World {
             authority,
             fleet,
             key: SealingKey::from_seed([1; 32]),
+            second: SealingKey::from_seed([2; 32]),
             door: Door::open(routes.routes()),
             requests: AtomicU64::new(0),
         }
@@ -120,8 +128,14 @@ impl World {
 
     /// Founded on the person's key, with the empty set.
     pub(crate) fn founded() -> Self {
+        Self::founded_of(1)
+    }
+
+    /// Founded on the keys of two, of whom so many must seal.
+    pub(crate) fn founded_of(threshold: usize) -> Self {
         let world = Self::new();
-        let (_, envelope) = TrustRoot::found(&[("ada".to_owned(), &world.key)], 1).unwrap();
+        let keys = [("ada".to_owned(), &world.key), ("bob".to_owned(), &world.second)];
+        let (_, envelope) = TrustRoot::found(&keys[..threshold], threshold).unwrap();
         let founded = world.run(Action::Found {
             trust_root: envelope.to_json().into(),
         });

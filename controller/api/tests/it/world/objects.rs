@@ -63,10 +63,20 @@ pub(crate) fn body(object: &PolicyObject) -> pb::Body {
 impl World {
     /// A seal over a set by a key, as of now and for a day.
     pub(crate) fn seal(&self, set: &PolicySet, key: &SealingKey) -> pb::Envelope {
+        self.seal_by(set, &[key])
+    }
+
+    /// A seal by all who are needed.
+    fn whole_seal(&self, set: &PolicySet) -> pb::Envelope {
+        let needed = self.log.state().cluster().unwrap().trust_root.threshold();
+        self.seal_by(set, &[&self.key, &self.second][..needed])
+    }
+
+    fn seal_by(&self, set: &PolicySet, keys: &[&SealingKey]) -> pb::Envelope {
         let trust_root = self.log.state().cluster().unwrap().trust_root.clone();
         let count = u64::try_from(set.len()).unwrap();
         let end = start() + SignedDuration::from_hours(24);
-        let envelope = SetStatement::new(&trust_root, set.epoch(), set.root(), count, end).seal(&[key]);
+        let envelope = SetStatement::new(&trust_root, set.epoch(), set.root(), count, end).seal(keys);
         pb::Envelope {
             json: envelope.to_json().into(),
         }
@@ -86,7 +96,7 @@ impl World {
             expected_epoch: next.epoch() - 1,
             upserts: upserts.iter().map(body).collect(),
             deletes: deletes.iter().map(|key| (&key_of(key)).into_wire()).collect(),
-            seal: Some(self.seal(&next, &self.key)),
+            seal: Some(self.whole_seal(&next)),
             dry_run: false,
         }
     }
@@ -101,7 +111,7 @@ impl World {
                 .map(|object| object.canonical_bytes().into())
                 .collect(),
             deletes: deletes.iter().map(|key| key_of(key)).collect(),
-            seal: self.seal(&next, &self.key).json,
+            seal: self.whole_seal(&next).json,
         });
         assert!(matches!(applied, Response::SetApplied { .. }), "{applied:?}");
     }

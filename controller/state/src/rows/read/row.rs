@@ -35,7 +35,10 @@ impl Row<'_> {
         }
     }
 
-    fn read<M: prost::Message + Default>(&self, format: impl Fn(&M) -> u32) -> Result<M, DamagedRow> {
+    pub(super) fn read<M: prost::Message + Default>(
+        &self,
+        format: impl Fn(&M) -> u32,
+    ) -> Result<M, DamagedRow> {
         let message = M::decode(self.value).map_err(|error| self.damaged(error))?;
         match format(&message) {
             FORMAT => Ok(message),
@@ -47,7 +50,7 @@ impl Row<'_> {
         std::str::from_utf8(self.key).map_err(|_| self.damaged("its key is not text"))
     }
 
-    fn time(&self, milliseconds: i64) -> Result<Timestamp, DamagedRow> {
+    pub(super) fn time(&self, milliseconds: i64) -> Result<Timestamp, DamagedRow> {
         convert::time(milliseconds).ok_or_else(|| self.damaged("an instant is out of range"))
     }
 
@@ -293,6 +296,9 @@ impl Row<'_> {
                 root: self.digest(&root)?,
                 revision,
             },
+            Answer::Proposed(number) => Response::Proposed(number),
+            Answer::Signed(stored::StoredSigned { number, wanting }) => Response::Signed { number, wanting },
+            Answer::Withdrawn(number) => Response::Withdrawn(number),
             Answer::TokenCreated(id) => Response::TokenCreated(id),
             Answer::FindingAcknowledged(uid) => Response::FindingAcknowledged(FindingUid(self.digest(&uid)?)),
         };

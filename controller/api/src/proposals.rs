@@ -1,0 +1,192 @@
+//! Changes of the policy set that wait for more signatures.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+use verger_controller_state::{Action, Command, Proposal, Refused, Response as Answer, State};
+use verger_proto::policy::v1 as pb;
+use verger_proto::policy::v1::proposal_service_server::ProposalService;
+use verger_wire::{IntoWire as _, digest_bytes, timestamp};
+
+use crate::caller;
+use crate::policy::{fits, key_in, request_id, seal_in};
+use crate::ports::{Ambient, Replicated, read};
+use crate::status::{answered_otherwise, refused, unavailable};
+
+/// The service.
+pub struct Proposals {
+    replicated: Arc<dyn Replicated>,
+    ambient: Arc<dyn Ambient>,
+}
+
+impl Proposals {
+    /// Serves from the replicated state.
+    pub fn new(replicated: Arc<dyn Replicated>, ambient: Arc<dyn Ambient>) -> Self {
+        Self { replicated, ambient }
+    }
+
+    async fn current<R>(&self, look: impl FnOnce(&State) -> R) -> Result<R, Status> {
+        self.replicated
+            .catch_up()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        Ok(read(&*self.replicated, look))
+    }
+
+    async fn carry_out(&self, person: &str, id: &str, action: Action) -> Result<Answer, Status> {
+        let command = Command {
+            stamp: self.ambient.now(),
+            actor: format!("person/{person}"),
+            request_id: request_id(id)?,
+            action,
+        };
+        self.replicated
+            .propose(command)
+            .await
+            .map_err(|error| unavailable(&error))
+    }
+}
+
+fn in_wire(number: u64, proposal: &Proposal, epoch: u64, with_bodies: bool) -> pb::Proposal {
+    let Proposal {
+        actor,
+        created,
+        expected_epoch,
+        upserts,
+        deletes,
+        seal,
+    } = proposal;
+    let upserts = upserts.iter().filter(|_| with_bodies);
+    pb::Proposal {
+        number,
+        actor: actor.clone(),
+        created: Some(timestamp(*created)),
+        expected_epoch: *expected_epoch,
+        // The bytes say of which object they are.
+        upserts: upserts
+            .map(|canonical| pb::Body {
+                key: None,
+                canonical: canonical.clone(),
+            })
+            .collect(),
+        deletes: deletes.iter().map(|key| key.into_wire()).collect(),
+        seal: Some(pb::Envelope { json: seal.clone() }),
+        overtaken: *expected_epoch != epoch,
+    }
+}
+
+#[tonic::async_trait]
+impl ProposalService for Proposals {
+    async fn propose(
+        &self,
+        request: Request<pb::ProposeRequest>,
+    ) -> Result<Response<pb::ProposeResponse>, Status> {
+        let person = caller::person(&request)?;
+        let pb::ProposeRequest {
+            request_id,
+            expected_epoch,
+            upserts,
+            deletes,
+            seal,
+        } = request.into_inner();
+        let upserts: Vec<_> = upserts.into_iter().map(|body| body.canonical).collect();
+        let deletes = deletes
+            .into_iter()
+            .enumerate()
+            .map(|(index, key)| key_in(&format!("deletes[{index}]"), Some(key)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let seal = seal_in(seal);
+        fits(&upserts, &deletes, &seal)?;
+        let action = Action::Propose {
+            expected_epoch,
+            upserts,
+            deletes,
+            seal,
+        };
+        match self.carry_out(&person, &request_id, action).await? {
+            Answer::Proposed(number) => Ok(Response::new(pb::ProposeResponse { number })),
+            other => Err(answered_otherwise(&other)),
+        }
+    }
+
+    async fn sign(&self, request: Request<pb::SignRequest>) -> Result<Response<pb::SignResponse>, Status> {
+        let person = caller::person(&request)?;
+        let pb::SignRequest {
+            request_id,
+            number,
+            seal,
+        } = request.into_inner();
+        let seal = seal_in(seal);
+        let action = Action::SignProposal { number, seal };
+        match self.carry_out(&person, &request_id, action).await? {
+            Answer::Signed { number: _, wanting } => Ok(Response::new(pb::SignResponse {
+                wanting,
+                applied: None,
+            })),
+            Answer::SetApplied {
+                epoch,
+                root,
+                revision,
+            } => Ok(Response::new(pb::SignResponse {
+                wanting: 0,
+                applied: Some(pb::ApplyResponse {
+                    epoch,
+                    root: digest_bytes(&root),
+                    revision,
+                }),
+            })),
+            other => Err(answered_otherwise(&other)),
+        }
+    }
+
+    async fn withdraw(
+        &self,
+        request: Request<pb::WithdrawRequest>,
+    ) -> Result<Response<pb::WithdrawResponse>, Status> {
+        let person = caller::person(&request)?;
+        let pb::WithdrawRequest { request_id, number } = request.into_inner();
+        let action = Action::WithdrawProposal { number };
+        match self.carry_out(&person, &request_id, action).await? {
+            Answer::Withdrawn(_) => Ok(Response::new(pb::WithdrawResponse {})),
+            other => Err(answered_otherwise(&other)),
+        }
+    }
+
+    async fn get_proposal(
+        &self,
+        request: Request<pb::GetProposalRequest>,
+    ) -> Result<Response<pb::GetProposalResponse>, Status> {
+        caller::person(&request)?;
+        let pb::GetProposalRequest { number } = request.into_inner();
+        let proposal = self
+            .current(|state| {
+                let epoch = state.set().epoch();
+                state
+                    .proposal(number)
+                    .map(|proposal| in_wire(number, proposal, epoch, true))
+            })
+            .await?;
+        let proposal = proposal.ok_or_else(|| refused(&Refused::NoSuchProposal(number)))?;
+        Ok(Response::new(pb::GetProposalResponse {
+            proposal: Some(proposal),
+        }))
+    }
+
+    async fn list_proposals(
+        &self,
+        request: Request<pb::ListProposalsRequest>,
+    ) -> Result<Response<pb::ListProposalsResponse>, Status> {
+        caller::person(&request)?;
+        let pb::ListProposalsRequest {} = request.into_inner();
+        let proposals = self
+            .current(|state| {
+                let epoch = state.set().epoch();
+                let proposals = state.proposals();
+                proposals
+                    .map(|(number, proposal)| in_wire(number, proposal, epoch, false))
+                    .collect()
+            })
+            .await?;
+        Ok(Response::new(pb::ListProposalsResponse { proposals }))
+    }
+}
