@@ -153,11 +153,26 @@ async fn a_thread_in_other_namespaces_is_a_process_that_left_them() {
     );
 }
 
+/// A process that is killed with the test: runc(8) takes one whose first thread has ended for gone, so Docker neither kills it nor,
+/// while it runs, removes its container.
+struct Ended(u32);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.0)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        let killed = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL));
+        assert!(matches!(killed, Some(Ok(()))), "{killed:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_process_whose_first_thread_has_ended_is_read_by_those_that_go_on() {
     let daemon = Daemon::connect().await;
     let program = Program::compile(SOURCE);
     let (id, pid) = started(&daemon, &program, "first-ends", &["first-ends"], &[]).await;
+    let _ended = Ended(pid);
     // It works: what the first thread shows of itself is a zombie without namespaces.
     until("the first thread ends", || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
