@@ -4,23 +4,18 @@ use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 use verger_controller_api::ports::Ambient as _;
 use verger_controller_raft::{Member, MemberError};
 use verger_controller_state::{Action, Command, Response};
-use verger_transport::{
-    Authority, Identity, KeyPair, Label, Peer, Purpose, SpiffeId, certificate_pem, files, spki_pin,
-};
+use verger_transport::{Authority, Label, Purpose, spki_pin};
 
 use crate::adapters::SystemAmbient;
 use crate::config::Config;
+use crate::login::{Reserved, context_of};
 use crate::wire_up;
-
-/// How long the first person's certificate is good. People's own requests and renewal come with roles.
-const ADMIN_DAYS: u64 = 30;
 
 #[derive(Args)]
 pub(crate) struct InitArgs {
@@ -62,7 +57,7 @@ pub(crate) async fn init(config: &Config, args: &InitArgs) -> anyhow::Result<()>
         )
     })?;
     let draft = Draft::begin(config)?;
-    let context = Reserved::new(admin_context)?;
+    let context = Reserved::new("--admin-context", admin_context)?;
 
     let cluster = found(&draft.config, trust_root, envelope).await?;
     let (handed_over, pin) = authorities(&draft.config, &cluster, person)?;
@@ -111,25 +106,9 @@ fn authorities(config: &Config, cluster: &str, person: Label) -> anyhow::Result<
     let members = Authority::create(&pki, Purpose::Members, cluster)?;
     Authority::create(&pki, Purpose::Agents, cluster)?;
     let people = Authority::create(&pki, Purpose::People, cluster)?;
-    let key = KeyPair::generate()?;
-    let name = person.to_string();
-    let id = SpiffeId {
-        cluster: cluster.to_owned(),
-        peer: Peer::Person(person),
-    };
-    let lifetime = Duration::from_secs(ADMIN_DAYS * 86_400);
-    let issued = people.issue(&key.request()?, &id, lifetime, &[])?;
-    let identity = Identity::new(issued.chain, &key);
-    let context = serde_json::json!({
-        "clusterId": cluster,
-        "addresses": [config.address()],
-        "memberCas": [certificate_pem(members.certificate())],
-        "certificate": identity.chain_pem(),
-        "key": identity.key_pem(),
-        "person": name,
-    });
+    let context = context_of(config, cluster, &person, &people, &members)?;
     let pin = spki_pin(members.certificate()).context("the members' authority has no readable key")?;
-    Ok((serde_json::to_vec_pretty(&context)?, pin))
+    Ok((context, pin))
 }
 
 /// A founding that is not yet in place. Dropped, it is removed.
@@ -192,69 +171,6 @@ impl Drop for Draft {
     }
 }
 
-/// A file that is made empty before anything else, so that it can be written when everything else is done. Dropped
-/// without [`keep`](Self::keep), it is removed.
-struct Reserved<'a> {
-    file: &'a Path,
-    kept: bool,
-}
-
-impl<'a> Reserved<'a> {
-    fn new(file: &'a Path) -> anyhow::Result<Self> {
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        anyhow::ensure!(
-            folder.is_dir(),
-            "--admin-context {}: {} is no folder; make it first",
-            file.display(),
-            folder.display()
-        );
-        anyhow::ensure!(
-            !file.is_dir(),
-            "--admin-context {}: this is a folder; name a file in it",
-            file.display()
-        );
-        // Also a link that leads nowhere is something.
-        anyhow::ensure!(
-            file.symlink_metadata().is_err(),
-            "--admin-context {}: it exists; remove it, or name another file",
-            file.display()
-        );
-        files::create(file, b"").with_context(|| {
-            format!(
-                "--admin-context {}: name a file that can be written",
-                file.display()
-            )
-        })?;
-        Ok(Self { file, kept: false })
-    }
-
-    fn fill(&self, bytes: &[u8]) -> anyhow::Result<()> {
-        File::options()
-            .write(true)
-            .open(self.file)
-            .and_then(|mut file| {
-                file.write_all(bytes)?;
-                file.sync_all()
-            })
-            .with_context(|| format!("cannot write {}", self.file.display()))
-    }
-
-    fn keep(mut self) {
-        self.kept = true;
-    }
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        if !self.kept
-            && let Err(error) = std::fs::remove_file(self.file)
-        {
-            tracing::warn!(%error, file = %self.file.display(), "a file of no use stays; remove it");
-        }
-    }
-}
-
 /// Whether there is nothing there: no folder, or an empty one.
 fn is_vacant(dir: &Path) -> anyhow::Result<bool> {
     match std::fs::read_dir(dir) {
@@ -286,4 +202,4 @@ fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,6 +3,8 @@
 mod adapters;
 mod config;
 mod init;
+mod login;
+mod recover;
 mod run;
 mod timekeeper;
 mod wire_up;
@@ -34,6 +36,8 @@ struct Cli {
 enum Command {
     /// Found a cluster, once: stores, authorities, the first person's context file.
     Init(init::InitArgs),
+    /// Issue a person's login anew, on a stopped member: for who has none any more. The audit records it.
+    RecoverLogin(recover::RecoverArgs),
     /// Serve.
     Run,
     /// Check the configuration file and say what it means.
@@ -58,6 +62,7 @@ fn carry_out(cli: &Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match &cli.command {
         Command::Init(args) => runtime.block_on(init::init(&config, args)),
+        Command::RecoverLogin(args) => runtime.block_on(recover::recover(&config, args)),
         Command::Run => runtime.block_on(run::run(config)),
         Command::CheckConfig => config.explain(),
     }

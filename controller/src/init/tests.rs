@@ -7,14 +7,14 @@ use verger_transport::install_crypto_provider;
 
 use super::*;
 
-struct Place {
+pub(crate) struct Place {
     folder: tempfile::TempDir,
-    config: Config,
-    runtime: tokio::runtime::Runtime,
+    pub(crate) config: Config,
+    pub(crate) runtime: tokio::runtime::Runtime,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         install_crypto_provider();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("controller.toml");
@@ -31,11 +31,11 @@ impl Place {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn init(&self, root: &str, context: &Path) -> Result<(), String> {
+    pub(crate) fn init(&self, root: &str, context: &Path) -> Result<(), String> {
         let args = InitArgs {
             trust_root: self.path(root),
             admin: "ada".to_owned(),

@@ -121,6 +121,11 @@ impl State {
             }
             Action::SignProposal { number, seal } => self.sign_proposal(*number, seal, changes),
             Action::WithdrawProposal { number } => self.withdraw_proposal(*number, changes),
+            // The audit row is what it is for.
+            Action::RecoverLogin { .. } => match &self.cluster {
+                Some(_) => Ok(Response::LoginRecovered),
+                None => Err(Refused::NotFounded),
+            },
             // Time has moved already.
             Action::Tick { .. } => Ok(Response::Ticked),
         }

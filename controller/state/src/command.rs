@@ -101,6 +101,13 @@ pub enum Action {
         /// Which.
         number: u64,
     },
+    /// Record that a person's login was issued anew on a member's own host: break-glass, for who has no login any more.
+    RecoverLogin {
+        /// Whose.
+        person: String,
+        /// Why.
+        reason: String,
+    },
     /// Move the replicated time, and nothing else.
     Tick {
         /// Where it may move to; no later than the stamp.
@@ -109,6 +116,22 @@ pub enum Action {
 }
 
 impl Action {
+    /// What the audit says of it beside its word.
+    pub(crate) fn detail(&self) -> String {
+        match self {
+            Self::RecoverLogin { person, reason } => format!("of person/{person}: {reason}"),
+            Self::SignProposal { number, .. } | Self::WithdrawProposal { number } => {
+                format!("proposal {number}")
+            }
+            Self::CreateToken { agent, .. } | Self::Enrol { agent, .. } => format!("agent {agent}"),
+            Self::ApplySet { expected_epoch, .. } | Self::Propose { expected_epoch, .. } => {
+                format!("on epoch {expected_epoch}")
+            }
+            Self::AckFinding { uid, .. } => format!("finding {uid}"),
+            Self::Found { .. } | Self::Ingest { .. } | Self::Tick { .. } => String::new(),
+        }
+    }
+
     /// Its word in the audit.
     pub const fn word(&self) -> &'static str {
         match self {
@@ -118,6 +141,7 @@ impl Action {
             Self::Propose { .. } => "propose",
             Self::SignProposal { .. } => "sign-proposal",
             Self::WithdrawProposal { .. } => "withdraw-proposal",
+            Self::RecoverLogin { .. } => "recover-login",
             Self::Tick { .. } => "tick",
             Self::Enrol { .. } => "enrol",
             Self::Ingest { .. } => "ingest",

@@ -36,6 +36,8 @@ pub enum Response {
     },
     /// The proposal is gone; its number.
     Withdrawn(u64),
+    /// It is on record.
+    LoginRecovered,
     /// Time has moved, if it was to.
     Ticked,
     /// Nothing was changed.

@@ -85,6 +85,10 @@ impl Command {
             Action::WithdrawProposal { number } => {
                 Stored::WithdrawProposal(stored::WithdrawProposal { number: *number })
             }
+            Action::RecoverLogin { person, reason } => Stored::RecoverLogin(stored::RecoverLogin {
+                person: person.clone(),
+                reason: reason.clone(),
+            }),
             Action::Tick { until } => Stored::Tick(stored::Tick {
                 until_ms: until.as_millisecond(),
             }),
@@ -204,6 +208,14 @@ impl Command {
                     uid: FindingUid(convert::digest(&uid).ok_or(InvalidCommand::Field("uid"))?),
                     note,
                 }
+            }
+            Stored::RecoverLogin(stored::RecoverLogin { person, reason }) => {
+                bounded("person", &person)?;
+                bounded("reason", &reason)?;
+                if person.is_empty() || reason.is_empty() {
+                    return Err(InvalidCommand::Field("reason"));
+                }
+                Action::RecoverLogin { person, reason }
             }
             Stored::Tick(stored::Tick { until_ms }) => Action::Tick {
                 until: convert::time(until_ms).ok_or(InvalidCommand::Field("until_ms"))?,

@@ -283,6 +283,7 @@ pub(crate) fn request(id: &str, request: &Remembered) -> Option<RowChange> {
         Response::Founded(_)
         | Response::Enrolled
         | Response::Ingested(_)
+        | Response::LoginRecovered
         | Response::Ticked
         | Response::Refused(_) => return None,
     };
@@ -314,6 +315,7 @@ pub(crate) fn audit(
         request_id: command.request_id.clone().unwrap_or_default(),
         outcome: outcome.to_owned(),
         previous: convert::bytes(previous),
+        detail: command.action.detail(),
     };
     let change = put(Tree::Audit, mark.key(), &row);
     let value = change.value.clone().unwrap_or_default();

@@ -149,6 +149,6 @@ fn stored_bytes_of_rows_never_change() {
     );
     assert_eq!(
         Digest::of(&all).hex(),
-        "893a363b06523433fc6caadcb1c2711f74f0255db90eddd7375a66a605882062"
+        "145f0c146d221940067616abf66834e31df5ca55f99689aa2d215ed350f1372c"
     );
 }

@@ -1,0 +1,162 @@
+//! A login for somebody who has none any more: the certificate ended, or the context file was lost.
+//!
+//! Whoever can do this on a member's host could read its authorities' keys anyway; so it is a command that leaves a record, not a
+//! way round one. Sealing keys are not logins: nothing that this gives can bless anything.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use verger_controller_api::ports::Ambient as _;
+use verger_controller_state::{Action, Command, Response, limits};
+use verger_policy::model::printable;
+use verger_transport::{Authority, Label, Purpose};
+
+use crate::adapters::SystemAmbient;
+use crate::config::Config;
+use crate::login::{Reserved, context_of};
+use crate::wire_up;
+
+#[derive(Args)]
+pub(crate) struct RecoverArgs {
+    /// Whose login.
+    #[arg(long, value_name = "NAME")]
+    person: String,
+
+    /// Why, for the audit.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+
+    /// Where to write the context file (0600). Hand it over, and remove it here.
+    #[arg(long, value_name = "FILE")]
+    context: PathBuf,
+}
+
+/// Writes a context file with a new certificate, after the audit holds that it was issued.
+///
+/// # Errors
+/// When the member runs (it is stopped first), it is not founded, or the file cannot be written.
+pub(crate) async fn recover(config: &Config, args: &RecoverArgs) -> anyhow::Result<()> {
+    let RecoverArgs {
+        person,
+        reason,
+        context,
+    } = args;
+    let name: Label = person
+        .parse()
+        .with_context(|| format!("--person {}", printable(person)))?;
+    let reason = printable(reason.trim()).into_owned();
+    anyhow::ensure!(
+        !reason.is_empty() && reason.len() <= limits::NAME_BYTES,
+        "--reason: say why, in at most {} bytes",
+        limits::NAME_BYTES
+    );
+    let reserved = Reserved::new("--context", context)?;
+    let member = wire_up::open_member(config)
+        .await
+        .context("the member's stores cannot be opened; stop the controller first")?;
+    let cluster = member.read(|state| state.cluster().map(|cluster| cluster.id.hex()));
+    let command = Command {
+        stamp: SystemAmbient.now(),
+        actor: format!("controller/{}", config.member),
+        request_id: None,
+        action: Action::RecoverLogin {
+            person: name.to_string(),
+            reason,
+        },
+    };
+    let recorded = member.propose(&command).await;
+    member.stop().await;
+    match recorded? {
+        Response::LoginRecovered => {}
+        Response::Refused(refused) => anyhow::bail!("{refused}"),
+        other => anyhow::bail!("the state machine answered {other:?}"),
+    }
+    let cluster = cluster.context("this member is not founded: run `verger-controller init`")?;
+    let pki = config.pki_dir();
+    let people = Authority::load(&pki, Purpose::People)?;
+    let members = Authority::load(&pki, Purpose::Members)?;
+    reserved.fill(&context_of(config, &cluster, &name, &people, &members)?)?;
+    reserved.keep();
+    writeln!(
+        std::io::stdout(),
+        "Login of {name} issued, and on record\nContext: {}\nNext: verger context use {}",
+        context.display(),
+        context.display()
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::init::tests::Place;
+    use verger_transport::{Client, Identity};
+
+    fn recover_in(place: &Place, person: &str, reason: &str, file: &str) -> Result<(), String> {
+        let args = RecoverArgs {
+            person: person.to_owned(),
+            reason: reason.to_owned(),
+            context: place.path(file),
+        };
+        let done = place.runtime.block_on(recover(&place.config, &args));
+        done.map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_lost_login_is_issued_anew_and_on_record() {
+        let place = Place::new();
+        let early = recover_in(&place, "ada", "lost", "early.json").unwrap_err();
+        assert!(!place.path("early.json").exists(), "{early}");
+        place.init("root.json", &place.path("ada.json")).unwrap();
+        recover_in(
+            &place,
+            "bob",
+            "the only administrator lost his laptop",
+            "bob.json",
+        )
+        .unwrap();
+        let context: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(place.path("bob.json")).unwrap()).unwrap();
+        assert_eq!(context["person"], "bob");
+        let text = |field: &str| context[field].as_str().unwrap().to_owned();
+        let identity = Identity::from_pem(&text("certificate"), &text("key")).unwrap();
+        Client::new(&text("clusterId"), &identity, &[]).map(drop).unwrap();
+        let member = place
+            .runtime
+            .block_on(wire_up::open_member(&place.config))
+            .unwrap();
+        // The founding, and this.
+        assert_eq!(member.read(|state| state.audit_head().written), 2);
+        // The member runs.
+        let running = recover_in(&place, "bob", "again", "again.json").unwrap_err();
+        assert!(running.contains("stop the controller first"), "{running}");
+        assert!(!place.path("again.json").exists());
+    }
+
+    #[test]
+    fn what_names_nobody_or_no_reason_or_a_file_that_is_there_issues_nothing() {
+        let place = Place::new();
+        place.init("root.json", &place.path("ada.json")).unwrap();
+        let long = "x".repeat(limits::NAME_BYTES + 1);
+        for (person, reason, file, wanted) in [
+            ("", "lost", "new.json", "--person"),
+            ("a/b", "lost", "new.json", "--person"),
+            ("ada", " ", "new.json", "--reason"),
+            ("ada", &long, "new.json", "--reason"),
+            ("ada", "lost", "ada.json", "it exists; remove it"),
+            ("ada", "lost", "missing/new.json", "is no folder"),
+        ] {
+            let refused = recover_in(&place, person, reason, file).unwrap_err();
+            assert!(refused.contains(wanted), "{refused}");
+            assert!(!place.path("new.json").exists());
+        }
+        let member = place
+            .runtime
+            .block_on(wire_up::open_member(&place.config))
+            .unwrap();
+        assert_eq!(member.read(|state| state.audit_head().written), 1);
+    }
+}
