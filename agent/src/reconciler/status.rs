@@ -184,7 +184,7 @@ mod tests {
             control: Control::Config,
             rule: RuleId::builtin("config/env"),
             field: format!("env[{number}]").into(),
-            result: if number % 2 == 0 {
+            result: if number.is_multiple_of(2) {
                 Outcome::NotEvaluated
             } else {
                 Outcome::Fail

@@ -353,7 +353,7 @@ async fn list(session: &Session, seen: &crate::args::SetArgs, format: Format) ->
         let created = created.map(|at| instant("created", at)).transpose()?;
         let created = created.map_or_else(String::new, |at| at.to_string());
         let seal = seal
-            .ok_or_else(|| verger_seal::Refusal::WrongKey)
+            .ok_or(verger_seal::Refusal::WrongKey)
             .and_then(|seal| PartialSeal::open(&held.trust_root, &seal.json, now));
         let (signers, wanting, state) = match &seal {
             _ if overtaken || expected_epoch != held.set.epoch() => {
