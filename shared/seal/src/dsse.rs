@@ -96,6 +96,15 @@ impl Envelope {
     /// # Errors
     /// When it is too large, or not exactly an envelope.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidEnvelope> {
+        let envelope = Self::parse_draft(bytes)?;
+        if envelope.signatures.is_empty() {
+            return Err(InvalidEnvelope::Signatures(0));
+        }
+        Ok(envelope)
+    }
+
+    /// As [`Self::parse`], for what people are asked to sign: nobody may have yet.
+    pub(crate) fn parse_draft(bytes: &[u8]) -> Result<Self, InvalidEnvelope> {
         if bytes.len() > MAX_ENVELOPE_BYTES {
             return Err(InvalidEnvelope::TooLarge(bytes.len()));
         }
@@ -104,7 +113,7 @@ impl Envelope {
             payload,
             signatures,
         } = serde_json::from_slice(bytes).map_err(|_| InvalidEnvelope::Json)?;
-        if signatures.is_empty() || signatures.len() > MAX_SIGNATURES {
+        if signatures.len() > MAX_SIGNATURES {
             return Err(InvalidEnvelope::Signatures(signatures.len()));
         }
         let signatures = signatures

@@ -114,20 +114,7 @@ impl TrustRoot {
             });
         }
         let digest = Digest::of(envelope.payload());
-        let Content {
-            version,
-            threshold,
-            keys,
-            previous: _,
-        } = content;
-        let draft = Self {
-            version,
-            threshold,
-            keys,
-            cluster_id: digest,
-            digest,
-        };
-        Ok((draft, envelope))
+        Ok((content.unverified(digest, digest), envelope))
     }
 
     /// Reads version 1 and checks that its own threshold sealed it. Whether it is the right one, its digest says: that is
@@ -184,6 +171,46 @@ impl TrustRoot {
         content.verified(&envelope, self.cluster_id, digest)
     }
 
+    /// What a draft of the version after this one says, whoever has signed it: for those who are asked to, and for nothing else.
+    ///
+    /// # Errors
+    /// When it is not exactly the version after this one.
+    pub fn read_successor(&self, envelope: &[u8]) -> Result<(Self, Envelope), Refusal> {
+        let (envelope, content) = content_of(Envelope::parse_draft(envelope)?)?;
+        if content.version != self.version + 1 {
+            return Err(Refusal::TrustRootVersion {
+                found: content.version,
+                wanted: self.version + 1,
+            });
+        }
+        if content.previous != Some(self.digest) {
+            return Err(Refusal::OtherTrustRoot);
+        }
+        let digest = Digest::of(envelope.payload());
+        Ok((content.unverified(self.cluster_id, digest), envelope))
+    }
+
+    /// Walks the versions after this one, in their order. Versions that are known already are passed over.
+    ///
+    /// # Errors
+    /// When one is not sealed by the threshold of the version before it and its own, or one is left out.
+    pub fn walk<'a>(
+        &self,
+        envelopes: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(Self, Vec<&'a [u8]>), Refusal> {
+        let mut latest = self.clone();
+        let mut taken = Vec::new();
+        for envelope in envelopes {
+            let (_, content) = open(envelope)?;
+            if content.version <= latest.version {
+                continue;
+            }
+            latest = latest.advance(envelope)?;
+            taken.push(envelope);
+        }
+        Ok((latest, taken))
+    }
+
     /// Checks that enough distinct keys of this trust root have signed.
     pub(crate) fn signed(&self, envelope: &Envelope) -> Result<(), Refusal> {
         let signers = envelope.signers(self.keys.iter().map(|key| key.public)).len();
@@ -236,21 +263,25 @@ impl TrustRoot {
 
 impl Content {
     fn verified(self, envelope: &Envelope, cluster_id: Digest, digest: Digest) -> Result<TrustRoot, Refusal> {
+        let trust_root = self.unverified(cluster_id, digest);
+        trust_root.signed(envelope)?;
+        Ok(trust_root)
+    }
+
+    fn unverified(self, cluster_id: Digest, digest: Digest) -> TrustRoot {
         let Self {
             version,
             threshold,
             keys,
             previous: _,
         } = self;
-        let trust_root = TrustRoot {
+        TrustRoot {
             version,
             threshold,
             keys,
             cluster_id,
             digest,
-        };
-        trust_root.signed(envelope)?;
-        Ok(trust_root)
+        }
     }
 }
 
@@ -274,7 +305,10 @@ fn write(version: u64, threshold: usize, keys: &[TrustedKey], previous: Option<D
 }
 
 fn open(envelope: &[u8]) -> Result<(Envelope, Content), Refusal> {
-    let envelope = Envelope::parse(envelope)?;
+    content_of(Envelope::parse(envelope)?)
+}
+
+fn content_of(envelope: Envelope) -> Result<(Envelope, Content), Refusal> {
     if envelope.payload_type() != TRUST_ROOT_PAYLOAD_TYPE {
         let found = printable_within(envelope.payload_type(), 80);
         return Err(Refusal::WrongPurpose {
