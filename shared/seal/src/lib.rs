@@ -7,6 +7,7 @@
 //! The order of trust: a person brings the cluster id, which names version 1 of the [`TrustRoot`]; each version vouches
 //! for the next; the one in force says whose seal on a [`SetStatement`] counts; the statement says which set, by its root.
 
+mod chain;
 mod dsse;
 #[cfg(test)]
 mod frozen;
@@ -20,6 +21,7 @@ mod statement;
 mod trust_root;
 mod verify;
 
+pub use chain::{BrokenChain, ChainCheck, ChainHead, ChainRow, InvalidChainHead, KeptHead, Verified};
 pub use dsse::{Envelope, InvalidEnvelope, MAX_ENVELOPE_BYTES, MAX_SIGNATURES};
 pub use keys::{InvalidKey, PublicKey, SealingKey};
 pub use partial::PartialSeal;
