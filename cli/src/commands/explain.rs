@@ -118,6 +118,12 @@ const fn says(kind: Kind) -> &'static str {
             "which rules (rules) may be violated, with which values (values), where (scope), by whose word and why (owner, reason, ticket), from when (notBefore) until when (notAfter, at most 90 days)"
         }
         Kind::Host => "the labels (labels) of the host of an agent (agent). Selectors see only these",
+        Kind::Role => {
+            "what people who have the role may do through the API (rules): each rule allows or denies (effect) verbs (verbs) on resources (resources), all of them or those of some names (names) or labels (labels). A deny wins over every allow; what no rule allows is denied"
+        }
+        Kind::RoleBinding => {
+            "who has a role (role: a built-in one or the name of a Role): people and groups (subjects: person/NAME, group/NAME), for everything or what is within a scope (scope: names, labels). While the set has no binding, every person may do everything"
+        }
     }
 }
 

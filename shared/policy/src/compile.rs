@@ -128,7 +128,7 @@ pub fn compile<'a>(
                 key,
                 spec: spec.clone(),
             }),
-            Spec::Host(_) => {}
+            Spec::Host(_) | Spec::Role(_) | Spec::RoleBinding(_) => {}
         }
     }
     compiled.index();

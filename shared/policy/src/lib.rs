@@ -17,5 +17,6 @@ pub mod json;
 pub mod lint;
 pub mod model;
 pub mod plan;
+pub mod roles;
 pub mod rules;
 pub mod set;

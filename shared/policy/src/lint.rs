@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use crate::digest::Digest;
 use crate::model::{
-    ContainerHint, Exception, Guardrail, Labels, Name, ObjectKey, PolicyObject, Spec, Workload,
+    ContainerHint, Exception, Guardrail, Labels, Name, ObjectKey, PolicyObject, RoleBinding, Spec, Workload,
 };
+use crate::roles;
 use crate::set::PolicySet;
 
 /// How long before its end an exception is worth a word.
@@ -53,6 +54,13 @@ pub enum Oddity {
         /// An image both bless.
         image: Digest,
     },
+    /// A binding of a role that is neither built in nor in the set: it gives nothing.
+    NoSuchRole {
+        /// The role it names.
+        role: Name,
+    },
+    /// A role that no binding gives to anybody.
+    BoundToNobody,
     /// A namespace is shared with a workload that the set does not have.
     NamespaceOfNobody {
         /// The workload it names.
@@ -100,6 +108,11 @@ impl fmt::Display for Lint {
                     "has the image {image} and the hints of workload {other}; tell them apart by a label"
                 )
             }
+            Oddity::NoSuchRole { role } => write!(
+                f,
+                "gives role {role}, which is not built in and not in the set; correct `role`"
+            ),
+            Oddity::BoundToNobody => f.write_str("is given to nobody; bind it with a `RoleBinding`"),
             Oddity::NamespaceOfNobody { workload } => {
                 write!(
                     f,
@@ -120,6 +133,9 @@ pub fn lint(set: &PolicySet, now: Timestamp) -> Vec<Lint> {
             Spec::Workload(workload) => world.workload(object, workload, &mut oddities),
             Spec::Guardrail(guardrail) => world.guardrail(guardrail, &mut oddities),
             Spec::Exception(exception) => world.exception(exception, now, &mut oddities),
+            Spec::Role(_) if world.bound.contains(&object.metadata.name) => {}
+            Spec::Role(_) => oddities.push(Oddity::BoundToNobody),
+            Spec::RoleBinding(binding) => world.binding(binding, &mut oddities),
             Spec::Host(_) => {}
         }
         lints.extend(oddities.into_iter().map(|oddity| Lint {
@@ -135,6 +151,8 @@ struct World<'s> {
     hosts: BTreeSet<&'s Labels>,
     workloads: BTreeMap<&'s Name, (&'s Workload, &'s Labels)>,
     claims: BTreeMap<(Digest, &'s ContainerHint), Vec<(&'s Name, &'s Workload)>>,
+    roles: BTreeSet<&'s Name>,
+    bound: BTreeSet<&'s Name>,
 }
 
 impl<'s> World<'s> {
@@ -143,6 +161,8 @@ impl<'s> World<'s> {
             hosts: BTreeSet::new(),
             workloads: BTreeMap::new(),
             claims: BTreeMap::new(),
+            roles: BTreeSet::new(),
+            bound: BTreeSet::new(),
         };
         for object in set.objects() {
             match &object.spec {
@@ -158,6 +178,8 @@ impl<'s> World<'s> {
                             .push((name, workload));
                     }
                 }
+                Spec::Role(_) => _ = world.roles.insert(&object.metadata.name),
+                Spec::RoleBinding(binding) => _ = world.bound.insert(&binding.role),
                 Spec::Guardrail(_) | Spec::Exception(_) => {}
             }
         }
@@ -201,6 +223,13 @@ impl<'s> World<'s> {
         let wanted = &guardrail.select.workloads;
         if !wanted.is_empty() && !self.workloads.values().any(|(_, labels)| wanted.select(labels)) {
             found.push(Oddity::SelectsNoWorkload);
+        }
+    }
+
+    fn binding(&self, binding: &RoleBinding, found: &mut Vec<Oddity>) {
+        let role = &binding.role;
+        if roles::find(role.as_str()).is_none() && !self.roles.contains(role) {
+            found.push(Oddity::NoSuchRole { role: role.clone() });
         }
     }
 

@@ -14,6 +14,7 @@ mod object;
 mod port;
 mod problem;
 mod reader;
+mod role;
 mod scalar;
 mod workload;
 mod write;

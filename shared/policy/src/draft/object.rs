@@ -5,6 +5,7 @@ use super::guardrail::guardrail;
 use super::node::Node;
 use super::problem::{nearest, quoted};
 use super::reader::{Got, Reader};
+use super::role::{binding, check_name, role};
 use super::scalar::{label_key, labels};
 use super::workload::workload;
 use crate::model::{HostObject, Kind, Metadata, Name, PolicyObject, Spec};
@@ -13,14 +14,7 @@ use crate::model::{HostObject, Kind, Metadata, Name, PolicyObject, Spec};
 pub(super) const API_VERSION: &str = "verger/v1";
 
 /// Kinds of the policy model that this version does not judge.
-const LATER: [&str; 6] = [
-    "Channel",
-    "ContentRule",
-    "HostBaseline",
-    "MalwareRule",
-    "Role",
-    "RoleBinding",
-];
+const LATER: [&str; 4] = ["Channel", "ContentRule", "HostBaseline", "MalwareRule"];
 
 const NAME: &str = "write a path of DNS labels, as in payments/web";
 
@@ -38,7 +32,9 @@ pub(super) fn object(reader: &mut Reader<'_>, node: &Node) -> Got<PolicyObject> 
         }
     });
     let kind = fields.required(reader, "kind", "Workload", kind);
-    let metadata = fields.required(reader, "metadata", "{ name: payments/web }", metadata);
+    let metadata = fields.required(reader, "metadata", "{ name: payments/web }", |reader, node| {
+        metadata(reader, node, kind.ok())
+    });
     // Without a kind nobody knows which fields `spec` has.
     let spec = match kind {
         Err(reported) => fields.take("spec").map_or(Err(reported), |_| Err(reported)),
@@ -47,6 +43,8 @@ pub(super) fn object(reader: &mut Reader<'_>, node: &Node) -> Got<PolicyObject> 
             Kind::Guardrail => guardrail(reader, node).map(Spec::Guardrail),
             Kind::Exception => exception(reader, node).map(Spec::Exception),
             Kind::Host => host(reader, node).map(Spec::Host),
+            Kind::Role => role(reader, node).map(Spec::Role),
+            Kind::RoleBinding => binding(reader, node).map(Spec::RoleBinding),
         }),
     };
     fields.close(reader)?;
@@ -77,9 +75,15 @@ fn kind(reader: &mut Reader<'_>, node: &Node) -> Got<Kind> {
     Err(reader.report(node.place, format!("unknown kind {}", quoted(text)), remedy))
 }
 
-fn metadata(reader: &mut Reader<'_>, node: &Node) -> Got<Metadata> {
+fn metadata(reader: &mut Reader<'_>, node: &Node, kind: Option<Kind>) -> Got<Metadata> {
     let mut fields = reader.open(node)?;
-    let name = fields.required(reader, "name", "payments/web", name);
+    let name = fields.required(reader, "name", "payments/web", |reader, node| {
+        let name = name(reader, node)?;
+        if kind == Some(Kind::Role) {
+            check_name(reader, node, &name)?;
+        }
+        Ok(name)
+    });
     let labels = fields.optional(reader, "labels", labels);
     let annotations = fields.optional(reader, "annotations", |reader, node| {
         reader.map(node, label_key, |reader, node| {

@@ -8,7 +8,7 @@ use super::node::{Value, is_ambiguous_word, resolve};
 use crate::model::{PolicyObject, is_printable};
 
 /// The order in which people read fields; what is not listed follows in the order of the alphabet.
-const ORDER: [&str; 40] = [
+const ORDER: [&str; 46] = [
     "apiVersion",
     "kind",
     "metadata",
@@ -22,6 +22,12 @@ const ORDER: [&str; 40] = [
     "select",
     "profile",
     "rules",
+    "role",
+    "subjects",
+    "effect",
+    "verbs",
+    "resources",
+    "names",
     "scope",
     "workload",
     "agent",

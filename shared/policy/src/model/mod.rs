@@ -13,6 +13,7 @@ mod host;
 mod name;
 mod object;
 mod printable;
+mod role;
 mod workload;
 
 pub use capability::CAPABILITIES;
@@ -28,4 +29,8 @@ pub use host::HostObject;
 pub use name::{AgentId, InvalidName, InvalidObjectKey, Kind, Labels, Name, ObjectKey, RuleId, RuntimeKind};
 pub use object::{Metadata, OBJECT_PREFIX, PolicyObject, Spec};
 pub use printable::{is_printable, printable, printable_within};
+pub use role::{
+    Effect, InvalidSubject, NamePattern, PersonName, Resource, Role, RoleBinding, RoleRule, RoleSubject,
+    Scope, Verb,
+};
 pub use workload::{ContainerHint, Workload};

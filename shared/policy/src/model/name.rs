@@ -18,8 +18,22 @@ words! {
         Guardrail = "Guardrail",
         /// A host and its sealed labels.
         Host = "Host",
+        /// A role.
+        Role = "Role",
+        /// Who has a role.
+        RoleBinding = "RoleBinding",
         /// A workload.
         Workload = "Workload",
+    }
+}
+
+impl Kind {
+    /// Whether hosts judge by it. The bodies of other kinds are sent to no agent.
+    pub const fn is_for_hosts(self) -> bool {
+        match self {
+            Self::Exception | Self::Guardrail | Self::Host | Self::Workload => true,
+            Self::Role | Self::RoleBinding => false,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Exception, Guardrail, HostObject, Kind, Labels, Name, ObjectKey, Workload};
+use super::{Exception, Guardrail, HostObject, Kind, Labels, Name, ObjectKey, Role, RoleBinding, Workload};
 use crate::digest::Digest;
 
 /// The domain separation in front of an object's canonical JSON.
@@ -42,6 +42,10 @@ pub enum Spec {
     Exception(Exception),
     /// A host.
     Host(HostObject),
+    /// A role.
+    Role(Role),
+    /// Who has a role.
+    RoleBinding(RoleBinding),
 }
 
 impl PolicyObject {
@@ -60,16 +64,19 @@ impl PolicyObject {
             Spec::Guardrail(_) => Kind::Guardrail,
             Spec::Exception(_) => Kind::Exception,
             Spec::Host(_) => Kind::Host,
+            Spec::Role(_) => Kind::Role,
+            Spec::RoleBinding(_) => Kind::RoleBinding,
         }
     }
 
-    /// The host labels that select the hosts its body is sent to. Empty: all.
+    /// The host labels that select the hosts its body is sent to. Empty: all, if hosts judge by its
+    /// kind at all ([`Kind::is_for_hosts`]).
     pub fn host_selector(&self) -> Labels {
         match &self.spec {
             Spec::Workload(workload) => workload.hosts.clone(),
             Spec::Guardrail(guardrail) => guardrail.select.hosts.clone(),
             Spec::Exception(exception) => exception.scope.hosts.clone(),
-            Spec::Host(_) => Labels::default(),
+            Spec::Host(_) | Spec::Role(_) | Spec::RoleBinding(_) => Labels::default(),
         }
     }
 

@@ -16,7 +16,8 @@ pub struct Entry {
     pub epoch: u64,
     /// The digest of its canonical bytes.
     pub digest: Digest,
-    /// The labels that select the hosts its body is sent to. Empty: all.
+    /// The labels that select the hosts its body is sent to. Empty: all. Bodies of kinds that hosts do not judge by
+    /// are sent to none.
     pub hosts: Labels,
 }
 

@@ -79,6 +79,10 @@ pub struct PolicySet {
     members: BTreeMap<ObjectKey, Member>,
 }
 
+fn is_needed(entry: &Entry, host: &Labels) -> bool {
+    entry.key.kind.is_for_hosts() && entry.hosts.select(host)
+}
+
 impl PolicySet {
     /// The empty set at epoch 0, which a new cluster has.
     pub fn empty() -> Self {
@@ -158,7 +162,7 @@ impl PolicySet {
 
     /// The entries whose bodies a host with these sealed labels needs.
     pub fn needed_by(&self, host: &Labels) -> impl Iterator<Item = &Entry> {
-        self.entries().filter(|entry| entry.hosts.select(host))
+        self.entries().filter(|entry| is_needed(entry, host))
     }
 
     /// Of those [`Self::needed_by`] gives, the entries whose bodies are not here.
@@ -171,7 +175,7 @@ impl PolicySet {
     #[must_use]
     pub fn narrowed_to(&self, host: &Labels) -> Self {
         let narrowed = self.members.iter().map(|(key, member)| {
-            let body = member.body.clone().filter(|_| member.entry.hosts.select(host));
+            let body = member.body.clone().filter(|_| is_needed(&member.entry, host));
             (
                 key.clone(),
                 Member {

@@ -340,7 +340,7 @@ fn what_this_version_cannot_judge_is_said() {
     assert_eq!(
         channel,
         [
-            "p.yaml:2:7: kind: this version does not judge the kind `Channel`; remove the object; kinds it judges: Exception, Guardrail, Host, Workload"
+            "p.yaml:2:7: kind: this version does not judge the kind `Channel`; remove the object; kinds it judges: Exception, Guardrail, Host, Role, RoleBinding, Workload"
         ]
     );
 }

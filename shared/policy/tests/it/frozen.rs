@@ -31,20 +31,49 @@ fn objects() -> Vec<PolicyObject> {
 
 #[test]
 fn canonical_bytes_of_every_kind_are_those_of_version_1() {
-    let objects = objects();
-    assert_eq!(objects.len(), FROZEN.len());
-    for (object, (json, digest)) in objects.iter().zip(FROZEN) {
+    hold(&objects(), &FROZEN);
+}
+
+fn hold(objects: &[PolicyObject], frozen: &[(&str, &str)]) {
+    assert_eq!(objects.len(), frozen.len());
+    for (object, (json, digest)) in objects.iter().zip(frozen) {
         let bytes = [b"verger/v1/object\0", json.as_bytes()].concat();
         assert_eq!(
             String::from_utf8(object.canonical_bytes()).unwrap(),
             String::from_utf8(bytes.clone()).unwrap()
         );
-        assert_eq!(object.digest().to_string(), digest);
+        assert_eq!(object.digest().to_string(), *digest);
         assert_eq!(
             PolicyObject::from_canonical(&bytes).unwrap().canonical_bytes(),
             bytes
         );
     }
+}
+
+/// The same of `every_role_field.yaml`.
+#[rustfmt::skip]
+const FROZEN_ROLES: [(&str, &str); 3] = [
+    (
+        r#"{"apiVersion":"verger/v1","kind":"Role","metadata":{"labels":{"team":"payments"},"name":"payments/authors"},"spec":{"rules":[{"effect":"allow","labels":{"app":"payments"},"resources":["Exception","Workload"],"verbs":["apply","delete","propose"]},{"effect":"allow","resources":["status"],"verbs":["get"]},{"effect":"deny","names":["payments/core/*","payments/web"],"resources":["Workload"],"verbs":["delete"]}]}}"#,
+        "sha256:cdc834ed465907f47e50864ed2c901f0c93b26a33a6921202e081e3c82ec321e",
+    ),
+    (
+        r#"{"apiVersion":"verger/v1","kind":"RoleBinding","metadata":{"name":"payments/authors"},"spec":{"role":"payments/authors","scope":{"labels":{"app":"payments"},"names":["payments/*"]},"subjects":["group/payments/developers","person/ada","person/bob"]}}"#,
+        "sha256:e453fb4f7fd96f154cc88a3acbaeb1456b37c0f5afbbe24a363c8733d684b14b",
+    ),
+    (
+        r#"{"apiVersion":"verger/v1","kind":"RoleBinding","metadata":{"name":"everybody"},"spec":{"role":"viewer","subjects":["group/staff"]}}"#,
+        "sha256:610ca5fb6844a5a301f1565041d05e50affbdfe5f6018987c04e342a606e7975",
+    ),
+];
+
+#[test]
+fn canonical_bytes_of_roles_are_those_of_version_1() {
+    let text = include_bytes!("every_role_field.yaml");
+    hold(
+        &draft::read("every_role_field.yaml", text).unwrap(),
+        &FROZEN_ROLES,
+    );
 }
 
 #[test]

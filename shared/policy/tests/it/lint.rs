@@ -148,3 +148,31 @@ fn a_namespace_of_nobody_is_told() {
         ["Workload/a shares a namespace of workload b, which the set does not have"]
     );
 }
+
+#[test]
+fn roles_that_are_not_there_or_given_to_nobody_are_odd() {
+    let role = |name: &str| {
+        let rule = "{ effect: allow, verbs: [ get ], resources: [ status ] }";
+        object("Role", name, &format!("{{ rules: [ {rule} ] }}"))
+    };
+    let binding = |name: &str, role: &str| {
+        object(
+            "RoleBinding",
+            name,
+            &format!("{{ role: {role}, subjects: [ person/ada ] }}"),
+        )
+    };
+    assert_eq!(
+        lints(&[
+            role("mine"),
+            role("spare"),
+            binding("a", "mine"),
+            binding("b", "viewer"),
+            binding("c", "viewers"),
+        ]),
+        [
+            "Role/spare is given to nobody; bind it with a `RoleBinding`",
+            "RoleBinding/c gives role viewers, which is not built in and not in the set; correct `role`",
+        ]
+    );
+}

@@ -21,6 +21,8 @@ pub(crate) fn object() -> BoxedStrategy<PolicyObject> {
         1 => (name(), labels()).prop_map(|(agent, labels)| {
             Spec::Host(HostObject { agent: agent.as_str().parse().unwrap(), labels })
         }).boxed(),
+        1 => crate::roles::role().prop_map(Spec::Role).boxed(),
+        1 => crate::roles::binding().prop_map(Spec::RoleBinding).boxed(),
     ];
     (name(), labels(), btree_map("[!-~]{1,12}", text(), 0..3), spec)
         .prop_map(|(name, labels, annotations, spec)| PolicyObject {
@@ -128,7 +130,7 @@ pub(crate) fn name() -> impl Strategy<Value = Name> {
     "[a-c][a-z0-9]?(/[a-z][a-z0-9.-]{0,3}[a-z0-9])?".prop_map(|text| text.parse().unwrap())
 }
 
-fn labels() -> impl Strategy<Value = Labels> {
+pub(crate) fn labels() -> impl Strategy<Value = Labels> {
     btree_map("[!-~]{1,8}", line(), 0..3).prop_map(Labels)
 }
 

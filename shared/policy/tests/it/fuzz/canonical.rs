@@ -9,7 +9,9 @@ use verger_policy::set::Body;
 use super::assert_shown;
 
 pub(super) fn objects() -> Damaged {
-    let objects = draft::read("every_field.yaml", include_bytes!("../every_field.yaml")).unwrap();
+    let mut objects = draft::read("every_field.yaml", include_bytes!("../every_field.yaml")).unwrap();
+    let roles = include_bytes!("../every_role_field.yaml");
+    objects.extend(draft::read("every_role_field.yaml", roles).unwrap());
     Damaged::json(objects.iter().map(PolicyObject::canonical_bytes)).after(OBJECT_PREFIX)
 }
 

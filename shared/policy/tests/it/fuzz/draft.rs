@@ -12,6 +12,7 @@ use crate::judging::at;
 
 const DRAFTS: &[&[u8]] = &[
     include_bytes!("../every_field.yaml"),
+    include_bytes!("../every_role_field.yaml"),
     b"kind: Host\nspec: { agent: &a h, labels: { zone: \"eu\", 'b': !!str 1 } }\nmetadata:\n  name: *a\napiVersion: verger/v1\n",
     b"--- # none\n...\n---\n- a: [ &x { b: | \n   c\n } ]\n  d: >-\n   e\n- *x\n",
 ];

@@ -1,0 +1,79 @@
+//! The table.
+
+use crate::model::Resource::{self, *};
+use crate::model::Verb::{self, *};
+
+/// One built-in role. It denies nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuiltinRole {
+    /// What bindings call it.
+    pub name: &'static str,
+    /// What it is for, in a sentence.
+    pub says: &'static str,
+    /// Verbs, and the resources they are allowed on where they mean something.
+    pub allows: &'static [(&'static [Verb], &'static [Resource])],
+}
+
+/// What authors write. Who may do what is for admins.
+const DRAFTED: &[Resource] = &[Exception, Guardrail, Host, Workload];
+const KINDS: &[Resource] = &[Exception, Guardrail, Host, Role, RoleBinding, Workload];
+const SEEN: &[Resource] = &[
+    Exception,
+    Guardrail,
+    Host,
+    Role,
+    RoleBinding,
+    Workload,
+    Findings,
+    Hosts,
+    Instances,
+    Proposals,
+    Status,
+];
+
+const LOOK: (&[Verb], &[Resource]) = (&[Get, List, Watch], SEEN);
+const LOGIN: (&[Verb], &[Resource]) = (&[Renew], &[Certificates]);
+const RECORD: (&[Verb], &[Resource]) = (&[List, Watch], &[Audit]);
+const WITHDRAWAL: (&[Verb], &[Resource]) = (&[Withdraw], &[Proposals]);
+
+/// Every built-in role.
+pub const ALL: &[BuiltinRole] = &[
+    BuiltinRole {
+        name: "viewer",
+        says: "looks at everything but the audit, and changes nothing",
+        allows: &[LOOK, LOGIN],
+    },
+    BuiltinRole {
+        name: "operator",
+        says: "looks at everything, acknowledges findings and lets hosts join",
+        allows: &[LOOK, LOGIN, RECORD, (&[Ack], &[Findings]), (&[Create], &[Tokens])],
+    },
+    BuiltinRole {
+        name: "author",
+        says: "writes policy: applies and proposes all but roles and their bindings, and signs nobody's proposals",
+        allows: &[
+            LOOK,
+            LOGIN,
+            WITHDRAWAL,
+            (&[Apply, Delete, Propose], DRAFTED),
+            (&[Apply, Propose], &[Set]),
+        ],
+    },
+    BuiltinRole {
+        name: "approver",
+        says: "signs or withdraws what others propose, and writes nothing",
+        allows: &[
+            LOOK,
+            LOGIN,
+            RECORD,
+            WITHDRAWAL,
+            (&[Sign], KINDS),
+            (&[Sign], &[Set]),
+        ],
+    },
+    BuiltinRole {
+        name: "admin",
+        says: "may do everything, and alone says who may do what",
+        allows: &[(Verb::ALL, Resource::ALL)],
+    },
+];
