@@ -86,6 +86,7 @@ async fn found(config: &Config, trust_root: &Path, envelope: Vec<u8>) -> anyhow:
         stamp: SystemAmbient.now(),
         actor: format!("controller/{}", config.member),
         request_id: None,
+        from: None,
         action: Action::Found {
             trust_root: envelope.into(),
         },

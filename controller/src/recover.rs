@@ -61,6 +61,7 @@ pub(crate) async fn recover(config: &Config, args: &RecoverArgs) -> anyhow::Resu
         stamp: SystemAmbient.now(),
         actor: format!("controller/{}", config.member),
         request_id: None,
+        from: None,
         action: Action::RecoverLogin {
             person: name.to_string(),
             reason,

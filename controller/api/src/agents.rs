@@ -99,6 +99,8 @@ impl Agents {
             stamp: self.ambient.now(),
             actor: format!("agent/{agent}"),
             request_id: None,
+            // Findings leave no rows in the audit.
+            from: None,
             action: Action::Ingest {
                 agent: agent.clone(),
                 first_sequence,

@@ -1,10 +1,12 @@
 //! Who calls: from the certificate alone, never from a message.
 
+use std::net::SocketAddr;
+
 use jiff::Timestamp;
 use tonic::{Code, Request, Status};
 use verger_policy::digest::Digest;
 use verger_policy::model::AgentId;
-use verger_transport::{Peer, PeerCertificate, certificate_of};
+use verger_transport::{Peer, PeerCertificate, certificate_of, peer_info};
 
 use crate::status::with_reason;
 
@@ -33,6 +35,33 @@ pub fn person_with_key<T>(request: &Request<T>) -> Result<(String, Digest), Stat
             "only a person's certificate may call this",
         )),
     }
+}
+
+/// Who asks for a change, for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// `person/ada`.
+    pub actor: String,
+    /// The address the request came from.
+    pub from: Option<String>,
+}
+
+/// A person who asks for a change.
+///
+/// # Errors
+/// When the caller is not a person.
+pub fn asker<T>(request: &Request<T>) -> Result<Asker, Status> {
+    let name = person(request)?;
+    Ok(Asker {
+        actor: format!("person/{name}"),
+        from: from(request),
+    })
+}
+
+/// The address a request came from, as this member sees it: `192.0.2.1:40000`.
+pub fn from<T>(request: &Request<T>) -> Option<String> {
+    let address = peer_info(request)?.address;
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()).to_string())
 }
 
 /// An agent, as its certificate says.

@@ -12,7 +12,7 @@ use verger_proto::policy::v1::Envelope;
 use verger_transport::{JoinToken, Label};
 use verger_wire::{digest_bytes, parse, timestamp};
 
-use crate::caller;
+use crate::caller::{self, Asker};
 use crate::fleet::{Fleet, Seen};
 use crate::paging;
 use crate::policy::request_id;
@@ -148,7 +148,7 @@ impl ClusterService for Cluster {
         &self,
         request: Request<pb::CreateJoinTokenRequest>,
     ) -> Result<Response<pb::CreateJoinTokenResponse>, Status> {
-        let actor = caller::person(&request)?;
+        let Asker { actor, from } = caller::asker(&request)?;
         let pb::CreateJoinTokenRequest {
             request_id: id,
             agent_id: agent,
@@ -169,8 +169,9 @@ impl ClusterService for Cluster {
         let expires = now + jiff::SignedDuration::from_secs(seconds.into());
         let command = Command {
             stamp: now,
-            actor: format!("person/{actor}"),
+            actor,
             request_id: request_id(&id)?,
+            from,
             action: Action::CreateToken {
                 id: token.id().to_owned(),
                 secret_hash: Digest::from_bytes(token.secret_hash()),

@@ -13,6 +13,7 @@ use verger_proto::policy::v1::Envelope;
 use verger_transport::{JoinToken, Label};
 use verger_wire::parse;
 
+use crate::caller;
 use crate::ports::{Ambient, Holder, Issuer, Replicated, read};
 use crate::status::{invalid, issue, refused, unavailable, unexpected};
 
@@ -37,6 +38,7 @@ impl Enrolment {
 #[tonic::async_trait]
 impl EnrolmentService for Enrolment {
     async fn enrol(&self, request: Request<pb::EnrolRequest>) -> Result<Response<pb::EnrolResponse>, Status> {
+        let from = caller::from(&request);
         let pb::EnrolRequest { token, csr, agent_id } = request.into_inner();
         // Agent ids are names of certificates, too: one label, no slash.
         let _: Label = parse("agent_id", &agent_id).map_err(invalid)?;
@@ -54,6 +56,7 @@ impl EnrolmentService for Enrolment {
             stamp: self.ambient.now(),
             actor: format!("agent/{agent}"),
             request_id: None,
+            from,
             action: Action::Enrol {
                 token_id: token.id().to_owned(),
                 secret_hash: Digest::from_bytes(token.secret_hash()),

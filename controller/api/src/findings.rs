@@ -11,7 +11,7 @@ use verger_proto::findings::v1::findings_service_server::FindingsService;
 use verger_proto::findings::v1::watch_response::Type;
 use verger_wire::{IntoWire as _, digest_bytes, lifecycle_of_number, parse};
 
-use crate::caller;
+use crate::caller::{self, Asker};
 use crate::paging;
 use crate::policy::request_id;
 use crate::ports::{Ambient, Replicated, read};
@@ -255,7 +255,7 @@ impl FindingsService for Findings {
     }
 
     async fn ack(&self, request: Request<pb::AckRequest>) -> Result<Response<pb::AckResponse>, Status> {
-        let actor = caller::person(&request)?;
+        let Asker { actor, from } = caller::asker(&request)?;
         let pb::AckRequest {
             request_id: id,
             uid,
@@ -270,8 +270,9 @@ impl FindingsService for Findings {
         let uid = self.resolve(&uid).await?;
         let command = Command {
             stamp: self.ambient.now(),
-            actor: format!("person/{actor}"),
+            actor,
             request_id: request_id(&id)?,
+            from,
             action: Action::AckFinding { uid, note },
         };
         match self

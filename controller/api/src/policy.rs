@@ -13,7 +13,7 @@ use verger_proto::policy::v1 as pb;
 use verger_proto::policy::v1::policy_service_server::PolicyService;
 use verger_wire::{FromWire as _, IntoWire as _, digest_bytes, parse, required};
 
-use crate::caller;
+use crate::caller::{self, Asker};
 use crate::paging;
 use crate::ports::{Ambient, Replicated, read};
 use crate::status::{answered_otherwise, argument, invalid, not_found, refused, unavailable};
@@ -64,7 +64,7 @@ impl Policy {
         Ok(read(&*self.replicated, look))
     }
 
-    async fn change(&self, actor: String, change: Change) -> Result<(u64, Bytes, u64), Status> {
+    async fn change(&self, Asker { actor, from }: Asker, change: Change) -> Result<(u64, Bytes, u64), Status> {
         let Change {
             request_id,
             expected_epoch,
@@ -79,8 +79,9 @@ impl Policy {
         }
         let command = Command {
             stamp: self.ambient.now(),
-            actor: format!("person/{actor}"),
+            actor,
             request_id: self::request_id(&request_id)?,
+            from,
             action: Action::ApplySet {
                 expected_epoch,
                 upserts,
@@ -210,7 +211,7 @@ impl PolicyService for Policy {
     }
 
     async fn apply(&self, request: Request<pb::ApplyRequest>) -> Result<Response<pb::ApplyResponse>, Status> {
-        let actor = caller::person(&request)?;
+        let asker = caller::asker(&request)?;
         let pb::ApplyRequest {
             request_id,
             expected_epoch,
@@ -237,7 +238,7 @@ impl PolicyService for Policy {
             seal,
             dry_run,
         };
-        let (epoch, root, revision) = self.change(actor, change).await?;
+        let (epoch, root, revision) = self.change(asker, change).await?;
         Ok(Response::new(pb::ApplyResponse {
             epoch,
             root,
@@ -293,7 +294,7 @@ impl PolicyService for Policy {
         &self,
         request: Request<pb::DeleteRequest>,
     ) -> Result<Response<pb::DeleteResponse>, Status> {
-        let actor = caller::person(&request)?;
+        let asker = caller::asker(&request)?;
         let pb::DeleteRequest {
             request_id,
             expected_epoch,
@@ -311,7 +312,7 @@ impl PolicyService for Policy {
             seal,
             dry_run,
         };
-        let (epoch, root, revision) = self.change(actor, change).await?;
+        let (epoch, root, revision) = self.change(asker, change).await?;
         Ok(Response::new(pb::DeleteResponse {
             epoch,
             root,

@@ -8,7 +8,7 @@ use verger_proto::policy::v1 as pb;
 use verger_proto::policy::v1::proposal_service_server::ProposalService;
 use verger_wire::{IntoWire as _, digest_bytes, timestamp};
 
-use crate::caller;
+use crate::caller::{self, Asker};
 use crate::policy::{fits, key_in, request_id, seal_in};
 use crate::ports::{Ambient, Replicated, read};
 use crate::status::{answered_otherwise, refused, unavailable};
@@ -33,11 +33,17 @@ impl Proposals {
         Ok(read(&*self.replicated, look))
     }
 
-    async fn carry_out(&self, person: &str, id: &str, action: Action) -> Result<Answer, Status> {
+    async fn carry_out(
+        &self,
+        Asker { actor, from }: Asker,
+        id: &str,
+        action: Action,
+    ) -> Result<Answer, Status> {
         let command = Command {
             stamp: self.ambient.now(),
-            actor: format!("person/{person}"),
+            actor,
             request_id: request_id(id)?,
+            from,
             action,
         };
         self.replicated
@@ -81,7 +87,7 @@ impl ProposalService for Proposals {
         &self,
         request: Request<pb::ProposeRequest>,
     ) -> Result<Response<pb::ProposeResponse>, Status> {
-        let person = caller::person(&request)?;
+        let asker = caller::asker(&request)?;
         let pb::ProposeRequest {
             request_id,
             expected_epoch,
@@ -103,14 +109,14 @@ impl ProposalService for Proposals {
             deletes,
             seal,
         };
-        match self.carry_out(&person, &request_id, action).await? {
+        match self.carry_out(asker, &request_id, action).await? {
             Answer::Proposed(number) => Ok(Response::new(pb::ProposeResponse { number })),
             other => Err(answered_otherwise(&other)),
         }
     }
 
     async fn sign(&self, request: Request<pb::SignRequest>) -> Result<Response<pb::SignResponse>, Status> {
-        let person = caller::person(&request)?;
+        let asker = caller::asker(&request)?;
         let pb::SignRequest {
             request_id,
             number,
@@ -118,7 +124,7 @@ impl ProposalService for Proposals {
         } = request.into_inner();
         let seal = seal_in(seal);
         let action = Action::SignProposal { number, seal };
-        match self.carry_out(&person, &request_id, action).await? {
+        match self.carry_out(asker, &request_id, action).await? {
             Answer::Signed { number: _, wanting } => Ok(Response::new(pb::SignResponse {
                 wanting,
                 applied: None,
@@ -143,10 +149,10 @@ impl ProposalService for Proposals {
         &self,
         request: Request<pb::WithdrawRequest>,
     ) -> Result<Response<pb::WithdrawResponse>, Status> {
-        let person = caller::person(&request)?;
+        let asker = caller::asker(&request)?;
         let pb::WithdrawRequest { request_id, number } = request.into_inner();
         let action = Action::WithdrawProposal { number };
-        match self.carry_out(&person, &request_id, action).await? {
+        match self.carry_out(asker, &request_id, action).await? {
             Answer::Withdrawn(_) => Ok(Response::new(pb::WithdrawResponse {})),
             other => Err(answered_otherwise(&other)),
         }

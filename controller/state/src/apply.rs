@@ -9,9 +9,11 @@ mod requests;
 mod retention;
 
 use bytes::Bytes;
+use verger_policy::digest::Digest;
+use verger_policy::set::PolicySet;
 use verger_seal::TrustRoot;
 
-use crate::audit::AuditMark;
+use crate::audit::{AuditMark, Done};
 use crate::command::{Action, Command};
 use crate::limits;
 use crate::proposals::Proposal;
@@ -35,22 +37,25 @@ impl State {
         self.move_time(&command, &mut changes);
         self.forget_requests(&mut changes);
         self.forget_resolved(&mut changes);
-        if let Some(response) = self.repeated(&command) {
-            return (response, changes);
-        }
-        let outcome = self.carry_out(&command, &mut changes);
+        let before = self.root;
+        let outcome = match self.repeated(&command) {
+            // Whoever takes an id that is not his is on record; who asks again for what he was answered is already.
+            Some(Response::Refused(Refused::RequestIdReused)) => Err(Refused::RequestIdReused),
+            Some(response) => return (response, changes),
+            None => self.carry_out(&command, &mut changes),
+        };
         if let Ok(response) = &outcome {
             self.remember(&command, response, &mut changes);
         }
         // Findings are their own record, and time its own; an audit row of each would only repeat them.
         if !matches!(command.action, Action::Ingest { .. } | Action::Tick { .. }) {
-            let word = outcome.as_ref().map_or_else(Refused::word, |_| "ok");
             let mark = AuditMark {
                 revision: self.revision,
                 ordinal,
                 at: self.clock.now,
             };
-            self.write_audit(mark, &command, word, &mut changes);
+            let done = done(&command, &outcome, before);
+            self.write_audit(mark, &command, &done, &mut changes);
         }
         (outcome.unwrap_or_else(Response::Refused), changes)
     }
@@ -126,6 +131,7 @@ impl State {
                 Some(_) => Ok(Response::LoginRecovered),
                 None => Err(Refused::NotFounded),
             },
+            Action::NoteDenied { .. } => Ok(Response::DeniedNoted),
             // Time has moved already.
             Action::Tick { .. } => Ok(Response::Ticked),
         }
@@ -149,6 +155,24 @@ impl State {
         changes.extend(rows::cluster(self));
         changes.push(rows::horizons(self));
         Ok(Response::Founded(id))
+    }
+}
+
+fn done(command: &Command, outcome: &Outcome, before: Option<Digest>) -> Done {
+    let roots = match outcome {
+        Ok(Response::SetApplied { root, .. }) => {
+            Some((before.unwrap_or_else(|| PolicySet::empty().root()), *root))
+        }
+        _ => None,
+    };
+    let word = match (outcome, &command.action) {
+        (Ok(_), Action::NoteDenied { reason, .. }) => reason,
+        (Ok(_), _) => "ok",
+        (Err(refused), _) => refused.word(),
+    };
+    Done {
+        outcome: word.to_owned(),
+        roots,
     }
 }
 

@@ -4,12 +4,11 @@
 //! whoever kept those can show them, and nobody can make them up. Signing heads is left to whoever holds keys.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use jiff::Timestamp;
 use verger_policy::digest::Digest;
-
-/// Domain separation of the chain.
-const PREFIX: &[u8] = b"verger/v1/audit\0";
+use verger_seal::ChainHead;
 
 /// Where a row is, and when it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +26,26 @@ impl AuditMark {
     }
 }
 
+/// How a command ended, for its row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// `ok`, or a stable word.
+    pub(crate) outcome: String,
+    /// The roots of the policy set before and after; `None` where it was not changed.
+    pub(crate) roots: Option<(Digest, Digest)>,
+}
+
+/// A row that is kept: its number, 1 for the first that ever was, and the key of the store's row with its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditPlace {
+    /// Its number.
+    pub number: u64,
+    /// In the log.
+    pub revision: u64,
+    /// In the tree of the audit.
+    pub key: Vec<u8>,
+}
+
 /// Where the audit stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditHead {
@@ -36,6 +55,16 @@ pub struct AuditHead {
     pub dropped: u64,
     /// Digest over all that were written: of the head before, the last row's key and its value.
     pub head: Digest,
+}
+
+impl AuditHead {
+    /// As it is kept elsewhere.
+    pub const fn chain(&self) -> ChainHead {
+        ChainHead {
+            count: self.written,
+            digest: self.head,
+        }
+    }
 }
 
 /// The audit, without the content of its rows, which is on disk only.
@@ -62,13 +91,34 @@ impl Default for Audit {
 impl Audit {
     /// Takes in a row that was written.
     pub(crate) fn append(&mut self, mark: AuditMark, value: &[u8]) {
-        let mut chained = PREFIX.to_vec();
-        chained.extend(self.head.head.as_bytes());
-        chained.extend(mark.key());
-        chained.extend(value);
-        self.head.head = Digest::of(&chained);
-        self.head.written = self.head.written.saturating_add(1);
+        let ChainHead { count, digest } = self.head.chain().then(&mark.key(), value);
+        self.head.head = digest;
+        self.head.written = count;
         self.kept.push_back(mark);
+    }
+
+    /// Those of the rows with these numbers that are kept, in order.
+    pub(crate) fn places(&self, numbers: Range<u64>) -> impl DoubleEndedIterator<Item = AuditPlace> {
+        let dropped = self.head.dropped;
+        let place = |number: u64| usize::try_from(number.saturating_sub(dropped + 1)).unwrap_or(usize::MAX);
+        let most = self.kept.len();
+        let (start, end) = (place(numbers.start).min(most), place(numbers.end).min(most));
+        let kept = self.kept.range(start..end.max(start));
+        let first = dropped + 1 + start as u64;
+        kept.enumerate().map(move |(place, mark)| AuditPlace {
+            number: first + place as u64,
+            revision: mark.revision,
+            key: mark.key(),
+        })
+    }
+
+    /// The numbers of the rows that were written from `since` on and before `until`.
+    pub(crate) fn numbers(&self, since: Option<Timestamp>, until: Option<Timestamp>) -> Range<u64> {
+        let first = self.head.dropped + 1;
+        // Time never goes back.
+        let before = |at: Timestamp| self.kept.partition_point(|mark| mark.at < at) as u64;
+        let start = first + since.map_or(0, before);
+        start..(first + until.map_or(self.kept.len() as u64, before)).max(start)
     }
 
     /// Drops the oldest row, where there are more than `most` or it is from before `horizon`.

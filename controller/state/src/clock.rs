@@ -89,6 +89,7 @@ pub fn ticks(replicated: Timestamp, wall: Timestamp, most: usize, actor: &str) -
             stamp: if last { wall } else { until },
             actor: actor.to_owned(),
             request_id: None,
+            from: None,
             action: Action::Tick { until },
         });
         if last {

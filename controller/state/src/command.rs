@@ -17,6 +17,8 @@ pub struct Command {
     pub actor: String,
     /// Makes a repeat answer as the first did; with anything else, or of somebody else, it is refused. `None` where the action is idempotent by itself.
     pub request_id: Option<String>,
+    /// The address it was asked from, as the member saw it; `None` where nobody called.
+    pub from: Option<String>,
     /// What to do.
     pub action: Action,
 }
@@ -108,6 +110,17 @@ pub enum Action {
         /// Why.
         reason: String,
     },
+    /// Record that a member refused calls of the actor before they could become commands. Alike ones are counted together.
+    NoteDenied {
+        /// The first of them: `verger.policy.v1.PolicyService/Apply`.
+        rpc: String,
+        /// Why, as the caller was told: `NOT_A_PERSON`.
+        reason: String,
+        /// How many.
+        attempts: u64,
+        /// When the first of them was, by the member's clock.
+        since: Timestamp,
+    },
     /// Move the replicated time, and nothing else.
     Tick {
         /// Where it may move to; no later than the stamp.
@@ -119,6 +132,7 @@ impl Action {
     /// What the audit says of it beside its word.
     pub(crate) fn detail(&self) -> String {
         match self {
+            Self::NoteDenied { rpc, since, .. } => format!("{rpc}, since {since}"),
             Self::RecoverLogin { person, reason } => format!("of person/{person}: {reason}"),
             Self::SignProposal { number, .. } | Self::WithdrawProposal { number } => {
                 format!("proposal {number}")
@@ -142,6 +156,7 @@ impl Action {
             Self::SignProposal { .. } => "sign-proposal",
             Self::WithdrawProposal { .. } => "withdraw-proposal",
             Self::RecoverLogin { .. } => "recover-login",
+            Self::NoteDenied { .. } => "denied",
             Self::Tick { .. } => "tick",
             Self::Enrol { .. } => "enrol",
             Self::Ingest { .. } => "ingest",
@@ -184,6 +199,7 @@ impl Command {
             stamp: Timestamp::UNIX_EPOCH,
             actor: self.actor.clone(),
             request_id: None,
+            from: None,
             action,
         };
         Digest::of(&asked.encode())

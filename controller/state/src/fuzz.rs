@@ -137,6 +137,12 @@ fn history() -> Vec<Bytes> {
             seal: seal(&second),
         },
         Action::Tick { until: at(18) },
+        Action::NoteDenied {
+            rpc: "verger.policy.v1.PolicyService/Apply".to_owned(),
+            reason: "NOT_A_PERSON".to_owned(),
+            attempts: 3,
+            since: at(17),
+        },
         // Another key: what the first one told is forgotten.
         Action::CreateToken {
             id: "t2".to_owned(),
@@ -155,6 +161,7 @@ fn history() -> Vec<Bytes> {
         stamp: at(second),
         actor: "person/ada".to_owned(),
         request_id: Some(format!("request-{second}")),
+        from: Some("192.0.2.1:40000".to_owned()),
         action,
     };
     (10..)

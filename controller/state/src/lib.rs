@@ -23,7 +23,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use audit::AuditHead;
+pub use audit::{AuditHead, AuditPlace};
 pub use by_revision::Place;
 pub use clock::{HeldBack, ticks};
 pub use command::{Action, Command, InvalidCommand};

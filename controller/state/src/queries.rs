@@ -1,5 +1,7 @@
 //! What may be asked of the state.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use verger_policy::digest::Digest;
@@ -7,7 +9,7 @@ use verger_policy::finding::{Finding, FindingUid, fold};
 use verger_policy::model::{AgentId, ObjectKey};
 use verger_policy::set::PolicySet;
 
-use crate::audit::AuditHead;
+use crate::audit::{AuditHead, AuditPlace};
 use crate::by_revision::Place;
 use crate::clock::HeldBack;
 use crate::findings::FindingState;
@@ -58,6 +60,16 @@ impl State {
     /// Where the audit stands.
     pub const fn audit_head(&self) -> AuditHead {
         self.audit.head
+    }
+
+    /// Where those of the audit's rows with these numbers are that are kept, in order. What they say is in the store alone.
+    pub fn audit_places(&self, numbers: Range<u64>) -> impl DoubleEndedIterator<Item = AuditPlace> {
+        self.audit.places(numbers)
+    }
+
+    /// The numbers of the audit's rows that are kept and were written from `since` on and before `until`.
+    pub fn audit_numbers(&self, since: Option<Timestamp>, until: Option<Timestamp>) -> Range<u64> {
+        self.audit.numbers(since, until)
     }
 
     /// The founding, if it took place.

@@ -38,6 +38,8 @@ pub enum Response {
     Withdrawn(u64),
     /// It is on record.
     LoginRecovered,
+    /// The refused calls are on record.
+    DeniedNoted,
     /// Time has moved, if it was to.
     Ticked,
     /// Nothing was changed.

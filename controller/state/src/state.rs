@@ -72,6 +72,8 @@ pub struct State {
     pub(crate) cluster: Option<Cluster>,
     pub(crate) set: PolicySet,
     pub(crate) seal: Bytes,
+    /// The set's root; `None` before the first set. It takes a while to work out.
+    pub(crate) root: Option<Digest>,
     pub(crate) objects: Objects,
     pub(crate) proposals: Proposals,
     pub(crate) tokens: BTreeMap<String, Token>,

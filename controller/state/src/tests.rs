@@ -39,6 +39,7 @@ fn command(seconds: i64, request_id: Option<&str>, action: Action) -> Command {
         stamp: at(seconds),
         actor: "person/ada".to_owned(),
         request_id: request_id.map(str::to_owned),
+        from: None,
         action,
     }
 }

@@ -37,6 +37,7 @@ impl State {
             }
         }
         self.set = next;
+        self.root = Some(root);
         self.seal = seal.clone();
         changes.extend(rows::cluster(self));
         self.forget_tombstones(changes);

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use verger_policy::finding::FindingUid;
 use verger_policy::model::AgentId;
 
-use crate::audit::AuditMark;
+use crate::audit::{AuditMark, Done};
 use crate::command::Command;
 use crate::findings::Left;
 use crate::limits;
@@ -64,10 +64,10 @@ impl State {
         &mut self,
         mark: AuditMark,
         command: &Command,
-        outcome: &str,
+        done: &Done,
         changes: &mut Vec<RowChange>,
     ) {
-        let (row, value) = rows::audit(&mark, command, outcome, &self.audit.head.head);
+        let (row, value) = rows::audit(&mark, command, done, &self.audit.head.head);
         self.audit.append(mark, &value);
         changes.push(row);
         let horizon = self.before(limits::AUDIT_SECONDS);

@@ -89,6 +89,17 @@ impl Command {
                 person: person.clone(),
                 reason: reason.clone(),
             }),
+            Action::NoteDenied {
+                rpc,
+                reason,
+                attempts,
+                since,
+            } => Stored::NoteDenied(stored::NoteDenied {
+                rpc: rpc.clone(),
+                reason: reason.clone(),
+                attempts: *attempts,
+                since_ms: since.as_millisecond(),
+            }),
             Action::Tick { until } => Stored::Tick(stored::Tick {
                 until_ms: until.as_millisecond(),
             }),
@@ -98,6 +109,7 @@ impl Command {
             stamp_ms: self.stamp.as_millisecond(),
             actor: self.actor.clone(),
             request_id: self.request_id.clone().unwrap_or_default(),
+            from: self.from.clone().unwrap_or_default(),
             action: Some(action),
         }
         .encode_to_vec()
@@ -118,6 +130,7 @@ impl Command {
             stamp_ms,
             actor,
             request_id,
+            from,
             action,
         } = stored::Command::decode(bytes).map_err(|_| InvalidCommand::Undecodable)?;
         if format != FORMAT {
@@ -129,6 +142,7 @@ impl Command {
         // They become keys and values of rows, which the store bounds.
         bounded("actor", &actor)?;
         bounded("request_id", &request_id)?;
+        bounded("from", &from)?;
         let action = match action.ok_or(InvalidCommand::Field("action"))? {
             Stored::Found(stored::Found { trust_root_envelope }) => Action::Found {
                 trust_root: trust_root_envelope,
@@ -217,6 +231,24 @@ impl Command {
                 }
                 Action::RecoverLogin { person, reason }
             }
+            Stored::NoteDenied(stored::NoteDenied {
+                rpc,
+                reason,
+                attempts,
+                since_ms,
+            }) => {
+                bounded("rpc", &rpc)?;
+                bounded("reason", &reason)?;
+                if reason.is_empty() || attempts == 0 {
+                    return Err(InvalidCommand::Field("reason"));
+                }
+                Action::NoteDenied {
+                    rpc,
+                    reason,
+                    attempts,
+                    since: convert::time(since_ms).ok_or(InvalidCommand::Field("since_ms"))?,
+                }
+            }
             Stored::Tick(stored::Tick { until_ms }) => Action::Tick {
                 until: convert::time(until_ms).ok_or(InvalidCommand::Field("until_ms"))?,
             },
@@ -225,6 +257,7 @@ impl Command {
             stamp: convert::time(stamp_ms).ok_or(InvalidCommand::Field("stamp_ms"))?,
             actor,
             request_id: Some(request_id).filter(|id| !id.is_empty()),
+            from: Some(from).filter(|from| !from.is_empty()),
             action,
         })
     }

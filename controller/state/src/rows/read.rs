@@ -104,6 +104,7 @@ impl Rebuild {
         let damaged = |tree, what| DamagedRow { tree, what };
         state.set =
             PolicySet::assemble(epoch, objects).map_err(|error| damaged(Tree::Objects, error.to_string()))?;
+        state.root = (epoch > 0).then(|| state.set.root());
         state.findings.index().map_err(|uid| {
             damaged(
                 Tree::FindingHeads,

@@ -12,9 +12,9 @@ use super::{
     AUDIT_HEAD_KEY, CLOCK_KEY, CLUSTER_KEY, FORMAT, HELD_BACK_KEY, HORIZONS_KEY, PROPOSAL_HEAD_KEY,
     RowChange, Tree,
 };
-use crate::audit::{AuditHead, AuditMark};
+use crate::audit::{AuditHead, AuditMark, Done};
 use crate::clock::HeldBack;
-use crate::command::Command;
+use crate::command::{Action, Command};
 use crate::convert;
 use crate::findings::FindingState;
 use crate::objects::Version;
@@ -284,6 +284,7 @@ pub(crate) fn request(id: &str, request: &Remembered) -> Option<RowChange> {
         | Response::Enrolled
         | Response::Ingested(_)
         | Response::LoginRecovered
+        | Response::DeniedNoted
         | Response::Ticked
         | Response::Refused(_) => return None,
     };
@@ -304,18 +305,28 @@ pub(crate) fn request_gone(id: &str) -> RowChange {
 pub(crate) fn audit(
     mark: &AuditMark,
     command: &Command,
-    outcome: &str,
+    done: &Done,
     previous: &Digest,
 ) -> (RowChange, Vec<u8>) {
+    let (before, after) = done.roots.unzip();
+    let attempts = match command.action {
+        Action::NoteDenied { attempts, .. } => attempts,
+        _ => 0,
+    };
     let row = stored::AuditRow {
         format: FORMAT,
         at_ms: mark.at.as_millisecond(),
         actor: command.actor.clone(),
         action: command.action.word().to_owned(),
         request_id: command.request_id.clone().unwrap_or_default(),
-        outcome: outcome.to_owned(),
+        outcome: done.outcome.clone(),
         previous: convert::bytes(previous),
         detail: command.action.detail(),
+        from: command.from.clone().unwrap_or_default(),
+        before: before.as_ref().map(convert::bytes).unwrap_or_default(),
+        after: after.as_ref().map(convert::bytes).unwrap_or_default(),
+        policies: Vec::new(),
+        attempts,
     };
     let change = put(Tree::Audit, mark.key(), &row);
     let value = change.value.clone().unwrap_or_default();

@@ -1,5 +1,7 @@
 //! The audit: bounded, and nothing of it lost unseen.
 
+use verger_seal::{ChainCheck, ChainRow, KeptHead};
+
 use super::*;
 use crate::limits;
 
@@ -22,6 +24,21 @@ fn check_chain(member: &Member) {
         previous = Digest::of(&chained);
     }
     assert_eq!(previous, head.head, "to the last row");
+    // And as everybody checks it who has but the rows.
+    let places = member.state.audit_places(0..u64::MAX);
+    let mut check = ChainCheck::begin(Some(head.chain()));
+    for (place, (key, value)) in places.zip(&rows) {
+        assert_eq!(&place.key, key);
+        let row = ChainRow {
+            number: place.number,
+            key,
+            value,
+            previous: Some(chain_before(value)),
+        };
+        check.take(row).unwrap();
+    }
+    let verified = check.finish(head.chain(), head.dropped).unwrap();
+    assert_eq!((verified.kept, verified.dropped), (KeptHead::Met, head.dropped));
 }
 
 fn chain_before(value: &[u8]) -> Digest {
@@ -89,4 +106,141 @@ fn a_row_that_is_missing_is_damage() {
             .contains("2 rows were written and 0 dropped, and 1 are here"),
         "{error}"
     );
+}
+
+/// The last row, as it is stored.
+fn last(member: &Member) -> stored::AuditRow {
+    stored::AuditRow::decode(rows(member).pop().unwrap().1.as_slice()).unwrap()
+}
+
+#[test]
+fn a_row_says_from_where_and_what_became_of_the_set() {
+    let mut member = Member::founded();
+    let empty = member.state.set().root();
+    let from = |command| Command {
+        from: Some("192.0.2.1:40000".to_owned()),
+        ..command
+    };
+    for epoch in 0..2 {
+        let before = member.state.set().root();
+        member.state = member.rebuilt();
+        let change = member.change(epoch, &key());
+        member.checked(&from(command(11, None, change)));
+        let row = last(&member);
+        assert_eq!(
+            (row.outcome.as_str(), row.from.as_str()),
+            ("ok", "192.0.2.1:40000")
+        );
+        let roots = [&row.before, &row.after].map(|root| crate::convert::digest(root).unwrap());
+        assert_eq!(roots, [before, member.state.set().root()], "epoch {epoch}");
+    }
+    assert_ne!(member.state.set().root(), empty);
+    let late = member.change(0, &key());
+    assert_eq!(
+        word(&member.checked(&from(command(12, None, late)))),
+        "EPOCH_CONFLICT"
+    );
+    let row = last(&member);
+    assert!(
+        row.before.is_empty() && row.after.is_empty(),
+        "nothing was changed"
+    );
+    assert_eq!((row.outcome.as_str(), row.attempts), ("EPOCH_CONFLICT", 0));
+}
+
+#[test]
+fn denied_calls_are_rows_that_say_how_many() {
+    let mut member = Member::founded();
+    let denied = |attempts| {
+        let action = Action::NoteDenied {
+            rpc: "verger.policy.v1.PolicyService/Apply".to_owned(),
+            reason: "NOT_A_PERSON".to_owned(),
+            attempts,
+            since: at(7),
+        };
+        Command {
+            actor: "agent/h1".to_owned(),
+            from: Some("192.0.2.1:40000".to_owned()),
+            ..command(11, None, action)
+        }
+    };
+    assert_eq!(member.checked(&denied(3)), Response::DeniedNoted);
+    let row = last(&member);
+    assert_eq!(
+        (
+            row.actor.as_str(),
+            row.action.as_str(),
+            row.outcome.as_str(),
+            row.attempts
+        ),
+        ("agent/h1", "denied", "NOT_A_PERSON", 3)
+    );
+    assert_eq!(
+        row.detail,
+        "verger.policy.v1.PolicyService/Apply, since 1970-01-01T00:00:07Z"
+    );
+    check_chain(&member);
+    assert_eq!(
+        word(&member.checked(&denied(0))),
+        "INVALID_COMMAND",
+        "none was denied"
+    );
+}
+
+#[test]
+fn whoever_takes_the_id_of_anothers_request_is_on_record() {
+    let mut member = Member::founded();
+    let change = command(11, Some("r"), member.change(0, &key()));
+    member.checked(&change);
+    member.checked(&change);
+    assert_eq!(
+        member.state.audit_head().written,
+        2,
+        "a repeat is the same request"
+    );
+    let other = command(12, Some("r"), member.change(1, &key()));
+    assert_eq!(word(&member.checked(&other)), "REQUEST_ID_REUSED");
+    assert_eq!(last(&member).outcome, "REQUEST_ID_REUSED");
+    check_chain(&member);
+}
+
+#[test]
+fn rows_are_found_by_number_and_by_time() {
+    let mut member = Member::founded();
+    for second in [20, 20, 30, 40] {
+        let action = Action::AckFinding {
+            uid: uid(),
+            note: "n".to_owned(),
+        };
+        member.checked(&command(second, None, action));
+    }
+    let numbers = |since, until| member.state.audit_numbers(since, until);
+    assert_eq!(numbers(None, None), 1..6);
+    assert_eq!(numbers(Some(at(20)), Some(at(30))), 2..4);
+    assert_eq!(numbers(Some(at(21)), Some(at(40))), 4..5);
+    assert_eq!(numbers(Some(at(41)), None), 6..6);
+    assert!(numbers(Some(at(40)), Some(at(20))).is_empty());
+    let found = |numbers| {
+        let places = member.state.audit_places(numbers);
+        places.map(|place| place.number).collect::<Vec<_>>()
+    };
+    assert_eq!(found(0..u64::MAX), [1, 2, 3, 4, 5]);
+    assert_eq!(found(3..5), [3, 4]);
+    for none in [6..9, 5..5, 0..1, 4..2] {
+        assert!(found(none.clone()).is_empty(), "{none:?}");
+    }
+    for _ in 0..limits::AUDIT_ROWS {
+        act(&mut member);
+    }
+    let kept: Vec<_> = member.state.audit_places(0..u64::MAX).collect();
+    assert_eq!((kept.len(), kept[0].number), (limits::AUDIT_ROWS, 6));
+    assert_eq!(
+        member
+            .state
+            .audit_places(0..8)
+            .map(|place| place.number)
+            .collect::<Vec<_>>(),
+        [6, 7]
+    );
+    assert_eq!(member.state.audit_numbers(None, Some(at(0))), 6..6);
 }

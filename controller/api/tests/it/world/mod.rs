@@ -175,6 +175,7 @@ impl World {
             stamp: self.surroundings.now(),
             actor: "controller/c1".to_owned(),
             request_id: None,
+            from: None,
             action,
         }
     }
