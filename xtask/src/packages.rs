@@ -35,6 +35,8 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     package("git", "git"),
     package("nftables", "nft"),
     package("e2fsprogs", "mke2fs"),
+    package("openssh-client", "ssh-agent"),
+    package("bsdutils", "script"),
     package("systemd", "systemd-analyze"),
 ];
 

@@ -18,17 +18,20 @@ pub(super) fn keys(command: KeysCommand, format: Format) -> anyhow::Result<Exit>
             getrandom::fill(seed.as_mut_slice())
                 .map_err(|error| anyhow::anyhow!("the system gives no randomness: {error}"))?;
             let key = SealingKey::from_seed(*seed);
-            files::create(&out, key.to_pem().as_bytes())?;
+            let pem = key
+                .to_pem()
+                .ok_or_else(|| anyhow::anyhow!("only a key of Verger's own has PEM"))?;
+            files::create(&out, pem.as_bytes())?;
             key
         }
         KeysCommand::Show { key } => files::sealing_key(&key)?,
     };
-    let (public, id) = (key.public().hex(), key.public().id());
+    let (public, id) = (key.public().to_string(), key.public().id());
     let mut sheet = Sheet::one(COLUMNS);
     sheet.push(
         id.clone(),
         vec![public.clone(), id.clone()],
-        json!({ "algorithm": "ed25519", "publicKey": public, "id": id }),
+        json!({ "algorithm": key.public().algorithm(), "publicKey": public, "id": id }),
     );
     print(&sheet, format)?;
     Ok(Exit::Clean)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 use verger_policy::model::printable;
-use verger_seal::{MAX_ENVELOPE_BYTES, PublicKey, Refusal, TrustRoot, TrustedKey};
+use verger_seal::{InvalidKey, MAX_ENVELOPE_BYTES, PublicKey, Refusal, TrustRoot, TrustedKey};
 use verger_transport::files::replace;
 
 use crate::args::{Format, TrustCommand};
@@ -72,7 +72,9 @@ fn other(text: &str) -> anyhow::Result<TrustedKey> {
     let (name, public) = text.split_once('=').ok_or_else(|| {
         wrong("write NAME=PUBLIC_KEY; `verger keys show --key FILE` prints the key".to_owned())
     })?;
-    let public = PublicKey::from_hex(public).map_err(|error| wrong(error.to_string()))?;
+    let public: PublicKey = public
+        .parse()
+        .map_err(|error: InvalidKey| wrong(error.to_string()))?;
     Ok(TrustedKey {
         name: name.to_owned(),
         public,
@@ -132,7 +134,7 @@ fn sheet(root: &TrustRoot) -> Sheet {
     ];
     let listed: Vec<_> = keys
         .iter()
-        .map(|key| json!({ "name": key.name, "algorithm": "ed25519", "publicKey": key.public.hex(), "id": key.public.id() }))
+        .map(|key| json!({ "name": key.name, "algorithm": key.public.algorithm(), "publicKey": key.public.to_string(), "id": key.public.id() }))
         .collect();
     let object =
         json!({ "clusterId": id, "version": root.version(), "threshold": root.threshold(), "keys": listed });

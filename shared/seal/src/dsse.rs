@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::{PublicKey, SealingKey};
+use crate::sshsig::InvalidSignature;
 
 /// The largest envelope that is read, bytes.
 pub const MAX_ENVELOPE_BYTES: usize = 256 << 10;
@@ -84,11 +85,29 @@ impl Envelope {
 
     /// Adds the signature of one more person, who has looked at the payload.
     pub fn add(&mut self, key: &SealingKey) {
-        let bytes = key.sign(&encoding(&self.payload_type, &self.payload)).to_vec();
+        let bytes = key.sign(&self.to_sign());
         self.signatures.push(Signature {
             key_id: key.public().id(),
             bytes,
         });
+    }
+
+    /// The bytes that every signature is over, for those who sign elsewhere: see [`Self::attach`].
+    pub fn to_sign(&self) -> Vec<u8> {
+        encoding(&self.payload_type, &self.payload)
+    }
+
+    /// Adds a signature that was made elsewhere, such as by `ssh-agent`.
+    ///
+    /// # Errors
+    /// When it is not that key's over [`Self::to_sign`]; nothing is added.
+    pub fn attach(&mut self, key: &PublicKey, signature: Vec<u8>) -> Result<(), InvalidSignature> {
+        key.check(&self.to_sign(), &signature)?;
+        self.signatures.push(Signature {
+            key_id: key.id(),
+            bytes: signature,
+        });
+        Ok(())
     }
 
     /// Reads JSON.
@@ -166,10 +185,11 @@ impl Envelope {
     }
 
     /// Which *distinct* keys of `keys` have signed. Key ids are hints for people: every signature is tried with every
-    /// key, and a key counts once however often it signed.
+    /// key, and a key counts once however often it signed, and in however many forms it is among `keys`.
     pub fn signers(&self, keys: impl IntoIterator<Item = PublicKey>) -> BTreeSet<PublicKey> {
         let signed = encoding(&self.payload_type, &self.payload);
         let distinct: BTreeSet<PublicKey> = keys.into_iter().collect();
+        let mut counted = BTreeSet::new();
         distinct
             .into_iter()
             .filter(|key| {
@@ -177,6 +197,7 @@ impl Envelope {
                     .iter()
                     .any(|signature| key.verifies(&signed, &signature.bytes))
             })
+            .filter(|key| counted.insert(key.material()))
             .collect()
     }
 
@@ -248,6 +269,39 @@ mod tests {
                 .len(),
             2
         );
+    }
+
+    #[test]
+    fn one_key_counts_once_in_however_many_forms() {
+        let (raw, ssh) = (key(1), SealingKey::ssh_ed25519([1; 32]));
+        let p256 = SealingKey::ssh_p256([1; 32]).unwrap();
+        let envelope = Envelope::seal("t", b"p".to_vec(), &[&raw, &ssh, &p256]);
+        assert_eq!(envelope.signers([raw.public()]).len(), 1);
+        assert_eq!(envelope.signers([ssh.public()]).len(), 1);
+        assert_eq!(envelope.signers([raw.public(), ssh.public()]).len(), 1);
+        assert_eq!(
+            envelope.signers([ssh.public(), p256.public()]).len(),
+            2,
+            "another key"
+        );
+    }
+
+    #[test]
+    fn only_a_signature_that_verifies_is_attached() {
+        let key = SealingKey::ssh_ed25519([1; 32]);
+        let mut envelope = Envelope::seal("t", b"p".to_vec(), &[]);
+        let signature = key.sign(&envelope.to_sign());
+        for (wrong, public) in [
+            (key.sign(b"p"), key.public()),
+            (signature.clone(), SealingKey::from_seed([1; 32]).public()),
+            (signature.clone(), SealingKey::ssh_ed25519([2; 32]).public()),
+            (Vec::new(), key.public()),
+        ] {
+            envelope.attach(&public, wrong).unwrap_err();
+        }
+        assert_eq!(envelope, Envelope::seal("t", b"p".to_vec(), &[]));
+        envelope.attach(&key.public(), signature).unwrap();
+        assert_eq!(envelope, Envelope::seal("t", b"p".to_vec(), &[&key]));
     }
 
     #[test]

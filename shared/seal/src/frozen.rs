@@ -17,6 +17,11 @@ const PAE: &str = r#"DSSEv1 41 application/vnd.verger.policy-set.v1+json 340 {"c
 const SEAL: &str = r#"{"payloadType":"application/vnd.verger.policy-set.v1+json","payload":"eyJjbHVzdGVySWQiOiJzaGEyNTY6OWYyMzViNmM2ZGYxZmFjZjFlODRmMWM0ZTUzNWYyZTU1NDljYjE0ZGVlMzRiMDVjYzM5OGVmMzZiNmVhZGFkNyIsImVudHJ5Q291bnQiOjMsImVwb2NoIjo3LCJub3RBZnRlciI6IjIwMjYtMTItMjRUMTI6MDA6MDBaIiwicm9vdCI6InNoYTI1Njo2ZWUwZWI0OTBmZjgzMjEwMWNmODJhM2QzODdjMzVmMjllNDIzMGJlNzg2OTc4ZjdhY2Y5ZTgxMWZlYmY2NzIzIiwidHJ1c3RSb290RGlnZXN0Ijoic2hhMjU2OjlmMjM1YjZjNmRmMWZhY2YxZTg0ZjFjNGU1MzVmMmU1NTQ5Y2IxNGRlZTM0YjA1Y2MzOThlZjM2YjZlYWRhZDciLCJ0cnVzdFJvb3RWZXJzaW9uIjoxfQ==","signatures":[{"keyid":"sha256:a1eafa8ea43338939f161eaa66d1c6795e679d463144a88239eeb7eb9f5194f7","sig":"8QeaflkNQA3/Xg8odkqri7D0CR0gBPYRVYdr5LeiHXIOwD+KuACpEnRjtNKxeS8tgUts7h2LghNITc/Q/oooBA=="}]}"#;
 const PRIVATE_KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB\n-----END PRIVATE KEY-----\n";
 
+const SSH_TRUST_ROOT: &str = r#"{"apiVersion":"verger/v1","keys":[{"algorithm":"ssh-ed25519","name":"ada","public":"AAAAC3NzaC1lZDI1NTE5AAAAILt0u+O+2cpVssxNoBzAnym56TZiR9Q6qD46LtbYzEyX"},{"algorithm":"ecdsa-sha2-nistp256","name":"grace","public":"AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBGhN37FZgSA+oCThIYu0QGTQ3BH3/HX9ZT/9pq/mWT9S9eUqqbwrpNs/5Caz7L7LOHLideCkQfX56DQywcbAFzU="},{"algorithm":"sk-ssh-ed25519@openssh.com","name":"joan","public":"AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAINSoElFleH+nN83FoLqqepJjN+y7Gs5lrn7qXjBqQZyuAAAABHNzaDo="}],"kind":"TrustRoot","threshold":2,"version":1}"#;
+const SSH_CLUSTER_ID: &str = "sha256:5851012261b9910947389e1cc1cd3a766a9ad8bad52429ec50cfad6a88e258a1";
+/// Signed by `ssh-keygen -Y sign -n verger` of OpenSSH 9.2.
+const SSH_TRUST_ROOT_ENVELOPE: &str = r#"{"payloadType":"application/vnd.verger.trust-root.v1+json","payload":"eyJhcGlWZXJzaW9uIjoidmVyZ2VyL3YxIiwia2V5cyI6W3siYWxnb3JpdGhtIjoic3NoLWVkMjU1MTkiLCJuYW1lIjoiYWRhIiwicHVibGljIjoiQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUx0MHUrTysyY3BWc3N4Tm9CekFueW01NlRaaVI5UTZxRDQ2THRiWXpFeVgifSx7ImFsZ29yaXRobSI6ImVjZHNhLXNoYTItbmlzdHAyNTYiLCJuYW1lIjoiZ3JhY2UiLCJwdWJsaWMiOiJBQUFBRTJWalpITmhMWE5vWVRJdGJtbHpkSEF5TlRZQUFBQUlibWx6ZEhBeU5UWUFBQUJCQkdoTjM3RlpnU0Erb0NUaElZdTBRR1RRM0JIMy9IWDlaVC85cHEvbVdUOVM5ZVVxcWJ3cnBOcy81Q2F6N0w3TE9ITGlkZUNrUWZYNTZEUXl3Y2JBRnpVPSJ9LHsiYWxnb3JpdGhtIjoic2stc3NoLWVkMjU1MTlAb3BlbnNzaC5jb20iLCJuYW1lIjoiam9hbiIsInB1YmxpYyI6IkFBQUFHbk5yTFhOemFDMWxaREkxTlRFNVFHOXdaVzV6YzJndVkyOXRBQUFBSU5Tb0VsRmxlSCtuTjgzRm9McXFlcEpqTit5N0dzNWxybjdxWGpCcVFaeXVBQUFBQkhOemFEbz0ifV0sImtpbmQiOiJUcnVzdFJvb3QiLCJ0aHJlc2hvbGQiOjIsInZlcnNpb24iOjF9","signatures":[{"keyid":"SHA256:QSjv+yJP3+TXK/ZGh5YRNrMlWvkgj727OtpCyhJwmNg","sig":"U1NIU0lHAAAAAQAAADMAAAALc3NoLWVkMjU1MTkAAAAgu3S7477ZylWyzE2gHMCfKbnpNmJH1DqoPjou1tjMTJcAAAAGdmVyZ2VyAAAAAAAAAAZzaGE1MTIAAABTAAAAC3NzaC1lZDI1NTE5AAAAQDhXXyke35dsLa0hqYP7iVbnbnq2rbDiDX/LQ2V1SXUVXQwBr5CiUY57ABO814OOWs8OuJc9atArOmgM+VBEPAc="},{"keyid":"SHA256:5WQjndwvz9ERo+NXACAHSTkS4hA79QsqYKpprUkQktI","sig":"U1NIU0lHAAAAAQAAAGgAAAATZWNkc2Etc2hhMi1uaXN0cDI1NgAAAAhuaXN0cDI1NgAAAEEEaE3fsVmBID6gJOEhi7RAZNDcEff8df1lP/2mr+ZZP1L15SqpvCuk2z/kJrPsvss4cuJ14KRB9fnoNDLBxsAXNQAAAAZ2ZXJnZXIAAAAAAAAABnNoYTUxMgAAAGQAAAATZWNkc2Etc2hhMi1uaXN0cDI1NgAAAEkAAAAhAOOe2NAROCMn12Tz+gDUkuh4azsHdm3JZ+g4sEYX03RuAAAAIEJzGQC3vnx42rKRC5JkGsBVUn7L+ZsAjdyPunop84J2"}]}"#;
+
 fn key(seed: u8) -> SealingKey {
     SealingKey::from_seed([seed; 32])
 }
@@ -79,5 +84,27 @@ fn private_keys_of_other_tools_are_read() {
         SealingKey::from_pem(PRIVATE_KEY).unwrap().public(),
         key(1).public()
     );
-    assert!(key(1).to_pem().starts_with("-----BEGIN PRIVATE KEY-----\n"));
+    assert!(
+        key(1)
+            .to_pem()
+            .unwrap()
+            .starts_with("-----BEGIN PRIVATE KEY-----\n")
+    );
+}
+
+#[test]
+fn a_trust_root_of_ssh_keys_is_written_so_and_opens_with_signatures_of_ssh_keygen() {
+    let root = TrustRoot::open_first(SSH_TRUST_ROOT_ENVELOPE.as_bytes()).unwrap();
+    assert_eq!(
+        (root.threshold(), root.cluster_id().to_string().as_str()),
+        (2, SSH_CLUSTER_ID)
+    );
+    let envelope = Envelope::parse(SSH_TRUST_ROOT_ENVELOPE.as_bytes()).unwrap();
+    assert_eq!(text(envelope.payload()), SSH_TRUST_ROOT);
+    assert_eq!(text(&envelope.to_json()), SSH_TRUST_ROOT_ENVELOPE);
+    let draft = TrustRoot::draft(root.keys(), 2, &[]).unwrap();
+    assert_eq!(text(draft.payload()), SSH_TRUST_ROOT);
+    for key in root.keys() {
+        assert_eq!(key.public.to_string().parse(), Ok(key.public));
+    }
 }

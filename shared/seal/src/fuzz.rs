@@ -114,7 +114,7 @@ fn what_a_key_holder_signs_is_a_sound_trust_root_or_none() {
                     assert!((1..=root.keys().len()).contains(&root.threshold()));
                     for TrustedKey { name, public } in root.keys() {
                         assert!(!name.is_empty() && name.len() <= 128 && name.chars().all(is_printable));
-                        assert_eq!(PublicKey::from_hex(&public.hex()), Ok(*public));
+                        assert_eq!(public.to_string().parse(), Ok(*public));
                     }
                 }
                 Err(refusal) => assert_refused(&refusal),
@@ -158,24 +158,75 @@ fn what_a_key_holder_signs_is_a_statement_in_its_one_spelling_or_none() {
 
 #[test]
 fn hostile_keys_are_refused_or_written_back_to_the_same() {
-    let pem = key(1).to_pem();
+    let pem = key(1).to_pem().unwrap();
     check!()
         .with_generator((
             Damaged::lines([pem.as_bytes()]),
-            Damaged::bytes([key(1).public().hex()]),
+            Damaged::bytes([key(1).public().to_string()]),
         ))
         .with_iterations(3_000)
         .for_each(|(pem, hex)| {
             if let Ok(key) = SealingKey::from_pem(&pem.text()) {
                 assert_eq!(
-                    SealingKey::from_pem(&key.to_pem()).unwrap().public(),
+                    SealingKey::from_pem(&key.to_pem().unwrap()).unwrap().public(),
                     key.public()
                 );
                 assert!(!format!("{key:?}").contains("PRIVATE"));
             }
             match PublicKey::from_hex(&hex.text()) {
-                Ok(public) => assert_eq!(public.hex(), hex.text()),
+                Ok(public) => assert_eq!(public.to_string(), hex.text()),
                 Err(error) => assert_eq!(printable(&error.to_string()), error.to_string()),
+            }
+        });
+}
+
+#[test]
+fn hostile_ssh_keys_are_refused_or_written_back_to_the_same() {
+    let keys = [
+        SealingKey::ssh_ed25519([1; 32]).public(),
+        SealingKey::ssh_p256([1; 32]).unwrap().public(),
+        "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAINSoElFleH+nN83FoLqqepJjN+y7Gs5lrn7qXjBqQZyuAAAABHNzaDo="
+            .parse()
+            .unwrap(),
+    ];
+    check!()
+        .with_generator((
+            Damaged::bytes(keys.map(|key| format!("{key} ann@host"))),
+            Damaged::bytes(keys.map(|key| key.ssh_wire().unwrap())),
+        ))
+        .with_iterations(5_000)
+        .for_each(|(line, wire)| {
+            match line.text().parse::<PublicKey>() {
+                Ok(key) => {
+                    assert_eq!(key.to_string().parse(), Ok(key));
+                    assert_eq!(PublicKey::from_parts(key.algorithm(), &key.encoded()), Ok(key));
+                    assert_eq!(printable(&key.to_string()), key.to_string());
+                }
+                Err(error) => assert_eq!(printable(error.reason()), error.reason()),
+            }
+            if let Ok(key) = PublicKey::from_ssh_wire(wire) {
+                assert_eq!(key.ssh_wire().as_deref(), Some(&**wire));
+            }
+        });
+}
+
+#[test]
+fn a_stranger_makes_no_signature_of_those_that_ssh_keys_made() {
+    let keys = [
+        SealingKey::ssh_ed25519([1; 32]),
+        SealingKey::ssh_p256([1; 32]).unwrap(),
+    ];
+    let signatures = keys.each_ref().map(|key| key.sign(b"m"));
+    check!()
+        .with_generator(Damaged::bytes(signatures.clone()))
+        .with_iterations(3_000)
+        .for_each(|signature| {
+            for (key, own) in keys.iter().zip(&signatures) {
+                let verifies = key.public().verifies(b"m", signature);
+                assert_eq!(verifies, **signature == own[..]);
+                assert!(!key.public().verifies(b"n", signature));
+                let wrapped = key.public().sshsig(signature).unwrap();
+                assert!(!key.public().verifies(b"m", &wrapped));
             }
         });
 }

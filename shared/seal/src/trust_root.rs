@@ -7,7 +7,7 @@ use verger_policy::digest::Digest;
 use verger_policy::model::{is_printable, printable_within};
 
 use crate::dsse::Envelope;
-use crate::keys::{PublicKey, SealingKey};
+use crate::keys::{Material, PublicKey, SealingKey};
 use crate::refusal::Refusal;
 use crate::statement::MAX_EPOCH;
 
@@ -291,9 +291,9 @@ fn write(version: u64, threshold: usize, keys: &[TrustedKey], previous: Option<D
         keys: keys
             .iter()
             .map(|TrustedKey { name, public }| JsonKey {
-                algorithm: "ed25519".to_owned(),
+                algorithm: public.algorithm().to_owned(),
                 name: name.clone(),
-                public: public.hex(),
+                public: public.encoded(),
             })
             .collect(),
         kind: "TrustRoot".to_owned(),
@@ -343,7 +343,7 @@ fn read(payload: &[u8]) -> Result<Content, Refusal> {
         return refuse("not a verger/v1 TrustRoot");
     }
     let keys = keys.into_iter().map(read_key).collect::<Result<Vec<_>, _>>()?;
-    let distinct: BTreeSet<PublicKey> = keys.iter().map(|key| key.public).collect();
+    let distinct: BTreeSet<Material> = keys.iter().map(|key| key.public.material()).collect();
     let names: BTreeSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
     if distinct.len() != keys.len() || names.len() != keys.len() {
         return refuse("a key, or a key's name, is there twice");
@@ -379,16 +379,13 @@ fn read_key(
         public,
     }: JsonKey,
 ) -> Result<TrustedKey, Refusal> {
-    if algorithm != "ed25519" {
-        return Err(Refusal::Malformed("a key's algorithm is not ed25519"));
-    }
     if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(is_printable) {
         return Err(Refusal::Malformed(
             "a key's name is empty, longer than 128 bytes, or not printable",
         ));
     }
     let public =
-        PublicKey::from_hex(&public).map_err(|_| Refusal::Malformed("a key is not an Ed25519 public key"))?;
+        PublicKey::from_parts(&algorithm, &public).map_err(|error| Refusal::Malformed(error.reason()))?;
     Ok(TrustedKey { name, public })
 }
 
@@ -488,7 +485,7 @@ mod tests {
     #[test]
     fn other_spellings_of_a_trust_root_are_refused() {
         let text = String::from_utf8(write(1, 1, &trusted(&[1]), None)).unwrap();
-        let public = key(1).public().hex();
+        let public = key(1).public().encoded();
         let cases = [
             text.replace("\"version\":1", "\"version\": 1"),
             text.replace("\"version\":1", "\"version\":0"),
@@ -514,6 +511,45 @@ mod tests {
                 "malformed",
                 "{case}"
             );
+        }
+    }
+
+    #[test]
+    fn one_key_in_two_forms_is_there_twice() {
+        let named = |name: &str, public| TrustedKey {
+            name: name.to_owned(),
+            public,
+        };
+        let (raw, ssh) = (key(1), SealingKey::ssh_ed25519([1; 32]));
+        let p256 = SealingKey::ssh_p256([1; 32]).unwrap();
+        let twice = [named("ada", raw.public()), named("bob", ssh.public())];
+        let refusal = TrustRoot::draft(&twice, 1, &[&raw]).unwrap_err();
+        assert!(refusal.to_string().contains("is there twice"), "{refusal}");
+        let two = [named("ada", ssh.public()), named("bob", p256.public())];
+        let sealed = TrustRoot::draft(&two, 2, &[&ssh, &p256]).unwrap();
+        assert_eq!(TrustRoot::open_first(&sealed.to_json()).unwrap().keys(), two);
+        // The raw form of a key that is trusted as SSH's signs nothing.
+        let mixed = TrustRoot::draft(&two, 2, &[&raw, &p256]).unwrap();
+        let refusal = TrustRoot::open_first(&mixed.to_json()).unwrap_err();
+        assert_eq!(refusal.word(), "below-threshold");
+    }
+
+    #[test]
+    fn keys_that_do_not_seal_found_nothing_and_the_reason_is_told() {
+        let text = String::from_utf8(write(1, 1, &trusted(&[1]), None)).unwrap();
+        let public = key(1).public().encoded();
+        for (algorithm, encoded, wanted) in [
+            ("ssh-rsa", "AAAAB3NzaC1yc2E=", "RSA"),
+            ("ssh-ed25519-cert-v01@openssh.com", "AAAA", "certificates"),
+            ("ssh-ed25519", public.as_str(), "damaged"),
+            ("ED25519", public.as_str(), "not"),
+        ] {
+            let altered = text
+                .replace("\"ed25519\"", &format!("\"{algorithm}\""))
+                .replace(&public, encoded);
+            let envelope = Envelope::seal(TRUST_ROOT_PAYLOAD_TYPE, altered.into_bytes(), &[&key(1)]);
+            let refusal = TrustRoot::open_first(&envelope.to_json()).unwrap_err();
+            assert!(refusal.to_string().contains(wanted), "{algorithm}: {refusal}");
         }
     }
 

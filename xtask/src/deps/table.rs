@@ -238,6 +238,15 @@ pub(super) const RULES: Rules = Rules {
             owners: &["verger-seal"],
         },
         Owned {
+            name: "p256",
+            owners: &["verger-seal"],
+        },
+        // Private key files: no agent and no controller reads one.
+        Owned {
+            name: "ssh-key",
+            owners: &["verger-cli"],
+        },
+        Owned {
             name: "protox",
             owners: &["verger-proto"],
         },
