@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "verger/policy/v1/policy.proto",
         "verger/policy/v1/proposal.proto",
         "verger/cluster/v1/cluster.proto",
+        "verger/cluster/v1/audit.proto",
         "verger/findings/v1/findings.proto",
         "verger/agent/v1/agent.proto",
         "verger/stored/v1/stored.proto",

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::watch;
-use verger_controller_api::ports::{Ambient, Holder, IssueError, Issued, Issuer, Replicated, Unavailable};
+use verger_controller_api::ports::{
+    Ambient, AuditRows, Holder, IssueError, Issued, Issuer, Replicated, Unavailable,
+};
 use verger_controller_raft::{Member, ProposeError};
-use verger_controller_state::{Command, Response, State};
+use verger_controller_state::{Command, Response, State, Tree};
 use verger_policy::digest::Digest;
 use verger_transport::{Authority, AuthorityError, Peer, SpiffeId};
 
@@ -46,6 +49,14 @@ impl Replicated for RaftState {
 
     fn is_leading(&self) -> bool {
         self.0.is_leading()
+    }
+}
+
+#[async_trait]
+impl AuditRows for RaftState {
+    async fn values(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Option<Bytes>>, Unavailable> {
+        let values = self.0.rows(Tree::Audit, keys).await;
+        values.map_err(|error| Unavailable::Failed(error.to_string()))
     }
 }
 

@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tonic::service::RoutesBuilder;
 use verger_controller_api::fleet::Fleet;
-use verger_controller_api::ports::{Ambient, Issuer, Replicated};
+use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Replicated};
 use verger_controller_api::{
-    Agents, Certificates, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy, Proposals,
+    Agents, Audit, Certificates, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy, Proposals,
 };
 use verger_controller_raft::{Member, MemberConfig};
 use verger_proto::agent::v1::enrolment_service_server::EnrolmentServiceServer;
 use verger_proto::agent::v1::session_service_server::SessionServiceServer;
+use verger_proto::cluster::v1::audit_service_server::AuditServiceServer;
 use verger_proto::cluster::v1::certificate_service_server::CertificateServiceServer;
 use verger_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
 use verger_proto::findings::v1::findings_service_server::FindingsServiceServer;
@@ -69,6 +70,7 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
     let ca_pin = spki_pin(&members).context("the members' authority has no readable key")?;
     let tls = Server::new(&cluster, &member_identity(config, &cluster)?, &authorities)?;
     let replicated: Arc<dyn Replicated> = Arc::new(RaftState(Arc::clone(&member)));
+    let audit_rows: Arc<dyn AuditRows> = Arc::new(RaftState(Arc::clone(&member)));
     let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
     let issuer: Arc<dyn Issuer> = Arc::new(Authorities {
         cluster: cluster.clone(),
@@ -105,6 +107,10 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
         Arc::clone(&ambient),
         Arc::clone(&fleet),
         info,
+    )));
+    api.add_service(AuditServiceServer::new(Audit::new(
+        Arc::clone(&replicated),
+        audit_rows,
     )));
     api.add_service(CertificateServiceServer::new(Certificates::new(Arc::clone(
         &issuer,

@@ -4,6 +4,7 @@
 //! Identity comes from the caller's certificate alone ([`caller`]).
 
 mod agents;
+mod audit;
 pub mod caller;
 mod certificates;
 mod cluster;
@@ -19,6 +20,7 @@ mod status;
 mod watch;
 
 pub use agents::Agents;
+pub use audit::Audit;
 pub use certificates::Certificates;
 pub use cluster::{Cluster, MemberInfo};
 pub use enrolment::Enrolment;

@@ -5,7 +5,7 @@ use tonic::Status;
 use crate::status::argument;
 
 const DEFAULT: u32 = 100;
-const MOST: u32 = 1_000;
+pub(crate) const MOST: u32 = 1_000;
 
 /// The page size asked for: 0 is the default, more than the most is the most.
 pub(crate) fn size(asked: u32) -> usize {

@@ -1,6 +1,7 @@
 //! What the API needs of the rest of the controller.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::watch;
 use verger_controller_state::{Command, Response, State};
 use verger_policy::digest::Digest;
@@ -35,6 +36,13 @@ pub trait Replicated: Send + Sync + 'static {
 
     /// Whether this member leads.
     fn is_leading(&self) -> bool;
+}
+
+/// The rows of the audit. The state knows which there are; what they say is in the store alone.
+#[async_trait]
+pub trait AuditRows: Send + Sync + 'static {
+    /// Reads the values of rows by their keys, in the order asked; `None` for one that the store has no more.
+    async fn values(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Option<Bytes>>, Unavailable>;
 }
 
 /// Looks at the state and takes a value out.

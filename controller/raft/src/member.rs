@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
+use bytes::Bytes;
 use openraft::raft::ReadPolicy;
 use openraft::{BasicNode, SnapshotPolicy};
 use tokio::sync::watch;
@@ -93,6 +94,11 @@ impl ProposeError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a current read is not possible at the moment: {0}")]
 pub struct ReadError(String);
+
+/// Why rows cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rows of the applied state cannot be read: {0}")]
+pub struct RowsError(String);
 
 /// One member of the cluster.
 pub struct Member {
@@ -195,6 +201,23 @@ impl Member {
     /// Looks at the state as it is applied here now. Keep it short: writers wait.
     pub fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
         self.applied.read(look)
+    }
+
+    /// Reads the values of rows of one tree by their keys, in the order asked; `None` for one that is not there. What is in the
+    /// state and in no published revision yet may be missing.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn rows(&self, tree: Tree, keys: Vec<Vec<u8>>) -> Result<Vec<Option<Bytes>>, RowsError> {
+        let db = Arc::clone(&self.db);
+        let read = move || keys.iter().map(|key| db.get(tree.name(), key)).collect();
+        let values: Result<_, StoreError> = tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|error| RowsError(error.to_string()))?;
+        values.map_err(|error| {
+            tracing::error!(%error, tree = tree.name(), "rows cannot be read");
+            RowsError(error.to_string())
+        })
     }
 
     /// The revision applied last, and each later one.

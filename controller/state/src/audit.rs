@@ -99,14 +99,13 @@ impl Audit {
 
     /// Those of the rows with these numbers that are kept, in order.
     pub(crate) fn places(&self, numbers: Range<u64>) -> impl DoubleEndedIterator<Item = AuditPlace> {
-        let dropped = self.head.dropped;
-        let place = |number: u64| usize::try_from(number.saturating_sub(dropped + 1)).unwrap_or(usize::MAX);
+        let first = self.head.dropped.saturating_add(1);
+        let place = |number: u64| usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
         let most = self.kept.len();
         let (start, end) = (place(numbers.start).min(most), place(numbers.end).min(most));
         let kept = self.kept.range(start..end.max(start));
-        let first = dropped + 1 + start as u64;
         kept.enumerate().map(move |(place, mark)| AuditPlace {
-            number: first + place as u64,
+            number: first.saturating_add((start + place) as u64),
             revision: mark.revision,
             key: mark.key(),
         })
@@ -114,11 +113,12 @@ impl Audit {
 
     /// The numbers of the rows that were written from `since` on and before `until`.
     pub(crate) fn numbers(&self, since: Option<Timestamp>, until: Option<Timestamp>) -> Range<u64> {
-        let first = self.head.dropped + 1;
+        let first = self.head.dropped.saturating_add(1);
         // Time never goes back.
         let before = |at: Timestamp| self.kept.partition_point(|mark| mark.at < at) as u64;
-        let start = first + since.map_or(0, before);
-        start..(first + until.map_or(self.kept.len() as u64, before)).max(start)
+        let start = first.saturating_add(since.map_or(0, before));
+        let end = first.saturating_add(until.map_or(self.kept.len() as u64, before));
+        start..end.max(start)
     }
 
     /// Drops the oldest row, where there are more than `most` or it is from before `horizon`.

@@ -251,3 +251,44 @@ fn hostile_keys_and_instants_are_refused_or_mean_the_same_when_sent_on() {
             }
         });
 }
+
+#[test]
+fn hostile_rows_of_the_audit_are_refused_or_read_the_same_again() {
+    use verger_proto::stored::v1 as stored;
+    let row = |change: fn(&mut stored::AuditRow)| {
+        let mut row = stored::AuditRow {
+            format: 1,
+            at_ms: 1_766_000_000_123,
+            actor: "person/ada".to_owned(),
+            action: "apply-set".to_owned(),
+            request_id: "r".to_owned(),
+            outcome: "ok".to_owned(),
+            ..Default::default()
+        };
+        change(&mut row);
+        row.encode_to_vec()
+    };
+    let seeds = [
+        row(|_| ()),
+        row(|row| {
+            row.previous = vec![1; 32].into();
+            row.detail = "on epoch 7".to_owned();
+            row.from = "192.0.2.1:40000".to_owned();
+            row.before = vec![2; 32].into();
+            row.after = vec![3; 32].into();
+            row.policies = vec!["admin".to_owned()];
+            row.attempts = 3;
+        }),
+    ];
+    check!()
+        .with_generator(Damaged::proto(seeds))
+        .with_iterations(3_000)
+        .for_each(|bytes| match crate::audit::AuditEntry::read(bytes) {
+            Ok(entry) => {
+                let message: verger_proto::cluster::v1::AuditEntry = (&entry).into_wire();
+                assert_eq!(instant("at", message.at.unwrap()).unwrap(), entry.at);
+                assert_eq!(message.before.is_empty(), entry.before.is_none());
+            }
+            Err(error) => assert_eq!(printable(&error.to_string()), error.to_string()),
+        });
+}

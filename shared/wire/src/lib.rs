@@ -3,6 +3,7 @@
 //! Parsing is strict and happens here, once: past it there is no `Option` from a message and no unvalidated string. Every
 //! message is taken apart by field name, so that a new field breaks the build.
 
+pub mod audit;
 mod check;
 mod finding;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod access;
 mod applying;
 mod arguments;
+mod auditing;
 mod enrolment;
 mod errors;
 mod identity;

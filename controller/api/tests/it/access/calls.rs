@@ -174,6 +174,10 @@ unary!(get_instance, cluster.get_instance, |_prepared| {
     }
 });
 
+unary!(list_audit, audit.list, |_prepared| cpb::ListRequest::default());
+streaming!(watch_audit, audit.watch, |_prepared| cpb::WatchRequest::default());
+unary!(audit_head, audit.head, |_prepared| cpb::HeadRequest {});
+
 unary!(list_findings, findings.list, |_prepared| {
     fpb::ListRequest::default()
 });

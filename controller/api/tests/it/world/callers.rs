@@ -15,6 +15,7 @@ use verger_proto::agent::v1::connect_request::Message as Up;
 use verger_proto::agent::v1::connect_response::Message as Down;
 use verger_proto::agent::v1::enrolment_service_client::EnrolmentServiceClient;
 use verger_proto::agent::v1::session_service_client::SessionServiceClient;
+use verger_proto::cluster::v1::audit_service_client::AuditServiceClient;
 use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
 use verger_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
 use verger_proto::findings::v1::findings_service_client::FindingsServiceClient;
@@ -44,6 +45,10 @@ impl Caller {
 
     pub(crate) fn cluster(&self) -> ClusterServiceClient<Channel> {
         ClusterServiceClient::new(self.0.clone())
+    }
+
+    pub(crate) fn audit(&self) -> AuditServiceClient<Channel> {
+        AuditServiceClient::new(self.0.clone())
     }
 
     pub(crate) fn certificates(&self) -> CertificateServiceClient<Channel> {

@@ -1,12 +1,13 @@
 //! The replicated state without replication: one log, applied at once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::watch;
-use verger_controller_api::ports::{Replicated, Unavailable};
-use verger_controller_state::{Command, Response, State};
+use verger_controller_api::ports::{AuditRows, Replicated, Unavailable};
+use verger_controller_state::{Command, Response, State, Tree};
 
 /// A log of one member.
 pub(crate) struct Log {
@@ -21,6 +22,8 @@ pub(crate) struct Log {
 struct Inner {
     state: State,
     index: u64,
+    /// Rows of the audit, as a store holds them.
+    audit: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Every command that was proposed.
     proposed: Vec<Command>,
     /// What the next proposals are answered, in place of being applied.
@@ -55,7 +58,16 @@ impl Log {
         inner.state.pass(index);
         let responses = (0..)
             .zip(commands)
-            .map(|(ordinal, command)| inner.state.apply(index, ordinal, command.encode()).0)
+            .map(|(ordinal, command)| {
+                let (response, changes) = inner.state.apply(index, ordinal, command.encode());
+                for change in changes.into_iter().filter(|change| change.tree == Tree::Audit) {
+                    match change.value {
+                        Some(value) => inner.audit.insert(change.key, value),
+                        None => inner.audit.remove(&change.key),
+                    };
+                }
+                response
+            })
             .collect();
         drop(inner);
         if let Some(revisions) = &*self.revisions.lock().unwrap() {
@@ -95,6 +107,11 @@ impl Log {
         revisions.as_ref().map_or(0, watch::Sender::receiver_count)
     }
 
+    /// The store loses the last row of the audit.
+    pub(crate) fn lose_audit_row(&self) {
+        self.inner().audit.pop_last();
+    }
+
     /// Nothing is applied any more.
     pub(crate) fn stop(&self) {
         self.revisions.lock().unwrap().take();
@@ -132,5 +149,15 @@ impl Replicated for Log {
 
     fn is_leading(&self) -> bool {
         self.inner().behind.is_none()
+    }
+}
+
+#[async_trait]
+impl AuditRows for Log {
+    async fn values(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Option<Bytes>>, Unavailable> {
+        tokio::task::yield_now().await;
+        let inner = self.inner();
+        let value = |key: &Vec<u8>| inner.audit.get(key).cloned().map(Bytes::from);
+        Ok(keys.iter().map(value).collect())
     }
 }

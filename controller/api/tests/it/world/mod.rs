@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use tonic::service::RoutesBuilder;
 use verger_controller_api::fleet::Fleet;
-use verger_controller_api::ports::{Ambient, Issuer, Replicated};
+use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Replicated};
 use verger_controller_api::{
-    Agents, Certificates, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy, Proposals,
+    Agents, Audit, Certificates, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy, Proposals,
 };
 use verger_controller_state::{Action, Command, Response};
 use verger_policy::digest::Digest;
@@ -25,6 +25,7 @@ use verger_policy::model::AgentId;
 use verger_proto::agent::v1::enrolment_service_server::EnrolmentServiceServer;
 use verger_proto::agent::v1::session_service_server::SessionServiceServer;
 use verger_proto::cluster::v1 as cpb;
+use verger_proto::cluster::v1::audit_service_server::AuditServiceServer;
 use verger_proto::cluster::v1::certificate_service_server::CertificateServiceServer;
 use verger_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
 use verger_proto::findings::v1::findings_service_server::FindingsServiceServer;
@@ -94,6 +95,10 @@ impl World {
                     enrol_address: "c1.example:7444".to_owned(),
                     ca_pin: "sha256:00".to_owned(),
                 },
+            )))
+            .add_service(AuditServiceServer::new(Audit::new(
+                Arc::clone(&replicated),
+                Arc::clone(&log) as Arc<dyn AuditRows>,
             )))
             .add_service(CertificateServiceServer::new(Certificates::new(Arc::clone(
                 &issuer,

@@ -1,0 +1,163 @@
+//! The audit, for people.
+
+mod filter;
+mod look;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use verger_controller_state::AuditHead;
+use verger_proto::cluster::v1 as pb;
+use verger_proto::cluster::v1::audit_service_server::AuditService;
+use verger_wire::digest_bytes;
+
+use crate::caller;
+use crate::paging;
+use crate::ports::{AuditRows, Replicated, read};
+use crate::status::unavailable;
+use crate::watch::{Stream, reached};
+use filter::Filter;
+use look::{Looked, Way};
+
+/// Answers that wait for a slow reader.
+const READY: usize = 64;
+
+/// The service.
+#[derive(Clone)]
+pub struct Audit {
+    replicated: Arc<dyn Replicated>,
+    rows: Arc<dyn AuditRows>,
+}
+
+impl Audit {
+    /// Serves from the replicated state and from the store.
+    pub fn new(replicated: Arc<dyn Replicated>, rows: Arc<dyn AuditRows>) -> Self {
+        Self { replicated, rows }
+    }
+
+    async fn catch_up(&self) -> Result<(), Status> {
+        let caught_up = self.replicated.catch_up().await;
+        caught_up.map_err(|error| unavailable(&error))
+    }
+
+    fn head(&self) -> AuditHead {
+        read(&*self.replicated, |state| state.audit_head())
+    }
+
+    /// Sends rows from a number on, and each later one, until the reader is gone.
+    async fn follow(&self, mut next: u64, filter: &Filter, ready: &Ready) -> Result<(), Status> {
+        let mut revisions = self.replicated.revisions();
+        let mut due = true;
+        loop {
+            revisions.borrow_and_update();
+            let Looked { rows, reached, more } = self
+                .look(Way::Onwards(next), filter, paging::MOST as usize)
+                .await?;
+            due |= !rows.is_empty();
+            for row in rows {
+                let message = pb::WatchResponse {
+                    position: row.number,
+                    row: Some(row),
+                };
+                if ready.send(Ok(message)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if let Some(reached) = reached {
+                next = reached.saturating_add(1);
+            }
+            // Where the reader is, it is told first of all, and then after everything it is told.
+            if due && !more {
+                due = false;
+                let message = pb::WatchResponse {
+                    row: None,
+                    position: next.saturating_sub(1),
+                };
+                if ready.send(Ok(message)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if more {
+                if ready.is_closed() {
+                    return Ok(());
+                }
+                continue;
+            }
+            tokio::select! {
+                moved = revisions.changed() => if moved.is_err() { return Ok(()) },
+                () = ready.closed() => return Ok(()),
+            }
+        }
+    }
+}
+
+type Ready = mpsc::Sender<Result<pb::WatchResponse, Status>>;
+
+#[tonic::async_trait]
+impl AuditService for Audit {
+    async fn list(&self, request: Request<pb::ListRequest>) -> Result<Response<pb::ListResponse>, Status> {
+        caller::person(&request)?;
+        let pb::ListRequest {
+            filter,
+            page_size,
+            page_token,
+            newest_first,
+        } = request.into_inner();
+        let filter = Filter::parse(filter)?;
+        let after: Option<u64> = paging::after(&page_token)?;
+        self.catch_up().await?;
+        let way = match (after, newest_first) {
+            (None, true) => Way::Back(u64::MAX),
+            (Some(after), true) => Way::Back(after),
+            (None, false) => Way::Onwards(0),
+            (Some(after), false) => Way::Onwards(after.saturating_add(1)),
+        };
+        let Looked { rows, reached, more } = self.look(way, &filter, paging::size(page_size)).await?;
+        let next_page_token = match reached {
+            Some(reached) if more => reached.to_string(),
+            _ => String::new(),
+        };
+        Ok(Response::new(pb::ListResponse {
+            rows,
+            next_page_token,
+        }))
+    }
+
+    type WatchStream = Stream<pb::WatchResponse>;
+
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        caller::person(&request)?;
+        let pb::WatchRequest { filter, after } = request.into_inner();
+        let filter = Filter::parse(filter)?;
+        self.catch_up().await?;
+        reached(self.head().written, after)?;
+        let next = if after == 0 { 0 } else { after.saturating_add(1) };
+        let (ready, messages) = mpsc::channel(READY);
+        let this = self.clone();
+        tokio::spawn(async move {
+            if let Err(status) = this.follow(next, &filter, &ready).await {
+                // Who is gone need not know.
+                let _ = ready.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
+    }
+
+    async fn head(&self, request: Request<pb::HeadRequest>) -> Result<Response<pb::HeadResponse>, Status> {
+        caller::person(&request)?;
+        let pb::HeadRequest {} = request.into_inner();
+        self.catch_up().await?;
+        let AuditHead {
+            written,
+            dropped,
+            head,
+        } = self.head();
+        Ok(Response::new(pb::HeadResponse {
+            written,
+            dropped,
+            head: digest_bytes(&head),
+        }))
+    }
+}
