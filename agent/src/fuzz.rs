@@ -26,6 +26,7 @@ fn set() -> pb::ConnectResponse {
     let object = draft::read("h.yaml", text.as_bytes()).unwrap().remove(0);
     let body = Body::new(&object).unwrap();
     let update = pb::SetUpdate {
+        trust_roots: Vec::new(),
         base_epoch: 0,
         epoch: 1,
         entries: vec![(&body.entry(1)).into_wire()],

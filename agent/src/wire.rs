@@ -27,6 +27,7 @@ fn set_update(message: pb::SetUpdate) -> Result<SetUpdate, InvalidMessage> {
         entries,
         bodies,
         seal,
+        trust_roots,
     } = message;
     let body = |Body { key, canonical }: Body| {
         let key =
@@ -46,6 +47,10 @@ fn set_update(message: pb::SetUpdate) -> Result<SetUpdate, InvalidMessage> {
             .map(body)
             .collect::<Result<_, InvalidMessage>>()?,
         seal: json.to_vec(),
+        trust_roots: trust_roots
+            .into_iter()
+            .map(|Envelope { json }| json.to_vec())
+            .collect(),
     })
 }
 

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use verger_policy::draft;
 use verger_policy::model::{Labels, PolicyObject};
 use verger_policy::set::PolicySet;
-use verger_seal::{SealingKey, SetStatement, TrustRoot};
+use verger_seal::{SealingKey, SetStatement, TrustRoot, TrustedKey};
 
 use crate::ledger::SetUpdate;
 
@@ -89,7 +89,32 @@ impl People {
             entries,
             bodies,
             seal,
+            trust_roots: Vec::new(),
         }
+    }
+}
+
+impl People {
+    /// The cluster after these people have handed their trust root over to the key of `seed`, and the envelope of that.
+    pub(crate) fn hand_over(&self, seed: u8) -> (Self, Vec<u8>) {
+        let key = SealingKey::from_seed([seed; 32]);
+        let keys = [TrustedKey {
+            name: "bob".to_owned(),
+            public: key.public(),
+        }];
+        let envelope = self
+            .trust_root
+            .succeed(&keys, 1, &[&self.key, &key])
+            .expect("one key")
+            .to_json();
+        let trust_root = self.trust_root.advance(&envelope).expect("signed by both");
+        let envelope_of_first = self.envelope.clone();
+        let next = Self {
+            key,
+            trust_root,
+            envelope: envelope_of_first,
+        };
+        (next, envelope)
     }
 }
 

@@ -78,6 +78,7 @@ impl World {
             entries: set.entries().cloned().collect(),
             bodies,
             seal,
+            trust_roots: Vec::new(),
         };
         let held = Arc::clone(&self.in_force.borrow());
         let next = Arc::new(offer(&held, &update, now).unwrap().next);

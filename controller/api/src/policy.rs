@@ -64,7 +64,7 @@ impl Policy {
         Ok(read(&*self.replicated, look))
     }
 
-    async fn change(&self, Asker { actor, from }: Asker, change: Change) -> Result<(u64, Bytes, u64), Status> {
+    async fn change(&self, asker: Asker, change: Change) -> Result<(u64, Bytes, u64), Status> {
         let Change {
             request_id,
             expected_epoch,
@@ -77,17 +77,28 @@ impl Policy {
         if dry_run {
             return self.rehearse(expected_epoch, &upserts, &deletes).await;
         }
+        let action = Action::ApplySet {
+            expected_epoch,
+            upserts,
+            deletes,
+            seal,
+        };
+        self.make(asker, &request_id, action).await
+    }
+
+    /// Proposes what makes a set.
+    async fn make(
+        &self,
+        Asker { actor, from }: Asker,
+        request_id: &str,
+        action: Action,
+    ) -> Result<(u64, Bytes, u64), Status> {
         let command = Command {
             stamp: self.ambient.now(),
             actor,
-            request_id: self::request_id(&request_id)?,
+            request_id: self::request_id(request_id)?,
             from,
-            action: Action::ApplySet {
-                expected_epoch,
-                upserts,
-                deletes,
-                seal,
-            },
+            action,
         };
         match self
             .replicated
@@ -205,9 +216,37 @@ impl PolicyService for Policy {
                     json: cluster.envelope.clone(),
                 }),
                 revision: state.revision(),
+                later_trust_roots: state
+                    .cluster()
+                    .map(|cluster| cluster.later.as_slice())
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|json| pb::Envelope { json: json.clone() })
+                    .collect(),
             })
             .await?;
         Ok(Response::new(response))
+    }
+
+    async fn rotate_trust_root(
+        &self,
+        request: Request<pb::RotateTrustRootRequest>,
+    ) -> Result<Response<pb::RotateTrustRootResponse>, Status> {
+        let asker = caller::asker(&request)?;
+        let pb::RotateTrustRootRequest {
+            request_id,
+            trust_root,
+            seal,
+        } = request.into_inner();
+        let (trust_root, seal) = (seal_in(trust_root), seal_in(seal));
+        fits(&[trust_root.clone()], &[], &seal)?;
+        let action = Action::RotateTrustRoot { trust_root, seal };
+        let (epoch, root, revision) = self.make(asker, &request_id, action).await?;
+        Ok(Response::new(pb::RotateTrustRootResponse {
+            epoch,
+            root,
+            revision,
+        }))
     }
 
     async fn apply(&self, request: Request<pb::ApplyRequest>) -> Result<Response<pb::ApplyResponse>, Status> {

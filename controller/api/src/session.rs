@@ -258,5 +258,12 @@ fn update_for(state: &State, agent: &AgentId, held: (u64, Digest)) -> Option<pb:
         entries: set.entries().map(|entry| entry.into_wire()).collect(),
         bodies,
         seal: Some(Envelope { json: seal.clone() }),
+        trust_roots: state
+            .cluster()
+            .map(|cluster| cluster.later.as_slice())
+            .unwrap_or_default()
+            .iter()
+            .map(|json| Envelope { json: json.clone() })
+            .collect(),
     })
 }

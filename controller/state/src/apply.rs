@@ -90,6 +90,7 @@ impl State {
                 deletes,
                 seal,
             } => self.apply_set(*expected_epoch, upserts, deletes, seal, changes),
+            Action::RotateTrustRoot { trust_root, seal } => self.rotate_trust_root(trust_root, seal, changes),
             Action::CreateToken {
                 id,
                 secret_hash,
@@ -151,6 +152,7 @@ impl State {
             id,
             trust_root,
             envelope: envelope.clone(),
+            later: Vec::new(),
         });
         changes.extend(rows::cluster(self));
         changes.push(rows::horizons(self));

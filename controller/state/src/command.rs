@@ -42,6 +42,13 @@ pub enum Action {
         /// The seal over the set it makes.
         seal: Bytes,
     },
+    /// Replace the trust root, and seal the set anew under it.
+    RotateTrustRoot {
+        /// Envelope of the version after the one in force.
+        trust_root: Bytes,
+        /// The seal over the next set, which holds the same objects, under that version.
+        seal: Bytes,
+    },
     /// Keep a join token.
     CreateToken {
         /// Its public half.
@@ -142,7 +149,9 @@ impl Action {
                 format!("on epoch {expected_epoch}")
             }
             Self::AckFinding { uid, .. } => format!("finding {uid}"),
-            Self::Found { .. } | Self::Ingest { .. } | Self::Tick { .. } => String::new(),
+            Self::Found { .. } | Self::RotateTrustRoot { .. } | Self::Ingest { .. } | Self::Tick { .. } => {
+                String::new()
+            }
         }
     }
 
@@ -151,6 +160,7 @@ impl Action {
         match self {
             Self::Found { .. } => "found",
             Self::ApplySet { .. } => "apply-set",
+            Self::RotateTrustRoot { .. } => "rotate-trust-root",
             Self::CreateToken { .. } => "create-token",
             Self::Propose { .. } => "propose",
             Self::SignProposal { .. } => "sign-proposal",

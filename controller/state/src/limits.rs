@@ -6,6 +6,8 @@ pub const COMMAND_BYTES: usize = 16 << 20;
 pub const OBJECT_BYTES: usize = 240 << 10;
 /// Bytes of a seal, and of a trust root: both are in one row of the store, which holds 256 KiB.
 pub const ENVELOPE_BYTES: usize = 64 << 10;
+/// Versions of the trust root after the first: agents are sent all of them.
+pub const LATER_TRUST_ROOTS: usize = 256;
 /// Objects in a set.
 pub const OBJECTS: usize = 100_000;
 /// Transitions in one command.

@@ -15,6 +15,8 @@ const CLUSTER_KEY: &[u8] = b"cluster";
 const CLOCK_KEY: &[u8] = b"clock";
 const HELD_BACK_KEY: &[u8] = b"held_back";
 const HORIZONS_KEY: &[u8] = b"horizons";
+// Followed by the version, big-endian.
+const TRUST_ROOT_PREFIX: &[u8] = b"trust_root/";
 const PROPOSAL_HEAD_KEY: &[u8] = b"proposals";
 const AUDIT_HEAD_KEY: &[u8] = b"audit";
 

@@ -23,8 +23,10 @@ pub struct Cluster {
     pub id: Digest,
     /// The trust root in force.
     pub trust_root: TrustRoot,
-    /// Its envelope, verbatim.
+    /// The envelope of version 1, verbatim.
     pub envelope: Bytes,
+    /// Those of the versions after it, in their order.
+    pub later: Vec<Bytes>,
 }
 
 /// A join token.

@@ -9,6 +9,7 @@ mod proposals;
 mod random;
 mod requests;
 mod retention;
+mod rotation;
 mod time;
 
 use bytes::Bytes;

@@ -33,6 +33,8 @@ pub struct SetUpdate {
     pub bodies: Vec<(ObjectKey, Vec<u8>)>,
     /// The seal's envelope.
     pub seal: Vec<u8>,
+    /// Later versions of the trust root, in their order; those that are known already are passed over.
+    pub trust_roots: Vec<Vec<u8>>,
 }
 
 /// What an agent has accepted, ready for use.
@@ -104,11 +106,11 @@ impl LedgerState {
             highest_epoch,
             set,
         } = image;
-        let trust_root = match trust_roots.as_slice() {
-            [] => return Err(UnusableLedger::NotEnrolled),
-            [first] => TrustRoot::open_first(first).map_err(UnusableLedger::TrustRoot)?,
-            more => return Err(UnusableLedger::NewerTrustRoots(more.len())),
-        };
+        let (first, later) = trust_roots.split_first().ok_or(UnusableLedger::NotEnrolled)?;
+        let mut trust_root = TrustRoot::open_first(first).map_err(UnusableLedger::TrustRoot)?;
+        for envelope in later {
+            trust_root = trust_root.advance(envelope).map_err(UnusableLedger::TrustRoot)?;
+        }
         let mut state = Self {
             agent,
             trust_root,
@@ -122,6 +124,7 @@ impl LedgerState {
             entries: set.entries.into_values().collect(),
             bodies: set.bodies.into_iter().collect(),
             seal: set.head.seal,
+            trust_roots: Vec::new(),
         };
         if update.epoch != highest_epoch {
             return Err(UnusableLedger::EpochBack {
@@ -131,7 +134,7 @@ impl LedgerState {
         }
         state.held = Some(
             state
-                .examine(&update, Timestamp::MIN)
+                .examine(&state.trust_root, &update, Timestamp::MIN)
                 .map_err(UnusableLedger::Set)?,
         );
         Ok(state)
@@ -145,6 +148,11 @@ impl LedgerState {
     /// The cluster's identity.
     pub const fn cluster_id(&self) -> Digest {
         self.trust_root.cluster_id()
+    }
+
+    /// The version of the trust root in force.
+    pub const fn trust_root_version(&self) -> u64 {
+        self.trust_root.version()
     }
 
     /// Epoch and root of the set in force.
@@ -174,8 +182,13 @@ impl LedgerState {
     }
 
     /// Whether an offer has to be looked at at all is asked first: an unsigned byte is never parsed further.
-    fn examine(&self, update: &SetUpdate, at: Timestamp) -> Result<Held, RefusedOffer> {
-        let sealed = verify_set(&self.trust_root, &update.seal, at)?;
+    fn examine(
+        &self,
+        trust_root: &TrustRoot,
+        update: &SetUpdate,
+        at: Timestamp,
+    ) -> Result<Held, RefusedOffer> {
+        let sealed = verify_set(trust_root, &update.seal, at)?;
         let mut bodies = BTreeMap::new();
         for (key, bytes) in &update.bodies {
             let body = Body::from_canonical(bytes.clone()).map_err(|problem| RefusedOffer::NotCanonical {
@@ -236,7 +249,11 @@ impl LedgerState {
 /// # Errors
 /// Each reason with its stable word; the state stays what it was.
 pub fn offer(state: &LedgerState, update: &SetUpdate, at: Timestamp) -> Result<Accepted, RefusedOffer> {
-    let next = state.examine(update, at)?;
+    // A set counts under the latest version only: what was sealed with keys that were given up is refused, whoever shows it.
+    let (trust_root, taken) = state
+        .trust_root
+        .walk(update.trust_roots.iter().map(Vec::as_slice))?;
+    let next = state.examine(&trust_root, update, at)?;
     follows(state.position(), (next.head.epoch, next.head.root))?;
     if next.head.epoch < state.highest_epoch {
         return Err(verger_seal::Refusal::LowerEpoch {
@@ -247,7 +264,8 @@ pub fn offer(state: &LedgerState, update: &SetUpdate, at: Timestamp) -> Result<A
     }
     let held_already = state.held.as_ref().is_some_and(|held| {
         // The same set under an older or equal seal brings nothing; one that ends later is worth keeping.
-        held.head.epoch == next.head.epoch
+        taken.is_empty()
+            && held.head.epoch == next.head.epoch
             && held.head.not_after >= next.head.not_after
             && held.set == next.set
     });
@@ -261,12 +279,13 @@ pub fn offer(state: &LedgerState, update: &SetUpdate, at: Timestamp) -> Result<A
     let next = LedgerState {
         highest_epoch: next.head.epoch,
         held: Some(next),
+        trust_root,
         ..state.clone()
     };
     Ok(Accepted {
         next,
         delta: Some(LedgerDelta {
-            trust_roots: Vec::new(),
+            trust_roots: taken.into_iter().map(<[u8]>::to_vec).collect(),
             set: Some(delta),
         }),
     })
@@ -313,5 +332,7 @@ fn difference(held: Option<&PolicySet>, next: &Held) -> SetDelta {
 
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod rotation_tests;
 #[cfg(test)]
 mod tests;

@@ -67,9 +67,6 @@ pub enum UnusableLedger {
         /// Whose it should be.
         wanted: Digest,
     },
-    /// Written by a later version.
-    #[error("the ledger holds {0} trust roots and this version reads one: run the newer agent that wrote it")]
-    NewerTrustRoots(usize),
     /// The set is not the highest ever accepted.
     #[error(
         "the ledger holds epoch {held}, and epoch {highest} was accepted: it was tampered with or damaged"

@@ -290,7 +290,9 @@ fn a_ledger_that_was_tampered_with_is_not_taken_up() {
     two_roots.trust_roots.push(people.envelope.clone());
     assert!(matches!(
         LedgerState::restore(agent(), two_roots),
-        Err(UnusableLedger::NewerTrustRoots(2))
+        Err(UnusableLedger::TrustRoot(
+            verger_seal::Refusal::TrustRootVersion { .. }
+        ))
     ));
 }
 

@@ -48,6 +48,46 @@ impl State {
         })
     }
 
+    /// Replaces the trust root. The set comes with it: what is in force is always sealed under the latest version, so that
+    /// nobody has to take what keys that were given up have sealed.
+    pub(super) fn rotate_trust_root(
+        &mut self,
+        envelope: &Bytes,
+        seal: &Bytes,
+        changes: &mut Vec<RowChange>,
+    ) -> Outcome {
+        let cluster = self.cluster.as_ref().ok_or(Refused::NotFounded)?;
+        if envelope.len() > limits::ENVELOPE_BYTES {
+            return Err(Refused::TrustRoot(over_envelope(envelope)));
+        }
+        if cluster.later.len() >= limits::LATER_TRUST_ROOTS {
+            let most = limits::LATER_TRUST_ROOTS;
+            return Err(Refused::TrustRoot(format!(
+                "it was replaced {most} times already"
+            )));
+        }
+        let next_root = cluster
+            .trust_root
+            .advance(envelope)
+            .map_err(|refusal| Refused::TrustRoot(refusal.to_string()))?;
+        let (_, next) = self.next_set(self.set.epoch(), &[], &[])?;
+        check_seal(&next_root, seal, self.clock.now, &next)?;
+        let cluster = self.cluster.as_mut().ok_or(Refused::NotFounded)?;
+        cluster.trust_root = next_root;
+        cluster.later.push(envelope.clone());
+        changes.push(rows::trust_root(cluster.trust_root.version(), envelope));
+        let root = next.root();
+        self.set = next;
+        self.root = Some(root);
+        self.seal = seal.clone();
+        changes.extend(rows::cluster(self));
+        Ok(Response::SetApplied {
+            epoch: self.set.epoch(),
+            root,
+            revision: self.revision,
+        })
+    }
+
     /// The keys of the objects that a change puts in, and the set it makes.
     pub(super) fn next_set(
         &self,

@@ -85,6 +85,12 @@ impl Command {
             Action::WithdrawProposal { number } => {
                 Stored::WithdrawProposal(stored::WithdrawProposal { number: *number })
             }
+            Action::RotateTrustRoot { trust_root, seal } => {
+                Stored::RotateTrustRoot(stored::RotateTrustRoot {
+                    trust_root_envelope: trust_root.clone(),
+                    seal: seal.clone(),
+                })
+            }
             Action::RecoverLogin { person, reason } => Stored::RecoverLogin(stored::RecoverLogin {
                 person: person.clone(),
                 reason: reason.clone(),
@@ -223,6 +229,13 @@ impl Command {
                     note,
                 }
             }
+            Stored::RotateTrustRoot(stored::RotateTrustRoot {
+                trust_root_envelope,
+                seal,
+            }) => Action::RotateTrustRoot {
+                trust_root: trust_root_envelope,
+                seal,
+            },
             Stored::RecoverLogin(stored::RecoverLogin { person, reason }) => {
                 bounded("person", &person)?;
                 bounded("reason", &reason)?;

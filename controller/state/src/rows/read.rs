@@ -3,14 +3,17 @@
 mod proposals;
 mod row;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use verger_policy::set::{Body, Entry, PolicySet};
 
 use self::proposals::ProposalParts;
 use self::row::Row;
 use super::{
-    AUDIT_HEAD_KEY, CLOCK_KEY, CLUSTER_KEY, DamagedRow, HELD_BACK_KEY, HORIZONS_KEY, PROPOSAL_HEAD_KEY, Tree,
+    AUDIT_HEAD_KEY, CLOCK_KEY, CLUSTER_KEY, DamagedRow, HELD_BACK_KEY, HORIZONS_KEY, PROPOSAL_HEAD_KEY,
+    TRUST_ROOT_PREFIX, Tree,
 };
 use crate::audit::AuditHead;
 use crate::state::State;
@@ -41,6 +44,8 @@ pub struct Rebuild {
     horizons: Option<(u64, u64)>,
     audit: Option<AuditHead>,
     proposals: ProposalParts,
+    /// Versions after the first, by their keys, which sort as they follow one another.
+    trust_roots: BTreeMap<Vec<u8>, Bytes>,
 }
 
 impl Rebuild {
@@ -56,6 +61,7 @@ impl Rebuild {
             horizons: None,
             audit: None,
             proposals: ProposalParts::default(),
+            trust_roots: BTreeMap::new(),
         }
     }
 
@@ -74,6 +80,9 @@ impl Rebuild {
                 PROPOSAL_HEAD_KEY => state.proposals.last = row.proposal_head()?,
                 HORIZONS_KEY => self.horizons = Some(row.horizons()?),
                 AUDIT_HEAD_KEY => self.audit = Some(row.audit_head()?),
+                _ if key.starts_with(TRUST_ROOT_PREFIX) => {
+                    self.trust_roots.insert(key.to_vec(), row.later_trust_root()?);
+                }
                 _ => return Err(row.damaged("its key is unknown")),
             },
             Tree::Objects => self.objects.extend(row.object(state)?),
@@ -100,11 +109,21 @@ impl Rebuild {
             horizons,
             audit,
             proposals,
+            trust_roots,
         } = self;
         let damaged = |tree, what| DamagedRow { tree, what };
         state.set =
             PolicySet::assemble(epoch, objects).map_err(|error| damaged(Tree::Objects, error.to_string()))?;
         state.root = (epoch > 0).then(|| state.set.root());
+        if let Some(cluster) = &mut state.cluster {
+            for envelope in trust_roots.into_values() {
+                cluster.trust_root = cluster
+                    .trust_root
+                    .advance(&envelope)
+                    .map_err(|error| damaged(Tree::Cluster, error.to_string()))?;
+                cluster.later.push(envelope);
+            }
+        }
         state.findings.index().map_err(|uid| {
             damaged(
                 Tree::FindingHeads,

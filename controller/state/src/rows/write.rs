@@ -10,7 +10,7 @@ use verger_proto::stored::v1 as stored;
 
 use super::{
     AUDIT_HEAD_KEY, CLOCK_KEY, CLUSTER_KEY, FORMAT, HELD_BACK_KEY, HORIZONS_KEY, PROPOSAL_HEAD_KEY,
-    RowChange, Tree,
+    RowChange, TRUST_ROOT_PREFIX, Tree,
 };
 use crate::audit::{AuditHead, AuditMark, Done};
 use crate::clock::HeldBack;
@@ -43,6 +43,7 @@ pub(crate) fn cluster(state: &State) -> Option<RowChange> {
         id,
         trust_root: _,
         envelope,
+        later: _,
     } = state.cluster.as_ref()?;
     let row = stored::ClusterRow {
         format: FORMAT,
@@ -52,6 +53,16 @@ pub(crate) fn cluster(state: &State) -> Option<RowChange> {
         seal: state.seal.clone(),
     };
     Some(put(Tree::Cluster, CLUSTER_KEY, &row))
+}
+
+/// A version of the trust root after the first.
+pub(crate) fn trust_root(version: u64, envelope: &Bytes) -> RowChange {
+    let row = stored::TrustRootRow {
+        format: FORMAT,
+        envelope: envelope.clone(),
+    };
+    let key = [TRUST_ROOT_PREFIX, &version.to_be_bytes()].concat();
+    put(Tree::Cluster, key, &row)
 }
 
 pub(crate) fn clock(at: Timestamp) -> RowChange {

@@ -7,6 +7,7 @@ use verger_proto::agent::v1 as apb;
 use verger_proto::cluster::v1 as cpb;
 use verger_proto::findings::v1 as fpb;
 use verger_proto::policy::v1 as pb;
+use verger_seal::{Envelope, Rotation, SetStatement};
 use verger_wire::IntoWire as _;
 
 use crate::world::{Caller, World, host, instance, key_of, request_of, soon, workload};
@@ -96,6 +97,30 @@ unary!(delete, policy.delete, |prepared| {
         key: web(),
         seal,
         dry_run: false,
+    }
+});
+unary!(rotate_trust_root, policy.rotate_trust_root, |prepared| {
+    let world = &prepared.world;
+    let current = world.log.state().cluster().unwrap().trust_root.clone();
+    let envelope = current.succeed(current.keys(), 1, &[]).unwrap();
+    let (root, _) = current.read_successor(&envelope.to_json()).unwrap();
+    let next = world.next_set(&[], &[]);
+    let end = crate::world::start() + jiff::SignedDuration::from_hours(1);
+    let statement = SetStatement::new(&root, next.epoch(), next.root(), next.len() as u64, end);
+    let mut rotation = Rotation::new(&current, &envelope, statement).unwrap();
+    for key in [&world.key, &world.second] {
+        rotation.sign(&current, key).unwrap();
+    }
+    let (trust_root, seal) = rotation.envelopes();
+    let wire = |envelope: &Envelope| {
+        Some(pb::Envelope {
+            json: envelope.to_json().into(),
+        })
+    };
+    pb::RotateTrustRootRequest {
+        request_id: world.request_id(),
+        trust_root: wire(trust_root),
+        seal: wire(seal),
     }
 });
 streaming!(watch, policy.watch, |_prepared| pb::WatchRequest::default());

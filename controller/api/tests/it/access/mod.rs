@@ -101,6 +101,7 @@ const TABLE: &[Row] = &[
     row("verger.policy.v1.PolicyService/Get",               PEOPLE, READS,   calls::get),
     row("verger.policy.v1.PolicyService/List",              PEOPLE, READS,   calls::list),
     row("verger.policy.v1.PolicyService/Delete",            PEOPLE, CHANGES, calls::delete),
+    row("verger.policy.v1.PolicyService/RotateTrustRoot",   PEOPLE, CHANGES, calls::rotate_trust_root),
     row("verger.policy.v1.PolicyService/Watch",             PEOPLE, READS,   calls::watch),
     row("verger.policy.v1.ProposalService/Propose",         PEOPLE, CHANGES, calls::propose),
     row("verger.policy.v1.ProposalService/Sign",            PEOPLE, CHANGES, calls::sign),
@@ -210,6 +211,14 @@ async fn judge(row: &Row, kind: Kind, answer: Answer, prepared: &Prepared) {
             assert_eq!(reason(&status), why, "{row} by {kind:?}");
             assert!(!changed, "{row} by {kind:?}");
             assert_eq!(world.log.proposed().len(), proposed, "{row} by {kind:?}");
+            let noted = world.denials.due(tokio::time::Instant::now());
+            let [denied] = noted.as_slice() else {
+                panic!("{row} by {kind:?}: {noted:?}")
+            };
+            let actor = Some(kind.name()).filter(|name| !name.is_empty());
+            assert_eq!(denied.first.actor, actor.unwrap_or("nobody"), "{row}");
+            let said = (denied.first.rpc.as_str(), denied.first.reason.as_str());
+            assert_eq!((said, denied.attempts), ((row.rpc, why), 1), "for the audit");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use verger_policy::digest::Digest;
 use verger_policy::finding::{Acknowledgement, FindingUid, Lifecycle};
@@ -140,9 +141,16 @@ impl Row<'_> {
             id,
             trust_root,
             envelope: trust_root_envelope,
+            later: Vec::new(),
         });
         state.seal = seal;
         Ok(epoch)
+    }
+
+    pub(super) fn later_trust_root(&self) -> Result<Bytes, DamagedRow> {
+        let row: stored::TrustRootRow = self.read(|row: &stored::TrustRootRow| row.format)?;
+        let stored::TrustRootRow { format: _, envelope } = row;
+        Ok(envelope)
     }
 
     pub(super) fn object(&self, state: &mut State) -> Result<Option<Part>, DamagedRow> {
