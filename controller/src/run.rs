@@ -27,6 +27,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         std::sync::Arc::clone(&wired.member),
         config.member.clone(),
     ));
+    let record = tokio::spawn(wired.keep_record());
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -44,6 +45,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .max_concurrent_streams(STREAMS)
+            .layer(wired.watch())
     };
     let serving = tokio::spawn(
         server()
@@ -64,8 +66,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let ended = attend(&config, &wired, serving, enrolling, &stop).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     drop(wired.api);
-    time.abort();
-    let _ = time.await;
+    for task in [time, record] {
+        task.abort();
+        let _ = task.await;
+    }
     match std::sync::Arc::try_unwrap(wired.member) {
         Ok(member) => member.stop().await,
         // A stream that was cut has not let go yet; the log is durable, nothing is lost.

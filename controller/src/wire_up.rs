@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tonic::service::RoutesBuilder;
+use verger_controller_api::denials::{Denials, DenialsLayer, keep_record};
 use verger_controller_api::fleet::Fleet;
 use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Replicated};
 use verger_controller_api::{
@@ -39,6 +40,8 @@ pub(crate) struct WiredUp {
     pub(crate) tls: Server,
     pub(crate) api: tonic::service::Routes,
     pub(crate) enrolment: tonic::service::Routes,
+    /// Calls that are refused before they reach the log.
+    pub(crate) denials: Arc<Denials>,
     pub(crate) health: tonic_health::server::HealthReporter,
     cluster: String,
 }
@@ -139,12 +142,25 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
         tls,
         api: api.routes(),
         enrolment: enrolment.routes(),
+        denials: Arc::new(Denials::default()),
         health,
         cluster,
     })
 }
 
 impl WiredUp {
+    /// Goes around the services.
+    pub(crate) fn watch(&self) -> DenialsLayer {
+        DenialsLayer::new(Arc::clone(&self.denials), Arc::new(SystemAmbient))
+    }
+
+    /// Writes refused calls into the audit, for ever.
+    pub(crate) fn keep_record(&self) -> impl Future<Output = ()> + Send + use<> {
+        let denials = Arc::clone(&self.denials);
+        let replicated = RaftState(Arc::clone(&self.member));
+        async move { keep_record(&denials, &replicated, &SystemAmbient).await }
+    }
+
     /// Makes a fresh certificate and uses it from the next handshake on.
     pub(crate) fn renew(&self, config: &Config) -> anyhow::Result<()> {
         Ok(self.tls.replace(&member_identity(config, &self.cluster)?)?)

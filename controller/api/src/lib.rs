@@ -8,6 +8,7 @@ mod audit;
 pub mod caller;
 mod certificates;
 mod cluster;
+pub mod denials;
 mod enrolment;
 mod findings;
 pub mod fleet;

@@ -5,6 +5,7 @@ mod access;
 mod applying;
 mod arguments;
 mod auditing;
+mod denials;
 mod enrolment;
 mod errors;
 mod identity;

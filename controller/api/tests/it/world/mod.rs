@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tonic::service::RoutesBuilder;
+use verger_controller_api::denials::{Denials, DenialsLayer};
 use verger_controller_api::fleet::Fleet;
 use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Replicated};
 use verger_controller_api::{
@@ -57,6 +58,8 @@ pub(crate) struct World {
     pub(crate) surroundings: Arc<Surroundings>,
     pub(crate) authority: Arc<Authority>,
     pub(crate) fleet: Arc<Fleet>,
+    /// Calls that were refused, and that nobody writes unless a test does.
+    pub(crate) denials: Arc<Denials>,
     /// The person's.
     pub(crate) key: SealingKey,
     /// Of a second person, where two must seal.
@@ -72,6 +75,7 @@ impl World {
         let surroundings = Arc::new(Surroundings::new());
         let authority = Arc::new(Authority::default());
         let fleet = Arc::new(Fleet::default());
+        let denials = Arc::new(Denials::default());
         let replicated: Arc<dyn Replicated> = Arc::clone(&log) as _;
         let ambient: Arc<dyn Ambient> = Arc::clone(&surroundings) as _;
         let issuer: Arc<dyn Issuer> = Arc::clone(&authority) as _;
@@ -119,6 +123,7 @@ impl World {
             .add_service(EnrolmentServiceServer::new(Enrolment::new(
                 replicated, ambient, issuer,
             )));
+        let watched = DenialsLayer::new(Arc::clone(&denials), Arc::clone(&surroundings) as _);
         Self {
             log,
             surroundings,
@@ -126,7 +131,8 @@ impl World {
             fleet,
             key: SealingKey::from_seed([1; 32]),
             second: SealingKey::from_seed([2; 32]),
-            door: Door::open(routes.routes()),
+            door: Door::open(routes.routes(), watched),
+            denials,
             requests: AtomicU64::new(0),
         }
     }

@@ -13,6 +13,7 @@ use tonic::service::Routes;
 use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint, Server};
 use tower::service_fn;
+use verger_controller_api::denials::DenialsLayer;
 use verger_transport::{PeerCertificate, PeerInfo};
 
 /// Bytes on the way in one direction.
@@ -64,10 +65,11 @@ pub(crate) struct Door(mpsc::Sender<io::Result<Wire>>);
 
 impl Door {
     /// Serves until the last caller is gone.
-    pub(crate) fn open(routes: Routes) -> Self {
+    pub(crate) fn open(routes: Routes, denials: DenialsLayer) -> Self {
         let (door, incoming) = mpsc::channel(8);
         tokio::spawn(
             Server::builder()
+                .layer(denials)
                 .add_routes(routes)
                 .serve_with_incoming(ReceiverStream::new(incoming)),
         );

@@ -1,0 +1,64 @@
+//! Writing them.
+
+use tokio::time::{Instant, sleep_until};
+use verger_controller_state::{Action, Command, Response};
+
+use super::{Denial, Denials, Denied};
+use crate::ports::{Ambient, Replicated};
+
+/// Writes refused calls into the audit as they become due, for ever.
+pub async fn keep_record(denials: &Denials, replicated: &dyn Replicated, ambient: &dyn Ambient) {
+    loop {
+        for denied in denials.due(Instant::now()) {
+            if !write(&denied, replicated, ambient).await {
+                denials.put_back(denied);
+            }
+        }
+        match denials.next() {
+            None => denials.noted.notified().await,
+            Some(at) => tokio::select! {
+                () = denials.noted.notified() => {}
+                () = sleep_until(at) => {}
+            },
+        }
+    }
+}
+
+async fn write(denied: &Denied, replicated: &dyn Replicated, ambient: &dyn Ambient) -> bool {
+    let Denied {
+        key: _,
+        first,
+        attempts,
+    } = denied;
+    let Denial {
+        actor,
+        address,
+        rpc,
+        reason,
+        at,
+    } = first.clone();
+    let command = Command {
+        stamp: ambient.now(),
+        actor,
+        request_id: None,
+        from: Some(address.to_string()),
+        action: Action::NoteDenied {
+            rpc,
+            reason,
+            attempts: *attempts,
+            since: at,
+        },
+    };
+    match replicated.propose(command).await {
+        Ok(Response::DeniedNoted) => true,
+        Ok(other) => {
+            tracing::error!(?other, ?denied, "refused calls are not on record");
+            // Nor would they be the next time.
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "refused calls are not on record yet");
+            false
+        }
+    }
+}

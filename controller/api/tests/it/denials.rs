@@ -1,0 +1,164 @@
+//! Calls that are refused at the door are in the audit too; and what the log refused is there once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::Code;
+use verger_controller_api::denials::keep_record;
+use verger_controller_api::ports::Unavailable;
+use verger_proto::agent::v1 as apb;
+use verger_proto::cluster::v1 as pb;
+use verger_proto::policy::v1 as ppb;
+
+use crate::world::{World, host, reason, refused, request_of, start};
+
+/// Writes refused calls from now on.
+fn record(world: &World) {
+    let (denials, log) = (Arc::clone(&world.denials), Arc::clone(&world.log));
+    let surroundings = Arc::clone(&world.surroundings);
+    tokio::spawn(async move { keep_record(&denials, &*log, &*surroundings).await });
+}
+
+/// What the audit says of refused calls: actor, outcome, from, attempts, detail.
+async fn rows(world: &World) -> Vec<pb::AuditEntry> {
+    let filter = pb::AuditFilter {
+        action: "denied".to_owned(),
+        ..Default::default()
+    };
+    let request = pb::ListRequest {
+        filter: Some(filter),
+        ..Default::default()
+    };
+    let answer = world.ada().audit().list(request).await.unwrap().into_inner();
+    answer.rows.into_iter().map(|row| row.entry.unwrap()).collect()
+}
+
+async fn look(world: &World, peer: &str) -> String {
+    let request = ppb::GetSetRequest { with_bodies: false };
+    let answer = world.caller(peer).policy().get_set(request).await;
+    answer.map_or_else(|status| reason(&status), |_| String::new())
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_calls_are_counted_into_a_row_a_minute() {
+    let world = World::founded();
+    record(&world);
+    for _ in 0..20 {
+        assert_eq!(look(&world, "agent/h1").await, "NOT_A_PERSON");
+    }
+    world.settle().await;
+    let entries = rows(&world).await;
+    assert_eq!(entries.len(), 1);
+    let pb::AuditEntry {
+        actor,
+        outcome,
+        from,
+        attempts,
+        detail,
+        ..
+    } = &entries[0];
+    assert_eq!(
+        (actor.as_str(), outcome.as_str(), from.as_str(), *attempts),
+        ("agent/h1", "NOT_A_PERSON", "192.0.2.1:40000", 1)
+    );
+    assert_eq!(
+        detail,
+        &format!("verger.policy.v1.PolicyService/GetSet, since {}", start())
+    );
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(
+        rows(&world)
+            .await
+            .iter()
+            .map(|row| row.attempts)
+            .collect::<Vec<_>>(),
+        [1, 19]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_calls_without_a_right_is_on_record_whatever_the_reason() {
+    let world = World::founded();
+    record(&world);
+    world.enrol(&["h1"]);
+    look(&world, "controller/c2").await;
+    look(&world, "").await;
+    let ended = world.caller_with("agent/h1", "h1", start().as_second() - 1);
+    refused(
+        ended.connect().await.map(drop),
+        Code::Unauthenticated,
+        "CERTIFICATE_EXPIRED",
+    );
+    let stray = world.caller("agent/h9");
+    refused(
+        stray.connect().await.map(drop),
+        Code::PermissionDenied,
+        "UNKNOWN_AGENT",
+    );
+    let enrolment = apb::EnrolRequest {
+        token: format!("{}.{}", "ab".repeat(8), "cd".repeat(32)),
+        csr: request_of("h2"),
+        agent_id: "h2".to_owned(),
+    };
+    refused(
+        world.caller("").enrolment().enrol(enrolment).await,
+        Code::PermissionDenied,
+        "TOKEN_REFUSED",
+    );
+    world.settle().await;
+    let mut found: Vec<_> = rows(&world)
+        .await
+        .into_iter()
+        .map(|row| (row.actor, row.outcome))
+        .collect();
+    found.sort();
+    let row = |actor: &str, outcome: &str| (actor.to_owned(), outcome.to_owned());
+    assert_eq!(
+        found,
+        [
+            row("agent/h1", "CERTIFICATE_EXPIRED"),
+            row("agent/h9", "UNKNOWN_AGENT"),
+            row("controller/c2", "NOT_A_PERSON"),
+            row("nobody", "NOT_A_PERSON"),
+            row("nobody", "TOKEN_REFUSED"),
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_log_refuses_has_one_row_and_what_is_served_none() {
+    let world = World::founded();
+    record(&world);
+    let change = world.change(&[host("h1", "a")], &[]);
+    let unsealed = ppb::ApplyRequest {
+        seal: None,
+        ..change.clone()
+    };
+    let before = world.log.state().audit_head().written;
+    let answer = world.ada().policy().apply(unsealed).await;
+    refused(answer, Code::PermissionDenied, "SEAL_REFUSED");
+    world.settle().await;
+    assert_eq!(world.log.state().audit_head().written, before + 1);
+    let again = ppb::ApplyRequest {
+        request_id: world.request_id(),
+        ..change
+    };
+    world.ada().policy().apply(again).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.log.state().audit_head().written, before + 2);
+    assert_eq!(rows(&world).await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_calls_wait_while_nothing_can_be_written() {
+    let world = World::founded();
+    world
+        .log
+        .answer(Err(Unavailable::Failed("the disk is full".to_owned())));
+    record(&world);
+    look(&world, "agent/h1").await;
+    world.settle().await;
+    assert_eq!(rows(&world).await, []);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(rows(&world).await.len(), 1);
+}
