@@ -219,14 +219,6 @@ async fn judge(row: &Row, kind: Kind, answer: Answer, prepared: &Prepared) {
             assert_eq!(denied.first.actor, actor.unwrap_or("nobody"), "{row}");
             let said = (denied.first.rpc.as_str(), denied.first.reason.as_str());
             assert_eq!((said, denied.attempts), ((row.rpc, why), 1), "for the audit");
-            let noted = world.denials.due(tokio::time::Instant::now());
-            let [denied] = noted.as_slice() else {
-                panic!("{row} by {kind:?}: {noted:?}")
-            };
-            let actor = Some(kind.name()).filter(|name| !name.is_empty());
-            assert_eq!(denied.first.actor, actor.unwrap_or("nobody"), "{row}");
-            let said = (denied.first.rpc.as_str(), denied.first.reason.as_str());
-            assert_eq!((said, denied.attempts), ((row.rpc, why), 1), "for the audit");
         }
     }
 }
