@@ -89,6 +89,13 @@ pub(super) const RULES: Rules = Rules {
             ..LIBRARY
         },
         CrateRule {
+            name: "verger-controller-authz",
+            uses: &["verger-policy"],
+            never_reaches: IMPURE,
+            never_names: RUNTIME,
+            ..LIBRARY
+        },
+        CrateRule {
             name: "verger-controller-api",
             // Its ports speak the pure state machine's commands and rows; raft and store stay out of reach.
             uses: &[
@@ -245,6 +252,10 @@ pub(super) const RULES: Rules = Rules {
         Owned {
             name: "ssh-key",
             owners: &["verger-cli"],
+        },
+        Owned {
+            name: "cedar-policy",
+            owners: &["verger-controller-authz"],
         },
         Owned {
             name: "protox",

@@ -8,7 +8,7 @@ use super::object::name;
 use super::problem::quoted;
 use super::reader::{Got, Reader};
 use super::scalar::labels;
-use crate::model::{Effect, Name, Resource, Role, RoleBinding, RoleRule, Scope, Verb};
+use crate::model::{Effect, MAX_ROLE_WORDS, Name, Resource, Role, RoleBinding, RoleRule, Scope, Verb};
 use crate::roles;
 
 /// Reads the `spec` of a role.
@@ -20,6 +20,7 @@ pub(super) fn role(reader: &mut Reader<'_>, node: &Node) -> Got<Role> {
         if rules.is_empty() {
             return Err(reader.report(node.place, "allows and denies nothing", "state at least one rule"));
         }
+        within_limit(reader, node, rules.len(), "make several roles, and bind them all")?;
         Ok(rules.into_iter().collect())
     });
     fields.close(reader)?;
@@ -150,13 +151,34 @@ fn scope(reader: &mut Reader<'_>, fields: &mut super::reader::Fields<'_>) -> Got
                 "list names, or remove it",
             ));
         }
+        within_limit(
+            reader,
+            node,
+            names.len(),
+            "tell them apart by a label, or by what is above them: NAME/*",
+        )?;
         Ok(names)
     });
-    let labels = fields.optional(reader, "labels", labels);
+    let labels = fields.optional(reader, "labels", |reader, node| {
+        let labels = labels(reader, node)?;
+        within_limit(reader, node, labels.0.len(), "state fewer")?;
+        Ok(labels)
+    });
     Ok(Scope {
         names: names?.unwrap_or_default(),
         labels: labels?.unwrap_or_default(),
     })
+}
+
+fn within_limit(reader: &mut Reader<'_>, node: &Node, count: usize, remedy: &str) -> Got<()> {
+    if count <= MAX_ROLE_WORDS {
+        return Ok(());
+    }
+    Err(reader.report(
+        node.place,
+        format!("has {count} entries; the limit is {MAX_ROLE_WORDS}"),
+        remedy,
+    ))
 }
 
 fn words<T: Copy + Ord>(

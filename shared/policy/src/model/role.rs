@@ -138,10 +138,13 @@ words! {
     }
 }
 
+/// The most rules a role, and the most names a scope may state: deciding takes time for each.
+pub const MAX_ROLE_WORDS: usize = 128;
+
 /// The `spec` of a `Role`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Role {
-    /// What it allows and denies. At least one; their order means nothing.
+    /// What it allows and denies. At least one, at most [`MAX_ROLE_WORDS`]; their order means nothing.
     pub rules: BTreeSet<RoleRule>,
 }
 
@@ -165,10 +168,10 @@ pub struct RoleRule {
 /// list would show what is denied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Scope {
-    /// Patterns of names. Empty: any name.
+    /// Patterns of names, at most [`MAX_ROLE_WORDS`]. Empty: any name.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub names: BTreeSet<NamePattern>,
-    /// Labels. Empty: any.
+    /// Labels, at most [`MAX_ROLE_WORDS`]. Empty: any.
     #[serde(skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
 }

@@ -221,3 +221,28 @@ fn no_agent_is_sent_who_may_do_what() {
     let bodies = |set: &PolicySet| set.parts().filter(|(_, body)| body.is_some()).count();
     assert_eq!((bodies(&set), bodies(&narrowed)), (3, 1));
 }
+
+#[test]
+fn roles_and_scopes_are_bounded() {
+    let names = |count: usize| {
+        let names: Vec<String> = (0..count).map(|number| format!("n{number}")).collect();
+        let spec = format!(
+            "{{ role: viewer, subjects: [ person/a ], scope: {{ names: [ {} ] }} }}",
+            names.join(", ")
+        );
+        text("RoleBinding", "b", &spec)
+    };
+    assert!(draft::read("p.yaml", names(MAX_ROLE_WORDS).as_bytes()).is_ok());
+    assert_eq!(
+        problems(&names(MAX_ROLE_WORDS + 1)),
+        [
+            "p.yaml:4:63: spec.scope.names: has 129 entries; the limit is 128; tell them apart by a label, or by what is above them: NAME/*"
+        ]
+    );
+    let rules: Vec<String> = (0..=MAX_ROLE_WORDS)
+        .map(|number| {
+            format!("{{ effect: allow, verbs: [ get ], resources: [ Host ], names: [ n{number} ] }}")
+        })
+        .collect();
+    assert!(of_role(&format!("[ {} ]", rules.join(", ")))[0].contains("has 129 entries; the limit is 128"));
+}

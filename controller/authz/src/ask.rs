@@ -1,0 +1,114 @@
+//! What somebody wants to do.
+
+use std::fmt;
+
+use verger_policy::model::{Labels, Name, PolicyObject, Resource, Verb};
+
+/// One verb on a resource: on all of it, or a single one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// What is to be done.
+    pub verb: Verb,
+    /// To what.
+    pub resource: Resource,
+    /// To which one. None: to all of it at once, as a list is, or to what has no names.
+    pub single: Option<Single>,
+}
+
+/// A single one of a resource, as scopes see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Single {
+    /// Its name. None where it has none: then it is within no scope that states names.
+    pub name: Option<Name>,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+/// A text that asks for nothing that could be allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidAsk {
+    /// The resource does not know the verb.
+    #[error("`{resource}` does not know the verb `{verb}`; it knows: {}", known(*.resource))]
+    Meaningless {
+        /// The verb.
+        verb: Verb,
+        /// The resource.
+        resource: Resource,
+    },
+    /// The resource has no names.
+    #[error("`{0}` has no names; ask for `{0}`")]
+    Nameless(Resource),
+}
+
+fn known(resource: Resource) -> String {
+    let words: Vec<&str> = resource.verbs().iter().map(|verb| verb.word()).collect();
+    words.join(", ")
+}
+
+impl Ask {
+    /// Asks for all of a resource, or for one that has no names.
+    pub const fn all(verb: Verb, resource: Resource) -> Self {
+        Self {
+            verb,
+            resource,
+            single: None,
+        }
+    }
+
+    /// Asks for a single one.
+    pub const fn one(verb: Verb, resource: Resource, name: Option<Name>, labels: Labels) -> Self {
+        Self {
+            verb,
+            resource,
+            single: Some(Single { name, labels }),
+        }
+    }
+
+    /// Asks for a policy object as it stands.
+    pub fn object(verb: Verb, object: &PolicyObject) -> Self {
+        let name = Some(object.metadata.name.clone());
+        Self::one(
+            verb,
+            Resource::of_kind(object.kind()),
+            name,
+            object.metadata.labels.clone(),
+        )
+    }
+
+    /// Checks that it means something.
+    ///
+    /// # Errors
+    /// When the resource does not know the verb, or has no single ones.
+    pub fn check(&self) -> Result<(), InvalidAsk> {
+        let Self {
+            verb,
+            resource,
+            single,
+        } = self;
+        if !resource.verbs().contains(verb) {
+            return Err(InvalidAsk::Meaningless {
+                verb: *verb,
+                resource: *resource,
+            });
+        }
+        if single.is_some() && !resource.has_names() {
+            return Err(InvalidAsk::Nameless(*resource));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            verb,
+            resource,
+            single,
+        } = self;
+        write!(f, "{verb} {resource}")?;
+        match single {
+            Some(Single { name: Some(name), .. }) => write!(f, "/{name}"),
+            _ => Ok(()),
+        }
+    }
+}
