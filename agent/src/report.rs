@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use verger_agent_core::report::{Report, ReportAction, ReportEvent};
-use verger_agent_core::store::{Numbered, SpoolStore};
+use verger_agent_core::store::{Numbered, SpoolStore, SpoolUsage, StoreError};
 use verger_proto::agent::v1 as pb;
 use verger_wire::IntoWire as _;
 
@@ -41,6 +41,7 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
     let now = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut link = Link::Down;
     let mut loading: Option<oneshot::Receiver<Vec<Numbered>>> = None;
+    let mut beginning: Option<oneshot::Receiver<Result<SpoolUsage, StoreError>>> = None;
     loop {
         let deadline = report
             .deadline()
@@ -49,6 +50,7 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
             () = stop.cancelled() => return,
             event = next_of_link(&mut link) => event,
             batch = loaded(&mut loading) => ReportEvent::Loaded(batch),
+            event = begun(&mut beginning) => event,
             changed = ports.spooled.changed() => {
                 if changed.is_err() { return }
                 ReportEvent::Spooled { last: *ports.spooled.borrow_and_update() }
@@ -79,7 +81,7 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
                     });
                     loading = Some(answer);
                 }
-                ReportAction::Send(batch) => link.send(|| message(&batch)),
+                ReportAction::Send { batch, anew } => link.send(|| message(&batch, anew)),
                 ReportAction::Forget { sequence } => {
                     let spool = Arc::clone(&ports.spool);
                     let forgot = tokio::task::spawn_blocking(move || spool.acknowledge(sequence)).await;
@@ -91,8 +93,12 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
                     tracing::error!(
                         acknowledged,
                         last,
-                        "a controller acknowledges findings that were never sent"
+                        "a controller's numbers of findings are not those of this host; everything is told anew"
                     );
+                    let spool = Arc::clone(&ports.spool);
+                    let (done, answer) = oneshot::channel();
+                    tokio::task::spawn_blocking(move || drop(done.send(spool.begin_anew(acknowledged))));
+                    beginning = Some(answer);
                     ports
                         .contradicted
                         .send_replace(Some(Contradiction { acknowledged, last }));
@@ -102,8 +108,9 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
     }
 }
 
-fn message(batch: &[Numbered]) -> pb::ReportRequest {
+fn message(batch: &[Numbered], anew: bool) -> pb::ReportRequest {
     pb::ReportRequest {
+        anew,
         first_sequence: batch.first().map_or(0, |first| first.sequence),
         transitions: batch
             .iter()
@@ -116,6 +123,25 @@ async fn sleep(duration: Option<Duration>) {
     match duration {
         Some(duration) => tokio::time::sleep(duration).await,
         None => pending().await,
+    }
+}
+
+async fn begun(beginning: &mut Option<oneshot::Receiver<Result<SpoolUsage, StoreError>>>) -> ReportEvent {
+    let Some(answer) = beginning.as_mut() else {
+        return pending().await;
+    };
+    let begun = answer.await;
+    *beginning = None;
+    match begun {
+        Ok(Ok(usage)) => ReportEvent::BegunAnew {
+            acknowledged: usage.acknowledged,
+            last: usage.next_sequence - 1,
+        },
+        Ok(Err(error)) => {
+            tracing::error!(%error, "findings could not be told anew; trying again at the next contradiction");
+            ReportEvent::NotBegun
+        }
+        Err(_) => ReportEvent::NotBegun,
     }
 }
 

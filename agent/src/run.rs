@@ -65,12 +65,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     };
     let reconciler = Reconciler::new(ports, config.scan_every())?;
     let session = Session::new(state, Timing::default(), random()?);
-    let report = Report::new(
-        usage.acknowledged,
-        usage.next_sequence - 1,
-        Pace::default(),
-        random()?,
-    );
+    let report = Report::new(&usage, Pace::default(), random()?);
     let session_ports = SessionPorts {
         controllers: Arc::clone(&controllers),
         ledger,

@@ -179,6 +179,7 @@ fn hostile_records_behind_good_checksums_are_damage_or_a_store_that_can_be_read(
         acknowledged,
         bytes: transition.len() as u64,
         refused_rounds: 0,
+        anew: 0,
     };
     let kept = finding(1);
     let uid = [b"f", kept.uid.0.as_bytes().as_slice(), &[0, 0]].concat();
@@ -268,6 +269,7 @@ fn a_queue_that_cannot_be_and_a_finding_without_a_part_are_damage() {
             acknowledged,
             bytes: 0,
             refused_rounds: 0,
+            anew: 0,
         })
     };
     for (key, value) in [

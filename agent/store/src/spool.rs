@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use verger_agent_core::store::{Numbered, Round, SpoolStore, SpoolUsage, StoreError};
-use verger_policy::finding::{FindingUid, LocalFinding};
+use verger_policy::finding::{FindingUid, Lifecycle, LocalFinding};
 
 use crate::journal::{Changes, Journal};
 use crate::record::MAX_PAYLOAD;
@@ -23,6 +23,7 @@ const EMPTY: StoredQueue = StoredQueue {
     acknowledged: 0,
     bytes: 0,
     refused_rounds: 0,
+    anew: 0,
 };
 
 /// The most transitions one acknowledgement removes in one commit; more go in several.
@@ -226,20 +227,55 @@ impl SpoolStore for SledSpool {
         Ok(())
     }
 
+    fn begin_anew(&self, after: u64) -> Result<SpoolUsage, StoreError> {
+        let findings = self.findings()?;
+        let Inner { journal, queue } = &mut *self.inner();
+        let first = queue.next.max(after.saturating_add(1));
+        let mut next = StoredQueue {
+            next: first,
+            acknowledged: first - 1,
+            bytes: 0,
+            anew: first,
+            ..*queue
+        };
+        let mut changes = Changes::new();
+        journal.scan(b"q", b"q", |key, _| {
+            changes.insert(key.to_vec(), None);
+            Ok(true)
+        })?;
+        let over = |finding: &&LocalFinding| finding.lifecycle == Lifecycle::Resolved;
+        for finding in findings.values().filter(|finding| !over(finding)) {
+            let payload = write(&StoredTransition::of(&finding.transition()));
+            next.bytes += size(&payload);
+            changes.insert(waiting_key(next.next).to_vec(), Some(payload));
+            next.next += 1;
+        }
+        changes.insert(QUEUE.to_vec(), Some(write(&next)));
+        journal.commit(&changes, next.next)?;
+        *queue = next;
+        Ok(usage_of(queue, self.limit))
+    }
+
     fn usage(&self) -> Result<SpoolUsage, StoreError> {
-        let StoredQueue {
-            next,
-            acknowledged,
-            bytes,
-            refused_rounds,
-        } = self.inner().queue;
-        Ok(SpoolUsage {
-            next_sequence: next,
-            acknowledged,
-            bytes,
-            limit: self.limit,
-            refused_rounds,
-        })
+        Ok(usage_of(&self.inner().queue, self.limit))
+    }
+}
+
+const fn usage_of(queue: &StoredQueue, limit: u64) -> SpoolUsage {
+    let StoredQueue {
+        next,
+        acknowledged,
+        bytes,
+        refused_rounds,
+        anew,
+    } = *queue;
+    SpoolUsage {
+        next_sequence: next,
+        acknowledged,
+        bytes,
+        limit,
+        anew,
+        refused_rounds,
     }
 }
 

@@ -68,6 +68,7 @@ impl Agents {
         let pb::ReportRequest {
             first_sequence,
             transitions,
+            anew,
         } = message;
         if transitions.len() > limits::TRANSITIONS {
             let what = format!(
@@ -105,6 +106,7 @@ impl Agents {
                 agent: agent.clone(),
                 first_sequence,
                 transitions,
+                anew,
             },
         };
         match self

@@ -107,7 +107,8 @@ impl State {
                 agent,
                 first_sequence,
                 transitions,
-            } => self.ingest(agent, *first_sequence, transitions, changes),
+                anew,
+            } => self.ingest(agent, *first_sequence, transitions, *anew, changes),
             Action::AckFinding { uid, note } => self.acknowledge(*uid, note, &command.actor, changes),
             Action::Propose {
                 expected_epoch,

@@ -79,6 +79,8 @@ pub enum Action {
         first_sequence: u64,
         /// In order, without a gap.
         transitions: Vec<Transition>,
+        /// Whether what was told before is forgotten first: everything is told anew from here.
+        anew: bool,
     },
     /// Record that a person has seen a finding.
     AckFinding {

@@ -116,6 +116,7 @@ fn history() -> Vec<Bytes> {
         Action::Ingest {
             agent: agent(),
             first_sequence: 1,
+            anew: false,
             transitions: vec![
                 transition(1, Lifecycle::Open),
                 transition(2, Lifecycle::Suppressed),
@@ -128,6 +129,7 @@ fn history() -> Vec<Bytes> {
         Action::Ingest {
             agent: agent(),
             first_sequence: 2,
+            anew: false,
             transitions: vec![transition(2, Lifecycle::Open), transition(1, Lifecycle::Resolved)],
         },
         Action::ApplySet {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod anew;
 mod audit;
 mod frozen;
 mod objects;
@@ -126,6 +127,7 @@ impl Member {
         let action = Action::Ingest {
             agent,
             first_sequence,
+            anew: false,
             transitions,
         };
         self.run(&command(self.now(), None, action))
@@ -303,6 +305,7 @@ fn transitions_are_taken_in_once_and_a_gap_is_refused() {
     let empty = |first| Action::Ingest {
         agent: agent.clone(),
         first_sequence: first,
+        anew: false,
         transitions: vec![],
     };
     assert_eq!(word(&member.run(&command(11, None, empty(1)))), "UNKNOWN_AGENT");
@@ -448,6 +451,7 @@ fn another_key_is_another_agents_life_and_the_same_key_goes_on() {
             Action::Ingest {
                 agent: agent.clone(),
                 first_sequence,
+                anew: false,
                 transitions: vec![told.clone()],
             },
         )

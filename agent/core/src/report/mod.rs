@@ -3,9 +3,12 @@
 //! At least once: what was sent and not acknowledged is sent again on the next connection, from the first that is not
 //! acknowledged; the controller knows a number it has seen. What waits is on disk: this machine holds numbers only, and
 //! one batch at a time is read. The driver's part is that of [`crate::session`].
+//!
+//! Where the two sides' numbers contradict each other (a disk was set back, here or there), no number tells what the other side
+//! knows: everything that is found is told anew, under numbers that neither has used, and the controller forgets what it had.
 
 use crate::backoff::Backoff;
-use crate::store::Numbered;
+use crate::store::{Numbered, SpoolUsage};
 
 /// Bounds and times (milliseconds) of a report.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +65,15 @@ pub enum ReportEvent {
         /// The number.
         sequence: u64,
     },
+    /// The spool holds everything that is found once more, numbered after `acknowledged`.
+    BegunAnew {
+        /// Everything up to here needs no telling.
+        acknowledged: u64,
+        /// The last number given.
+        last: u64,
+    },
+    /// It could not be written.
+    NotBegun,
     /// Time has passed.
     Tick,
 }
@@ -89,18 +101,24 @@ pub enum ReportAction {
         max_bytes: usize,
     },
     /// Send one message.
-    Send(Vec<Numbered>),
+    Send {
+        /// What it holds.
+        batch: Vec<Numbered>,
+        /// Whether the controller forgets what it had of this host first.
+        anew: bool,
+    },
     /// Let the spool forget everything up to here.
     Forget {
         /// The number.
         sequence: u64,
     },
-    /// The controller acknowledges what this agent never wrote: its disk was set back, or the controller is lying.
-    /// To be raised; nothing is forgotten.
+    /// The controller holds more than this agent ever wrote, or less than it acknowledged: a disk was set back, or the
+    /// controller is lying. To be raised; the spool is to begin anew, with numbers after both, and answer with
+    /// [`ReportEvent::BegunAnew`] or [`ReportEvent::NotBegun`].
     Contradiction {
-        /// Acknowledged.
+        /// What the controller says it holds.
         acknowledged: u64,
-        /// The last number given.
+        /// The last number given here.
         last: u64,
     },
 }
@@ -119,6 +137,10 @@ pub struct Report {
     last: u64,
     /// The number a read was asked from. One read at a time, over connections too.
     loading: Option<u64>,
+    /// The number from which everything is told anew, 0 if none is.
+    anew: u64,
+    /// The spool is being begun anew.
+    beginning: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,8 +156,9 @@ enum Link {
 }
 
 impl Report {
-    /// Goes on from what the spool says: everything up to `acknowledged` is done, it reaches up to `last`.
-    pub const fn new(acknowledged: u64, last: u64, pace: Pace, seed: u64) -> Self {
+    /// Goes on from what the spool says.
+    pub const fn new(usage: &SpoolUsage, pace: Pace, seed: u64) -> Self {
+        let acknowledged = usage.acknowledged;
         let backoff = Backoff::new(pace.backoff_base, pace.backoff_cap, seed);
         Self {
             pace,
@@ -143,8 +166,10 @@ impl Report {
             link: Link::Idle,
             acknowledged,
             sent: acknowledged,
-            last,
+            last: usage.next_sequence - 1,
             loading: None,
+            anew: usage.anew,
+            beginning: false,
         }
     }
 
@@ -176,6 +201,16 @@ impl Report {
             ReportEvent::Spooled { last } => self.last = self.last.max(last),
             ReportEvent::Loaded(batch) => self.loaded(now, batch, &mut actions),
             ReportEvent::Acknowledged { sequence } => self.acknowledge(now, sequence, &mut actions),
+            ReportEvent::BegunAnew { acknowledged, last } => {
+                self.acknowledged = acknowledged;
+                self.sent = acknowledged;
+                self.last = last;
+                self.anew = acknowledged + 1;
+                self.beginning = false;
+                // What was being read is of before.
+                self.loading = None;
+            }
+            ReportEvent::NotBegun => self.beginning = false,
             ReportEvent::Tick => self.tick(now, &mut actions),
         }
         self.load(&mut actions);
@@ -214,19 +249,28 @@ impl Report {
             *moved = now;
         }
         self.sent = end.sequence;
-        actions.push(ReportAction::Send(batch));
+        let anew = first.sequence == self.anew;
+        actions.push(ReportAction::Send { batch, anew });
     }
 
     fn acknowledge(&mut self, now: u64, sequence: u64, actions: &mut Vec<ReportAction>) {
         let Link::Up { moved } = &mut self.link else {
             return;
         };
-        if sequence > self.last {
+        if self.beginning {
+            return;
+        }
+        if sequence > self.last || sequence < self.acknowledged {
+            self.beginning = true;
             actions.push(ReportAction::Contradiction {
                 acknowledged: sequence,
                 last: self.last,
             });
-            self.close("the controller acknowledged what was never written", now, actions);
+            self.close(
+                "the controller's numbers are not those of this host",
+                now,
+                actions,
+            );
         } else if sequence > self.acknowledged {
             *moved = now;
             self.acknowledged = sequence;
@@ -261,8 +305,8 @@ impl Report {
 
     fn load(&mut self, actions: &mut Vec<ReportAction>) {
         let room = self.pace.window.saturating_sub(self.in_flight());
-        let wanted = room.min(self.last - self.sent);
-        if wanted == 0 || self.loading.is_some() || !matches!(self.link, Link::Up { .. }) {
+        let wanted = room.min(self.last.saturating_sub(self.sent));
+        if wanted == 0 || self.beginning || self.loading.is_some() || !matches!(self.link, Link::Up { .. }) {
             return;
         }
         let from = self.sent + 1;

@@ -35,8 +35,17 @@ fn load(from: u64, max: usize) -> ReportAction {
     }
 }
 
+fn send(batch: Vec<Numbered>) -> ReportAction {
+    ReportAction::Send { batch, anew: false }
+}
+
 fn up(acknowledged: u64, last: u64) -> (Report, Vec<ReportAction>) {
-    let mut report = Report::new(acknowledged, last, pace(), 1);
+    let usage = SpoolUsage {
+        acknowledged,
+        next_sequence: last + 1,
+        ..SpoolUsage::default()
+    };
+    let mut report = Report::new(&usage, pace(), 1);
     assert_eq!(
         report.on(0, ReportEvent::Tick),
         [ReportAction::Connect { after: 0 }]
@@ -51,11 +60,11 @@ fn batches_fill_the_window_and_no_more() {
     assert_eq!(said, [load(1, 3)]);
     assert_eq!(
         report.on(1, ReportEvent::Loaded(numbered(1, 3))),
-        [ReportAction::Send(numbered(1, 3)), load(4, 2)]
+        [send(numbered(1, 3)), load(4, 2)]
     );
     assert_eq!(
         report.on(2, ReportEvent::Loaded(numbered(4, 5))),
-        [ReportAction::Send(numbered(4, 5))]
+        [send(numbered(4, 5))]
     );
     assert_eq!(report.in_flight(), 5);
     assert!(
@@ -86,7 +95,7 @@ fn what_was_not_acknowledged_is_sent_again_from_the_first() {
     );
     assert_eq!(
         report.on(6, ReportEvent::Loaded(numbered(2, 4))),
-        [ReportAction::Send(numbered(2, 4))]
+        [send(numbered(2, 4))]
     );
 }
 
@@ -157,6 +166,71 @@ fn a_spool_that_cannot_be_read_does_not_spin() {
     );
 }
 
+#[test]
+fn where_numbers_contradict_each_other_everything_is_told_anew_after_both() {
+    // The controller holds more than was ever written here; less than it acknowledged.
+    for (held, after) in [(9, 9), (1, 4)] {
+        let (mut report, _) = up(3, 4);
+        let said = report.on(1, ReportEvent::Acknowledged { sequence: held });
+        assert!(
+            matches!(said[0], ReportAction::Contradiction { acknowledged, last: 4 } if acknowledged == held),
+            "{said:?}"
+        );
+        // Nothing is told under old numbers meanwhile, and no second beginning is ordered.
+        report.on(2, ReportEvent::Connected);
+        let late = report.on(3, ReportEvent::Loaded(numbered(4, 4)));
+        let told = |said: &[ReportAction]| {
+            said.iter()
+                .any(|action| matches!(action, ReportAction::Send { .. }))
+        };
+        let again = report.on(4, ReportEvent::Acknowledged { sequence: held });
+        let loads = |said: &[ReportAction]| {
+            said.iter()
+                .any(|action| matches!(action, ReportAction::Load { .. }))
+        };
+        assert!(again.is_empty() && !loads(&late), "{late:?} {again:?}");
+        let mut said = late;
+        said.extend(report.on(
+            5,
+            ReportEvent::BegunAnew {
+                acknowledged: after,
+                last: after + 4,
+            },
+        ));
+        assert!(said.contains(&load(after + 1, 3)), "{said:?}");
+        let first = numbered(after + 1, after + 3);
+        let said = report.on(6, ReportEvent::Loaded(first.clone()));
+        assert!(
+            said.contains(&ReportAction::Send {
+                batch: first,
+                anew: true
+            }),
+            "{said:?}"
+        );
+        let rest = numbered(after + 4, after + 4);
+        let said = report.on(7, ReportEvent::Loaded(rest.clone()));
+        assert!(
+            said.contains(&send(rest)) && told(&said),
+            "only the first: {said:?}"
+        );
+        let said = report.on(8, ReportEvent::Acknowledged { sequence: after + 4 });
+        assert!(
+            said.contains(&ReportAction::Forget { sequence: after + 4 }),
+            "{said:?}"
+        );
+    }
+}
+
+#[test]
+fn a_beginning_that_could_not_be_written_is_tried_again() {
+    let (mut report, _) = up(3, 4);
+    report.on(1, ReportEvent::Acknowledged { sequence: 9 });
+    report.on(2, ReportEvent::NotBegun);
+    report.on(3, ReportEvent::Connected);
+    let said = report.on(4, ReportEvent::Acknowledged { sequence: 9 });
+    assert!(matches!(said[0], ReportAction::Contradiction { .. }), "{said:?}");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Spool(u64),
@@ -200,7 +274,7 @@ impl World {
     fn new() -> Self {
         Self {
             disk: MemoryDisk::new(1 << 30),
-            report: Report::new(0, 0, pace(), 1),
+            report: Report::new(&MemoryDisk::new(1).usage().unwrap(), pace(), 1),
             written: Vec::new(),
             taken: Vec::new(),
             now: 0,
@@ -230,7 +304,8 @@ impl World {
                     assert!(self.reading.is_none(), "one read at a time");
                     self.reading = Some((from, max, max_bytes));
                 }
-                ReportAction::Send(batch) => {
+                ReportAction::Send { batch, anew } => {
+                    assert!(!anew);
                     assert!(self.up && batch.len() <= pace().batch);
                     self.upward.push_back(batch);
                 }
@@ -301,7 +376,7 @@ impl World {
                 self.cut();
                 self.reading = None;
                 let usage = self.disk.usage().unwrap();
-                self.report = Report::new(usage.acknowledged, usage.next_sequence - 1, pace(), self.now);
+                self.report = Report::new(&usage, pace(), self.now);
                 self.give(ReportEvent::Tick);
             }
             Step::Connect | Step::Break => {}

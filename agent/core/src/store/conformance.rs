@@ -10,7 +10,9 @@ use verger_policy::finding::{FindingUid, Lifecycle, LocalFinding, Sample, Subjec
 use verger_policy::model::{Control, Kind, Labels, Mode, ObjectKey, RuleId, RuntimeKind, Severity};
 use verger_policy::set::Entry;
 
-use super::{LedgerDelta, LedgerImage, LedgerStore, Round, SetDelta, SetHead, SpoolStore, StoreError};
+use super::{
+    LedgerDelta, LedgerImage, LedgerStore, Numbered, Round, SetDelta, SetHead, SpoolStore, StoreError,
+};
 
 /// Both stores of one place.
 pub type Stores = (Box<dyn LedgerStore>, Box<dyn SpoolStore>);
@@ -42,6 +44,10 @@ const CASES: &[(&str, Case)] = &[
         numbers_have_no_gaps,
     ),
     ("a round is written whole", a_round_is_written_whole),
+    (
+        "what begins anew is told whole under new numbers",
+        what_begins_anew_is_told_whole_under_new_numbers,
+    ),
     ("a page of waiting transitions is bounded", pages_are_bounded),
     ("a full spool refuses, keeps and recovers", a_full_spool_refuses),
     (
@@ -292,6 +298,49 @@ fn a_round_is_written_whole(bench: &mut dyn Bench) {
     let expected = [changed, finding(3)].map(|one| (one.uid, one));
     assert_eq!(good(spool.findings()), expected.into());
     assert_eq!(good(spool.usage()).pending(), 2);
+}
+
+fn what_begins_anew_is_told_whole_under_new_numbers(bench: &mut dyn Bench) {
+    let (ledger, spool) = bench.open();
+    let over = LocalFinding {
+        lifecycle: Lifecycle::Resolved,
+        ..finding(3)
+    };
+    good(spool.commit_round(&Round {
+        changed: vec![finding(1), finding(2), over],
+        transitions: (1..=5).map(transition).collect(),
+        ..Round::default()
+    }));
+    good(spool.acknowledge(2));
+    let usage = good(spool.begin_anew(9));
+    assert_eq!((usage.acknowledged, usage.next_sequence, usage.anew), (9, 12, 10));
+    let told = good(spool.pending(0, 100, 1 << 20));
+    let expected: Vec<Numbered> = [finding(1), finding(2)]
+        .iter()
+        .map(LocalFinding::transition)
+        .zip(10..)
+        .map(|(transition, sequence)| Numbered { sequence, transition })
+        .collect();
+    let by_uid = |told: &[Numbered]| -> BTreeSet<_> { told.iter().map(|one| one.transition.uid).collect() };
+    assert_eq!(by_uid(&told), by_uid(&expected));
+    assert_eq!(told.iter().map(|one| one.sequence).collect::<Vec<_>>(), [10, 11]);
+    // Numbers never go back, and go on from there.
+    let again = good(spool.begin_anew(3));
+    assert_eq!(
+        (again.acknowledged, again.next_sequence, again.anew),
+        (11, 14, 12)
+    );
+    let next = good(spool.commit_round(&Round {
+        transitions: vec![transition(7)],
+        ..Round::default()
+    }));
+    assert_eq!(next, 14);
+    drop((ledger, spool));
+    let (_ledger, spool) = bench.open();
+    let usage = good(spool.usage());
+    assert_eq!((usage.anew, usage.pending()), (12, 3));
+    good(spool.acknowledge(14));
+    assert_eq!(good(spool.usage()).bytes, 0);
 }
 
 fn pages_are_bounded(bench: &mut dyn Bench) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use verger_policy::digest::Digest;
-use verger_policy::finding::{FindingUid, LocalFinding, Transition};
+use verger_policy::finding::{FindingUid, Lifecycle, LocalFinding, Transition};
 
 use super::{
     HeldSet, LedgerDelta, LedgerImage, LedgerStore, Numbered, Round, SetDelta, SpoolStore, SpoolUsage,
@@ -201,6 +201,25 @@ impl SpoolStore for MemoryDisk {
         inner.waiting = inner.waiting.split_off(&(sequence + 1));
         inner.usage.bytes = inner.waiting.values().map(size).sum();
         Ok(())
+    }
+
+    fn begin_anew(&self, after: u64) -> Result<SpoolUsage, StoreError> {
+        let mut inner = self.serve()?;
+        let first = inner.usage.next_sequence.max(after.saturating_add(1));
+        let told: BTreeMap<u64, Transition> = inner
+            .findings
+            .values()
+            .filter(|finding| finding.lifecycle != Lifecycle::Resolved)
+            .map(LocalFinding::transition)
+            .zip(first..)
+            .map(|(transition, sequence)| (sequence, transition))
+            .collect();
+        inner.usage.next_sequence = first + told.len() as u64;
+        inner.usage.acknowledged = first - 1;
+        inner.usage.anew = first;
+        inner.usage.bytes = told.values().map(size).sum();
+        inner.waiting = told;
+        Ok(inner.usage)
     }
 
     fn usage(&self) -> Result<SpoolUsage, StoreError> {

@@ -119,6 +119,8 @@ pub struct SpoolUsage {
     pub bytes: u64,
     /// The most bytes that may wait.
     pub limit: u64,
+    /// The number from which everything is told anew; 0 if that never happened.
+    pub anew: u64,
     /// Rounds refused because it was full, ever. Counted on disk with the next commit that succeeds.
     pub refused_rounds: u64,
 }
@@ -149,6 +151,10 @@ pub trait SpoolStore: Send + Sync {
     /// Forgets the transitions up to `sequence`: a quorum has them. Lower than before changes nothing; a number
     /// never given is [`StoreError::NeverSent`].
     fn acknowledge(&self, sequence: u64) -> Result<(), StoreError>;
+
+    /// Begins anew: forgets what waits, and lets every finding of the table that is not over wait once more, numbered after
+    /// `after` and after every number ever given. Returns how full it is then. Bounded by the table, whatever the limit.
+    fn begin_anew(&self, after: u64) -> Result<SpoolUsage, StoreError>;
 
     /// How full it is.
     fn usage(&self) -> Result<SpoolUsage, StoreError>;

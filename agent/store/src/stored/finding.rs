@@ -23,6 +23,15 @@ pub(crate) struct StoredQueue {
     pub(crate) bytes: u64,
     /// Rounds refused because there was no room, ever.
     pub(crate) refused_rounds: u64,
+    /// The number from which everything is told anew; 0, and not written, if that never happened.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) anew: u64,
+}
+
+// The signature is serde's.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One finding of the table.
@@ -424,6 +433,7 @@ mod tests {
             acknowledged: 5,
             bytes: 700,
             refused_rounds: 1,
+            anew: 0,
         };
         let frozen = br#"{"next":9,"acknowledged":5,"bytes":700,"refused_rounds":1}"#;
         assert_eq!(write(&queue), frozen);

@@ -16,11 +16,18 @@ impl State {
         agent: &AgentId,
         first_sequence: u64,
         transitions: &[Transition],
+        anew: bool,
         changes: &mut Vec<RowChange>,
     ) -> Outcome {
         let cluster = self.cluster.as_ref().ok_or(Refused::NotFounded)?.id;
         let host = self.hosts.get(agent).ok_or(Refused::UnknownAgent)?;
-        let expected = host.last_sequence.saturating_add(1);
+        // Neither side's numbers say what the other knows: a disk was set back, here or there.
+        let begins = anew && first_sequence > host.last_sequence;
+        let expected = if begins {
+            first_sequence
+        } else {
+            host.last_sequence.saturating_add(1)
+        };
         if first_sequence > expected || first_sequence == 0 {
             return Err(Refused::SequenceGap { expected });
         }
@@ -35,6 +42,12 @@ impl State {
         // What was taken in before a lost acknowledgement is skipped.
         let seen = usize::try_from(expected - first_sequence).unwrap_or(usize::MAX);
         let fresh = transitions.get(seen..).unwrap_or_default();
+        if begins {
+            self.forget_findings_of(agent, changes);
+            let host = self.hosts.get_mut(agent).ok_or(Refused::UnknownAgent)?;
+            host.last_sequence = first_sequence - 1;
+            host.not_kept = 0;
+        }
         let mut not_kept = 0;
         for transition in fresh {
             if !self.take_in(agent, transition, changes) {

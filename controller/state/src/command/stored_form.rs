@@ -58,9 +58,11 @@ impl Command {
                 agent,
                 first_sequence,
                 transitions,
+                anew,
             } => Stored::Ingest(stored::Ingest {
                 agent_id: agent.to_string(),
                 first_sequence: *first_sequence,
+                anew: *anew,
                 transitions: transitions.iter().map(convert::stored_transition).collect(),
             }),
             Action::AckFinding { uid, note } => Stored::AckFinding(stored::AckFinding {
@@ -207,6 +209,7 @@ impl Command {
                 agent_id,
                 first_sequence,
                 transitions,
+                anew,
             }) => {
                 if transitions.len() > limits::TRANSITIONS {
                     return Err(InvalidCommand::Field("transitions"));
@@ -214,6 +217,7 @@ impl Command {
                 Action::Ingest {
                     agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
                     first_sequence,
+                    anew,
                     transitions: transitions
                         .into_iter()
                         .map(|transition| convert::transition(transition).map_err(InvalidCommand::Field))

@@ -15,6 +15,7 @@ use super::{World, start};
 /// Transitions in one message, numbered from `first`.
 pub(crate) fn batch(first: u64, transitions: &[Transition]) -> pb::ReportRequest {
     pb::ReportRequest {
+        anew: false,
         first_sequence: first,
         transitions: transitions
             .iter()
@@ -91,6 +92,7 @@ impl World {
         self.command(Action::Ingest {
             agent,
             first_sequence,
+            anew: false,
             transitions,
         })
     }
