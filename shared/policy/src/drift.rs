@@ -239,8 +239,6 @@ fn judge_view(
     }
 }
 
-/// The strictest mode that the workloads and the selecting guardrails ask for, per control. Of controls that this version does
-/// not judge, the wishes to enforce: they must be seen to be unfulfilled.
 /// The strictest mode wished per control by anything that may run on the host, whether it runs now or not.
 pub fn wishes(compiled: &Compiled) -> BTreeMap<Control, Mode> {
     let alone = compiled.workloads().iter().map(|workload| vec![workload]);
@@ -254,6 +252,8 @@ pub fn wishes(compiled: &Compiled) -> BTreeMap<Control, Mode> {
     strictest
 }
 
+/// The strictest mode that the workloads and the selecting guardrails ask for, per control. Of controls that this version does
+/// not judge, the wishes to enforce: they must be seen to be unfulfilled.
 fn wanted(compiled: &Compiled, workloads: &[&CompiledWorkload]) -> Vec<(Control, Mode)> {
     let least = compiled
         .guardrails()
