@@ -65,12 +65,12 @@ pub(super) fn judge(sheet: &mut Sheet, config: &ConfigFacts, running: &Running<'
     for mount in running.mounts {
         let socket = RUNTIME_SOCKETS
             .iter()
-            .any(|socket| mount.root.rsplit('/').next() == socket.rsplit('/').next());
+            .any(|socket| is_named_like(&mount.root, socket));
         let told = given.get(&mount.target).is_some_and(|facts| match &facts.origin {
             MountOrigin::Bind(source) => danger(source, facts.access).is_some(),
             _ => false,
         });
-        if socket && mount.root.ends_with(".sock") && !told {
+        if socket && !told {
             let actual = format!("{} of {}", mount.root, mount.source);
             let field = member("mounts", &mount.target);
             sheet.fail_because(BECOME, field, "no way to the host", &actual, SOCKET);
@@ -85,6 +85,13 @@ pub(super) fn judge(sheet: &mut Sheet, config: &ConfigFacts, running: &Running<'
 
 const SOCKET: &str = "A runtime's socket starts containers as root for whoever may write to it";
 
+/// Whether a path is called as a runtime's socket is, in whatever directory: sockets are moved. A name without `.sock` says
+/// nothing by itself.
+fn is_named_like(path: &str, socket: &str) -> bool {
+    let name = |path| str::rsplit(path, '/').next();
+    socket.ends_with(".sock") && name(path) == name(socket)
+}
+
 /// Why a bind of this path of the host is a way to root, if it is.
 fn danger(source: &str, access: Access) -> Option<&'static str> {
     let source = match source.trim_end_matches('/') {
@@ -98,8 +105,7 @@ fn danger(source: &str, access: Access) -> Option<&'static str> {
         .strip_prefix("/var")
         .filter(|rest| within(rest, "/run"))
         .unwrap_or(source);
-    let socket =
-        |path: &&&str| within(path, canonical) || canonical.rsplit('/').next() == path.rsplit('/').next();
+    let socket = |path: &&&str| within(path, canonical) || is_named_like(canonical, path);
     if RUNTIME_SOCKETS.iter().find(socket).is_some() {
         return Some(if canonical == "/" {
             "The whole file system of the host is in reach"
@@ -135,6 +141,9 @@ mod tests {
             ("/etc/cron.d", Access::Rw, true),
             ("/usr/local/share/x", Access::Rw, true),
             ("/usr/local/share/x", Access::Ro, false),
+            ("/run/systemd/private", Access::Ro, true),
+            ("/run/systemd", Access::Ro, true),
+            ("/srv/samba/private", Access::Rw, false),
             ("/srv/data", Access::Rw, false),
             ("/home/app", Access::Rw, false),
             ("/etcetera", Access::Rw, false),
