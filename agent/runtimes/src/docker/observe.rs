@@ -86,7 +86,15 @@ pub(super) fn instance(
     let oci = parsed(id, oci);
     match inspect::parse(inspect) {
         Ok(inspected) if inspected.id == id => {
-            merge::instance(inspected, oci, image_defaults, Evidence::missing(NOT_LIVE))
+            let (oci, why) = match oci {
+                Ok(oci) => (Some(oci), None),
+                Err(why) => (None, Some(why)),
+            };
+            let mut instance = merge::instance(inspected, oci, image_defaults, Evidence::missing(NOT_LIVE));
+            if let Some(why) = why {
+                instance.config.lacks_oci_config(&why);
+            }
+            instance
         }
         Ok(_) => by_oci(id, oci, "the daemon answered with another container"),
         Err(error) => by_oci(id, oci, &error.to_string()),
@@ -104,26 +112,23 @@ pub(super) fn unreadable(id: &str, oci: &Result<Vec<u8>, String>, reason: &str) 
     }
 }
 
-fn parsed(id: &str, oci: &Result<Vec<u8>, String>) -> Option<OciConfig> {
+fn parsed(id: &str, oci: &Result<Vec<u8>, String>) -> Result<OciConfig, String> {
     let read = oci.as_ref().map_err(String::clone);
-    match read.and_then(|bytes| oci::parse(bytes).map_err(|e| e.to_string())) {
-        Ok(config) => Some(config),
-        Err(reason) => {
+    read.and_then(|bytes| oci::parse(bytes).map_err(|e| e.to_string()))
+        .inspect_err(|reason| {
             tracing::debug!(
                 container = id,
                 reason,
                 "its inspection stands in for its OCI config"
             );
-            None
-        }
-    }
+        })
 }
 
-fn by_oci(id: &str, oci: Option<OciConfig>, reason: &str) -> Instance {
+fn by_oci(id: &str, oci: Result<OciConfig, String>, reason: &str) -> Instance {
     let unknown = unknown_instance(instance_id(id), reason);
     match oci {
-        Some(OciConfig { config, .. }) => Instance { config, ..unknown },
-        None => unknown,
+        Ok(OciConfig { config, .. }) => Instance { config, ..unknown },
+        Err(_) => unknown,
     }
 }
 

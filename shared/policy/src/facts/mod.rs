@@ -12,6 +12,7 @@ pub mod merge;
 pub mod oci;
 pub mod proc;
 mod shape;
+mod unobserved;
 
 pub(crate) use host_mounts::{below, joined};
 pub(crate) use shape::is_per_container;
@@ -23,6 +24,7 @@ pub use config::{
 };
 pub use host_mounts::HostMounts;
 pub use live::{CapSets, LiveFacts, LiveMount, NamespaceIds, ProcessFacts, SeccompMode};
+pub use unobserved::Unobserved;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -256,6 +256,29 @@ fn each_rule_passes_with_its_evidence_and_not_without() {
     }
 }
 
+#[test]
+fn all_that_was_not_observed_is_listed_and_nothing_else() {
+    let object = read(&workload(
+        "web",
+        "{ image: web }",
+        &format!("{{ images: [ {A} ] }}"),
+    ))
+    .remove(0);
+    let (_, clean) = strict(&object).unwrap();
+    assert_eq!(clean.unobserved(), []);
+    let mut all = BTreeSet::new();
+    for (name, remove) in REMOVALS {
+        let mut instance = clean.clone();
+        remove(&mut instance);
+        let listed = instance.unobserved();
+        let [only] = listed.as_slice() else {
+            panic!("without {name}: {listed:?}")
+        };
+        assert_eq!(only.reason, "taken away", "{name}");
+        assert!(all.insert(only.what), "{name} shows as what another one does: {only:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
