@@ -23,12 +23,12 @@ use verger_agent_core::store::{Round as SpoolRound, SpoolStore, StoreError};
 use verger_agent_runtimes::proc::{MountWatch, SETTLING_STEP};
 use verger_policy::compile::{Compiled, compile};
 use verger_policy::drift::wishes;
-use verger_policy::finding::{Reconciled, Round, Table, reconcile};
-use verger_policy::model::{Control, Labels, Mode, RuntimeKind};
+use verger_policy::finding::{Lifecycle, Reconciled, Round, Table, reconcile};
+use verger_policy::model::{Control, Labels, Mode, RuleId, RuntimeKind};
 use verger_proto::agent::v1 as pb;
 
 use crate::report::Contradiction;
-use blind_spots::BlindSpots;
+use blind_spots::{BlindSpots, Looked, NOT_EVALUATED};
 use observation::Observation;
 
 /// A runtime tells of an exec before its process is there: some 100 ms on a quiet host. Looks at these times after it
@@ -165,8 +165,15 @@ impl Reconciler {
             contradiction,
             at,
         ));
-        host.extend(self.blind.checks(&judgements, Instant::now()));
         let unreadable: BTreeSet<RuntimeKind> = self.observation.unreadable().keys().copied().collect();
+        let looked = Looked {
+            judgements: &judgements,
+            instances: self.observation.instances(),
+            resting: self.observation.resting(),
+            readable: unreadable.is_empty(),
+            open: open_fields(&self.table, &NOT_EVALUATED),
+        };
+        host.extend(self.blind.checks(&looked, Instant::now()));
         let effective: BTreeMap<_, _> = modes
             .iter()
             .filter_map(|(control, mode)| Some((*control, mode.effective?)))
@@ -249,6 +256,14 @@ impl Reconciler {
             }
         }
     }
+}
+
+/// The fields of what is open of a rule.
+fn open_fields(table: &Table, rule: &RuleId) -> BTreeSet<String> {
+    let open = table
+        .values()
+        .filter(|finding| finding.lifecycle == Lifecycle::Open && finding.check.rule == *rule);
+    open.map(|finding| finding.check.field.to_string()).collect()
 }
 
 async fn after_exec(at: Option<Instant>) {

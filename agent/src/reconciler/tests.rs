@@ -6,7 +6,6 @@ use verger_agent_core::runtime::Phase;
 use verger_agent_core::store::memory::MemoryDisk;
 use verger_agent_runtimes::fake::{FakeRuntime, instance};
 use verger_policy::draft;
-use verger_policy::finding::Lifecycle;
 use verger_policy::set::PolicySet;
 use verger_seal::{SealingKey, SetStatement, TrustRoot};
 
