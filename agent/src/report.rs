@@ -20,8 +20,23 @@ pub(crate) struct ReportPorts {
     pub(crate) spool: Arc<dyn SpoolStore>,
     /// The last number given.
     pub(crate) spooled: watch::Receiver<u64>,
-    /// What a controller acknowledged although it was never written: the reconciler raises it.
-    pub(crate) contradicted: watch::Sender<Option<Contradiction>>,
+    /// Whether controllers' numbers are this host's: the reconciler raises it where they are not.
+    pub(crate) contradicted: watch::Sender<Numbers>,
+}
+
+/// A stream that has been up for so long without a word holds nothing against this host's numbers.
+const HEARD_AFTER: Duration = Duration::from_mins(1);
+
+/// What is known in this run of how controllers' numbers of findings fit this host's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    /// No controller has said anything yet.
+    #[default]
+    NotHeard,
+    /// They fit.
+    Fit,
+    /// They do not, or did not since this run began.
+    Contradict(Contradiction),
 }
 
 /// A controller acknowledged more transitions of findings than this agent has ever numbered.
@@ -42,6 +57,7 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
     let mut link = Link::Down;
     let mut loading: Option<oneshot::Receiver<Vec<Numbered>>> = None;
     let mut beginning: Option<oneshot::Receiver<Result<SpoolUsage, StoreError>>> = None;
+    let mut up_since: Option<Instant> = None;
     loop {
         let deadline = report
             .deadline()
@@ -56,9 +72,19 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
                 ReportEvent::Spooled { last: *ports.spooled.borrow_and_update() }
             }
             () = sleep(deadline) => ReportEvent::Tick,
+            () = quiet(&ports.contradicted, up_since) => {
+                fit(&ports.contradicted);
+                continue;
+            }
         };
-        if matches!(event, ReportEvent::Disconnected { .. }) {
-            link = Link::Down;
+        let acknowledges = matches!(event, ReportEvent::Acknowledged { .. });
+        match event {
+            ReportEvent::Connected => up_since = Some(Instant::now()),
+            ReportEvent::Disconnected { .. } => {
+                up_since = None;
+                link = Link::Down;
+            }
+            _ => {}
         }
         for action in report.on(now(), event) {
             match action {
@@ -68,6 +94,7 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
                 ReportAction::Close { why } => {
                     tracing::info!(why, "closing the findings stream");
                     link = Link::Down;
+                    up_since = None;
                 }
                 ReportAction::Load { from, max, max_bytes } => {
                     let spool = Arc::clone(&ports.spool);
@@ -101,10 +128,34 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
                     beginning = Some(answer);
                     ports
                         .contradicted
-                        .send_replace(Some(Contradiction { acknowledged, last }));
+                        .send_replace(Numbers::Contradict(Contradiction { acknowledged, last }));
                 }
             }
         }
+        if acknowledges {
+            fit(&ports.contradicted);
+        }
+    }
+}
+
+/// Takes note that nothing contradicts, unless something did.
+fn fit(numbers: &watch::Sender<Numbers>) {
+    numbers.send_if_modified(|held| {
+        let first = *held == Numbers::NotHeard;
+        if first {
+            *held = Numbers::Fit;
+        }
+        first
+    });
+}
+
+/// Waits until a stream has been up for long enough for the first time.
+async fn quiet(numbers: &watch::Sender<Numbers>, up_since: Option<Instant>) {
+    match up_since {
+        Some(since) if *numbers.borrow() == Numbers::NotHeard => {
+            tokio::time::sleep_until((since + HEARD_AFTER).into()).await;
+        }
+        _ => pending().await,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::controller::Controllers;
 use crate::enrolment::Enrolment;
 use crate::reconciler::{Reconciler, ReconcilerPorts};
-use crate::report::{self, ReportPorts};
+use crate::report::{self, Numbers, ReportPorts};
 use crate::session::{self, SessionPorts};
 
 /// Tasks that have not ended by then are cut.
@@ -47,7 +47,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let (adopted, in_force) = watch::channel(Arc::new(state.clone()));
     let (status, status_seen) = watch::channel(Arc::new(pb::Status::default()));
     let (spooled, spooled_seen) = watch::channel(usage.next_sequence - 1);
-    let (contradicted, contradiction) = watch::channel(None);
+    let (contradicted, contradiction) = watch::channel(Numbers::default());
     let (mounts, mounts_changed) = MountWatch::start().context("cannot watch mounts")?;
     let docker = DockerConfig {
         bundle_roots: config.oci_roots.clone(),

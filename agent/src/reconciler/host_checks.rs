@@ -7,17 +7,17 @@ use verger_agent_core::ledger::LedgerState;
 use verger_policy::drift::{Check, Outcome};
 use verger_policy::model::{Control, RuleId, RuntimeKind, Severity};
 
-use crate::report::Contradiction;
+use crate::report::{Contradiction, Numbers};
 
 const STALE_SEAL: RuleId = RuleId::builtin("host/stale-seal");
 const FINDINGS_CONTRADICTED: RuleId = RuleId::builtin("host/findings-contradicted");
 const UNREADABLE_RUNTIME: RuleId = RuleId::builtin("host/unreadable-runtime");
 
-/// The failing ones.
+/// The failing ones, and those that cannot be told yet.
 pub(crate) fn checks(
     ledger: &LedgerState,
     unreadable: &BTreeMap<RuntimeKind, String>,
-    contradiction: Option<Contradiction>,
+    numbers: Numbers,
     at: Timestamp,
 ) -> Vec<Check> {
     let stale = ledger.stale(at).map(|since| Check {
@@ -42,16 +42,32 @@ pub(crate) fn checks(
         severity: Severity::High,
         decided_by: None,
     });
-    let contradiction = contradiction.map(|Contradiction { acknowledged, last }| Check {
+    let contradiction = match numbers {
+        Numbers::Fit => None,
+        Numbers::NotHeard => Some(Check {
+            result: Outcome::NotEvaluated,
+            reason: "no controller has said yet which of this host's findings it holds".into(),
+            ..contradicted()
+        }),
+        Numbers::Contradict(Contradiction { acknowledged, last }) => Some(Check {
+            expected: Some(format!("at most {last} transitions are acknowledged")),
+            actual: Some(format!("{acknowledged} are")),
+            ..contradicted()
+        }),
+    };
+    stale.into_iter().chain(unreadable).chain(contradiction).collect()
+}
+
+fn contradicted() -> Check {
+    Check {
         control: Control::Host,
         rule: FINDINGS_CONTRADICTED,
         field: "findings".into(),
         result: Outcome::Fail,
-        expected: Some(format!("at most {last} transitions are acknowledged")),
-        actual: Some(format!("{acknowledged} are")),
+        expected: None,
+        actual: None,
         reason: "a controller holds more of this host's findings than this agent has made: the agent's disk was set back, or the controller does not tell the truth. Nothing is forgotten here, and nothing new is taken there".into(),
         severity: Severity::Critical,
         decided_by: None,
-    });
-    stale.into_iter().chain(unreadable).chain(contradiction).collect()
+    }
 }

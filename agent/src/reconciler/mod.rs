@@ -27,7 +27,7 @@ use verger_policy::finding::{Lifecycle, Reconciled, Round, Table, reconcile};
 use verger_policy::model::{Control, Labels, Mode, RuleId, RuntimeKind};
 use verger_proto::agent::v1 as pb;
 
-use crate::report::Contradiction;
+use crate::report::Numbers;
 use blind_spots::{BlindSpots, Looked, NOT_EVALUATED};
 use observation::Observation;
 
@@ -48,7 +48,7 @@ pub(crate) struct ReconcilerPorts {
     pub(crate) ledger: watch::Receiver<Arc<LedgerState>>,
     pub(crate) status: watch::Sender<Arc<pb::Status>>,
     pub(crate) spooled: watch::Sender<u64>,
-    pub(crate) contradiction: watch::Receiver<Option<Contradiction>>,
+    pub(crate) contradiction: watch::Receiver<Numbers>,
 }
 
 /// The reconciler and what it remembers: caches, and the findings as they are on disk.
@@ -158,11 +158,11 @@ impl Reconciler {
         let judgements = self.observation.judge(compiled, at);
         let modes = effective_modes(wishes, &self.capabilities);
         let mut host = unsupported_checks(&modes);
-        let contradiction = *self.ports.contradiction.borrow();
+        let numbers = *self.ports.contradiction.borrow();
         host.extend(host_checks::checks(
             ledger,
             self.observation.unreadable(),
-            contradiction,
+            numbers,
             at,
         ));
         let unreadable: BTreeSet<RuntimeKind> = self.observation.unreadable().keys().copied().collect();

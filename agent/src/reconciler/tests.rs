@@ -10,9 +10,10 @@ use verger_policy::set::PolicySet;
 use verger_seal::{SealingKey, SetStatement, TrustRoot};
 
 use super::*;
+use crate::report::Contradiction;
 
 struct World {
-    contradicted: watch::Sender<Option<Contradiction>>,
+    contradicted: watch::Sender<Numbers>,
     runtime: Arc<FakeRuntime>,
     reconciler: Reconciler,
     in_force: watch::Sender<Arc<LedgerState>>,
@@ -31,7 +32,7 @@ impl World {
         let (in_force, ledger) = watch::channel(Arc::new(ledger));
         let (status, seen) = watch::channel(Arc::new(pb::Status::default()));
         let (spooled, _) = watch::channel(0);
-        let (contradicted, contradiction) = watch::channel(None);
+        let (contradicted, contradiction) = watch::channel(Numbers::default());
         let (mounts, mounts_changed) = MountWatch::start().unwrap();
         let runtime = Arc::new(FakeRuntime::new());
         let disk = MemoryDisk::new(u64::MAX);
@@ -54,6 +55,21 @@ impl World {
             set: Arc::new(PolicySet::empty()),
             root,
             key,
+        }
+    }
+
+    /// Another run of the agent on the same disk.
+    fn restart(self) -> Self {
+        let Self {
+            contradicted,
+            reconciler,
+            ..
+        } = self;
+        contradicted.send_replace(Numbers::default());
+        Self {
+            contradicted,
+            reconciler: Reconciler::new(reconciler.ports, Duration::from_secs(3_600)).unwrap(),
+            ..self
         }
     }
 
@@ -142,10 +158,64 @@ async fn a_controller_that_acknowledges_what_was_never_written_is_raised() {
     world.adopt(MONITORED);
     world.reconciler.activate().await;
     assert_eq!(world.open(), Vec::<String>::new());
-    world.contradicted.send_replace(Some(Contradiction {
+    world.contradicted.send_replace(Numbers::Contradict(Contradiction {
         acknowledged: 9,
         last: 1,
     }));
     world.reconciler.activate().await;
     assert_eq!(world.open(), ["host/findings-contradicted"]);
+}
+
+#[tokio::test]
+async fn a_contradiction_stays_after_a_restart_until_a_controller_says_otherwise() {
+    let mut world = World::new();
+    world.adopt(MONITORED);
+    world
+        .contradicted
+        .send_replace(Numbers::Contradict(Contradiction {
+            acknowledged: 9,
+            last: 1,
+        }));
+    world.reconciler.activate().await;
+    let mut world = world.restart();
+    world.reconciler.activate().await;
+    assert_eq!(world.open(), ["host/findings-contradicted"]);
+    world.contradicted.send_replace(Numbers::Fit);
+    world.reconciler.activate().await;
+    assert_eq!(world.open(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn blindness_stays_open_over_a_restart_and_a_redeployment_and_ends_when_it_is_gone() {
+    let blind = |world: &World| {
+        let mut open = world.open();
+        open.retain(|rule| rule == "host/not-evaluated");
+        open
+    };
+    let mut world = World::new();
+    let (first, next) = (instance("a", "web"), instance("b", "web"));
+    world.runtime.put(first.clone(), Phase::Running, None);
+    world.adopt(MONITORED);
+    world.reconciler.activate().await;
+    assert_eq!(blind(&world), Vec::<String>::new(), "it may be starting");
+    tokio::time::advance(Duration::from_secs(31)).await;
+    world.reconciler.activate().await;
+    let raised = blind(&world);
+    assert!(!raised.is_empty(), "{:?}", world.open());
+    let mut world = world.restart();
+    world.reconciler.activate().await;
+    assert_eq!(blind(&world), raised);
+    world.runtime.remove(&first.id);
+    world.runtime.put(next.clone(), Phase::Running, None);
+    tokio::time::advance(Duration::from_secs(20)).await;
+    world.reconciler.activate().await;
+    assert_eq!(blind(&world), raised);
+    let reopened: u32 = world.reconciler.table.values().map(|finding| finding.reopened).sum();
+    assert_eq!(reopened, 0, "it never resolved");
+    world.runtime.remove(&next.id);
+    for _ in 0..2 {
+        tokio::time::advance(Duration::from_secs(31)).await;
+        world.reconciler.activate().await;
+    }
+    assert_eq!(blind(&world), Vec::<String>::new());
 }
