@@ -123,16 +123,20 @@ impl State {
                     upserts: upserts.clone(),
                     deletes: deletes.clone(),
                     seal: seal.clone(),
+                    not_after: self.clock.now,
                 };
                 self.propose(proposal, changes)
             }
             Action::SignProposal { number, seal } => self.sign_proposal(*number, seal, changes),
             Action::WithdrawProposal { number } => self.withdraw_proposal(*number, changes),
+            Action::RecoverLogin { person, key, .. } | Action::CreateLogin { person, key } => {
+                self.create_login(person, *key, changes)
+            }
+            Action::RemoveHost { agent } => self.remove_host(agent, changes),
+            Action::TellSilence { agent, silent, since } => {
+                self.hear_silence(agent, *silent, *since, changes)
+            }
             // The audit row is what it is for.
-            Action::RecoverLogin { .. } => match &self.cluster {
-                Some(_) => Ok(Response::LoginRecovered),
-                None => Err(Refused::NotFounded),
-            },
             Action::NoteDenied { .. } => Ok(Response::DeniedNoted),
             // Time has moved already.
             Action::Tick { .. } => Ok(Response::Ticked),

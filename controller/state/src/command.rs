@@ -118,6 +118,29 @@ pub enum Action {
         person: String,
         /// Why.
         reason: String,
+        /// Digest of the new login's public key: no other serves from then on.
+        key: Digest,
+    },
+    /// Give a person a login, in place of any other.
+    CreateLogin {
+        /// Whose.
+        person: String,
+        /// Digest of its public key.
+        key: Digest,
+    },
+    /// Take a host out: its agent is no longer known, and what it told is forgotten.
+    RemoveHost {
+        /// Whose.
+        agent: AgentId,
+    },
+    /// Say that an agent has not been heard of, or is heard of again.
+    TellSilence {
+        /// Which.
+        agent: AgentId,
+        /// Whether it is silent.
+        silent: bool,
+        /// When it was last heard of, where that is known.
+        since: Option<Timestamp>,
     },
     /// Record that a member refused calls of the actor before they could become commands. Alike ones are counted together.
     NoteDenied {
@@ -142,7 +165,9 @@ impl Action {
     pub(crate) fn detail(&self) -> String {
         match self {
             Self::NoteDenied { rpc, since, .. } => format!("{rpc}, since {since}"),
-            Self::RecoverLogin { person, reason } => format!("of person/{person}: {reason}"),
+            Self::RecoverLogin { person, reason, key } => format!("of person/{person}, key {key}: {reason}"),
+            Self::CreateLogin { person, key } => format!("of person/{person}, key {key}"),
+            Self::RemoveHost { agent } | Self::TellSilence { agent, .. } => format!("agent {agent}"),
             Self::SignProposal { number, .. } | Self::WithdrawProposal { number } => {
                 format!("proposal {number}")
             }
@@ -168,6 +193,10 @@ impl Action {
             Self::SignProposal { .. } => "sign-proposal",
             Self::WithdrawProposal { .. } => "withdraw-proposal",
             Self::RecoverLogin { .. } => "recover-login",
+            Self::CreateLogin { .. } => "create-login",
+            Self::RemoveHost { .. } => "remove-host",
+            Self::TellSilence { silent: true, .. } => "tell-silence",
+            Self::TellSilence { silent: false, .. } => "tell-voice",
             Self::NoteDenied { .. } => "denied",
             Self::Tick { .. } => "tick",
             Self::Enrol { .. } => "enrol",

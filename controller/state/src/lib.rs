@@ -32,4 +32,4 @@ pub use proposals::Proposal;
 pub use queries::{FindingChange, FindingNow};
 pub use response::{Refused, Response};
 pub use rows::{DamagedRow, Rebuild, RowChange, Tree};
-pub use state::{Cluster, Host, State, Token};
+pub use state::{Cluster, Host, Login, State, Token};

@@ -27,6 +27,8 @@ pub const PROPOSALS: usize = in_tests_less(100, 3);
 pub const PROPOSAL_BYTES: usize = in_tests_less(64 << 20, 64 << 10);
 /// Objects that one proposal takes out: their keys are in one row of the store.
 pub const PROPOSAL_DELETES: usize = 500;
+/// People with a login.
+pub const LOGINS: usize = 10_000;
 /// Unspent join tokens.
 pub const TOKENS: usize = 10_000;
 /// Requests remembered.

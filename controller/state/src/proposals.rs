@@ -21,6 +21,8 @@ pub struct Proposal {
     pub deletes: Vec<ObjectKey>,
     /// The seal so far.
     pub seal: Bytes,
+    /// When the seal ends.
+    pub not_after: Timestamp,
 }
 
 impl Proposal {
@@ -46,10 +48,11 @@ impl Proposals {
         self.waiting.values().map(Proposal::bytes).sum()
     }
 
-    /// The oldest that was made on another epoch than this.
-    pub(crate) fn overtaken(&self, epoch: u64) -> Option<u64> {
+    /// The oldest that nobody can sign any more: made on another epoch than this, or its seal has ended.
+    pub(crate) fn over(&self, epoch: u64, now: Timestamp) -> Option<u64> {
         let mut waiting = self.waiting.iter();
-        let overtaken = waiting.find(|(_, proposal)| proposal.expected_epoch != epoch);
-        overtaken.map(|(number, _)| *number)
+        let over =
+            waiting.find(|(_, proposal)| proposal.expected_epoch != epoch || proposal.not_after <= now);
+        over.map(|(number, _)| *number)
     }
 }

@@ -15,7 +15,7 @@ use crate::clock::HeldBack;
 use crate::findings::FindingState;
 use crate::objects::ObjectChange;
 use crate::proposals::Proposal;
-use crate::state::{Cluster, Host, State};
+use crate::state::{Cluster, Host, Login, State};
 
 /// A change of a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +75,11 @@ impl State {
     /// The founding, if it took place.
     pub const fn cluster(&self) -> Option<&Cluster> {
         self.cluster.as_ref()
+    }
+
+    /// A person's login; `None` where the person has that of the founding, or none.
+    pub fn login(&self, person: &str) -> Option<&Login> {
+        self.logins.get(person)
     }
 
     /// Changes that wait for signatures, by number.

@@ -36,8 +36,12 @@ pub enum Response {
     },
     /// The proposal is gone; its number.
     Withdrawn(u64),
-    /// It is on record.
-    LoginRecovered,
+    /// The person has that login, and no other.
+    LoginCreated,
+    /// The host is gone.
+    HostRemoved,
+    /// It is said.
+    SilenceTold,
     /// The refused calls are on record.
     DeniedNoted,
     /// Time has moved, if it was to.
@@ -96,6 +100,9 @@ pub enum Refused {
     /// Another request was made under this id, or by somebody else.
     #[error("the request id was used for another request already; make a new one")]
     RequestIdReused,
+    /// Too many people have logins.
+    #[error("there are as many logins as there may be: {0}")]
+    TooManyLogins(usize),
     /// Too many tokens wait to be used.
     #[error("too many join tokens are waiting to be used; let them expire first")]
     TooManyTokens,
@@ -141,6 +148,7 @@ impl Refused {
             Self::TooManyProposals => "TOO_MANY_PROPOSALS",
             Self::TokenAlreadyCreated(_) => "TOKEN_ALREADY_CREATED",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::TooManyLogins(_) => "TOO_MANY_LOGINS",
             Self::TooManyTokens => "TOO_MANY_TOKENS",
             Self::Token => "TOKEN_REFUSED",
             Self::UnknownAgent => "UNKNOWN_AGENT",

@@ -31,6 +31,8 @@ pub enum Tree {
     Proposals,
     /// Join tokens.
     Tokens,
+    /// People's logins.
+    Logins,
     /// Enrolled hosts.
     Hosts,
     /// One row per finding and host.
@@ -45,11 +47,12 @@ pub enum Tree {
 
 impl Tree {
     /// Every tree.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Cluster,
         Self::Objects,
         Self::Proposals,
         Self::Tokens,
+        Self::Logins,
         Self::Hosts,
         Self::Findings,
         Self::FindingHeads,
@@ -64,6 +67,7 @@ impl Tree {
             Self::Objects => "objects",
             Self::Proposals => "proposals",
             Self::Tokens => "tokens",
+            Self::Logins => "logins",
             Self::Hosts => "hosts",
             Self::Findings => "findings",
             Self::FindingHeads => "finding_heads",

@@ -55,6 +55,15 @@ pub struct Host {
     pub not_kept: u64,
 }
 
+/// A person's login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// Digest of the only public key that serves.
+    pub key: Digest,
+    /// When it was given.
+    pub created: Timestamp,
+}
+
 /// A request that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Remembered {
@@ -79,6 +88,7 @@ pub struct State {
     pub(crate) objects: Objects,
     pub(crate) proposals: Proposals,
     pub(crate) tokens: BTreeMap<String, Token>,
+    pub(crate) logins: BTreeMap<String, Login>,
     pub(crate) hosts: BTreeMap<AgentId, Host>,
     pub(crate) findings: Findings,
     pub(crate) requests: BTreeMap<String, Remembered>,

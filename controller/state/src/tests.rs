@@ -5,6 +5,7 @@
 mod anew;
 mod audit;
 mod frozen;
+mod logins;
 mod objects;
 mod proposals;
 mod random;

@@ -82,8 +82,7 @@ impl State {
     }
 
     fn is_full(&self, agent: &AgentId) -> bool {
-        let own = usize::from(self.holds_not_kept(agent));
-        self.findings.count_of(agent) >= limits::FINDINGS_PER_AGENT + own
+        self.findings.count_of(agent) >= limits::FINDINGS_PER_AGENT + self.own_rows_of(agent)
     }
 
     /// Puts in the last transition of a host.

@@ -1,11 +1,14 @@
 //! Findings that controllers raise themselves.
 
+use jiff::Timestamp;
 use verger_policy::drift::{Check, Outcome as Judged};
 use verger_policy::finding::{FindingUid, Lifecycle, SubjectClass, Transition, fingerprint};
 use verger_policy::model::{AgentId, Mode, RuleId};
-use verger_policy::rules::{CONTROLLER_CLOCK, Rule, TOO_MANY_FINDINGS};
+use verger_policy::rules::{CONTROLLER_CLOCK, Rule, SILENT, TOO_MANY_FINDINGS};
 
+use super::Outcome;
 use crate::limits;
+use crate::response::{Refused, Response};
 use crate::rows::RowChange;
 use crate::state::State;
 
@@ -16,7 +19,7 @@ pub(super) fn controllers() -> AgentId {
 
 /// Whether only controllers raise this rule's findings.
 pub(super) fn is_own(rule: &RuleId) -> bool {
-    [TOO_MANY_FINDINGS, CONTROLLER_CLOCK]
+    [TOO_MANY_FINDINGS, CONTROLLER_CLOCK, SILENT]
         .iter()
         .any(|own| own.id == rule.as_str())
 }
@@ -43,10 +46,13 @@ impl State {
         ))
     }
 
-    /// Whether it is said of this agent that not all it told is kept.
-    pub(super) fn holds_not_kept(&self, agent: &AgentId) -> bool {
-        self.own_uid(&TOO_MANY_FINDINGS, "findings")
-            .is_some_and(|uid| self.findings.row(&uid, agent).is_some())
+    /// How many rows of controllers' own there are about this agent.
+    pub(super) fn own_rows_of(&self, agent: &AgentId) -> usize {
+        [(TOO_MANY_FINDINGS, "findings"), (SILENT, "agent")]
+            .iter()
+            .filter_map(|(rule, field)| self.own_uid(rule, field))
+            .filter(|uid| self.findings.row(uid, agent).is_some())
+            .count()
     }
 
     /// Says that not all that an agent told is kept. It is said until the agent begins another life: that the host has room
@@ -99,6 +105,49 @@ impl State {
             occurrences: 1,
         };
         self.tell(&controllers, word, lifecycle, changes);
+    }
+
+    /// Says that an agent has not been heard of, or is heard of again.
+    pub(super) fn hear_silence(
+        &mut self,
+        agent: &AgentId,
+        silent: bool,
+        since: Option<Timestamp>,
+        changes: &mut Vec<RowChange>,
+    ) -> Outcome {
+        if !self.hosts.contains_key(agent) {
+            return Err(Refused::UnknownAgent);
+        }
+        let actual = match (silent, since) {
+            (false, _) => "it is heard of".to_owned(),
+            (true, Some(at)) => format!("last heard of at {at}"),
+            (true, None) => "not heard of since the controllers were started".to_owned(),
+        };
+        let lifecycle = if silent {
+            Lifecycle::Open
+        } else {
+            Lifecycle::Resolved
+        };
+        if !silent && !self.is_silent(agent) {
+            return Ok(Response::SilenceTold);
+        }
+        let word = Word {
+            rule: SILENT,
+            field: "agent",
+            expected: "heard of every few seconds".to_owned(),
+            actual,
+            reason: "nothing is known of this host now: what was last heard of it may be over, or worse",
+            occurrences: 1,
+        };
+        self.tell(agent, word, lifecycle, changes);
+        Ok(Response::SilenceTold)
+    }
+
+    /// Whether it is said of this agent that it is silent.
+    pub fn is_silent(&self, agent: &AgentId) -> bool {
+        self.own_uid(&SILENT, "agent")
+            .and_then(|uid| self.findings.row(&uid, agent))
+            .is_some_and(|row| row.lifecycle == Lifecycle::Open)
     }
 
     fn tell(&mut self, agent: &AgentId, word: Word, lifecycle: Lifecycle, changes: &mut Vec<RowChange>) {

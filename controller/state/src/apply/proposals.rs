@@ -31,6 +31,7 @@ impl State {
         }
         let proposal = Proposal {
             seal: seal.envelope().to_json().into(),
+            not_after: seal.statement().not_after,
             ..proposal
         };
         self.make_room(proposal.bytes(), changes)?;
@@ -109,15 +110,15 @@ impl State {
         PartialSeal::open(&cluster.trust_root, seal, self.clock.now).map_err(refused_seal)
     }
 
-    /// What the set has overtaken gives way; what can still be signed does not.
+    /// What the set or the time has overtaken gives way; what can still be signed does not.
     fn make_room(&mut self, bytes: usize, changes: &mut Vec<RowChange>) -> Result<(), Refused> {
         let is_full = |state: &Self| {
             state.proposals.waiting.len() >= limits::PROPOSALS
                 || state.proposals.bytes() + bytes > limits::PROPOSAL_BYTES
         };
         while is_full(self) {
-            let overtaken = self.proposals.overtaken(self.set.epoch());
-            let number = overtaken.ok_or(Refused::TooManyProposals)?;
+            let over = self.proposals.over(self.set.epoch(), self.clock.now);
+            let number = over.ok_or(Refused::TooManyProposals)?;
             self.drop_proposal(number, changes);
         }
         Ok(())

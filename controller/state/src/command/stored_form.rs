@@ -93,9 +93,22 @@ impl Command {
                     seal: seal.clone(),
                 })
             }
-            Action::RecoverLogin { person, reason } => Stored::RecoverLogin(stored::RecoverLogin {
+            Action::RecoverLogin { person, reason, key } => Stored::RecoverLogin(stored::RecoverLogin {
                 person: person.clone(),
                 reason: reason.clone(),
+                key_digest: convert::bytes(key),
+            }),
+            Action::CreateLogin { person, key } => Stored::CreateLogin(stored::CreateLogin {
+                person: person.clone(),
+                key_digest: convert::bytes(key),
+            }),
+            Action::RemoveHost { agent } => Stored::RemoveHost(stored::RemoveHost {
+                agent_id: agent.to_string(),
+            }),
+            Action::TellSilence { agent, silent, since } => Stored::TellSilence(stored::TellSilence {
+                agent_id: agent.to_string(),
+                silent: *silent,
+                since_ms: since.map_or(0, |at| at.as_millisecond()),
             }),
             Action::NoteDenied {
                 rpc,
@@ -240,13 +253,46 @@ impl Command {
                 trust_root: trust_root_envelope,
                 seal,
             },
-            Stored::RecoverLogin(stored::RecoverLogin { person, reason }) => {
+            Stored::CreateLogin(stored::CreateLogin { person, key_digest }) => {
+                bounded("person", &person)?;
+                if person.is_empty() {
+                    return Err(InvalidCommand::Field("person"));
+                }
+                Action::CreateLogin {
+                    person,
+                    key: convert::digest(&key_digest).ok_or(InvalidCommand::Field("key_digest"))?,
+                }
+            }
+            Stored::RemoveHost(stored::RemoveHost { agent_id }) => Action::RemoveHost {
+                agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
+            },
+            Stored::TellSilence(stored::TellSilence {
+                agent_id,
+                silent,
+                since_ms,
+            }) => Action::TellSilence {
+                agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
+                silent,
+                since: match since_ms {
+                    0 => None,
+                    at => Some(convert::time(at).ok_or(InvalidCommand::Field("since_ms"))?),
+                },
+            },
+            Stored::RecoverLogin(stored::RecoverLogin {
+                person,
+                reason,
+                key_digest,
+            }) => {
                 bounded("person", &person)?;
                 bounded("reason", &reason)?;
                 if person.is_empty() || reason.is_empty() {
                     return Err(InvalidCommand::Field("reason"));
                 }
-                Action::RecoverLogin { person, reason }
+                Action::RecoverLogin {
+                    person,
+                    reason,
+                    key: convert::digest(&key_digest).ok_or(InvalidCommand::Field("key_digest"))?,
+                }
             }
             Stored::NoteDenied(stored::NoteDenied {
                 rpc,

@@ -88,6 +88,7 @@ impl Rebuild {
             Tree::Objects => self.objects.extend(row.object(state)?),
             Tree::Proposals => row.proposal(&mut self.proposals)?,
             Tree::Tokens => row.token(state)?,
+            Tree::Logins => row.login(state)?,
             Tree::Hosts => row.host(state)?,
             Tree::Findings => row.finding(state)?,
             Tree::FindingHeads => row.finding_head(state)?,

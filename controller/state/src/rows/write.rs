@@ -20,7 +20,7 @@ use crate::findings::FindingState;
 use crate::objects::Version;
 use crate::proposals::Proposal;
 use crate::response::Response;
-use crate::state::{Cluster, Host, Remembered, State, Token};
+use crate::state::{Cluster, Host, Login, Remembered, State, Token};
 
 fn put(tree: Tree, key: impl Into<Vec<u8>>, row: &impl prost::Message) -> RowChange {
     RowChange {
@@ -144,6 +144,7 @@ pub(crate) fn proposal_row(number: u64, proposal: &Proposal) -> RowChange {
         upserts,
         deletes,
         seal,
+        not_after,
     } = proposal;
     let row = stored::ProposalRow {
         format: FORMAT,
@@ -153,6 +154,7 @@ pub(crate) fn proposal_row(number: u64, proposal: &Proposal) -> RowChange {
         deletes: deletes.iter().map(convert::stored_key).collect(),
         seal: seal.clone(),
         upserts: u32::try_from(upserts.len()).unwrap_or(u32::MAX),
+        not_after_ms: not_after.as_millisecond(),
     };
     put(Tree::Proposals, number.to_be_bytes(), &row)
 }
@@ -196,6 +198,20 @@ pub(crate) fn token(id: &str, token: &Token) -> RowChange {
 
 pub(crate) fn token_gone(id: &str) -> RowChange {
     gone(Tree::Tokens, id)
+}
+
+pub(crate) fn login(person: &str, login: &Login) -> RowChange {
+    let Login { key, created } = login;
+    let row = stored::LoginRow {
+        format: FORMAT,
+        key_digest: convert::bytes(key),
+        created_ms: created.as_millisecond(),
+    };
+    put(Tree::Logins, person, &row)
+}
+
+pub(crate) fn host_gone(agent: &AgentId) -> RowChange {
+    gone(Tree::Hosts, agent.as_str())
 }
 
 pub(crate) fn host(agent: &AgentId, host: &Host) -> RowChange {
@@ -294,7 +310,9 @@ pub(crate) fn request(id: &str, request: &Remembered) -> Option<RowChange> {
         Response::Founded(_)
         | Response::Enrolled
         | Response::Ingested(_)
-        | Response::LoginRecovered
+        | Response::LoginCreated
+        | Response::HostRemoved
+        | Response::SilenceTold
         | Response::DeniedNoted
         | Response::Ticked
         | Response::Refused(_) => return None,

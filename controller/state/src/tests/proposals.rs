@@ -192,6 +192,32 @@ fn what_can_be_signed_never_gives_way_and_what_was_overtaken_does() {
 }
 
 #[test]
+fn what_nobody_signed_in_time_gives_way() {
+    let mut member = of_three();
+    for number in 0..limits::PROPOSALS {
+        let name = format!("h{number}");
+        assert!(matches!(member.offer(&name, &person(1)), Response::Proposed(_)));
+    }
+    assert_eq!(word(&member.offer("more", &person(1))), "TOO_MANY_PROPOSALS");
+    // Seals of these tests end after a million seconds.
+    member.pass(1_000_000);
+    let object = host("late");
+    let next = member.state.set().change([object.clone()], []).unwrap();
+    let root = &member.state.cluster().unwrap().trust_root;
+    let end = at(member.now() + 60);
+    let seal = SetStatement::new(root, next.epoch(), next.root(), 1, end).seal(&[&person(1)]);
+    let late = Action::Propose {
+        expected_epoch: 0,
+        upserts: vec![canonical(&object)],
+        deletes: vec![],
+        seal: seal.to_json().into(),
+    };
+    let answer = member.checked(&command(member.now(), None, late));
+    assert!(matches!(answer, Response::Proposed(_)), "{answer:?}");
+    assert_eq!(member.state.proposals().count(), limits::PROPOSALS);
+}
+
+#[test]
 fn a_proposal_is_asked_for_once_and_nobody_proposes_alone_what_needs_nobody_else() {
     let mut member = of_three();
     let proposal = member.proposal("h1", &person(1));
@@ -234,7 +260,7 @@ fn stored_bytes_of_a_proposal_never_change() {
         rows,
         [
             "cluster 70726f706f73616c73 08011001",
-            "proposals 0000000000000001 75725f06ad4c39d25b5be75010c1925f8160bf0959fc91b2b385f299bcf97485",
+            "proposals 0000000000000001 84ac9b6f4f6fcd5a4afdc69c717851fba106285ed49a165e055fb80e4b064db2",
             "proposals 000000000000000100000000 3266e01ad2b6222751e283b35e475b26d62e873feb83287de06c60a030920496",
         ]
     );

@@ -75,6 +75,7 @@ impl Row<'_> {
             deletes,
             seal,
             upserts,
+            not_after_ms,
         } = row;
         let deletes = deletes
             .into_iter()
@@ -87,6 +88,7 @@ impl Row<'_> {
             upserts: Vec::new(),
             deletes,
             seal,
+            not_after: self.time(not_after_ms)?,
         };
         Ok((big_endian(self.key), (proposal, upserts)))
     }

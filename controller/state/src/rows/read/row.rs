@@ -17,7 +17,7 @@ use crate::clock::HeldBack;
 use crate::convert;
 use crate::objects::Version;
 use crate::response::Response;
-use crate::state::{Cluster, Host, Remembered, State, Token};
+use crate::state::{Cluster, Host, Login, Remembered, State, Token};
 
 /// An object as the set is assembled from it.
 type Part = (Entry, Option<Arc<Body>>);
@@ -198,6 +198,21 @@ impl Row<'_> {
             spent,
         };
         state.tokens.insert(self.text()?.to_owned(), token);
+        Ok(())
+    }
+
+    pub(super) fn login(&self, state: &mut State) -> Result<(), DamagedRow> {
+        let row: stored::LoginRow = self.read(|row: &stored::LoginRow| row.format)?;
+        let stored::LoginRow {
+            format: _,
+            key_digest,
+            created_ms,
+        } = row;
+        let login = Login {
+            key: self.digest(&key_digest)?,
+            created: self.time(created_ms)?,
+        };
+        state.logins.insert(self.text()?.to_owned(), login);
         Ok(())
     }
 
