@@ -1,5 +1,7 @@
 //! The command line of `verger`.
 
+mod audit;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -7,6 +9,8 @@ use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::output::note;
+
+pub(crate) use audit::{AuditCommand, AuditFilterArgs};
 
 /// Blesses configurations, and says what departs from them.
 ///
@@ -127,6 +131,9 @@ pub(crate) enum Command {
     /// Findings of the cluster.
     #[command(subcommand)]
     Findings(FindingsCommand),
+    /// The audit: what was done, by whom, and what was refused.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Sealing keys. They never leave this machine.
     #[command(subcommand)]
     Keys(KeysCommand),

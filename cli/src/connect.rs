@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
+use verger_proto::cluster::v1::audit_service_client::AuditServiceClient;
 use verger_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
 use verger_proto::findings::v1::findings_service_client::FindingsServiceClient;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
@@ -99,6 +100,10 @@ impl Session {
 
     pub(crate) fn findings(&self) -> FindingsServiceClient<Channel> {
         FindingsServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub(crate) fn audit(&self) -> AuditServiceClient<Channel> {
+        AuditServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
     }
 
     pub(crate) fn cluster(&self) -> ClusterServiceClient<Channel> {

@@ -1,6 +1,7 @@
 //! The commands, one file per group.
 
 mod apply;
+mod audit;
 mod bless;
 mod context;
 mod explain;
@@ -43,6 +44,7 @@ pub(crate) async fn run(
         Command::Hosts { agent } => hosts::hosts(agent, context, output).await,
         Command::Instances(args) => instances::instances(args, context, output).await,
         Command::Findings(command) => findings::findings(command, context, output).await,
+        Command::Audit(command) => audit::audit(command, context, output).await,
         Command::Keys(command) => keys::keys(command, output),
         Command::Trust(command) => trust::trust(command, output),
         Command::Token(command) => token::token(command, context, output).await,

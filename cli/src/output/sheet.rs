@@ -1,6 +1,7 @@
 //! A table whose rows are also objects, so that every format says the same.
 
 use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
 use serde_json::Value;
 use verger_policy::model::{is_printable, printable, printable_within};
 
@@ -167,7 +168,7 @@ fn yaml(value: &Value) -> anyhow::Result<String> {
 }
 
 /// JSON in which every character outside printable ASCII is escaped: it reads back the same, and is safe on a terminal.
-pub(crate) fn ascii_json(value: &Value, pretty: bool) -> anyhow::Result<String> {
+pub(crate) fn ascii_json(value: &impl Serialize, pretty: bool) -> anyhow::Result<String> {
     let text = if pretty {
         serde_json::to_string_pretty(value)?
     } else {

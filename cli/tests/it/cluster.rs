@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 use verger_policy::model::{ObjectKey, PolicyObject};
 use verger_policy::set::{Body, PolicySet};
 use verger_proto::cluster::v1 as cv1;
+use verger_proto::cluster::v1::audit_service_server::AuditServiceServer;
 use verger_proto::cluster::v1::certificate_service_server::CertificateServiceServer;
 use verger_proto::cluster::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
 use verger_proto::findings::v1 as fv1;
@@ -27,6 +28,7 @@ use verger_transport::{
 };
 use verger_wire::{FromWire as _, IntoWire as _};
 
+use crate::audit::{Audits, Kept};
 use crate::certificates::{Certificates, Issuing};
 use crate::program::Program;
 use crate::proposals::Proposals;
@@ -60,6 +62,7 @@ pub(crate) struct World {
     pub(crate) pin: String,
     pub(crate) issuing: Issuing,
     pub(crate) proposals: Vec<pv1::Proposal>,
+    pub(crate) audit: Kept,
 }
 
 #[derive(Clone)]
@@ -162,6 +165,7 @@ impl Cluster {
         let person = issue(&people, &id, "person/ann", life);
         let certificates = Certificates::new(people, &id, &world);
         let proposals = Proposals::new(&root, &world);
+        let audits = Audits(Arc::clone(&world));
         let service = Service {
             world: Arc::clone(&world),
             trust: Arc::new((root, envelope)),
@@ -183,6 +187,7 @@ impl Cluster {
                     .add_service(FindingsServiceServer::new(service.clone()))
                     .add_service(CertificateServiceServer::new(certificates))
                     .add_service(ProposalServiceServer::new(proposals))
+                    .add_service(AuditServiceServer::new(audits))
                     .add_service(ClusterServiceServer::new(service))
                     .serve_with_incoming(ReceiverStream::new(accept(listener, &server)));
                 tokio::select! {

@@ -1,6 +1,7 @@
 //! Runs the program as a person or a pipeline does, and holds it to its exit codes and its output.
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod bless;
 mod certificates;
 mod cluster;

@@ -1,0 +1,82 @@
+//! Fuzz targets: exports from anywhere, and rows of a controller that lies.
+
+#![allow(clippy::unwrap_used)]
+
+use bolero::check;
+use prost::Message as _;
+use verger_fuzz::Damaged;
+use verger_proto::cluster::v1 as pb;
+
+use super::row::{COLUMNS, Row};
+use super::tests::{export, read, rows};
+use crate::output::Sheet;
+use crate::output::fuzz::{FORMATS, assert_shown};
+
+#[test]
+fn hostile_exports_are_refused_unless_they_are_whole() {
+    let (all, heads) = rows(4);
+    let seeds = [
+        export(&[], heads[0], 0),
+        export(&all[..1], heads[1], 0),
+        export(&all, heads[4], 0),
+        export(&all[2..], heads[4], 2),
+    ]
+    .map(|lines| lines.concat());
+    let damaged = [
+        Damaged::lines(&seeds),
+        Damaged::lines(&seeds[2..]),
+        Damaged::bytes(&seeds),
+    ];
+    check!()
+        .with_generator((0..damaged.len(), damaged))
+        .with_iterations(3_000)
+        .for_each(|(which, inputs)| {
+            let text: &[u8] = &inputs[*which];
+            for kept in [None, Some(heads[2])] {
+                match read(text, kept) {
+                    Ok(_) => assert!(
+                        seeds.iter().any(|seed| seed.as_bytes() == text),
+                        "{:?}",
+                        inputs[*which]
+                    ),
+                    Err(error) => assert_shown(&error.to_string()),
+                }
+            }
+        });
+}
+
+#[test]
+fn hostile_rows_are_refused_or_shown_in_one_line() {
+    let (all, _) = rows(2);
+    let seeds = all.into_iter().map(|row| {
+        let row = pb::AuditRow {
+            number: row.number,
+            key: row.key,
+            value: row.value,
+            entry: None,
+        };
+        row.encode_to_vec()
+    });
+    check!()
+        .with_generator(Damaged::proto(seeds))
+        .with_iterations(3_000)
+        .for_each(|bytes| {
+            let Ok(message) = pb::AuditRow::decode(&**bytes) else {
+                return;
+            };
+            let row = match Row::from_wire(message) {
+                Ok(row) => row,
+                Err(error) => return assert_shown(&error.to_string()),
+            };
+            let mut sheet = Sheet::list(COLUMNS, "none");
+            row.push(&mut sheet);
+            for format in FORMATS {
+                assert_shown(&sheet.render(format).unwrap());
+                let alone = row.render(format).unwrap();
+                assert_shown(&alone);
+                assert!(alone.ends_with('\n'));
+            }
+            let line = super::lines::row(&row).unwrap();
+            assert!(line.is_ascii() && line.lines().count() == 1);
+        });
+}

@@ -1,0 +1,157 @@
+//! `audit`: what was done, by whom, from where, and what was refused; and whether anybody bent the record of it.
+//!
+//! What is shown and checked is read here from the bytes that the chain is over, never taken from what a controller says of them.
+
+mod export;
+mod filter;
+#[cfg(test)]
+mod fuzz;
+mod lines;
+mod row;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod watch;
+
+use std::path::Path;
+
+use serde_json::json;
+use verger_proto::cluster::v1 as pb;
+use verger_seal::ChainHead;
+use verger_wire::digest;
+
+use crate::args::{AuditCommand, Format};
+use crate::connect::{Session, call};
+use crate::exit::Exit;
+use crate::output::{Sheet, document, emit, for_people, print};
+use row::Row;
+
+/// How many rows are asked for at once.
+const PAGE: u32 = 1_000;
+/// How often is begun again when rows are dropped meanwhile.
+const ATTEMPTS: u32 = 3;
+
+pub(super) async fn audit(
+    command: AuditCommand,
+    context: Option<&Path>,
+    format: Format,
+) -> anyhow::Result<Exit> {
+    match command {
+        AuditCommand::List { filter, last } => {
+            let filter = filter::parse(filter)?;
+            list(&Session::open(context).await?, filter, last, format).await
+        }
+        AuditCommand::Watch { filter, after } => {
+            let filter = filter::parse(filter)?;
+            watch::watch(Session::open(context).await?, filter, after, format).await
+        }
+        AuditCommand::Head => {
+            let (head, dropped) = head(&Session::open(context).await?).await?;
+            if for_people(format) || format == Format::Name {
+                emit(&format!("{head}\n"))?;
+            } else {
+                let object = json!({ "head": head.to_string(), "written": head.count, "dropped": dropped });
+                emit(&document(&object, format)?)?;
+            }
+            Ok(Exit::Clean)
+        }
+        AuditCommand::Export { out } => export::export(&Session::open(context).await?, &out, format).await,
+        AuditCommand::Verify { file, head } => verify::verify(file, head, context, format).await,
+    }
+}
+
+/// The head, and how many of the oldest rows are dropped.
+async fn head(session: &Session) -> anyhow::Result<(ChainHead, u64)> {
+    let pb::HeadResponse {
+        written,
+        dropped,
+        head,
+    } = session.audit().head(call(pb::HeadRequest {})).await?.into_inner();
+    let head = ChainHead {
+        count: written,
+        digest: digest("head", &head)?,
+    };
+    Ok((head, dropped))
+}
+
+async fn page(session: &Session, request: pb::ListRequest) -> anyhow::Result<(Vec<Row>, String)> {
+    let pb::ListResponse {
+        rows,
+        next_page_token,
+    } = session.audit().list(call(request)).await?.into_inner();
+    let rows = rows.into_iter().map(Row::from_wire).collect::<Result<_, _>>()?;
+    Ok((rows, next_page_token))
+}
+
+/// Visits every row under a head, oldest first; returns that head, and how many rows are said to be dropped.
+async fn walk(
+    session: &Session,
+    mut visit: impl FnMut(Row) -> anyhow::Result<()>,
+) -> anyhow::Result<(ChainHead, u64)> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let (head, dropped) = head(session).await?;
+        let mut request = pb::ListRequest {
+            page_size: PAGE,
+            ..Default::default()
+        };
+        let mut first = true;
+        loop {
+            let (rows, next) = page(session, request.clone()).await?;
+            if let Some(row) = rows.first().filter(|_| first) {
+                first = false;
+                // Old rows were dropped since the head was asked for.
+                if row.number > dropped.saturating_add(1) && attempt < ATTEMPTS {
+                    break;
+                }
+            }
+            let behind = rows.last().is_some_and(|row| row.number >= head.count);
+            for row in rows.into_iter().filter(|row| row.number <= head.count) {
+                visit(row)?;
+            }
+            if next.is_empty() || behind {
+                return Ok((head, dropped));
+            }
+            request.page_token = next;
+        }
+    }
+}
+
+async fn list(
+    session: &Session,
+    filter: pb::AuditFilter,
+    last: usize,
+    format: Format,
+) -> anyhow::Result<Exit> {
+    let newest_first = last > 0;
+    let mut request = pb::ListRequest {
+        filter: Some(filter),
+        page_size: if newest_first {
+            PAGE.min(u32::try_from(last).unwrap_or(PAGE))
+        } else {
+            PAGE
+        },
+        page_token: String::new(),
+        newest_first,
+    };
+    let mut found = Vec::new();
+    loop {
+        let (rows, next) = page(session, request.clone()).await?;
+        found.extend(rows);
+        if next.is_empty() || (newest_first && found.len() >= last) {
+            break;
+        }
+        request.page_token = next;
+    }
+    if newest_first {
+        found.truncate(last);
+        found.reverse();
+    }
+    let mut sheet = Sheet::list(row::COLUMNS, "nothing is on record");
+    for row in &found {
+        row.push(&mut sheet);
+    }
+    print(&sheet, format)?;
+    Ok(Exit::Clean)
+}
