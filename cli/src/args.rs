@@ -165,7 +165,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct SealArgs {
-    /// Sealing key file [default: the context's].
+    /// Sealing key [default: the context's]: a file of `verger keys generate`, an OpenSSH private key, or a .pub whose key
+    /// ssh-agent holds (so do security keys).
     #[arg(long, env = "VERGER_KEY", value_name = "FILE")]
     pub key: Option<PathBuf>,
 
@@ -188,7 +189,8 @@ pub(crate) struct SignArgs {
     #[arg(long, value_name = "ROOT")]
     pub root: Option<String>,
 
-    /// Sealing key file [default: the context's].
+    /// Sealing key [default: the context's]: a file of `verger keys generate`, an OpenSSH private key, or a .pub whose key
+    /// ssh-agent holds (so do security keys).
     #[arg(long, env = "VERGER_KEY", value_name = "FILE")]
     pub key: Option<PathBuf>,
 
@@ -426,13 +428,22 @@ pub(crate) struct FilterArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
     /// Make a sealing key (0600).
-    #[command(after_help = "Example: verger keys generate --out key.pem")]
+    #[command(
+        after_help = "Example: verger keys generate --out key.pem\nWith a passphrase: verger keys generate --passphrase --out id_verger"
+    )]
     Generate {
         /// Where to write it; refused if the file is there.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+
+        /// Protect it with a passphrase: an SSH key (ssh-ed25519) in OpenSSH's form. The passphrase is asked for on the
+        /// terminal, or read from the file that VERGER_PASSPHRASE_FILE names.
+        #[arg(long)]
+        passphrase: bool,
     },
-    /// Print the public half of a sealing key.
+    /// List the keys that may seal, and which of them can be used here: the context's key file, and keys in ssh-agent.
+    List,
+    /// Print the public half of a sealing key of any form.
     #[command(after_help = "Example: verger keys show --key key.pem")]
     Show {
         /// The key file.
@@ -449,7 +460,7 @@ pub(crate) enum TrustCommand {
         after_help = "Example: verger trust init --key key.pem --name ada --out trust-root.json\nFour eyes: verger trust init --key key.pem --name ada --with bob=PUBLIC_KEY --threshold 2 --out trust-root.json"
     )]
     Init {
-        /// The sealing key.
+        /// The sealing key: a file of `verger keys generate`, an OpenSSH private key, or a .pub whose key ssh-agent holds.
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
 
@@ -457,7 +468,8 @@ pub(crate) enum TrustCommand {
         #[arg(long)]
         name: String,
 
-        /// Somebody else who may seal: a name and the public key that `verger keys show` prints. May be given several times.
+        /// Somebody else who may seal: a name and the public key that `verger keys show` prints, or an SSH key as it stands in
+        /// its .pub file (ssh-ed25519 AAAA…). May be given several times.
         #[arg(long = "with", value_name = "NAME=PUBLIC_KEY")]
         with: Vec<String>,
 
@@ -476,7 +488,7 @@ pub(crate) enum TrustCommand {
         #[arg(long, value_name = "FILE")]
         file: PathBuf,
 
-        /// The sealing key.
+        /// The sealing key: a file of `verger keys generate`, an OpenSSH private key, or a .pub whose key ssh-agent holds.
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
     },

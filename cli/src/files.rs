@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use verger_policy::draft::{self, Problem};
 use verger_policy::model::{ObjectKey, PolicyObject, printable};
-use verger_seal::SealingKey;
 use verger_transport::files as secret;
 
 use crate::exit::{Exit, Failure};
@@ -138,6 +137,14 @@ pub(crate) fn document(file: &Path) -> anyhow::Result<Vec<u8>> {
     bounded(&file.display().to_string(), File::open(file), DOCUMENT_BYTES)
 }
 
+/// Reads a file of at most `limit` bytes.
+///
+/// # Errors
+/// When it cannot be read, or is larger.
+pub(crate) fn small(file: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
+    bounded(&file.display().to_string(), File::open(file), limit)
+}
+
 fn bounded<R: Read>(name: &str, source: std::io::Result<R>, limit: u64) -> anyhow::Result<Vec<u8>> {
     let source = source.map_err(|error| unreadable(name, &error))?;
     let mut bytes = Vec::new();
@@ -153,16 +160,6 @@ fn bounded<R: Read>(name: &str, source: std::io::Result<R>, limit: u64) -> anyho
 
 fn unreadable(name: &str, error: &std::io::Error) -> Failure {
     Failure::input(format!("{}: cannot be read: {error}", printable(name)))
-}
-
-/// Reads a sealing key.
-///
-/// # Errors
-/// When others can read it, or it is none.
-pub(crate) fn sealing_key(file: &Path) -> anyhow::Result<SealingKey> {
-    let bytes = secret::read(file).map_err(|error| Failure::input(error.to_string()))?;
-    let pem = std::str::from_utf8(&bytes).unwrap_or_default();
-    SealingKey::from_pem(pem).map_err(|error| Failure::input(format!("{}: {error}", file.display())).into())
 }
 
 /// Writes a new file, 0600; refuses to replace one.

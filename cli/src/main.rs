@@ -12,6 +12,7 @@ mod files;
 mod output;
 mod renewal;
 mod sealed;
+mod signer;
 mod status;
 
 use std::process::ExitCode;

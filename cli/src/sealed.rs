@@ -14,14 +14,14 @@ use verger_policy::lint::lint;
 use verger_policy::model::ObjectKey;
 use verger_policy::set::{self, Body, Entry, ObjectChange, PolicySet, SetDiff};
 use verger_proto::policy::v1 as pb;
-use verger_seal::{Envelope, PublicKey, Refusal, SealingKey, SetStatement, TrustRoot, verify_held};
+use verger_seal::{Envelope, PublicKey, Refusal, SetStatement, TrustRoot, verify_held};
 use verger_wire::{FromWire as _, IntoWire as _, InvalidMessage};
 
 use crate::args::{SealArgs, SetArgs};
 use crate::connect::{Session, call};
 use crate::exit::{Exit, Failure};
-use crate::files;
 use crate::output::note;
+use crate::signer;
 
 pub(crate) use seen::Memory;
 use seen::{How, Seen};
@@ -187,7 +187,7 @@ impl Next {
 pub(crate) struct Signer {
     /// Whose it is, by the trust root.
     pub name: String,
-    key: SealingKey,
+    key: signer::Key,
 }
 
 impl Signer {
@@ -203,11 +203,23 @@ impl Signer {
         let file = named.or(session.context().sealing_key.as_ref()).ok_or_else(|| {
             Failure::input("no sealing key is named: give --key FILE, or set one with `verger context use FILE --key FILE`")
         })?;
-        let key = files::sealing_key(file)?;
+        let key = signer::Key::open(file)?;
         let trusted = trust_root
             .keys()
             .iter()
             .find(|trusted| trusted.public == key.public());
+        let other_form = trust_root
+            .keys()
+            .iter()
+            .find(|trusted| trusted.public.is_same_key(&key.public()));
+        if let (None, Some(other)) = (trusted, other_form) {
+            return Err(Failure::input(format!(
+                "{} is a key of this cluster's trust root in another form ({}), and signs otherwise; name a file of that form",
+                file.display(),
+                other.public.algorithm()
+            ))
+            .into());
+        }
         let name = trusted.map(|trusted| trusted.name.clone()).ok_or_else(|| {
             Failure::input(format!(
                 "{} (key {}) is not a key of this cluster's trust root; its keys are: {}",
@@ -225,8 +237,13 @@ impl Signer {
     }
 
     /// Signs a statement.
-    pub(crate) fn sign(&self, statement: &SetStatement) -> Envelope {
-        statement.seal(&[&self.key])
+    ///
+    /// # Errors
+    /// When the key is in an agent that does not sign.
+    pub(crate) fn sign(&self, statement: &SetStatement) -> anyhow::Result<Envelope> {
+        let mut envelope = statement.seal(&[]);
+        self.key.sign(&mut envelope)?;
+        Ok(envelope)
     }
 
     /// Its public half.
@@ -286,7 +303,10 @@ impl Signing {
     }
 
     /// Signs.
-    pub(crate) fn seal(&self) -> Envelope {
+    ///
+    /// # Errors
+    /// When the key is in an agent that does not sign.
+    pub(crate) fn seal(&self) -> anyhow::Result<Envelope> {
         self.signer.sign(&self.statement)
     }
 }
@@ -328,6 +348,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use verger_policy::draft;
+    use verger_seal::SealingKey;
 
     const HOST: &str = "apiVersion: verger/v1\nkind: Host\nmetadata: { name: web-1 }\nspec: { agent: web-1, labels: { zone: eu } }\n";
 

@@ -146,7 +146,7 @@ async fn submit(
             emit(&describe(&signing.signer.name, &signing.statement))?;
         }
         Some(pb::Envelope {
-            json: signing.seal().to_json().into(),
+            json: signing.seal()?.to_json().into(),
         })
     };
     if let Some(seal) = seal.clone().filter(|_| args.propose) {

@@ -12,6 +12,7 @@ use crate::context::{Context, place};
 use crate::exit::Exit;
 use crate::files;
 use crate::output::{Column, Sheet, note, print};
+use crate::signer;
 
 const COLUMNS: &[Column] = &[
     Column::new("PERSON"),
@@ -47,7 +48,7 @@ fn take(file: &Path, key: Option<PathBuf>, place: &Path) -> anyhow::Result<Conte
     context.identity()?;
     if let Some(key) = key {
         // Read once, so that a wrong path shows now and not at the next change.
-        files::sealing_key(&key)?;
+        signer::public(&key)?;
         context.sealing_key = Some(std::path::absolute(&key)?);
     }
     files::make_room(place)?;

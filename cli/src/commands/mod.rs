@@ -45,7 +45,7 @@ pub(crate) async fn run(
         Command::Instances(args) => instances::instances(args, context, output).await,
         Command::Findings(command) => findings::findings(command, context, output).await,
         Command::Audit(command) => audit::audit(command, context, output).await,
-        Command::Keys(command) => keys::keys(command, output),
+        Command::Keys(command) => keys::keys(command, context, output).await,
         Command::Trust(command) => trust::trust(command, output),
         Command::Token(command) => token::token(command, context, output).await,
         Command::Context(command) => self::context::context(command, context, output).await,

@@ -210,7 +210,7 @@ pub(super) async fn sign(args: SignArgs, context: Option<&Path>, format: Format)
         .into());
     }
     consent(number, root, &checked)?;
-    let signature = signer.sign(checked.seal.statement()).to_json();
+    let signature = signer.sign(checked.seal.statement())?.to_json();
     checked
         .seal
         .merge(&held.trust_root, &signature, now)

@@ -11,6 +11,7 @@ use crate::args::{Format, TrustCommand};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::output::{Column, Sheet, note, print};
+use crate::signer;
 
 const COLUMNS: &[Column] = &[
     Column::new("CLUSTER"),
@@ -29,7 +30,7 @@ pub(super) fn trust(command: TrustCommand, format: Format) -> anyhow::Result<Exi
             threshold,
             out,
         } => {
-            let key = files::sealing_key(&key)?;
+            let key = signer::Key::open(&key)?;
             let mut keys = vec![TrustedKey {
                 name,
                 public: key.public(),
@@ -37,13 +38,14 @@ pub(super) fn trust(command: TrustCommand, format: Format) -> anyhow::Result<Exi
             for text in &with {
                 keys.push(other(text)?);
             }
-            let envelope = TrustRoot::draft(&keys, threshold, &[&key])
+            let mut envelope = TrustRoot::draft(&keys, threshold, &[])
                 .map_err(|refusal| Failure::input(format!("--name, --with, --threshold: {refusal}")))?;
+            key.sign(&mut envelope)?;
             files::create(&out, &envelope.to_json())?;
             signed(&out, &envelope.to_json())?
         }
         TrustCommand::Sign { file, key } => {
-            let key = files::sealing_key(&key)?;
+            let key = signer::Key::open(&key)?;
             let (draft, mut envelope) = TrustRoot::read_draft(&read(&file)?)
                 .map_err(|refusal| Failure::input(format!("{}: {refusal}", file.display())))?;
             if !draft.keys().iter().any(|trusted| trusted.public == key.public()) {
@@ -55,7 +57,7 @@ pub(super) fn trust(command: TrustCommand, format: Format) -> anyhow::Result<Exi
                 .into());
             }
             if envelope.signers([key.public()]).is_empty() {
-                envelope.add(&key);
+                key.sign(&mut envelope)?;
                 replace(&file, &envelope.to_json())?;
             }
             signed(&file, &envelope.to_json())?
@@ -70,7 +72,10 @@ pub(super) fn trust(command: TrustCommand, format: Format) -> anyhow::Result<Exi
 fn other(text: &str) -> anyhow::Result<TrustedKey> {
     let wrong = |what: String| Failure::input(format!("--with `{}`: {what}", printable(text)));
     let (name, public) = text.split_once('=').ok_or_else(|| {
-        wrong("write NAME=PUBLIC_KEY; `verger keys show --key FILE` prints the key".to_owned())
+        wrong(
+            "write NAME=PUBLIC_KEY; `verger keys show --key FILE` prints the key, and an SSH key is what stands in its .pub file"
+                .to_owned(),
+        )
     })?;
     let public: PublicKey = public
         .parse()

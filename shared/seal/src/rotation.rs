@@ -4,6 +4,7 @@
 //! just come must take a set of keys that were given up.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -107,17 +108,35 @@ impl Rotation {
     /// # Errors
     /// When the key is in neither version.
     pub fn sign(&mut self, current: &TrustRoot, key: &SealingKey) -> Result<(), Refusal> {
-        let holds = |root: &TrustRoot| root.keys().iter().any(|trusted| trusted.public == key.public());
+        let Ok(signed) = self.sign_with(current, &key.public(), |envelope| {
+            envelope.add(key);
+            Ok::<_, Infallible>(())
+        });
+        signed.then_some(()).ok_or(Refusal::WrongKey)
+    }
+
+    /// As [`Self::sign`] by a key that is elsewhere: `add` adds its signature to an envelope, up to twice. Gives whether the key
+    /// is in either version; it is asked for nothing otherwise.
+    ///
+    /// # Errors
+    /// Those of `add`. What it signed before is kept.
+    pub fn sign_with<E>(
+        &mut self,
+        current: &TrustRoot,
+        public: &PublicKey,
+        mut add: impl FnMut(&mut Envelope) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let holds = |root: &TrustRoot| root.keys().iter().any(|trusted| trusted.public == *public);
         if !holds(current) && !holds(&self.next) {
-            return Err(Refusal::WrongKey);
+            return Ok(false);
         }
-        if self.envelope.signers([key.public()]).is_empty() {
-            self.envelope.add(key);
+        if self.envelope.signers([*public]).is_empty() {
+            add(&mut self.envelope)?;
         }
-        if holds(&self.next) && self.seal.signers([key.public()]).is_empty() {
-            self.seal.add(key);
+        if holds(&self.next) && self.seal.signers([*public]).is_empty() {
+            add(&mut self.seal)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The version it makes. Not verified: see [`Self::complete`].
