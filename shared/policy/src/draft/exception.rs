@@ -7,15 +7,16 @@ use super::guardrail::rule;
 use super::node::Node;
 use super::object::name;
 use super::problem::quoted;
-use super::reader::{Got, Reader};
+use super::reader::{Form, Got, Reader};
 use super::scalar::{labels, sentence};
-use crate::model::{Exception, ExceptionScope, InvalidWindow, MAX_EXCEPTION_DAYS};
+use crate::model::{Control, Exception, ExceptionScope, InvalidWindow, MAX_EXCEPTION_DAYS, RuleId};
+use crate::rules;
 
 /// Reads the `spec` of an exception.
 pub(super) fn exception(reader: &mut Reader<'_>, node: &Node) -> Got<Exception> {
     let mut fields = reader.open(node)?;
     let rules = fields.required(reader, "rules", "[ privilege/is-root ]", |reader, node| {
-        let rules = reader.set(node, rule)?;
+        let rules = reader.set(node, liftable)?;
         if rules.is_empty() {
             return Err(reader.report(node.place, "lifts no rule", "name at least one"));
         }
@@ -64,6 +65,23 @@ pub(super) fn exception(reader: &mut Reader<'_>, node: &Node) -> Got<Exception> 
             reader.report(place, fault.to_string(), window_remedy(fault))
         })),
     }
+}
+
+/// Reads the id of a rule that something an exception covers can violate. What was sealed before this was asked stays readable.
+fn liftable(reader: &mut Reader<'_>, node: &Node) -> Got<RuleId> {
+    let id = rule(reader, node)?;
+    let of_host = rules::find(id.as_str()).is_some_and(|found| found.control == Control::Host);
+    if of_host && reader.form == Form::Draft {
+        return Err(reader.report(
+            node.place,
+            format!(
+                "the rule {} is about the agent and its host; no exception can lift it",
+                quoted(id.as_str())
+            ),
+            "remove it, and mend what the finding names; acknowledge the finding meanwhile",
+        ));
+    }
+    Ok(id)
 }
 
 /// What to do about a bad window.

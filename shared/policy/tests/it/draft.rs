@@ -390,6 +390,12 @@ fn exceptions_are_bounded_and_accounted_for() {
         ["p.yaml:5:12: spec.rules[0]: unknown rule `config/*`; globs are not allowed here; name each rule"]
     );
     assert_eq!(
+        changed("config/env", "host/not-evaluated"),
+        [
+            "p.yaml:5:12: spec.rules[0]: the rule `host/not-evaluated` is about the agent and its host; no exception can lift it; remove it, and mend what the finding names; acknowledge the finding meanwhile"
+        ]
+    );
+    assert_eq!(
         changed("{ workload: web }", "{ hosts: { a: b } }"),
         ["p.yaml:6:10: spec.scope: covers everything; state `workload` or `image`"]
     );
@@ -401,6 +407,16 @@ fn exceptions_are_bounded_and_accounted_for() {
         changed("  ticket: c\n", ""),
         ["p.yaml:5:3: spec.ticket: is missing; add `ticket: \"OPS-123\"`"]
     );
+}
+
+#[test]
+fn what_was_sealed_for_a_rule_of_the_host_stays_readable() {
+    let good = exception("notAfter: 2026-02-01T00:00:00Z\n  notBefore: 2026-01-01T00:00:00Z");
+    let object = draft::read("p.yaml", good.as_bytes()).unwrap().remove(0);
+    let bytes = String::from_utf8(object.canonical_bytes()).unwrap();
+    let stored = bytes.replace("config/env", "host/stale-seal").into_bytes();
+    let read = PolicyObject::from_canonical(&stored).unwrap();
+    assert_eq!(read.canonical_bytes(), stored);
 }
 
 #[test]
