@@ -241,19 +241,21 @@ fn groups(sheet: &mut Sheet, config: &ConfigFacts, running: &Running<'_>) {
             Evidence::Missing(reason) => return sheet.skip(BECOME, "groups", reason),
         }
     }
-    let bind = config
-        .mounts
-        .seen()
-        .into_iter()
-        .flatten()
+    let mounts = match &config.mounts {
+        Evidence::Seen(mounts) => mounts,
+        Evidence::Missing(reason) => return sheet.skip(BECOME, "groups", reason),
+    };
+    let bind = mounts
+        .iter()
         .find(|(_, mount)| mount.access == Access::Rw && matches!(mount.origin, MountOrigin::Bind(_)));
     match (bind, &config.rootfs_readonly) {
         (Some((target, _)), _) => {
             let actual = format!("group 0, with write to {target} of the host");
             sheet.fail(BECOME, "groups", "no group 0 where files of the host may be written", &actual);
         }
+        (None, Evidence::Missing(reason)) => sheet.skip(BECOME, "groups", reason),
         (None, Evidence::Seen(true)) => running.pass(sheet, BECOME, "groups"),
-        (None, _) => sheet.skip(
+        (None, Evidence::Seen(false)) => sheet.skip(
             BECOME,
             "groups",
             "it is in group 0, and this version does not look for files in the container's layers that group 0 may write",

@@ -170,6 +170,13 @@ const READS: &[(&str, &str, &[&str])] = &[
     ("privilege/non-root", "user.uid", &["user"]),
 ];
 
+/// The same of an instance in group 0: then it matters which files that group may write.
+const READS_IN_GROUP_0: &[(&str, &str, &[&str])] = &[(
+    "privilege/can-become-root",
+    "groups",
+    &["live", "user", "mounts", "rootfs_readonly"],
+)];
+
 /// Rules that read no evidence of an instance: they are about the policy, the agent or the controllers, and never pass or fail by
 /// what an instance is.
 fn reads_nothing(rule: &rules::Rule) -> bool {
@@ -216,10 +223,31 @@ fn strict(workload: &PolicyObject) -> Option<(Compiled, Instance)> {
     Some((compile([&object, &guardrail], &Labels::default(), 1), instance))
 }
 
+/// The instance, in group 0 with a root file system that it cannot write to.
+fn in_group_0(mut instance: Instance) -> Instance {
+    if let Evidence::Seen(user) = &mut instance.config.user {
+        user.gid = Evidence::Seen(0);
+    }
+    if let Evidence::Seen(live) = &mut instance.live {
+        live.processes[0].gids = [0; 4];
+    }
+    instance.config.rootfs_readonly = Evidence::Seen(true);
+    instance
+}
+
 fn passing_without(compiled: &Compiled, instance: &Instance, removed: &BTreeSet<&str>) -> Vec<String> {
+    passing_as(READS, compiled, instance, removed)
+}
+
+fn passing_as(
+    reads: &[(&str, &str, &[&str])],
+    compiled: &Compiled,
+    instance: &Instance,
+    removed: &BTreeSet<&str>,
+) -> Vec<String> {
     let judgement = judged(compiled, instance);
     let lacks = |rule: &str, field: &str| {
-        READS.iter().any(|(of, at, evidence)| {
+        reads.iter().any(|(of, at, evidence)| {
             *of == rule && *at == field && evidence.iter().any(|name| removed.contains(name))
         })
     };
@@ -254,6 +282,18 @@ fn each_rule_passes_with_its_evidence_and_not_without() {
         let passing = passing_without(&compiled, &instance, &[*name].into());
         assert!(passing.is_empty(), "without {name}: {passing:?}");
     }
+    let member = in_group_0(clean);
+    assert!(
+        passing(&member).contains(&"privilege/can-become-root groups".to_owned()),
+        "{:?}",
+        passing(&member)
+    );
+    for (name, remove) in REMOVALS {
+        let mut instance = member.clone();
+        remove(&mut instance);
+        let passing = passing_as(READS_IN_GROUP_0, &compiled, &instance, &[*name].into());
+        assert!(passing.is_empty(), "in group 0, without {name}: {passing:?}");
+    }
 }
 
 #[test]
@@ -284,12 +324,14 @@ proptest! {
 
     #[test]
     fn what_lost_its_evidence_never_passes(object in objects::object(), lost in prop::collection::btree_set(0..REMOVALS.len(), 1..5)) {
-        let Some((compiled, mut instance)) = strict(&object) else { return Ok(()) };
-        for place in &lost {
-            REMOVALS[*place].1(&mut instance);
-        }
+        let Some((compiled, instance)) = strict(&object) else { return Ok(()) };
         let removed = lost.iter().map(|place| REMOVALS[*place].0).collect();
-        let passing = passing_without(&compiled, &instance, &removed);
-        prop_assert!(passing.is_empty(), "without {:?}: {:?}", removed, passing);
+        for (reads, mut instance) in [(READS, instance.clone()), (READS_IN_GROUP_0, in_group_0(instance))] {
+            for place in &lost {
+                REMOVALS[*place].1(&mut instance);
+            }
+            let passing = passing_as(reads, &compiled, &instance, &removed);
+            prop_assert!(passing.is_empty(), "without {:?}: {:?}", removed, passing);
+        }
     }
 }
