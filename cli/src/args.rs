@@ -481,8 +481,44 @@ pub(crate) enum TrustCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Sign a trust root that somebody made with your key in it, after you have looked at it.
-    #[command(after_help = "Example: verger trust sign --file trust-root.json --key key.pem")]
+    /// Begin a change of the trust root: other keys, another threshold. Old and new keys sign the file (`verger trust sign`),
+    /// then it is submitted.
+    #[command(
+        after_help = "Example: verger trust rotate --add bob=PUBLIC_KEY --remove eve --threshold 2 --out rotation.json"
+    )]
+    Rotate {
+        /// Somebody who may seal from then on: a name and the public key that `verger keys show` prints, or an SSH key as it stands in its
+        /// .pub file (ssh-ed25519 AAAA…).
+        #[arg(long, value_name = "NAME=PUBLIC_KEY")]
+        add: Vec<String>,
+
+        /// Somebody who no longer may.
+        #[arg(long, value_name = "NAME")]
+        remove: Vec<String>,
+
+        /// How many of the keys must sign each policy set from then on [default: as now].
+        #[arg(long, value_name = "N")]
+        threshold: Option<usize>,
+
+        /// Days until the seal under the new trust root must be renewed.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=365))]
+        valid_days: u16,
+
+        /// Where to write the change; refused if the file is there.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Submit a change of the trust root that old and new keys have signed.
+    #[command(after_help = "Example: verger trust submit --file rotation.json")]
+    Submit {
+        /// The file.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Sign a trust root, or a change of it, that somebody made with your key in it, after it was shown.
+    #[command(
+        after_help = "Example: verger trust sign --file trust-root.json --key key.pem --digest CLUSTER_ID"
+    )]
     Sign {
         /// The file; your signature is added to it.
         #[arg(long, value_name = "FILE")]
@@ -491,8 +527,13 @@ pub(crate) enum TrustCommand {
         /// The sealing key: a file of `verger keys generate`, an OpenSSH private key, or a .pub whose key ssh-agent holds.
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
+
+        /// The digest of the trust root you have looked at with `verger trust show` (of version 1 it is the cluster's id):
+        /// nothing else is signed. Without it you are asked after it was shown.
+        #[arg(long, value_name = "DIGEST")]
+        digest: Option<String>,
     },
-    /// Print a trust root file: cluster id, keys, threshold.
+    /// Print a trust root file (cluster id, keys, threshold), or what a file of `verger trust rotate` changes.
     #[command(after_help = "Example: verger trust show --file trust-root.json")]
     Show {
         /// The file.

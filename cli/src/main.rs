@@ -5,6 +5,7 @@
 mod args;
 mod commands;
 mod connect;
+mod consent;
 mod context;
 mod docker;
 mod exit;

@@ -75,17 +75,14 @@ fn verified(answer: pb::GetSetResponse, cluster: Digest) -> anyhow::Result<Held>
         seal,
         bodies,
         trust_root,
+        later_trust_roots,
         revision: _,
     } = answer;
     let envelope = trust_root.ok_or_else(|| distrust("it names no trust root"))?;
-    let trust_root = TrustRoot::open_first(&envelope.json).map_err(|refusal| match refusal {
-        Refusal::TrustRootVersion { .. } => Failure::new(
-            Exit::Violation,
-            "the cluster's trust root has been replaced by a later version, which this version of verger cannot follow; \
-             use a newer one",
-        ),
-        other => distrust(&format!("its trust root is not valid: {other}")),
-    })?;
+    let invalid = |refusal: Refusal| distrust(&format!("its trust root is not valid: {refusal}"));
+    let first = TrustRoot::open_first(&envelope.json).map_err(invalid)?;
+    let later = later_trust_roots.iter().map(|envelope| &*envelope.json);
+    let (trust_root, _) = first.walk(later).map_err(invalid)?;
     if trust_root.cluster_id() != cluster {
         return Err(distrust(&format!(
             "its trust root is that of cluster {}, the context's cluster is {}",
@@ -365,6 +362,7 @@ mod tests {
         let end = Timestamp::from_second(4_000_000_000).unwrap();
         let seal = SetStatement::new(&root, set.epoch(), set.root(), set.len() as u64, end).seal(&[signing]);
         let message = pb::GetSetResponse {
+            later_trust_roots: Vec::new(),
             epoch: set.epoch(),
             root: set.root().as_bytes().to_vec().into(),
             entries: set.entries().map(|entry| entry.into_wire()).collect(),

@@ -284,6 +284,12 @@ pub(super) fn summary(
             .map(|change| format!("{}\n", parts(change).1))
             .collect());
     }
+    document(&self::change(held, next, applied), format)
+}
+
+/// The change as one object, for programs.
+pub(super) fn change(held: &Held, next: &Next, applied: bool) -> Value {
+    let Next { set, diff, changes } = next;
     let changes: Vec<Value> = changes.iter().map(|change| parts(change).2).collect();
     let unchanged = diff.is_empty() && !applied;
     let (epoch, root) = if unchanged {
@@ -291,10 +297,7 @@ pub(super) fn summary(
     } else {
         (set.epoch(), set.root())
     };
-    document(
-        &json!({ "epoch": epoch, "root": root, "applied": applied, "changes": changes }),
-        format,
-    )
+    json!({ "epoch": epoch, "root": root, "applied": applied, "changes": changes })
 }
 
 fn parts(change: &ObjectChange) -> (&'static str, String, Value) {

@@ -12,6 +12,7 @@ mod judge;
 mod keys;
 mod objects;
 mod proposals;
+mod rotation;
 mod shell;
 mod token;
 mod trust;
@@ -46,7 +47,7 @@ pub(crate) async fn run(
         Command::Findings(command) => findings::findings(command, context, output).await,
         Command::Audit(command) => audit::audit(command, context, output).await,
         Command::Keys(command) => keys::keys(command, context, output).await,
-        Command::Trust(command) => trust::trust(command, output),
+        Command::Trust(command) => trust::trust(command, context, output).await,
         Command::Token(command) => token::token(command, context, output).await,
         Command::Context(command) => self::context::context(command, context, output).await,
         Command::Version => version::version(context, output).await,

@@ -7,10 +7,12 @@ use verger_policy::model::printable;
 use verger_seal::{InvalidKey, MAX_ENVELOPE_BYTES, PublicKey, Refusal, TrustRoot, TrustedKey};
 use verger_transport::files::replace;
 
+use super::rotation;
 use crate::args::{Format, TrustCommand};
+use crate::consent::{Matter, named};
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::output::{Column, Sheet, note, print};
+use crate::output::{Column, Sheet, for_people, note, print};
 use crate::signer;
 
 const COLUMNS: &[Column] = &[
@@ -21,8 +23,38 @@ const COLUMNS: &[Column] = &[
     Column::wide("KEY IDS"),
 ];
 
-pub(super) fn trust(command: TrustCommand, format: Format) -> anyhow::Result<Exit> {
+pub(super) async fn trust(
+    command: TrustCommand,
+    context: Option<&Path>,
+    format: Format,
+) -> anyhow::Result<Exit> {
     let root = match command {
+        TrustCommand::Rotate {
+            add,
+            remove,
+            threshold,
+            valid_days,
+            out,
+        } => {
+            let add = add
+                .iter()
+                .map(|text| other("--add", text))
+                .collect::<Result<_, _>>()?;
+            let change = rotation::Change {
+                add,
+                remove,
+                threshold,
+                valid_days,
+            };
+            return rotation::rotate(change, &out, context, format).await;
+        }
+        TrustCommand::Submit { file } => return rotation::submit(&file, context, format).await,
+        TrustCommand::Sign { file, key, digest } if rotation::is_one(&read(&file)?) => {
+            return rotation::sign(&file, &key, digest.as_deref(), context, format).await;
+        }
+        TrustCommand::Show { file } if rotation::is_one(&read(&file)?) => {
+            return rotation::show(&file, context, format).await;
+        }
         TrustCommand::Init {
             key,
             name,
@@ -36,7 +68,7 @@ pub(super) fn trust(command: TrustCommand, format: Format) -> anyhow::Result<Exi
                 public: key.public(),
             }];
             for text in &with {
-                keys.push(other(text)?);
+                keys.push(other("--with", text)?);
             }
             let mut envelope = TrustRoot::draft(&keys, threshold, &[])
                 .map_err(|refusal| Failure::input(format!("--name, --with, --threshold: {refusal}")))?;
@@ -44,38 +76,55 @@ pub(super) fn trust(command: TrustCommand, format: Format) -> anyhow::Result<Exi
             files::create(&out, &envelope.to_json())?;
             signed(&out, &envelope.to_json())?
         }
-        TrustCommand::Sign { file, key } => {
-            let key = signer::Key::open(&key)?;
-            let (draft, mut envelope) = TrustRoot::read_draft(&read(&file)?)
-                .map_err(|refusal| Failure::input(format!("{}: {refusal}", file.display())))?;
-            if !draft.keys().iter().any(|trusted| trusted.public == key.public()) {
-                return Err(Failure::input(format!(
-                    "{} does not name the key {}; nothing was signed",
-                    file.display(),
-                    key.public().id()
-                ))
-                .into());
-            }
-            if envelope.signers([key.public()]).is_empty() {
-                key.sign(&mut envelope)?;
-                replace(&file, &envelope.to_json())?;
-            }
-            signed(&file, &envelope.to_json())?
-        }
+        TrustCommand::Sign { file, key, digest } => return sign(&file, &key, digest.as_deref(), format),
         TrustCommand::Show { file } => load(&file)?,
     };
     print(&sheet(&root), format)?;
     Ok(Exit::Clean)
 }
 
+/// Shows version 1, and signs it if that is what the person means.
+fn sign(file: &Path, key: &Path, digest: Option<&str>, format: Format) -> anyhow::Result<Exit> {
+    let look = format!("verger trust show --file {}", file.display());
+    let digest = named("--digest", digest, &look)?;
+    let key = signer::Key::open(key)?;
+    let (draft, mut envelope) = TrustRoot::read_draft(&read(file)?)
+        .map_err(|refusal| Failure::input(format!("{}: {refusal}", file.display())))?;
+    if !draft.keys().iter().any(|trusted| trusted.public == key.public()) {
+        return Err(Failure::input(format!(
+            "{} does not name the key {}; nothing was signed",
+            file.display(),
+            key.public().id()
+        ))
+        .into());
+    }
+    if for_people(format) {
+        print(&sheet(&draft), Format::Wide)?;
+    }
+    if envelope.signers([key.public()]).is_empty() {
+        let matter = Matter {
+            what: &file.display().to_string(),
+            of: "cluster id",
+            found: draft.digest(),
+            flag: "--digest",
+            look: &look,
+        };
+        matter.consent(digest, format)?;
+        key.sign(&mut envelope)?;
+        replace(file, &envelope.to_json())?;
+    }
+    let root = signed(file, &envelope.to_json())?;
+    if !for_people(format) {
+        print(&sheet(&root), format)?;
+    }
+    Ok(Exit::Clean)
+}
+
 /// `NAME=PUBLIC_KEY`.
-fn other(text: &str) -> anyhow::Result<TrustedKey> {
-    let wrong = |what: String| Failure::input(format!("--with `{}`: {what}", printable(text)));
+fn other(flag: &str, text: &str) -> anyhow::Result<TrustedKey> {
+    let wrong = |what: String| Failure::input(format!("{flag} `{}`: {what}", printable(text)));
     let (name, public) = text.split_once('=').ok_or_else(|| {
-        wrong(
-            "write NAME=PUBLIC_KEY; `verger keys show --key FILE` prints the key, and an SSH key is what stands in its .pub file"
-                .to_owned(),
-        )
+        wrong("write NAME=PUBLIC_KEY; `verger keys show --key FILE` prints the key, and an SSH key is what stands in its .pub file".to_owned())
     })?;
     let public: PublicKey = public
         .parse()
@@ -141,8 +190,7 @@ fn sheet(root: &TrustRoot) -> Sheet {
         .iter()
         .map(|key| json!({ "name": key.name, "algorithm": key.public.algorithm(), "publicKey": key.public.to_string(), "id": key.public.id() }))
         .collect();
-    let object =
-        json!({ "clusterId": id, "version": root.version(), "threshold": root.threshold(), "keys": listed });
+    let object = json!({ "clusterId": id, "digest": root.digest(), "version": root.version(), "threshold": root.threshold(), "keys": listed });
     let mut sheet = Sheet::one(COLUMNS);
     sheet.push(id, cells, object);
     sheet

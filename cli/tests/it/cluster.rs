@@ -1,7 +1,7 @@
 //! A cluster of one member that keeps its set in memory, behind real mutual TLS; what goes wrong is scripted.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -63,6 +63,10 @@ pub(crate) struct World {
     pub(crate) issuing: Issuing,
     pub(crate) proposals: Vec<pv1::Proposal>,
     pub(crate) audit: Kept,
+    /// A file that is damaged when a signature arrives.
+    pub(crate) damaged_by_signing: Option<PathBuf>,
+    /// Envelopes of later versions of the trust root.
+    pub(crate) later: Vec<Vec<u8>>,
 }
 
 #[derive(Clone)]
@@ -128,19 +132,28 @@ impl Cluster {
             "root.json",
         ];
         program.run(&args).ends(0);
-        program
-            .run(&["trust", "sign", "--file", "root.json", "--key", "bob.key"])
-            .ends(0);
+        program.sign_file("root.json", "bob.key").ends(0);
         Self::founded(program, HOUR)
+    }
+
+    /// As [`Self::start`], on the trust root in `root.json`; the context's sealing key is the file `key`, of any form.
+    pub(crate) fn sealed_by(program: &Program, key: &str) -> Self {
+        Self::founded_with(program, HOUR, key)
     }
 
     /// On the trust root in `root.json`.
     fn founded(program: &Program, life: Duration) -> Self {
+        Self::founded_with(program, life, "ann.key")
+    }
+
+    fn founded_with(program: &Program, life: Duration, key_file: &str) -> Self {
         install_crypto_provider();
         let envelope = std::fs::read(program.path("root.json")).unwrap();
         let root = TrustRoot::open_first(&envelope).unwrap();
         let id = root.cluster_id().hex();
-        let key = SealingKey::from_pem(&std::fs::read_to_string(program.path("ann.key")).unwrap()).unwrap();
+        let text = std::fs::read_to_string(program.path(key_file)).unwrap();
+        // Nobody else seals where the person's key is not one of Verger's own.
+        let key = SealingKey::from_pem(&text).unwrap_or_else(|_| SealingKey::from_seed([9; 32]));
 
         let folder = tempfile::tempdir().unwrap();
         let authority = |purpose| Authority::create(folder.path(), purpose, &id).unwrap();
@@ -204,7 +217,7 @@ impl Cluster {
         let file = program.write("handed-over.json", context.to_string());
         private(Path::new(&file));
         program
-            .run(&["context", "use", &file, "--key", "ann.key"])
+            .run(&["context", "use", &file, "--key", key_file])
             .ends(0);
         Self {
             world,
@@ -309,7 +322,9 @@ impl Service {
             .ok_or_else(|| Status::permission_denied("no seal"))?
             .json
             .to_vec();
-        verify_set(&self.trust.0, &seal, jiff::Timestamp::now())
+        let later = world.later.iter().map(Vec::as_slice);
+        let (root, _) = self.trust.0.walk(later).unwrap();
+        verify_set(&root, &seal, jiff::Timestamp::now())
             .and_then(|sealed| sealed.matches(next.epoch(), &next.root(), next.len() as u64))
             .map_err(|refusal| Status::permission_denied(refusal.to_string()))?;
         world.set = next;
@@ -346,6 +361,38 @@ impl PolicyService for Service {
             trust_root: Some(pv1::Envelope {
                 json: self.trust.1.clone().into(),
             }),
+            revision: 1,
+            later_trust_roots: world
+                .later
+                .iter()
+                .map(|json| pv1::Envelope {
+                    json: json.clone().into(),
+                })
+                .collect(),
+        }))
+    }
+
+    async fn rotate_trust_root(
+        &self,
+        request: Request<pv1::RotateTrustRootRequest>,
+    ) -> Result<Response<pv1::RotateTrustRootResponse>, Status> {
+        let pv1::RotateTrustRootRequest {
+            request_id: _,
+            trust_root,
+            seal,
+        } = request.into_inner();
+        let (trust_root, seal) = (trust_root.unwrap().json.to_vec(), seal.unwrap().json.to_vec());
+        let mut world = self.world.lock().unwrap();
+        let later = world.later.iter().map(Vec::as_slice);
+        let (current, _) = self.trust.0.walk(later).unwrap();
+        verger_seal::verify_rotation(&current, &trust_root, &seal, jiff::Timestamp::now())
+            .map_err(|refusal| Status::permission_denied(refusal.to_string()))?;
+        world.set = world.set.change([], []).unwrap();
+        world.seal = Some(seal);
+        world.later.push(trust_root);
+        Ok(Response::new(pv1::RotateTrustRootResponse {
+            epoch: world.set.epoch(),
+            root: world.set.root().as_bytes().to_vec().into(),
             revision: 1,
         }))
     }

@@ -210,7 +210,7 @@ fn a_trust_root_of_two_is_signed_by_one_after_the_other() {
         made.err
     );
     assert_eq!(made.json()["threshold"], 2);
-    let sign = |key: &str| program.run(&["trust", "sign", "--file", "root.json", "--key", key, "-o", "json"]);
+    let sign = |key: &str| program.sign_file("root.json", key);
     // Whoever is not asked cannot sign, and who has signed does not count twice.
     let stranger = sign("eve.key").ends(2);
     assert!(stranger.err.contains("nothing was signed"), "{}", stranger.err);

@@ -1,5 +1,6 @@
 //! The program, in a folder of its own: no context, no home, no environment of whoever runs the tests.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -46,20 +47,60 @@ impl Program {
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args).output().unwrap())
+    }
+
+    /// Signs a trust root or a change of it, as somebody who looked at it.
+    pub(crate) fn sign_file(&self, file: &str, key: &str) -> Ran {
+        let shown = self
+            .run(&["trust", "show", "--file", file, "-o", "json"])
+            .ends(0)
+            .json();
+        let digest = shown["digest"].as_str().unwrap();
+        self.run(&[
+            "trust", "sign", "--file", file, "--key", key, "--digest", digest, "-o", "json",
+        ])
+    }
+
+    /// As [`Self::run`], by a person at a terminal who types `typed`; `line` is of a shell. All that is said is in `out`.
+    pub(crate) fn at_terminal(&self, line: &str, typed: &str) -> Ran {
+        let mut terminal = Command::new("script");
+        terminal
+            .args(["--quiet", "--return", "--command", line, "/dev/null"])
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("PATH", format!("{}:/usr/bin:/bin", program_folder()))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut terminal = terminal.spawn().unwrap();
+        let mut keyboard = terminal.stdin.take().unwrap();
+        keyboard.write_all(typed.as_bytes()).unwrap();
+        drop(keyboard);
+        Ran::of(terminal.wait_with_output().unwrap())
+    }
+}
+
+fn program_folder() -> String {
+    let program = Path::new(env!("CARGO_BIN_EXE_verger"));
+    program.parent().unwrap().to_str().unwrap().to_owned()
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
         let Output {
             status,
             stdout,
             stderr,
-        } = self.command(args).output().unwrap();
-        Ran {
+        } = output;
+        Self {
             code: status.code().expect("not ended by a signal"),
             out: String::from_utf8(stdout).unwrap(),
             err: String::from_utf8(stderr).unwrap(),
         }
     }
-}
 
-impl Ran {
     pub(crate) fn ends(self, code: i32) -> Self {
         assert_eq!(self.code, code, "out: {}\nerr: {}", self.out, self.err);
         self

@@ -7,10 +7,10 @@ use tonic::{Request, Response, Status};
 use verger_policy::model::{ObjectKey, PolicyObject};
 use verger_proto::policy::v1 as pb;
 use verger_proto::policy::v1::proposal_service_server::ProposalService;
-use verger_seal::{PartialSeal, TrustRoot};
+use verger_seal::{PartialSeal, SealingKey, TrustRoot};
 use verger_wire::FromWire as _;
 
-use crate::cluster::{Cluster, World};
+use crate::cluster::{Cluster, World, private};
 use crate::program::{Program, Ran};
 
 pub(crate) struct Proposals {
@@ -65,6 +65,10 @@ impl ProposalService for Proposals {
             seal,
         } = request.into_inner();
         let mut world = self.world.lock().unwrap();
+        if let Some(file) = world.damaged_by_signing.take() {
+            std::fs::write(&file, "{").unwrap();
+            private(&file);
+        }
         let place = usize::try_from(number).unwrap() - 1;
         let proposal = world.proposals[place].clone();
         let now = Timestamp::now();
@@ -270,6 +274,41 @@ fn an_overtaken_proposal_is_shown_as_such_and_taken_back() {
     assert_eq!(listed[0]["state"], "overtaken");
     program.run(&["proposals", "2", "--withdraw"]).ends(0);
     assert!(program.run(&["proposals"]).ends(0).out.contains("no proposals"));
+}
+
+#[test]
+fn a_proposal_whose_seal_ended_is_nobodys_attack() {
+    let program = Program::new();
+    let cluster = Cluster::of_two(&program);
+    propose(&program, "h1").ends(0);
+    let root = TrustRoot::open_first(&std::fs::read(program.path("root.json")).unwrap()).unwrap();
+    let key = SealingKey::from_pem(&std::fs::read_to_string(program.path("ann.key")).unwrap()).unwrap();
+    {
+        let proposal = &mut cluster.world().proposals[0];
+        let json = proposal.seal.take().unwrap().json;
+        let mut statement = PartialSeal::open(&root, &json, Timestamp::now())
+            .unwrap()
+            .statement()
+            .clone();
+        statement.not_after = Timestamp::from_second(1_700_000_000).unwrap();
+        proposal.seal = Some(pb::Envelope {
+            json: statement.seal(&[&key]).to_json().into(),
+        });
+    }
+    for args in [&["proposals", "1"][..], &["sign", "1", "--key", "bob.key"][..]] {
+        let ran = program.run(args).ends(1);
+        assert!(
+            ran.err
+                .contains("its seal ended at 2023-11-14T22:13:20Z; propose it again"),
+            "{}",
+            ran.err
+        );
+        assert!(!ran.err.contains("trusted"), "{}", ran.err);
+    }
+    let state = || program.run(&["proposals", "-o", "json"]).ends(0).json()[0]["state"].clone();
+    assert_eq!(state(), "expired");
+    cluster.world().proposals[0].seal = None;
+    assert_eq!(state(), "invalid");
 }
 
 #[test]
