@@ -123,3 +123,6 @@ impl Ambient for SystemAmbient {
         jiff::Timestamp::now()
     }
 }
+
+#[cfg(test)]
+mod tests;

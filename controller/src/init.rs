@@ -14,7 +14,7 @@ use verger_transport::{Authority, Label, Purpose, spki_pin};
 
 use crate::adapters::SystemAmbient;
 use crate::config::Config;
-use crate::login::{Reserved, context_of};
+use crate::login::{NewLogin, Reserved, context_of};
 use crate::wire_up;
 
 #[derive(Args)]
@@ -107,7 +107,14 @@ fn authorities(config: &Config, cluster: &str, person: Label) -> anyhow::Result<
     let members = Authority::create(&pki, Purpose::Members, cluster)?;
     Authority::create(&pki, Purpose::Agents, cluster)?;
     let people = Authority::create(&pki, Purpose::People, cluster)?;
-    let context = context_of(config, cluster, &person, &people, &members)?;
+    let context = context_of(
+        config,
+        cluster,
+        &person,
+        &NewLogin::generate()?,
+        &people,
+        &members,
+    )?;
     let pin = spki_pin(members.certificate()).context("the members' authority has no readable key")?;
     Ok((context, pin))
 }

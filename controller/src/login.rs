@@ -5,29 +5,57 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use verger_policy::digest::Digest;
 use verger_transport::{Authority, Identity, KeyPair, Label, Peer, SpiffeId, certificate_pem, files};
 
 use crate::adapters::PERSON_LIFETIME;
 use crate::config::Config;
 
-/// Makes a key, has it certified, and writes it down as the CLI reads it.
+/// A new key of a person, before it is certified.
+pub(crate) struct NewLogin {
+    key: KeyPair,
+    request: Vec<u8>,
+}
+
+impl NewLogin {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub(crate) fn generate() -> anyhow::Result<Self> {
+        let key = KeyPair::generate()?;
+        let request = key.request()?;
+        Ok(Self { key, request })
+    }
+
+    /// The digest by which the state knows it.
+    ///
+    /// # Errors
+    /// When it cannot be read, which it can.
+    pub(crate) fn digest(&self) -> anyhow::Result<Digest> {
+        Ok(Digest::from_bytes(Authority::key_digest(&self.request)?))
+    }
+}
+
+/// Has a key certified, and writes it down as the CLI reads it.
 ///
 /// # Errors
-/// When the key cannot be made.
+/// When it cannot be certified.
 pub(crate) fn context_of(
     config: &Config,
     cluster: &str,
     person: &Label,
+    login: &NewLogin,
     people: &Authority,
     members: &Authority,
 ) -> anyhow::Result<Vec<u8>> {
-    let key = KeyPair::generate()?;
+    let NewLogin { key, request } = login;
     let id = SpiffeId {
         cluster: cluster.to_owned(),
         peer: Peer::Person(person.clone()),
     };
-    let issued = people.issue(&key.request()?, &id, PERSON_LIFETIME, &[])?;
-    let identity = Identity::new(issued.chain, &key);
+    let issued = people.issue(request, &id, PERSON_LIFETIME, &[])?;
+    let identity = Identity::new(issued.chain, key);
     let context = serde_json::json!({
         "clusterId": cluster,
         "addresses": [config.address()],

@@ -7,6 +7,7 @@ mod login;
 mod recover;
 mod run;
 mod timekeeper;
+mod watchman;
 mod wire_up;
 
 use std::path::PathBuf;

@@ -15,8 +15,8 @@ use verger_transport::{Authority, Label, Purpose};
 
 use crate::adapters::SystemAmbient;
 use crate::config::Config;
-use crate::login::{Reserved, context_of};
-use crate::wire_up;
+use crate::login::{NewLogin, Reserved, context_of};
+use crate::{timekeeper, wire_up};
 
 #[derive(Args)]
 pub(crate) struct RecoverArgs {
@@ -56,7 +56,10 @@ pub(crate) async fn recover(config: &Config, args: &RecoverArgs) -> anyhow::Resu
     let member = wire_up::open_member(config)
         .await
         .context("the member's stores cannot be opened; stop the controller first")?;
+    // It may have been off for days: what is recorded now is of now.
+    timekeeper::catch_up(&member, &config.member).await;
     let cluster = member.read(|state| state.cluster().map(|cluster| cluster.id.hex()));
+    let login = NewLogin::generate()?;
     let command = Command {
         stamp: SystemAmbient.now(),
         actor: format!("controller/{}", config.member),
@@ -65,12 +68,13 @@ pub(crate) async fn recover(config: &Config, args: &RecoverArgs) -> anyhow::Resu
         action: Action::RecoverLogin {
             person: name.to_string(),
             reason,
+            key: login.digest()?,
         },
     };
     let recorded = member.propose(&command).await;
     member.stop().await;
     match recorded? {
-        Response::LoginRecovered => {}
+        Response::LoginCreated => {}
         Response::Refused(refused) => anyhow::bail!("{refused}"),
         other => anyhow::bail!("the state machine answered {other:?}"),
     }
@@ -78,11 +82,11 @@ pub(crate) async fn recover(config: &Config, args: &RecoverArgs) -> anyhow::Resu
     let pki = config.pki_dir();
     let people = Authority::load(&pki, Purpose::People)?;
     let members = Authority::load(&pki, Purpose::Members)?;
-    reserved.fill(&context_of(config, &cluster, &name, &people, &members)?)?;
+    reserved.fill(&context_of(config, &cluster, &name, &login, &people, &members)?)?;
     reserved.keep();
     writeln!(
         std::io::stdout(),
-        "Login of {name} issued, and on record\nContext: {}\nNext: verger context use {}",
+        "Login of {name} issued, in place of any other, and on record\nContext: {}\nNext: verger context use {}",
         context.display(),
         context.display()
     )?;
@@ -104,6 +108,21 @@ mod tests {
         };
         let done = place.runtime.block_on(recover(&place.config, &args));
         done.map_err(|error| format!("{error:#}"))
+    }
+
+    /// The member, once the one before it in this process has let go of its files.
+    fn opened(place: &Place) -> verger_controller_raft::Member {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        loop {
+            match place.runtime.block_on(wire_up::open_member(&place.config)) {
+                Ok(member) => return member,
+                Err(error) if format!("{error:#}").contains("in use") => {
+                    assert!(std::time::Instant::now() < deadline, "{error:#}");
+                    std::thread::yield_now();
+                }
+                Err(error) => panic!("{error:#}"),
+            }
+        }
     }
 
     #[test]
@@ -131,6 +150,7 @@ mod tests {
             .unwrap();
         // The founding, and this.
         assert_eq!(member.read(|state| state.audit_head().written), 2);
+        assert!(member.read(|state| state.login("bob").is_some() && state.login("ada").is_none()));
         // The member runs.
         let running = recover_in(&place, "bob", "again", "again.json").unwrap_err();
         assert!(running.contains("stop the controller first"), "{running}");

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::config::Config;
-use crate::timekeeper;
 use crate::wire_up::{MEMBER_LIFETIME, WiredUp, wire_up};
+use crate::{timekeeper, watchman};
 
 /// A silent connection is asked this often whether it lives.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -28,6 +28,11 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         config.member.clone(),
     ));
     let record = tokio::spawn(wired.keep_record());
+    let watch = tokio::spawn(watchman::keep_watch(
+        std::sync::Arc::clone(&wired.member),
+        std::sync::Arc::clone(&wired.fleet),
+        config.member.clone(),
+    ));
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -46,6 +51,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .max_concurrent_streams(STREAMS)
             .layer(wired.watch())
+            .layer(tonic::service::InterceptorLayer::new(wired.check_logins()))
     };
     let serving = tokio::spawn(
         server()
@@ -66,7 +72,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let ended = attend(&config, &wired, serving, enrolling, &stop).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     drop(wired.api);
-    for task in [time, record] {
+    for task in [time, record, watch] {
         task.abort();
         let _ = task.await;
     }

@@ -34,7 +34,9 @@ async fn stamp(member: &Member, name: &str, most: usize) {
 
 /// Makes up for the time the cluster was off, before anybody is served.
 pub(crate) async fn catch_up(member: &Member, name: &str) {
-    stamp(member, name, AT_START).await;
+    // A clock that was not believed before is not believed for having been started again.
+    let doubted = member.read(|state| state.held_back().is_some());
+    stamp(member, name, if doubted { 1 } else { AT_START }).await;
 }
 
 /// Stamps the log for ever.

@@ -9,7 +9,8 @@ use verger_controller_api::denials::{Denials, DenialsLayer, keep_record};
 use verger_controller_api::fleet::Fleet;
 use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Replicated};
 use verger_controller_api::{
-    Agents, Audit, Certificates, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy, Proposals,
+    Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy,
+    Proposals,
 };
 use verger_controller_raft::{Member, MemberConfig};
 use verger_proto::agent::v1::enrolment_service_server::EnrolmentServiceServer;
@@ -43,6 +44,8 @@ pub(crate) struct WiredUp {
     /// Calls that are refused before they reach the log.
     pub(crate) denials: Arc<Denials>,
     pub(crate) health: tonic_health::server::HealthReporter,
+    /// What was heard of agents.
+    pub(crate) fleet: Arc<Fleet>,
     cluster: String,
 }
 
@@ -82,6 +85,7 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
         members,
     });
     let fleet = Arc::new(Fleet::default());
+    let authorizer = Authorizer::new(Arc::clone(&replicated));
     let info = MemberInfo {
         member: config.member.clone(),
         address: config.address(),
@@ -96,38 +100,50 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
     api.add_service(health_service);
     api.add_service(reflection);
     api.add_service(
-        PolicyServiceServer::new(Policy::new(Arc::clone(&replicated), Arc::clone(&ambient)))
-            .max_decoding_message_size(MESSAGE_BYTES)
-            .max_encoding_message_size(usize::MAX),
+        PolicyServiceServer::new(Policy::new(
+            Arc::clone(&replicated),
+            Arc::clone(&ambient),
+            Arc::clone(&authorizer),
+        ))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(usize::MAX),
     );
     api.add_service(
-        ProposalServiceServer::new(Proposals::new(Arc::clone(&replicated), Arc::clone(&ambient)))
-            .max_decoding_message_size(MESSAGE_BYTES)
-            .max_encoding_message_size(usize::MAX),
+        ProposalServiceServer::new(Proposals::new(
+            Arc::clone(&replicated),
+            Arc::clone(&ambient),
+            Arc::clone(&authorizer),
+        ))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(usize::MAX),
     );
     api.add_service(ClusterServiceServer::new(Cluster::new(
         Arc::clone(&replicated),
         Arc::clone(&ambient),
         Arc::clone(&fleet),
+        Arc::clone(&authorizer),
         info,
     )));
     api.add_service(AuditServiceServer::new(Audit::new(
         Arc::clone(&replicated),
         audit_rows,
+        Arc::clone(&authorizer),
     )));
-    api.add_service(CertificateServiceServer::new(Certificates::new(Arc::clone(
-        &issuer,
-    ))));
+    api.add_service(CertificateServiceServer::new(Certificates::new(
+        Arc::clone(&issuer),
+        Arc::clone(&authorizer),
+    )));
     api.add_service(FindingsServiceServer::new(Findings::new(
         Arc::clone(&replicated),
         Arc::clone(&ambient),
+        authorizer,
     )));
     api.add_service(
         SessionServiceServer::new(Agents::new(
             Arc::clone(&replicated),
             Arc::clone(&ambient),
             Arc::clone(&issuer),
-            fleet,
+            Arc::clone(&fleet),
         ))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(usize::MAX),
@@ -144,6 +160,7 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
         enrolment: enrolment.routes(),
         denials: Arc::new(Denials::default()),
         health,
+        fleet,
         cluster,
     })
 }
@@ -152,6 +169,14 @@ impl WiredUp {
     /// Goes around the services.
     pub(crate) fn watch(&self) -> DenialsLayer {
         DenialsLayer::new(Arc::clone(&self.denials), Arc::new(SystemAmbient))
+    }
+
+    /// Asks of every call whether its login still serves.
+    pub(crate) fn check_logins(
+        &self,
+    ) -> impl Fn(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> + Clone + use<> {
+        let replicated: Arc<dyn Replicated> = Arc::new(RaftState(Arc::clone(&self.member)));
+        move |request| verger_controller_api::logins::check(&replicated, request)
     }
 
     /// Writes refused calls into the audit, for ever.

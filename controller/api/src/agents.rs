@@ -170,7 +170,7 @@ impl SessionService for Agents {
     }
 
     async fn renew(&self, request: Request<pb::RenewRequest>) -> Result<Response<pb::RenewResponse>, Status> {
-        let agent = caller::renewing_agent(&request)?;
+        let agent = caller::renewing_agent(&request, self.ambient.now())?;
         self.enrolled(&agent)?;
         let pb::RenewRequest { csr } = request.into_inner();
         let key = self.issuer.key_of(&csr).map_err(|error| issue(&error))?;

@@ -9,11 +9,12 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use verger_controller_state::AuditHead;
+use verger_policy::model::{Resource, Verb};
 use verger_proto::cluster::v1 as pb;
 use verger_proto::cluster::v1::audit_service_server::AuditService;
 use verger_wire::digest_bytes;
 
-use crate::caller;
+use crate::authorizer::{Authorizer, Permit};
 use crate::paging;
 use crate::ports::{AuditRows, Replicated, read};
 use crate::status::unavailable;
@@ -29,12 +30,21 @@ const READY: usize = 64;
 pub struct Audit {
     replicated: Arc<dyn Replicated>,
     rows: Arc<dyn AuditRows>,
+    authorizer: Arc<Authorizer>,
 }
 
 impl Audit {
     /// Serves from the replicated state and from the store.
-    pub fn new(replicated: Arc<dyn Replicated>, rows: Arc<dyn AuditRows>) -> Self {
-        Self { replicated, rows }
+    pub fn new(
+        replicated: Arc<dyn Replicated>,
+        rows: Arc<dyn AuditRows>,
+        authorizer: Arc<Authorizer>,
+    ) -> Self {
+        Self {
+            replicated,
+            rows,
+            authorizer,
+        }
     }
 
     async fn catch_up(&self) -> Result<(), Status> {
@@ -47,11 +57,18 @@ impl Audit {
     }
 
     /// Sends rows from a number on, and each later one, until the reader is gone.
-    async fn follow(&self, mut next: u64, filter: &Filter, ready: &Ready) -> Result<(), Status> {
+    async fn follow(
+        &self,
+        permit: &Permit,
+        mut next: u64,
+        filter: &Filter,
+        ready: &Ready,
+    ) -> Result<(), Status> {
         let mut revisions = self.replicated.revisions();
         let mut due = true;
         loop {
             revisions.borrow_and_update();
+            read(&*self.replicated, |state| permit.holds(state))?;
             let Looked { rows, reached, more } = self
                 .look(Way::Onwards(next), filter, paging::MOST as usize)
                 .await?;
@@ -98,7 +115,10 @@ type Ready = mpsc::Sender<Result<pb::WatchResponse, Status>>;
 #[tonic::async_trait]
 impl AuditService for Audit {
     async fn list(&self, request: Request<pb::ListRequest>) -> Result<Response<pb::ListResponse>, Status> {
-        caller::person(&request)?;
+        self.authorizer
+            .person(&request)?
+            .may(Verb::List, Resource::Audit)
+            .await?;
         let pb::ListRequest {
             filter,
             page_size,
@@ -128,7 +148,11 @@ impl AuditService for Audit {
     type WatchStream = Stream<pb::WatchResponse>;
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        caller::person(&request)?;
+        let permit = self
+            .authorizer
+            .person(&request)?
+            .may(Verb::Watch, Resource::Audit);
+        let permit = permit.await?;
         let pb::WatchRequest { filter, after } = request.into_inner();
         let filter = Filter::parse(filter)?;
         self.catch_up().await?;
@@ -137,7 +161,7 @@ impl AuditService for Audit {
         let (ready, messages) = mpsc::channel(READY);
         let this = self.clone();
         tokio::spawn(async move {
-            if let Err(status) = this.follow(next, &filter, &ready).await {
+            if let Err(status) = this.follow(&permit, next, &filter, &ready).await {
                 // Who is gone need not know.
                 let _ = ready.send(Err(status)).await;
             }
@@ -146,7 +170,10 @@ impl AuditService for Audit {
     }
 
     async fn head(&self, request: Request<pb::HeadRequest>) -> Result<Response<pb::HeadResponse>, Status> {
-        caller::person(&request)?;
+        self.authorizer
+            .person(&request)?
+            .may(Verb::List, Resource::Audit)
+            .await?;
         let pb::HeadRequest {} = request.into_inner();
         self.catch_up().await?;
         let AuditHead {

@@ -6,23 +6,13 @@ use jiff::Timestamp;
 use tonic::{Code, Request, Status};
 use verger_policy::digest::Digest;
 use verger_policy::model::AgentId;
-use verger_transport::{Peer, PeerCertificate, certificate_of, peer_info};
+use verger_transport::{Peer, PeerCertificate, RENEWAL_GRACE, certificate_of, peer_info};
 
 use crate::status::with_reason;
 
-/// A person, by the name in the certificate. Its connection ends with it.
-///
-/// # Errors
-/// When the caller is not a person.
-pub fn person<T>(request: &Request<T>) -> Result<String, Status> {
-    person_with_key(request).map(|(name, _)| name)
-}
-
-/// A person, with the digest of the certificate's key.
-///
-/// # Errors
-/// When the caller is not a person.
-pub fn person_with_key<T>(request: &Request<T>) -> Result<(String, Digest), Status> {
+/// A person, by the name in the certificate, with the digest of the certificate's key. Its connection ends with it. Handlers ask
+/// the authorizer, which tells them only of what the person may.
+pub(crate) fn person_with_key<T>(request: &Request<T>) -> Result<(String, Digest), Status> {
     match certificate_of(request) {
         Some(PeerCertificate {
             peer: Peer::Person(name),
@@ -44,18 +34,6 @@ pub struct Asker {
     pub actor: String,
     /// The address the request came from.
     pub from: Option<String>,
-}
-
-/// A person who asks for a change.
-///
-/// # Errors
-/// When the caller is not a person.
-pub fn asker<T>(request: &Request<T>) -> Result<Asker, Status> {
-    let name = person(request)?;
-    Ok(Asker {
-        actor: format!("person/{name}"),
-        from: from(request),
-    })
 }
 
 /// The address a request came from, as this member sees it: `192.0.2.1:40000`.
@@ -93,8 +71,18 @@ pub fn agent<T>(request: &Request<T>, now: Timestamp) -> Result<CallingAgent, St
 ///
 /// # Errors
 /// When the caller is not an agent.
-pub fn renewing_agent<T>(request: &Request<T>) -> Result<CallingAgent, Status> {
-    named(request).map(|(agent, _)| agent)
+pub fn renewing_agent<T>(request: &Request<T>, now: Timestamp) -> Result<CallingAgent, Status> {
+    let (agent, not_after) = named(request)?;
+    // The handshake looked at it, and the connection may be old by now.
+    let grace = i64::try_from(RENEWAL_GRACE.as_secs()).unwrap_or(i64::MAX);
+    if not_after.saturating_add(grace) < now.as_second() {
+        return Err(with_reason(
+            Code::Unauthenticated,
+            "CERTIFICATE_EXPIRED",
+            "the agent's certificate ended too long ago to be renewed: enrol the host again",
+        ));
+    }
+    Ok(agent)
 }
 
 fn named<T>(request: &Request<T>) -> Result<(CallingAgent, i64), Status> {

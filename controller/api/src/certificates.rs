@@ -4,23 +4,25 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tonic::{Request, Response, Status};
+use verger_policy::model::{Resource, Verb};
 use verger_proto::cluster::v1 as pb;
 use verger_proto::cluster::v1::certificate_service_server::CertificateService;
 use verger_wire::{parse, timestamp};
 
-use crate::caller;
+use crate::authorizer::Authorizer;
 use crate::ports::{Holder, Issuer};
 use crate::status::{argument, invalid, issue};
 
 /// The service.
 pub struct Certificates {
     issuer: Arc<dyn Issuer>,
+    authorizer: Arc<Authorizer>,
 }
 
 impl Certificates {
     /// Serves from the people's authority.
-    pub fn new(issuer: Arc<dyn Issuer>) -> Self {
-        Self { issuer }
+    pub fn new(issuer: Arc<dyn Issuer>, authorizer: Arc<Authorizer>) -> Self {
+        Self { issuer, authorizer }
     }
 }
 
@@ -30,7 +32,11 @@ impl CertificateService for Certificates {
         &self,
         request: Request<pb::RenewCertificateRequest>,
     ) -> Result<Response<pb::RenewCertificateResponse>, Status> {
-        let (person, own) = caller::person_with_key(&request)?;
+        let permit = self
+            .authorizer
+            .person(&request)?
+            .may(Verb::Renew, Resource::Certificates);
+        let (person, own) = permit.await?.name_and_key();
         let pb::RenewCertificateRequest { csr } = request.into_inner();
         let key = self.issuer.key_of(&csr).map_err(|error| issue(&error))?;
         if key != own {

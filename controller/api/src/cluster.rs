@@ -5,14 +5,15 @@ use std::sync::Arc;
 use tonic::{Code, Request, Response, Status};
 use verger_controller_state::{Action, Command, Response as Answer, State};
 use verger_policy::digest::Digest;
-use verger_policy::model::{AgentId, Name};
+use verger_policy::model::{AgentId, Kind, Name, Resource, Verb};
 use verger_proto::cluster::v1 as pb;
 use verger_proto::cluster::v1::cluster_service_server::ClusterService;
 use verger_proto::policy::v1::Envelope;
 use verger_transport::{JoinToken, Label};
 use verger_wire::{digest_bytes, parse, timestamp};
 
-use crate::caller::{self, Asker};
+use crate::authorizer::{Authorizer, of_host};
+use crate::caller::Asker;
 use crate::fleet::{Fleet, Seen};
 use crate::paging;
 use crate::policy::request_id;
@@ -40,6 +41,7 @@ pub struct Cluster {
     replicated: Arc<dyn Replicated>,
     ambient: Arc<dyn Ambient>,
     fleet: Arc<Fleet>,
+    authorizer: Arc<Authorizer>,
     info: MemberInfo,
 }
 
@@ -49,12 +51,14 @@ impl Cluster {
         replicated: Arc<dyn Replicated>,
         ambient: Arc<dyn Ambient>,
         fleet: Arc<Fleet>,
+        authorizer: Arc<Authorizer>,
         info: MemberInfo,
     ) -> Self {
         Self {
             replicated,
             ambient,
             fleet,
+            authorizer,
             info,
         }
     }
@@ -114,7 +118,10 @@ impl ClusterService for Cluster {
         &self,
         request: Request<pb::GetStatusRequest>,
     ) -> Result<Response<pb::GetStatusResponse>, Status> {
-        caller::person(&request)?;
+        self.authorizer
+            .person(&request)?
+            .may(Verb::Get, Resource::Status)
+            .await?;
         let leader = self.replicated.is_leading();
         let MemberInfo {
             member,
@@ -139,6 +146,10 @@ impl ClusterService for Cluster {
                 enrol_address,
                 ca_pin,
                 address,
+                roles_in_force: state
+                    .set()
+                    .entries()
+                    .any(|entry| entry.key.kind == Kind::RoleBinding),
             })
             .await?;
         Ok(Response::new(response))
@@ -148,7 +159,7 @@ impl ClusterService for Cluster {
         &self,
         request: Request<pb::CreateJoinTokenRequest>,
     ) -> Result<Response<pb::CreateJoinTokenResponse>, Status> {
-        let Asker { actor, from } = caller::asker(&request)?;
+        let caller = self.authorizer.person(&request)?;
         let pb::CreateJoinTokenRequest {
             request_id: id,
             agent_id: agent,
@@ -157,6 +168,10 @@ impl ClusterService for Cluster {
         // It will be the name in a certificate, too: one label, no slash.
         let _: Label = parse("agent_id", &agent).map_err(invalid)?;
         let agent = agent_id(&agent)?;
+        let permit = caller
+            .may_all(|state| vec![of_host(state.set(), Verb::Create, Resource::Tokens, &agent)])
+            .await?;
+        let Asker { actor, from } = permit.asker();
         let seconds = if ttl_seconds == 0 {
             TOKEN_SECONDS
         } else {
@@ -166,7 +181,9 @@ impl ClusterService for Cluster {
         self.ambient.random(&mut random);
         let token = JoinToken::from_random(random);
         let now = self.ambient.now();
-        let expires = now + jiff::SignedDuration::from_secs(seconds.into());
+        // By the cluster's time, where that is ahead of this member's clock.
+        let begins = read(&*self.replicated, |state| state.clock()).max(now);
+        let expires = begins + jiff::SignedDuration::from_secs(seconds.into());
         let command = Command {
             stamp: now,
             actor,
@@ -197,7 +214,10 @@ impl ClusterService for Cluster {
         &self,
         request: Request<pb::ListHostsRequest>,
     ) -> Result<Response<pb::ListHostsResponse>, Status> {
-        caller::person(&request)?;
+        self.authorizer
+            .person(&request)?
+            .may(Verb::List, Resource::Hosts)
+            .await?;
         let pb::ListHostsRequest {
             page_size,
             page_token,
@@ -224,8 +244,11 @@ impl ClusterService for Cluster {
         &self,
         request: Request<pb::GetHostRequest>,
     ) -> Result<Response<pb::GetHostResponse>, Status> {
-        caller::person(&request)?;
+        let caller = self.authorizer.person(&request)?;
         let agent = agent_id(&request.into_inner().agent_id)?;
+        caller
+            .may_all(|state| vec![of_host(state.set(), Verb::Get, Resource::Hosts, &agent)])
+            .await?;
         let host = self.current(|state| self.host(state, &agent)).await?;
         let host = host.ok_or_else(|| not_found("enrolled host of this agent"))?;
         Ok(Response::new(pb::GetHostResponse { host: Some(host) }))
@@ -235,7 +258,7 @@ impl ClusterService for Cluster {
         &self,
         request: Request<pb::ListInstancesRequest>,
     ) -> Result<Response<pb::ListInstancesResponse>, Status> {
-        caller::person(&request)?;
+        let caller = self.authorizer.person(&request)?;
         let pb::ListInstancesRequest {
             agent_id: agent,
             workload,
@@ -253,6 +276,13 @@ impl ClusterService for Cluster {
         if !page_token.is_empty() && !is_place(&page_token) {
             return Err(paging::foreign());
         }
+        match &agent {
+            None => caller.may(Verb::List, Resource::Instances).await?,
+            Some(agent) => {
+                let ask = |state: &State| vec![of_host(state.set(), Verb::List, Resource::Instances, agent)];
+                caller.may_all(ask).await?
+            }
+        };
         let instances = self.fleet.instances(agent.as_ref()).into_iter();
         let mut chosen: Vec<pb::Instance> = instances
             .filter(|instance| match workload.as_str() {
@@ -280,7 +310,7 @@ impl ClusterService for Cluster {
         &self,
         request: Request<pb::GetInstanceRequest>,
     ) -> Result<Response<pb::GetInstanceResponse>, Status> {
-        caller::person(&request)?;
+        let caller = self.authorizer.person(&request)?;
         let pb::GetInstanceRequest {
             agent_id: agent,
             instance,
@@ -292,6 +322,9 @@ impl ClusterService for Cluster {
                 "is missing: give an id, a prefix of one, or a name",
             ));
         }
+        caller
+            .may_all(|state| vec![of_host(state.set(), Verb::Get, Resource::Instances, &agent)])
+            .await?;
         let all = self.fleet.instances(Some(&agent));
         // A whole id first: what runs there chooses its name, and could choose another's id.
         let ways: [&dyn Fn(&pb::Instance) -> bool; 3] = [

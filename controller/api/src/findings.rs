@@ -5,13 +5,14 @@ use std::sync::Arc;
 use tonic::{Code, Request, Response, Status};
 use verger_controller_state::{Action, Command, FindingChange, FindingNow, Place, Response as Answer, State};
 use verger_policy::finding::{Finding, FindingUid, Lifecycle, SubjectClass};
-use verger_policy::model::{AgentId, Control, Name, RuleId};
+use verger_policy::model::{AgentId, Control, Name, Resource, RuleId, Verb};
 use verger_proto::findings::v1 as pb;
 use verger_proto::findings::v1::findings_service_server::FindingsService;
 use verger_proto::findings::v1::watch_response::Type;
 use verger_wire::{IntoWire as _, digest_bytes, lifecycle_of_number, parse};
 
-use crate::caller::{self, Asker};
+use crate::authorizer::{Authorizer, Caller, Permit, of_finding};
+use crate::caller::Asker;
 use crate::paging;
 use crate::policy::request_id;
 use crate::ports::{Ambient, Replicated, read};
@@ -30,6 +31,7 @@ const LOOK: usize = 256;
 pub struct Findings {
     replicated: Arc<dyn Replicated>,
     ambient: Arc<dyn Ambient>,
+    authorizer: Arc<Authorizer>,
 }
 
 /// A filter, parsed. Empty members let everything through.
@@ -123,10 +125,30 @@ impl Filter {
     }
 }
 
+/// A uid, or the beginning of one.
+fn uid_in(uid: String) -> Result<String, Status> {
+    let hex = uid.len() <= 64 && uid.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !hex || uid.len() < PREFIX_DIGITS {
+        return Err(argument(
+            "uid",
+            "is 64 hex digits, or a unique prefix of 8 or more",
+        ));
+    }
+    Ok(uid)
+}
+
 impl Findings {
     /// Serves from the replicated state.
-    pub fn new(replicated: Arc<dyn Replicated>, ambient: Arc<dyn Ambient>) -> Self {
-        Self { replicated, ambient }
+    pub fn new(
+        replicated: Arc<dyn Replicated>,
+        ambient: Arc<dyn Ambient>,
+        authorizer: Arc<Authorizer>,
+    ) -> Self {
+        Self {
+            replicated,
+            ambient,
+            authorizer,
+        }
     }
 
     async fn current<R>(&self, look: impl FnOnce(&State) -> R) -> Result<R, Status> {
@@ -137,14 +159,21 @@ impl Findings {
         Ok(read(&*self.replicated, look))
     }
 
+    /// Lets a caller do something to the finding that a prefix of a uid names. Of one that is not there, nothing is told to who may
+    /// not do it to all.
+    async fn may(&self, caller: Caller, verb: Verb, uid: &str) -> Result<Permit, Status> {
+        let ask = |state: &State| {
+            let named = state.findings_with_prefix(uid, 2);
+            let finding = match named.as_slice() {
+                [uid] => state.finding(uid),
+                _ => None,
+            };
+            vec![of_finding(state.set(), verb, finding.as_ref())]
+        };
+        caller.may_all(ask).await
+    }
+
     async fn resolve(&self, uid: &str) -> Result<FindingUid, Status> {
-        let hex = uid.len() <= 64 && uid.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if !hex || uid.len() < PREFIX_DIGITS {
-            return Err(argument(
-                "uid",
-                "is 64 hex digits, or a unique prefix of 8 or more",
-            ));
-        }
         match self
             .current(|state| state.findings_with_prefix(uid, 2))
             .await?
@@ -195,7 +224,10 @@ impl Findings {
 #[tonic::async_trait]
 impl FindingsService for Findings {
     async fn list(&self, request: Request<pb::ListRequest>) -> Result<Response<pb::ListResponse>, Status> {
-        caller::person(&request)?;
+        self.authorizer
+            .person(&request)?
+            .may(Verb::List, Resource::Findings)
+            .await?;
         let pb::ListRequest {
             filter,
             page_size,
@@ -215,8 +247,10 @@ impl FindingsService for Findings {
     }
 
     async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::GetResponse>, Status> {
-        caller::person(&request)?;
-        let uid = self.resolve(&request.into_inner().uid).await?;
+        let caller = self.authorizer.person(&request)?;
+        let uid = uid_in(request.into_inner().uid)?;
+        self.may(caller, Verb::Get, &uid).await?;
+        let uid = self.resolve(&uid).await?;
         Ok(Response::new(pb::GetResponse {
             finding: Some(self.one(uid).await?),
         }))
@@ -225,7 +259,11 @@ impl FindingsService for Findings {
     type WatchStream = Stream<pb::WatchResponse>;
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        caller::person(&request)?;
+        let permit = self
+            .authorizer
+            .person(&request)?
+            .may(Verb::Watch, Resource::Findings);
+        let permit = permit.await?;
         let pb::WatchRequest {
             filter,
             after_revision,
@@ -236,6 +274,7 @@ impl FindingsService for Findings {
         watch::reached(now, after_revision)?;
         let after = if only_new { now } else { after_revision };
         let changes = move |state: &State, place: &Place<FindingUid>| {
+            permit.holds(state)?;
             let changed = state.findings_changed(place).ok_or_else(watch::expired)?;
             let at = |change: &FindingChange| (change.revision, change.uid);
             let tell = |change| told(&filter, place, change);
@@ -255,7 +294,7 @@ impl FindingsService for Findings {
     }
 
     async fn ack(&self, request: Request<pb::AckRequest>) -> Result<Response<pb::AckResponse>, Status> {
-        let Asker { actor, from } = caller::asker(&request)?;
+        let caller = self.authorizer.person(&request)?;
         let pb::AckRequest {
             request_id: id,
             uid,
@@ -267,6 +306,8 @@ impl FindingsService for Findings {
                 "says why the finding may wait, in at most 1024 bytes",
             ));
         }
+        let uid = uid_in(uid)?;
+        let Asker { actor, from } = self.may(caller, Verb::Ack, &uid).await?.asker();
         let uid = self.resolve(&uid).await?;
         let command = Command {
             stamp: self.ambient.now(),

@@ -55,6 +55,13 @@ impl Fleet {
             .unwrap_or_default()
     }
 
+    /// How many sessions of an agent are open, and when anything was heard of it last.
+    pub fn heard_of(&self, agent: &AgentId) -> (u32, Option<Timestamp>) {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(agent)
+            .map_or((0, None), |seen| (seen.sessions, seen.last))
+    }
+
     /// Every instance heard of, with its agent, sorted.
     pub fn instances(&self, agent: Option<&AgentId>) -> Vec<pb::Instance> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);

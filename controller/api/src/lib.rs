@@ -5,6 +5,7 @@
 
 mod agents;
 mod audit;
+mod authorizer;
 pub mod caller;
 mod certificates;
 mod cluster;
@@ -12,6 +13,7 @@ pub mod denials;
 mod enrolment;
 mod findings;
 pub mod fleet;
+pub mod logins;
 mod paging;
 mod policy;
 pub mod ports;
@@ -22,6 +24,7 @@ mod watch;
 
 pub use agents::Agents;
 pub use audit::Audit;
+pub use authorizer::Authorizer;
 pub use certificates::Certificates;
 pub use cluster::{Cluster, MemberInfo};
 pub use enrolment::Enrolment;

@@ -7,13 +7,14 @@ use tonic::{Request, Response, Status};
 use verger_controller_state::{
     Action, Command, ObjectChange, Place, Refused, Response as Answer, State, limits,
 };
-use verger_policy::model::{Kind, ObjectKey, PolicyObject};
+use verger_policy::model::{Kind, ObjectKey, PolicyObject, Resource, Verb};
 use verger_policy::set::{Body, PolicySet};
 use verger_proto::policy::v1 as pb;
 use verger_proto::policy::v1::policy_service_server::PolicyService;
 use verger_wire::{FromWire as _, IntoWire as _, digest_bytes, parse, required};
 
-use crate::caller::{self, Asker};
+use crate::authorizer::{Authorizer, Caller, Change, Way, as_it_is};
+use crate::caller::Asker;
 use crate::paging;
 use crate::ports::{Ambient, Replicated, read};
 use crate::status::{answered_otherwise, argument, invalid, not_found, refused, unavailable};
@@ -28,6 +29,7 @@ pub(crate) const REQUEST_ID_BYTES: usize = 64;
 pub struct Policy {
     replicated: Arc<dyn Replicated>,
     ambient: Arc<dyn Ambient>,
+    authorizer: Arc<Authorizer>,
 }
 
 pub(crate) fn request_id(text: &str) -> Result<Option<String>, Status> {
@@ -52,8 +54,16 @@ fn object(set: &PolicySet, key: &ObjectKey) -> Option<pb::GetResponse> {
 
 impl Policy {
     /// Serves from the replicated state.
-    pub fn new(replicated: Arc<dyn Replicated>, ambient: Arc<dyn Ambient>) -> Self {
-        Self { replicated, ambient }
+    pub fn new(
+        replicated: Arc<dyn Replicated>,
+        ambient: Arc<dyn Ambient>,
+        authorizer: Arc<Authorizer>,
+    ) -> Self {
+        Self {
+            replicated,
+            ambient,
+            authorizer,
+        }
     }
 
     async fn current<R>(&self, look: impl FnOnce(&State) -> R) -> Result<R, Status> {
@@ -64,16 +74,20 @@ impl Policy {
         Ok(read(&*self.replicated, look))
     }
 
-    async fn change(&self, asker: Asker, change: Change) -> Result<(u64, Bytes, u64), Status> {
-        let Change {
+    async fn change(&self, caller: Caller, request: ChangeRequest) -> Result<(u64, Bytes, u64), Status> {
+        let ChangeRequest {
             request_id,
+            change,
+            seal,
+            dry_run,
+        } = request;
+        fits(&change.upserts, &change.deletes, &seal)?;
+        let asker = caller.may_change(Way::Apply, &change).await?.asker();
+        let Change {
             expected_epoch,
             upserts,
             deletes,
-            seal,
-            dry_run,
         } = change;
-        fits(&upserts, &deletes, &seal)?;
         if dry_run {
             return self.rehearse(expected_epoch, &upserts, &deletes).await;
         }
@@ -184,11 +198,9 @@ pub(crate) fn seal_in(seal: Option<pb::Envelope>) -> Bytes {
     seal.map(|pb::Envelope { json }| json).unwrap_or_default()
 }
 
-struct Change {
+struct ChangeRequest {
     request_id: String,
-    expected_epoch: u64,
-    upserts: Vec<Bytes>,
-    deletes: Vec<ObjectKey>,
+    change: Change,
     seal: Bytes,
     dry_run: bool,
 }
@@ -199,7 +211,10 @@ impl PolicyService for Policy {
         &self,
         request: Request<pb::GetSetRequest>,
     ) -> Result<Response<pb::GetSetResponse>, Status> {
-        caller::person(&request)?;
+        self.authorizer
+            .person(&request)?
+            .may_with_every_kind(Verb::Get)
+            .await?;
         let pb::GetSetRequest { with_bodies } = request.into_inner();
         let response = self
             .current(|state| pb::GetSetResponse {
@@ -232,7 +247,11 @@ impl PolicyService for Policy {
         &self,
         request: Request<pb::RotateTrustRootRequest>,
     ) -> Result<Response<pb::RotateTrustRootResponse>, Status> {
-        let asker = caller::asker(&request)?;
+        let permit = self
+            .authorizer
+            .person(&request)?
+            .may(Verb::Rotate, Resource::TrustRoot);
+        let asker = permit.await?.asker();
         let pb::RotateTrustRootRequest {
             request_id,
             trust_root,
@@ -250,7 +269,7 @@ impl PolicyService for Policy {
     }
 
     async fn apply(&self, request: Request<pb::ApplyRequest>) -> Result<Response<pb::ApplyResponse>, Status> {
-        let asker = caller::asker(&request)?;
+        let caller = self.authorizer.person(&request)?;
         let pb::ApplyRequest {
             request_id,
             expected_epoch,
@@ -269,15 +288,17 @@ impl PolicyService for Policy {
             .map(|pb::Body { key: _, canonical }| canonical)
             .collect();
         let seal = seal_in(seal);
-        let change = Change {
+        let request = ChangeRequest {
             request_id,
-            expected_epoch,
-            upserts,
-            deletes,
+            change: Change {
+                expected_epoch,
+                upserts,
+                deletes,
+            },
             seal,
             dry_run,
         };
-        let (epoch, root, revision) = self.change(asker, change).await?;
+        let (epoch, root, revision) = self.change(caller, request).await?;
         Ok(Response::new(pb::ApplyResponse {
             epoch,
             root,
@@ -286,9 +307,12 @@ impl PolicyService for Policy {
     }
 
     async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::GetResponse>, Status> {
-        caller::person(&request)?;
+        let caller = self.authorizer.person(&request)?;
         let pb::GetRequest { key } = request.into_inner();
         let key = key_in("key", key)?;
+        caller
+            .may_all(|state| vec![as_it_is(state.set(), Verb::Get, &key)])
+            .await?;
         let found = self.current(|state| object(state.set(), &key)).await?;
         found
             .map(Response::new)
@@ -296,7 +320,7 @@ impl PolicyService for Policy {
     }
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Result<Response<pb::ListResponse>, Status> {
-        caller::person(&request)?;
+        let caller = self.authorizer.person(&request)?;
         let pb::ListRequest {
             kind,
             page_size,
@@ -308,6 +332,10 @@ impl PolicyService for Policy {
             Some(parse("kind", &kind).map_err(invalid)?)
         };
         let after: Option<ObjectKey> = paging::after(&page_token)?;
+        match kind {
+            Some(kind) => caller.may(Verb::List, Resource::of_kind(kind)).await?,
+            None => caller.may_with_every_kind(Verb::List).await?,
+        };
         let response = self
             .current(|state| {
                 let set = state.set();
@@ -333,7 +361,7 @@ impl PolicyService for Policy {
         &self,
         request: Request<pb::DeleteRequest>,
     ) -> Result<Response<pb::DeleteResponse>, Status> {
-        let asker = caller::asker(&request)?;
+        let caller = self.authorizer.person(&request)?;
         let pb::DeleteRequest {
             request_id,
             expected_epoch,
@@ -343,15 +371,17 @@ impl PolicyService for Policy {
         } = request.into_inner();
         let key = key_in("key", key)?;
         let seal = seal_in(seal);
-        let change = Change {
+        let request = ChangeRequest {
             request_id,
-            expected_epoch,
-            upserts: Vec::new(),
-            deletes: vec![key],
+            change: Change {
+                expected_epoch,
+                upserts: Vec::new(),
+                deletes: vec![key],
+            },
             seal,
             dry_run,
         };
-        let (epoch, root, revision) = self.change(asker, change).await?;
+        let (epoch, root, revision) = self.change(caller, request).await?;
         Ok(Response::new(pb::DeleteResponse {
             epoch,
             root,
@@ -362,10 +392,12 @@ impl PolicyService for Policy {
     type WatchStream = Stream<pb::WatchResponse>;
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        caller::person(&request)?;
+        let caller = self.authorizer.person(&request)?;
+        let permit = caller.may_with_every_kind(Verb::Watch).await?;
         let pb::WatchRequest { after_revision } = request.into_inner();
         watch::reached(self.current(State::revision).await?, after_revision)?;
-        let changes = |state: &State, place: &Place<ObjectKey>| {
+        let changes = move |state: &State, place: &Place<ObjectKey>| {
+            permit.holds(state)?;
             let changed = state.objects_changed(place).ok_or_else(watch::expired)?;
             let at = |change: &ObjectChange<'_>| (change.revision, change.key.clone());
             let complete = place.complete;

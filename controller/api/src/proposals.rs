@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 use verger_controller_state::{Action, Command, Proposal, Refused, Response as Answer, State};
+use verger_policy::model::{Resource, Verb};
 use verger_proto::policy::v1 as pb;
 use verger_proto::policy::v1::proposal_service_server::ProposalService;
 use verger_wire::{IntoWire as _, digest_bytes, timestamp};
 
-use crate::caller::{self, Asker};
+use crate::authorizer::{Authorizer, Change, Way};
+use crate::caller::Asker;
 use crate::policy::{fits, key_in, request_id, seal_in};
 use crate::ports::{Ambient, Replicated, read};
 use crate::status::{answered_otherwise, refused, unavailable};
@@ -17,12 +19,21 @@ use crate::status::{answered_otherwise, refused, unavailable};
 pub struct Proposals {
     replicated: Arc<dyn Replicated>,
     ambient: Arc<dyn Ambient>,
+    authorizer: Arc<Authorizer>,
 }
 
 impl Proposals {
     /// Serves from the replicated state.
-    pub fn new(replicated: Arc<dyn Replicated>, ambient: Arc<dyn Ambient>) -> Self {
-        Self { replicated, ambient }
+    pub fn new(
+        replicated: Arc<dyn Replicated>,
+        ambient: Arc<dyn Ambient>,
+        authorizer: Arc<Authorizer>,
+    ) -> Self {
+        Self {
+            replicated,
+            ambient,
+            authorizer,
+        }
     }
 
     async fn current<R>(&self, look: impl FnOnce(&State) -> R) -> Result<R, Status> {
@@ -61,6 +72,7 @@ fn in_wire(number: u64, proposal: &Proposal, epoch: u64, with_bodies: bool) -> p
         upserts,
         deletes,
         seal,
+        not_after: _,
     } = proposal;
     let upserts = upserts.iter().filter(|_| with_bodies);
     pb::Proposal {
@@ -87,7 +99,7 @@ impl ProposalService for Proposals {
         &self,
         request: Request<pb::ProposeRequest>,
     ) -> Result<Response<pb::ProposeResponse>, Status> {
-        let asker = caller::asker(&request)?;
+        let caller = self.authorizer.person(&request)?;
         let pb::ProposeRequest {
             request_id,
             expected_epoch,
@@ -103,6 +115,17 @@ impl ProposalService for Proposals {
             .collect::<Result<Vec<_>, _>>()?;
         let seal = seal_in(seal);
         fits(&upserts, &deletes, &seal)?;
+        let change = Change {
+            expected_epoch,
+            upserts,
+            deletes,
+        };
+        let asker = caller.may_change(Way::Propose, &change).await?.asker();
+        let Change {
+            expected_epoch,
+            upserts,
+            deletes,
+        } = change;
         let action = Action::Propose {
             expected_epoch,
             upserts,
@@ -116,13 +139,14 @@ impl ProposalService for Proposals {
     }
 
     async fn sign(&self, request: Request<pb::SignRequest>) -> Result<Response<pb::SignResponse>, Status> {
-        let asker = caller::asker(&request)?;
+        let caller = self.authorizer.person(&request)?;
         let pb::SignRequest {
             request_id,
             number,
             seal,
         } = request.into_inner();
         let seal = seal_in(seal);
+        let asker = caller.may_sign(number).await?.asker();
         let action = Action::SignProposal { number, seal };
         match self.carry_out(asker, &request_id, action).await? {
             Answer::Signed { number: _, wanting } => Ok(Response::new(pb::SignResponse {
@@ -149,7 +173,11 @@ impl ProposalService for Proposals {
         &self,
         request: Request<pb::WithdrawRequest>,
     ) -> Result<Response<pb::WithdrawResponse>, Status> {
-        let asker = caller::asker(&request)?;
+        let permit = self
+            .authorizer
+            .person(&request)?
+            .may(Verb::Withdraw, Resource::Proposals);
+        let asker = permit.await?.asker();
         let pb::WithdrawRequest { request_id, number } = request.into_inner();
         let action = Action::WithdrawProposal { number };
         match self.carry_out(asker, &request_id, action).await? {
@@ -162,7 +190,10 @@ impl ProposalService for Proposals {
         &self,
         request: Request<pb::GetProposalRequest>,
     ) -> Result<Response<pb::GetProposalResponse>, Status> {
-        caller::person(&request)?;
+        self.authorizer
+            .person(&request)?
+            .may(Verb::Get, Resource::Proposals)
+            .await?;
         let pb::GetProposalRequest { number } = request.into_inner();
         let proposal = self
             .current(|state| {
@@ -182,7 +213,10 @@ impl ProposalService for Proposals {
         &self,
         request: Request<pb::ListProposalsRequest>,
     ) -> Result<Response<pb::ListProposalsResponse>, Status> {
-        caller::person(&request)?;
+        self.authorizer
+            .person(&request)?
+            .may(Verb::List, Resource::Proposals)
+            .await?;
         let pb::ListProposalsRequest {} = request.into_inner();
         let proposals = self
             .current(|state| {

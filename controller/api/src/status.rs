@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
+use verger_controller_authz::{Ask, Decision, Unsafe};
 use verger_controller_state::{Refused, Response};
 use verger_wire::InvalidMessage;
 
@@ -88,6 +89,7 @@ pub(crate) fn refused(refused: &Refused) -> Status {
         Refused::SealComplete => Code::FailedPrecondition,
         Refused::NoSuchProposal(_) => Code::NotFound,
         Refused::TooManyProposals => Code::ResourceExhausted,
+        Refused::TooManyLogins(_) => Code::ResourceExhausted,
         Refused::RequestIdReused => Code::AlreadyExists,
         Refused::TooManyTokens => Code::ResourceExhausted,
         Refused::Token => Code::PermissionDenied,
@@ -140,6 +142,33 @@ pub(crate) fn unexpected(response: &Response) -> Status {
             )
         }
     }
+}
+
+/// What roles do not let a person do.
+pub(crate) fn role_denied(person: &str, ask: &Ask, decision: &Decision) -> Status {
+    let mut metadata = HashMap::from([
+        ("verb".to_owned(), ask.verb.word().to_owned()),
+        ("resource".to_owned(), ask.resource.word().to_owned()),
+        ("rule".to_owned(), cut(decision.to_string())),
+    ]);
+    let name = ask.single.as_ref().and_then(|single| single.name.as_ref());
+    metadata.extend(name.map(|name| ("name".to_owned(), name.to_string())));
+    let details = ErrorDetails::with_error_info("ROLE_DENIED", DOMAIN, metadata);
+    status(
+        Code::PermissionDenied,
+        format!("{person} may not {ask}: {decision}"),
+        details,
+    )
+}
+
+/// Roles that would be good for nobody.
+pub(crate) fn roles_unsafe(error: &Unsafe) -> Status {
+    let reason = match error {
+        Unsafe::NoSuchRole { .. } => "NO_SUCH_ROLE",
+        Unsafe::NobodyLeft => "NOBODY_LEFT",
+        Unsafe::Compile(_) => "ROLES",
+    };
+    with_reason(Code::FailedPrecondition, reason, error.to_string())
 }
 
 pub(crate) fn not_found(what: &str) -> Status {

@@ -105,6 +105,7 @@ pub(super) const RULES: Rules = Rules {
                 "verger-seal",
                 "verger-transport",
                 "verger-controller-state",
+                "verger-controller-authz",
             ],
             never_reaches: &[
                 "openraft",

@@ -37,9 +37,8 @@ impl DenialsLayer {
         };
         // Whoever calls has an address: connections come with it.
         let Some(peer) = peer else { return };
-        let denial = Denial::of(peer, rpc, &reason, self.ambient.now());
-        tracing::info!(actor = denial.actor, %denial.address, rpc, reason, "a call was refused");
-        self.denials.note(denial);
+        self.denials
+            .note(Denial::of(peer, rpc, &reason, self.ambient.now()));
     }
 }
 

@@ -39,18 +39,22 @@ async fn write(denied: &Denied, replicated: &dyn Replicated, ambient: &dyn Ambie
     } = first.clone();
     let command = Command {
         stamp: ambient.now(),
-        actor,
+        actor: actor.clone(),
         request_id: None,
         from: Some(address.to_string()),
         action: Action::NoteDenied {
-            rpc,
-            reason,
+            rpc: rpc.clone(),
+            reason: reason.clone(),
             attempts: *attempts,
             since: at,
         },
     };
     match replicated.propose(command).await {
-        Ok(Response::DeniedNoted) => true,
+        Ok(Response::DeniedNoted) => {
+            // As seldom as the row: whoever floods one log must not flood the other.
+            tracing::info!(actor, %address, rpc, reason, attempts, "calls were refused");
+            true
+        }
         Ok(other) => {
             tracing::error!(?other, ?denied, "refused calls are not on record");
             // Nor would they be the next time.

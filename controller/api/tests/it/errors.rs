@@ -30,6 +30,7 @@ fn told(refusal: &Refused) -> (Code, &'static str) {
         Refused::NoSuchProposal(_) => (Code::NotFound, "NO_SUCH_PROPOSAL"),
         Refused::TooManyProposals => (Code::ResourceExhausted, "TOO_MANY_PROPOSALS"),
         Refused::TooManyTokens => (Code::ResourceExhausted, "TOO_MANY_TOKENS"),
+        Refused::TooManyLogins(_) => (Code::ResourceExhausted, "TOO_MANY_LOGINS"),
         Refused::Token => (Code::PermissionDenied, "TOKEN_REFUSED"),
         Refused::UnknownAgent => (Code::PermissionDenied, "UNKNOWN_AGENT"),
         Refused::SequenceGap { .. } => (Code::OutOfRange, "SEQUENCE_GAP"),

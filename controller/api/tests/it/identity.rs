@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use tonic::{Code, Status};
+use verger_controller_state::Action;
 use verger_policy::digest::Digest;
 use verger_proto::agent::v1 as pb;
 use verger_proto::agent::v1::connect_request::Message as Up;
 use verger_proto::cluster::v1 as cpb;
 
-use crate::world::{World, fields, refused, request_of, start, workload};
+use crate::world::{World, fields, key_digest, refused, request_of, start, workload};
 
 /// Two enrolled agents and a set.
 async fn world() -> World {
@@ -160,6 +161,10 @@ async fn an_ended_certificate_serves_for_its_renewal_and_for_nothing_else() {
     refused(report, Code::Unauthenticated, "CERTIFICATE_EXPIRED");
     assert_eq!(world.fleet.of(&"h1".parse().unwrap()).sessions, 0);
     renew(&world, "h1", ("h1", ended), "h1").await.unwrap();
+    // On a connection that was opened in time, long ago.
+    let long_ago = start().as_second() - 31 * 86_400;
+    let answer = renew(&world, "h1", ("h1", long_ago), "h1").await;
+    refused(answer, Code::Unauthenticated, "CERTIFICATE_EXPIRED");
     // The benign twin: the same agent, in time.
     world.caller("agent/h1").connect().await.unwrap();
 }
@@ -221,4 +226,29 @@ async fn a_persons_certificate_is_renewed_for_its_own_name_and_key_only() {
         "INVALID_ARGUMENT",
     );
     assert_eq!(fields(&status), ["csr"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_gave_way_to_another_serves_nobody() {
+    let world = world().await;
+    let status = |key: &str| {
+        let mut client = world
+            .caller_with("person/ada", key, start().as_second() + 60)
+            .cluster();
+        async move { client.get_status(cpb::GetStatusRequest {}).await.map(drop) }
+    };
+    // As long as nobody was given another, any login by the people's authority is hers.
+    status("lost").await.unwrap();
+    world.run(Action::CreateLogin {
+        person: "ada".to_owned(),
+        key: key_digest("new"),
+    });
+    refused(status("lost").await, Code::Unauthenticated, "LOGIN_REPLACED");
+    status("new").await.unwrap();
+    world
+        .caller("person/bob")
+        .cluster()
+        .get_status(cpb::GetStatusRequest {})
+        .await
+        .unwrap();
 }

@@ -15,6 +15,7 @@ mod lists;
 mod lookups;
 mod proposing;
 mod repeats;
+mod roles;
 mod session;
 mod watching;
 mod world;

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use tonic::Status;
+use verger_policy::model::PolicyObject;
 use verger_proto::agent::v1 as apb;
 use verger_proto::cluster::v1 as cpb;
 use verger_proto::findings::v1 as fpb;
@@ -21,10 +22,14 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub(super) async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// The same, with more objects in the set.
+    pub(super) async fn with(more: &[PolicyObject]) -> Self {
         let world = World::founded_of(2);
-        world
-            .apply(&[host("h1", "a"), workload("web", "a", 1)], &[])
-            .await;
+        let objects = [&[host("h1", "a"), workload("web", "a", 1)], more].concat();
+        world.apply(&objects, &[]).await;
         world.enrol(&["h1"]);
         let fault = world.fault("user");
         world.log.run(&world.ingestion("h1", vec![fault.clone()]));

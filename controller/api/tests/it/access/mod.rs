@@ -1,6 +1,7 @@
 //! Who may call what. The table is written by hand and must name every rpc that the protos have.
 
 mod calls;
+mod roles;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -18,7 +18,8 @@ use verger_controller_api::denials::{Denials, DenialsLayer};
 use verger_controller_api::fleet::Fleet;
 use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Replicated};
 use verger_controller_api::{
-    Agents, Audit, Certificates, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy, Proposals,
+    Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy,
+    Proposals,
 };
 use verger_controller_state::{Action, Command, Response};
 use verger_policy::digest::Digest;
@@ -38,7 +39,7 @@ use verger_transport::PeerCertificate;
 pub(crate) use callers::{Caller, Reporter, Talk, fields, reason, refused, soon};
 pub(crate) use faults::batch;
 pub(crate) use log::Log;
-pub(crate) use objects::{body, filler, guardrail, host, key_of, workload};
+pub(crate) use objects::{binding, body, filler, guardrail, host, key_of, labelled, role, workload};
 pub(crate) use surroundings::{Authority, Surroundings, key_digest, request_of, start};
 use wire::Door;
 
@@ -79,20 +80,30 @@ impl World {
         let replicated: Arc<dyn Replicated> = Arc::clone(&log) as _;
         let ambient: Arc<dyn Ambient> = Arc::clone(&surroundings) as _;
         let issuer: Arc<dyn Issuer> = Arc::clone(&authority) as _;
+        let authorizer = Authorizer::new(Arc::clone(&replicated));
         let mut routes = RoutesBuilder::default();
         routes
             .add_service(
-                PolicyServiceServer::new(Policy::new(Arc::clone(&replicated), Arc::clone(&ambient)))
-                    .max_decoding_message_size(MESSAGE_BYTES),
+                PolicyServiceServer::new(Policy::new(
+                    Arc::clone(&replicated),
+                    Arc::clone(&ambient),
+                    Arc::clone(&authorizer),
+                ))
+                .max_decoding_message_size(MESSAGE_BYTES),
             )
             .add_service(
-                ProposalServiceServer::new(Proposals::new(Arc::clone(&replicated), Arc::clone(&ambient)))
-                    .max_decoding_message_size(MESSAGE_BYTES),
+                ProposalServiceServer::new(Proposals::new(
+                    Arc::clone(&replicated),
+                    Arc::clone(&ambient),
+                    Arc::clone(&authorizer),
+                ))
+                .max_decoding_message_size(MESSAGE_BYTES),
             )
             .add_service(ClusterServiceServer::new(Cluster::new(
                 Arc::clone(&replicated),
                 Arc::clone(&ambient),
                 Arc::clone(&fleet),
+                Arc::clone(&authorizer),
                 MemberInfo {
                     member: "c1".to_owned(),
                     address: "c1.example:7443".to_owned(),
@@ -103,13 +114,16 @@ impl World {
             .add_service(AuditServiceServer::new(Audit::new(
                 Arc::clone(&replicated),
                 Arc::clone(&log) as Arc<dyn AuditRows>,
+                Arc::clone(&authorizer),
             )))
-            .add_service(CertificateServiceServer::new(Certificates::new(Arc::clone(
-                &issuer,
-            ))))
+            .add_service(CertificateServiceServer::new(Certificates::new(
+                Arc::clone(&issuer),
+                Arc::clone(&authorizer),
+            )))
             .add_service(FindingsServiceServer::new(Findings::new(
                 Arc::clone(&replicated),
                 Arc::clone(&ambient),
+                Arc::clone(&authorizer),
             )))
             .add_service(
                 SessionServiceServer::new(Agents::new(
@@ -125,13 +139,13 @@ impl World {
             )));
         let watched = DenialsLayer::new(Arc::clone(&denials), Arc::clone(&surroundings) as _);
         Self {
-            log,
+            log: Arc::clone(&log),
             surroundings,
             authority,
             fleet,
             key: SealingKey::from_seed([1; 32]),
             second: SealingKey::from_seed([2; 32]),
-            door: Door::open(routes.routes(), watched),
+            door: Door::open(routes.routes(), watched, Arc::clone(&log) as _),
             denials,
             requests: AtomicU64::new(0),
         }

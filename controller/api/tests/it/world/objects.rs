@@ -42,6 +42,27 @@ pub(crate) fn filler(name: &str, zone: Zone, uid: u32, bytes: usize) -> PolicyOb
     ))
 }
 
+/// A binding of a role to a person, with more fields.
+pub(crate) fn binding(name: &str, role: &str, person: &str, more: &str) -> PolicyObject {
+    object(&format!(
+        "apiVersion: verger/v1\nkind: RoleBinding\nmetadata: {{ name: {name} }}\nspec: {{ role: {role}, subjects: [ person/{person} ]{more} }}\n"
+    ))
+}
+
+/// A role of one rule.
+pub(crate) fn role(name: &str, rule: &str) -> PolicyObject {
+    object(&format!(
+        "apiVersion: verger/v1\nkind: Role\nmetadata: {{ name: {name} }}\nspec: {{ rules: [ {{ {rule} }} ] }}\n"
+    ))
+}
+
+/// A workload with one label.
+pub(crate) fn labelled(name: &str, app: &str, uid: u32) -> PolicyObject {
+    let mut object = workload(name, "a", uid);
+    object.metadata.labels.0.insert("app".to_owned(), app.to_owned());
+    object
+}
+
 /// The smallest object there is.
 pub(crate) fn guardrail() -> PolicyObject {
     object("apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: g }\nspec: { profile: baseline }\n")

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper_util::rt::TokioIo;
@@ -9,11 +10,14 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::http::Uri;
+use tonic::service::InterceptorLayer;
 use tonic::service::Routes;
 use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint, Server};
 use tower::service_fn;
 use verger_controller_api::denials::DenialsLayer;
+use verger_controller_api::logins;
+use verger_controller_api::ports::Replicated;
 use verger_transport::{PeerCertificate, PeerInfo};
 
 /// Bytes on the way in one direction.
@@ -65,11 +69,14 @@ pub(crate) struct Door(mpsc::Sender<io::Result<Wire>>);
 
 impl Door {
     /// Serves until the last caller is gone.
-    pub(crate) fn open(routes: Routes, denials: DenialsLayer) -> Self {
+    pub(crate) fn open(routes: Routes, denials: DenialsLayer, replicated: Arc<dyn Replicated>) -> Self {
         let (door, incoming) = mpsc::channel(8);
         tokio::spawn(
             Server::builder()
                 .layer(denials)
+                .layer(InterceptorLayer::new(move |request| {
+                    logins::check(&replicated, request)
+                }))
                 .add_routes(routes)
                 .serve_with_incoming(ReceiverStream::new(incoming)),
         );

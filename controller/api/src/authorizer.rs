@@ -1,0 +1,183 @@
+//! What people may do: asked in one place, by every handler that serves people.
+//!
+//! A handler learns who calls from [`Authorizer::person`] alone, and gets the name for the record, which every command needs,
+//! only for what roles allow ([`Caller::may`]). What is decided is decided of the set as it is once everything acknowledged
+//! before the call can be read, and before anything else is read or proposed.
+
+mod change;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tonic::{Request, Status};
+use verger_controller_authz::{Ask, Roles, Subject};
+use verger_controller_state::State;
+use verger_policy::digest::Digest;
+use verger_policy::model::{Kind, Resource, Verb};
+use verger_policy::set::{Entry, PolicySet};
+
+pub(crate) use change::{Change, Way, as_it_is, of_finding, of_host};
+
+use crate::caller::{self, Asker};
+use crate::ports::{Replicated, read};
+use crate::status::{role_denied, roles_unsafe, unavailable};
+
+/// Decides by the roles of the current set, compiled when they change.
+pub struct Authorizer {
+    replicated: Arc<dyn Replicated>,
+    compiled: Mutex<Option<Compiled>>,
+}
+
+/// The roles of a set, and what they were made of.
+struct Compiled {
+    epoch: u64,
+    stated: Vec<Entry>,
+    roles: Arc<Roles>,
+}
+
+impl Authorizer {
+    /// Decides by the sets of this state. One serves all services of a member.
+    pub fn new(replicated: Arc<dyn Replicated>) -> Arc<Self> {
+        Arc::new(Self {
+            replicated,
+            compiled: Mutex::default(),
+        })
+    }
+
+    /// The person who calls, who may nothing yet.
+    pub(crate) fn person<T>(self: &Arc<Self>, request: &Request<T>) -> Result<Caller, Status> {
+        let (name, key) = caller::person_with_key(request)?;
+        Ok(Caller {
+            authorizer: Arc::clone(self),
+            name,
+            key,
+            from: caller::from(request),
+        })
+    }
+
+    fn compiled(&self) -> MutexGuard<'_, Option<Compiled>> {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self, epoch: u64) -> Option<Arc<Roles>> {
+        let compiled = self.compiled();
+        let known = compiled.as_ref().filter(|compiled| compiled.epoch == epoch);
+        known.map(|compiled| Arc::clone(&compiled.roles))
+    }
+
+    /// The roles of a set. An epoch says which set it is: within a cluster it never goes back.
+    fn roles(&self, set: &PolicySet) -> Result<Arc<Roles>, Status> {
+        let mut compiled = self.compiled();
+        let stated: Vec<Entry> = set
+            .entries()
+            .filter(|entry| matches!(entry.key.kind, Kind::Role | Kind::RoleBinding))
+            .cloned()
+            .collect();
+        let roles = match &*compiled {
+            Some(known) if known.stated == stated => Arc::clone(&known.roles),
+            _ => {
+                let objects: Vec<_> = set.objects().collect();
+                let roles = Roles::compile(objects).map_err(|error| {
+                    tracing::error!(%error, "the roles of the set cannot be compiled: nobody may anything");
+                    roles_unsafe(&error.into())
+                })?;
+                Arc::new(roles)
+            }
+        };
+        let is_newer = compiled.as_ref().is_none_or(|known| known.epoch < set.epoch());
+        if is_newer {
+            *compiled = Some(Compiled {
+                epoch: set.epoch(),
+                stated,
+                roles: Arc::clone(&roles),
+            });
+        }
+        Ok(roles)
+    }
+}
+
+/// A person who may nothing yet.
+#[must_use = "ask what the caller may"]
+pub(crate) struct Caller {
+    authorizer: Arc<Authorizer>,
+    name: String,
+    key: Digest,
+    from: Option<String>,
+}
+
+impl Caller {
+    /// Lets a caller do something to all of a resource, or to one that has no names.
+    pub(crate) async fn may(self, verb: Verb, resource: Resource) -> Result<Permit, Status> {
+        self.may_all(|_| vec![Ask::all(verb, resource)]).await
+    }
+
+    /// Lets a caller do something to policy objects of every kind.
+    pub(crate) async fn may_with_every_kind(self, verb: Verb) -> Result<Permit, Status> {
+        let kinds = Kind::ALL.iter().copied().map(Resource::of_kind);
+        let asks: Vec<Ask> = kinds.map(|resource| Ask::all(verb, resource)).collect();
+        self.may_all(|_| asks).await
+    }
+
+    /// Lets a caller do all that the state says is asked.
+    pub(crate) async fn may_all(self, asks: impl FnOnce(&State) -> Vec<Ask>) -> Result<Permit, Status> {
+        let authorizer = &self.authorizer;
+        let caught_up = authorizer.replicated.catch_up().await;
+        caught_up.map_err(|error| unavailable(&error))?;
+        let (asks, known) = read(&*authorizer.replicated, |state| {
+            let set = state.set();
+            // Compiling takes longer than writers should wait.
+            let known = authorizer.known(set.epoch()).ok_or_else(|| set.clone());
+            (asks(state), known)
+        });
+        let roles = known.or_else(|set| authorizer.roles(&set))?;
+        let permit = Permit { caller: self, asks };
+        permit.is_given_by(&roles)?;
+        Ok(permit)
+    }
+}
+
+/// What roles allow to a caller.
+pub(crate) struct Permit {
+    caller: Caller,
+    asks: Vec<Ask>,
+}
+
+impl Permit {
+    /// The caller, for the record.
+    pub(crate) fn asker(self) -> Asker {
+        Asker {
+            actor: format!("person/{}", self.caller.name),
+            from: self.caller.from,
+        }
+    }
+
+    /// The caller's name, and the digest of the certificate's key.
+    pub(crate) fn name_and_key(self) -> (String, Digest) {
+        (self.caller.name, self.caller.key)
+    }
+
+    /// Checks that it is still allowed: for streams, which outlive roles.
+    pub(crate) fn holds(&self, state: &State) -> Result<(), Status> {
+        let set = state.set();
+        let authorizer = &self.caller.authorizer;
+        let roles = match authorizer.known(set.epoch()) {
+            Some(roles) => roles,
+            None => authorizer.roles(set)?,
+        };
+        self.is_given_by(&roles)
+    }
+
+    fn is_given_by(&self, roles: &Roles) -> Result<(), Status> {
+        let subject = Subject {
+            person: self.caller.name.parse().ok(),
+            // No login names groups yet.
+            groups: Default::default(),
+        };
+        for ask in &self.asks {
+            let decision = roles.decide(&subject, ask);
+            if !decision.allowed {
+                return Err(role_denied(&self.caller.name, ask, &decision));
+            }
+        }
+        Ok(())
+    }
+}

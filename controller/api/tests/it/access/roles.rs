@@ -1,0 +1,132 @@
+//! What each built-in role may call. The table is written by hand and must name every rpc that the protos have.
+
+use std::collections::BTreeSet;
+
+use tonic::Code;
+use verger_policy::roles;
+
+use super::calls::Prepared;
+use super::{Row, TABLE, rpcs};
+use crate::world::{binding, reason, start};
+
+/// A person of each built-in role, by the letter of its column, and one without any.
+const PEOPLE: [(char, &str, &str); 6] = [
+    ('-', "noah", ""),
+    ('v', "vera", "viewer"),
+    ('o', "otto", "operator"),
+    ('a', "aude", "author"),
+    ('p', "abel", "approver"),
+    ('x', "ada", "admin"),
+];
+
+/// Who may call an rpc.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    /// People of these roles.
+    Roles(&'static str),
+    /// Agents; no role helps.
+    Agents,
+    /// Whoever has a token; no role matters.
+    TokenHolders,
+}
+
+use Who::{Agents, Roles, TokenHolders};
+
+#[rustfmt::skip]
+const MATRIX: &[(&str, Who)] = &[
+    ("verger.policy.v1.PolicyService/GetSet",            Roles("voapx")),
+    ("verger.policy.v1.PolicyService/Apply",             Roles("ax")),
+    ("verger.policy.v1.PolicyService/Get",               Roles("voapx")),
+    ("verger.policy.v1.PolicyService/List",              Roles("voapx")),
+    ("verger.policy.v1.PolicyService/Delete",            Roles("ax")),
+    ("verger.policy.v1.PolicyService/RotateTrustRoot",   Roles("x")),
+    ("verger.policy.v1.PolicyService/Watch",             Roles("voapx")),
+    ("verger.policy.v1.ProposalService/Propose",         Roles("ax")),
+    ("verger.policy.v1.ProposalService/Sign",            Roles("px")),
+    ("verger.policy.v1.ProposalService/Withdraw",        Roles("apx")),
+    ("verger.policy.v1.ProposalService/GetProposal",     Roles("voapx")),
+    ("verger.policy.v1.ProposalService/ListProposals",   Roles("voapx")),
+    ("verger.cluster.v1.ClusterService/GetStatus",       Roles("voapx")),
+    ("verger.cluster.v1.ClusterService/CreateJoinToken", Roles("ox")),
+    ("verger.cluster.v1.ClusterService/ListHosts",       Roles("voapx")),
+    ("verger.cluster.v1.ClusterService/GetHost",         Roles("voapx")),
+    ("verger.cluster.v1.ClusterService/ListInstances",   Roles("voapx")),
+    ("verger.cluster.v1.ClusterService/GetInstance",     Roles("voapx")),
+    ("verger.cluster.v1.CertificateService/RenewCertificate", Roles("voapx")),
+    ("verger.cluster.v1.AuditService/List",              Roles("opx")),
+    ("verger.cluster.v1.AuditService/Watch",             Roles("opx")),
+    ("verger.cluster.v1.AuditService/Head",              Roles("opx")),
+    ("verger.findings.v1.FindingsService/List",          Roles("voapx")),
+    ("verger.findings.v1.FindingsService/Get",           Roles("voapx")),
+    ("verger.findings.v1.FindingsService/Watch",         Roles("voapx")),
+    ("verger.findings.v1.FindingsService/Ack",           Roles("ox")),
+    ("verger.agent.v1.SessionService/Connect",           Agents),
+    ("verger.agent.v1.SessionService/Report",            Agents),
+    ("verger.agent.v1.SessionService/Renew",             Agents),
+    ("verger.agent.v1.EnrolmentService/Enrol",           TokenHolders),
+];
+
+async fn prepared() -> Prepared {
+    let bound = PEOPLE.iter().filter(|(_, _, role)| !role.is_empty());
+    let bindings: Vec<_> = bound
+        .map(|(_, person, role)| binding(&format!("{role}s"), role, person, ""))
+        .collect();
+    Prepared::with(&bindings).await
+}
+
+fn row(rpc: &str) -> &'static Row {
+    TABLE.iter().find(|row| row.rpc == rpc).unwrap()
+}
+
+#[test]
+fn every_rpc_and_every_built_in_role_is_in_the_matrix() {
+    let listed: BTreeSet<String> = MATRIX.iter().map(|(rpc, _)| (*rpc).to_owned()).collect();
+    assert_eq!(listed.len(), MATRIX.len(), "no rpc has two rows");
+    assert_eq!(listed, rpcs(), "say in the matrix which roles may call a new rpc");
+    let columns: BTreeSet<&str> = PEOPLE.iter().map(|(_, _, role)| *role).collect();
+    let wanted = roles::ALL.iter().map(|role| role.name).chain([""]);
+    assert_eq!(columns, wanted.collect(), "a column for every role");
+}
+
+#[tokio::test(start_paused = true)]
+async fn people_get_what_the_matrix_says_of_their_roles_and_whoever_is_denied_changes_nothing() {
+    for (rpc, who) in MATRIX {
+        let row = row(rpc);
+        for (column, person, role) in PEOPLE {
+            let prepared = prepared().await;
+            let world = &prepared.world;
+            let (before, proposed) = (world.log.state(), world.log.proposed().len());
+            // All with one key: a certificate is renewed with its own.
+            let end = start().as_second() + 86_400;
+            let caller = world.caller_with(&format!("person/{person}"), "ada", end);
+            let called = (row.call)(&prepared, caller).await;
+            let wanted = match who {
+                Roles(columns) if columns.contains(column) => None,
+                Roles(_) => Some("ROLE_DENIED"),
+                Agents => Some("NOT_AN_AGENT"),
+                TokenHolders => None,
+            };
+            match (wanted, called) {
+                (None, called) => {
+                    assert_eq!(
+                        called.map_err(|status| status.to_string()),
+                        Ok(()),
+                        "{rpc} by {role:?}"
+                    );
+                    let changed = world.log.state() != before;
+                    assert_eq!(changed, row.changes, "{rpc} by {role:?}");
+                }
+                (Some(wanted), called) => {
+                    let status = called.expect_err(rpc);
+                    assert_eq!(
+                        (status.code(), reason(&status).as_str()),
+                        (Code::PermissionDenied, wanted),
+                        "{rpc} by {role:?}: {status:?}"
+                    );
+                    assert!(world.log.state() == before, "{rpc} by {role:?}");
+                    assert_eq!(world.log.proposed().len(), proposed, "{rpc} by {role:?}");
+                }
+            }
+        }
+    }
+}

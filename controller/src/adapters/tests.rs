@@ -1,0 +1,73 @@
+//! What the API is told of a real member's store.
+#![allow(clippy::unwrap_used)]
+
+use verger_controller_state::Action;
+use verger_seal::{ChainCheck, ChainRow, KeptHead};
+use verger_wire::audit::AuditEntry;
+
+use super::*;
+use crate::init::tests::Place;
+use crate::wire_up;
+
+fn denied(attempts: u64) -> Command {
+    Command {
+        stamp: SystemAmbient.now(),
+        actor: "agent/h1".to_owned(),
+        request_id: None,
+        from: Some("192.0.2.1:40000".to_owned()),
+        action: Action::NoteDenied {
+            rpc: "S/M".to_owned(),
+            reason: "NOT_A_PERSON".to_owned(),
+            attempts,
+            since: SystemAmbient.now(),
+        },
+    }
+}
+
+/// Every row is in the store, and the chain over what the store says is the state's.
+async fn check(raft: &RaftState) -> u64 {
+    let (head, places) = raft.0.read(|state| {
+        let places: Vec<_> = state.audit_places(0..u64::MAX).collect();
+        (state.audit_head(), places)
+    });
+    let mut keys: Vec<_> = places.iter().map(|place| place.key.clone()).collect();
+    keys.push(b"no such row".to_vec());
+    let values = raft.values(keys).await.unwrap();
+    assert_eq!((values.len(), values.last()), (places.len() + 1, Some(&None)));
+    let mut check = ChainCheck::begin(Some(head.chain()));
+    let mut attempts = 0;
+    for (place, value) in places.iter().zip(values.into_iter().flatten()) {
+        let entry = AuditEntry::read(&value).unwrap();
+        attempts += entry.attempts;
+        let row = ChainRow {
+            number: place.number,
+            key: &place.key,
+            value: &value,
+            previous: entry.previous,
+        };
+        check.take(row).unwrap();
+    }
+    assert_eq!(
+        check.finish(head.chain(), head.dropped).unwrap().kept,
+        KeptHead::Met
+    );
+    attempts
+}
+
+#[test]
+fn rows_of_the_audit_are_read_from_the_store_also_after_a_restart() {
+    let place = Place::new();
+    place.init("root.json", &place.path("ada.json")).unwrap();
+    place.runtime.block_on(async {
+        let open = async || RaftState(Arc::new(wire_up::open_member(&place.config).await.unwrap()));
+        let raft = open().await;
+        for attempts in 1..=3 {
+            assert_eq!(raft.propose(denied(attempts)).await, Ok(Response::DeniedNoted));
+        }
+        assert_eq!(check(&raft).await, 6);
+        Arc::try_unwrap(raft.0).ok().unwrap().stop().await;
+        let raft = open().await;
+        assert_eq!(check(&raft).await, 6);
+        Arc::try_unwrap(raft.0).ok().unwrap().stop().await;
+    });
+}
