@@ -113,7 +113,7 @@ fn covers(sheet: &mut Sheet, config: &ConfigFacts, facts: &LiveFacts, seen: &BTr
 fn as_given(sheet: &mut Sheet, mount: &LiveMount, given: &MountFacts) {
     let field = |part: &str| format!("{}.{part}", member(FIELD, &mount.target));
     let place = match &given.origin {
-        MountOrigin::Tmpfs if mount.fstype == "tmpfs" => Place::Same,
+        MountOrigin::Tmpfs if mount.fstype == "tmpfs" => place::of_tmpfs(mount),
         MountOrigin::Other(fstype) if own::is_type(fstype, &mount.fstype) => Place::Same,
         MountOrigin::Tmpfs | MountOrigin::Other(_) => Place::Other,
         MountOrigin::Volume(_) | MountOrigin::AnonymousVolume | MountOrigin::Bind(_) => {

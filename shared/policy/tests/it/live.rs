@@ -1,9 +1,11 @@
 //! The live view against the configuration.
 
+use std::collections::BTreeSet;
+
 use verger_policy::compile::Compiled;
 use verger_policy::drift::Outcome;
 use verger_policy::facts::*;
-use verger_policy::model::Rlimit;
+use verger_policy::model::{Access, Rlimit};
 
 use crate::judging::*;
 
@@ -372,6 +374,31 @@ fn mounts_below_a_bind_came_with_it_where_the_host_has_them() {
         result(&judgement, "config/live-mounts", "live.mounts"),
         Some(Outcome::Pass)
     );
+}
+
+#[test]
+fn a_tmpfs_is_its_own_where_the_host_has_it_nowhere() {
+    let (compiled, mut instance) = plain();
+    let facts = MountFacts {
+        origin: MountOrigin::Tmpfs,
+        access: Access::Rw,
+        options: Default::default(),
+        propagation: Evidence::missing("of no account"),
+        host_path: None,
+    };
+    seen(&mut instance.config.mounts).insert("/scratch".to_owned(), facts);
+    let source = |host_paths: Evidence<BTreeSet<String>>| {
+        let mut instance = instance.clone();
+        let scratch = mount("/scratch", "tmpfs", &["rw"]);
+        replace(&mut instance, LiveMount { host_paths, ..scratch });
+        let judgement = judged(&compiled, &instance);
+        result(&judgement, "config/live-mounts", "live.mounts[/scratch].source")
+    };
+    assert_eq!(source(Evidence::Seen(BTreeSet::new())), None);
+    // The host's /run is a tmpfs as well.
+    let hosts = Evidence::Seen(["/run".to_owned()].into());
+    assert_eq!(source(hosts), Some(Outcome::Fail));
+    assert_eq!(source(Evidence::missing("not read")), Some(Outcome::NotEvaluated));
 }
 
 #[test]

@@ -228,6 +228,27 @@ async fn what_is_mounted_or_taken_away_from_outside_is_found() {
 }
 
 #[tokio::test]
+async fn a_tmpfs_of_the_host_in_the_place_of_a_given_one_is_found() {
+    let daemon = Daemon::connect().await;
+    let folder = Folder::with_a_mount(&daemon, "scratch-keeper").await;
+    let (id, pid) = daemon
+        .run(&unique("scratch"), |body| {
+            let host = body.host_config.as_mut().unwrap();
+            host.binds = Some(vec![format!("{}:/bound", folder.path())]);
+            host.tmpfs = Some([("/scratch".to_owned(), String::new())].into());
+        })
+        .await;
+    assert_eq!(told(&daemon, &id, pid).await, []);
+    let command = "umount /scratch && mount --bind -o nosuid,nodev,noexec /bound /scratch && \
+                   mount -o remount,bind,nosuid,nodev,noexec /scratch && mount --make-private /scratch";
+    inside(pid, command);
+    assert!(line(pid, "/scratch").unwrap().contains("tmpfs"));
+    let expected = [("live.mounts[/scratch].source".to_owned(), Outcome::Fail)];
+    assert_eq!(told(&daemon, &id, pid).await, expected);
+    daemon.removed(&id).await;
+}
+
+#[tokio::test]
 async fn a_process_in_another_mount_namespace_is_told_by_that() {
     let daemon = Daemon::connect().await;
     let (id, pid) = daemon

@@ -51,6 +51,15 @@ pub(super) fn of<'a>(given: &MountFacts, rest: &str, mount: &'a LiveMount) -> Pl
     }
 }
 
+/// Whether a tmpfs was made for the instance: such a one the host has nowhere. One that the host has is bound over it.
+pub(super) fn of_tmpfs(mount: &LiveMount) -> Place<'_> {
+    match &mount.host_paths {
+        Evidence::Seen(paths) if paths.is_empty() => Place::Same,
+        Evidence::Seen(_) => Place::Other,
+        Evidence::Missing(reason) => Place::Untold(reason),
+    }
+}
+
 /// The given bind or volume that a mount is below, and whether it came along with that.
 pub(super) fn along<'a>(
     given: &BTreeMap<&'a str, &'a MountFacts>,
