@@ -21,7 +21,7 @@ pub(super) enum Stored {
 
 /// A private key that a passphrase protects.
 pub(super) struct Locked {
-    key: PrivateKey,
+    key: Box<PrivateKey>,
     public: PublicKey,
 }
 
@@ -68,7 +68,10 @@ pub(super) fn read(text: &str) -> Result<Stored, Unusable> {
     }
     match key.kdf() {
         Kdf::Bcrypt { rounds, .. } if *rounds > MOST_ROUNDS => Err(Unusable::Rounds(*rounds)),
-        Kdf::Bcrypt { .. } => Ok(Stored::Locked(Locked { key, public })),
+        Kdf::Bcrypt { .. } => Ok(Stored::Locked(Locked {
+            key: Box::new(key),
+            public,
+        })),
         _ => Err(Unusable::Damaged),
     }
 }

@@ -12,3 +12,4 @@ mod policy;
 mod program;
 mod proposals;
 mod shell;
+mod ssh;
