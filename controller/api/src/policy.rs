@@ -258,7 +258,7 @@ impl PolicyService for Policy {
             seal,
         } = request.into_inner();
         let (trust_root, seal) = (seal_in(trust_root), seal_in(seal));
-        fits(&[trust_root.clone()], &[], &seal)?;
+        fits(std::slice::from_ref(&trust_root), &[], &seal)?;
         let action = Action::RotateTrustRoot { trust_root, seal };
         let (epoch, root, revision) = self.make(asker, &request_id, action).await?;
         Ok(Response::new(pb::RotateTrustRootResponse {
