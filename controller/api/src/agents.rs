@@ -152,6 +152,14 @@ impl SessionService for Agents {
         let (ready, messages) = mpsc::channel(ACKNOWLEDGEMENTS);
         let this = self.clone();
         tokio::spawn(async move {
+            // First, what is held: where that is not what the agent was told, one of the two was set back.
+            let held = read(&*this.replicated, |state| {
+                state.host(&agent.id).map_or(0, |host| host.last_sequence)
+            });
+            let first = pb::ReportResponse { acknowledged: held };
+            if ready.send(Ok(first)).await.is_err() {
+                return;
+            }
             // One batch at a time: the agent's window is the back-pressure.
             while let Some(message) = incoming.next().await {
                 let answer = match message {

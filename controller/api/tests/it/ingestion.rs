@@ -4,6 +4,7 @@ use tonic::{Code, Status};
 use verger_controller_state::{Response, limits};
 use verger_policy::digest::Digest;
 use verger_policy::finding::{FindingUid, Transition};
+use verger_proto::agent::v1 as pb;
 use verger_proto::findings::v1 as fpb;
 
 use crate::world::{Reporter, World, batch, fields, reason, refused};
@@ -225,4 +226,31 @@ async fn a_transition_without_meaning_names_its_place_and_field_and_nothing_is_t
         assert_eq!(fields(&status), [format!("transitions[1].{field}")]);
         assert_eq!(world.log.state(), before, "{field}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_begins_with_what_is_held_so_that_whoever_was_set_back_is_noticed() {
+    let world = World::founded();
+    world.enrol(&["h1"]);
+    let mut first = world.caller("agent/h1").report().await.unwrap();
+    assert_eq!(first.held, 0);
+    first.tell(1, &[world.fault("user")]).await.unwrap();
+    let second = world.caller("agent/h1").report().await.unwrap();
+    assert_eq!(second.held, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_anew_takes_the_place_of_what_was_told_before() {
+    let world = World::founded();
+    world.enrol(&["h1"]);
+    let mut report = world.caller("agent/h1").report().await.unwrap();
+    let both = [world.fault("user"), world.fault("group")];
+    assert_eq!(report.tell(1, &both).await.unwrap(), 2);
+    let anew = pb::ReportRequest {
+        anew: true,
+        ..crate::world::batch(7, &both[1..])
+    };
+    assert_eq!(report.send(anew).await.unwrap(), 7);
+    let state = world.log.state();
+    assert!(state.finding(&both[0].uid).is_none() && state.finding(&both[1].uid).is_some());
 }

@@ -2,3 +2,4 @@
 
 mod away;
 mod drift_eval;
+mod set_back;

@@ -88,10 +88,13 @@ impl Caller {
     pub(crate) async fn report(&self) -> Result<Reporter, Status> {
         let (say, said) = mpsc::channel(16);
         let answers = self.session().report(ReceiverStream::new(said)).await?;
-        Ok(Reporter {
+        let mut reporter = Reporter {
             say,
             answers: answers.into_inner(),
-        })
+            held: 0,
+        };
+        reporter.held = reporter.answer().await?;
+        Ok(reporter)
     }
 }
 
@@ -193,6 +196,8 @@ impl Talk {
 pub(crate) struct Reporter {
     say: mpsc::Sender<pb::ReportRequest>,
     answers: Streaming<pb::ReportResponse>,
+    /// What the member held when the stream was opened.
+    pub(crate) held: u64,
 }
 
 impl Reporter {
