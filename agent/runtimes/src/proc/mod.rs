@@ -1,6 +1,8 @@
 //! What `/proc` shows of instances now: one pass over all processes serves all instances.
 
 mod age;
+mod attribution;
+mod budget;
 #[cfg(test)]
 mod fuzz;
 mod membership;
@@ -19,6 +21,7 @@ use std::io;
 
 use verger_policy::facts::{Evidence, InstanceId, LiveFacts, NamespaceIds, ProcessFacts, proc};
 
+use budget::Budget;
 use membership::{Bond, Homes};
 use mounts::Sources;
 use settling::{Deadlines, Seen, Young};
@@ -77,6 +80,7 @@ struct Scan {
     homes: Homes,
     found: Vec<Evidence<LiveFacts>>,
     sources: Sources,
+    threads: Budget,
     buffer: Vec<u8>,
 }
 
@@ -91,6 +95,7 @@ impl Scan {
             homes: Homes::default(),
             found: Vec::with_capacity(instances.len()),
             sources: Sources::new(host.mnt),
+            threads: Budget::default(),
             buffer: Vec::new(),
         };
         let kernel_paths = mounts::kernel_paths();
@@ -148,15 +153,17 @@ impl Scan {
     /// Reads a process; `None` if it is of no instance, or has ended.
     ///
     /// # Errors
-    /// When it is there and cannot be read: then nothing can be said of any instance, for it may be of each.
+    /// When it is there and cannot be read, and nothing tells whose it is: then nothing can be said of any instance.
     fn visit(&mut self, pid: u32) -> io::Result<Option<Seen>> {
         let ended = |error: io::Error| if has_ended(&error) { Ok(None) } else { Err(error) };
         let process = match self.proc.running(pid) {
             Ok(process) => process,
             Err(error) => return ended(error),
         };
-        if let Err(error) = process.read(c"cgroup", CGROUP_LIMIT, &mut self.buffer) {
-            return ended(error);
+        match process.read(c"cgroup", CGROUP_LIMIT, &mut self.buffer) {
+            Ok(()) => {}
+            Err(error) if has_ended(&error) => return Ok(None),
+            Err(error) => return self.attribute(pid, &process, error).map(|()| None),
         }
         let cgroup = String::from_utf8_lossy(&self.buffer).into_owned();
         let namespaces = match process.namespaces() {
@@ -168,7 +175,7 @@ impl Scan {
         if bonds.is_empty() {
             return Ok(None);
         }
-        Ok(match self.whole(pid, &process, namespaces, &cgroup) {
+        Ok(match self.whole(pid, &process, namespaces, &cgroup, &bonds) {
             Ok(Some((facts, threads))) => Some(Seen {
                 facts,
                 bonds,
@@ -195,6 +202,7 @@ impl Scan {
         process: &ProcessDir,
         namespaces: Evidence<NamespaceIds>,
         cgroup: &str,
+        bonds: &[Bond],
     ) -> io::Result<Option<(ProcessFacts, Vec<(ProcessFacts, Vec<Bond>)>)>> {
         let Some(facts) = self.facts(pid, process, namespaces)? else {
             return Ok(None);
@@ -202,7 +210,7 @@ impl Scan {
         // Most processes have one thread: nothing more is read of them.
         let threads = match parse::threads(process.stat()) {
             Some(1) => Vec::new(),
-            _ => threads::unlike(self, process, &facts, cgroup)?,
+            _ => threads::unlike(self, process, &facts, cgroup, bonds)?,
         };
         Ok(Some((facts, threads)))
     }
@@ -300,46 +308,4 @@ impl Scan {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use verger_policy::model::RuntimeKind;
-
-    #[test]
-    fn an_instance_whose_first_process_is_gone_or_foreign_is_missing() {
-        let id = |digit: &str| InstanceId {
-            runtime: RuntimeKind::Docker,
-            id: digit.repeat(64),
-        };
-        // No pid is this high (PID_MAX_LIMIT is 2^22), and this test is in no container's cgroup of that id.
-        let found = scan(&[(id("a"), u32::MAX), (id("b"), std::process::id())]);
-        assert_eq!(
-            found[&id("a")],
-            Evidence::Missing("its first process has ended".to_owned())
-        );
-        let Evidence::Missing(reason) = &found[&id("b")] else {
-            panic!("a test is no container")
-        };
-        assert!(reason.contains("in no cgroup of it"), "{reason}");
-    }
-
-    #[test]
-    fn what_was_read_of_this_process_is_true() {
-        let proc = Proc::open().unwrap();
-        let mut scan = Scan::begin(&[]).unwrap();
-        let dir = proc.myself().unwrap();
-        let namespaces = Evidence::Seen(dir.namespaces().unwrap());
-        let facts = scan.facts(std::process::id(), &dir, namespaces).unwrap().unwrap();
-        assert_eq!(facts.uids[1], rustix::process::geteuid().as_raw());
-        assert_eq!(facts.gids[1], rustix::process::getegid().as_raw());
-        assert_eq!(facts.host_user_namespace, Evidence::Seen(true));
-        assert!(facts.start_ticks > 0);
-    }
-
-    #[test]
-    fn an_oversized_file_is_an_error_and_not_cut() {
-        let dir = Proc::open().unwrap().myself().unwrap();
-        let error = dir.read(c"status", 10, &mut Vec::new()).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
-    }
-}
+mod tests;

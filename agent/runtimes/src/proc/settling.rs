@@ -63,6 +63,7 @@ impl Unsettled {
     /// Reads the young processes again. Blocks for some 0.1 ms for each of them.
     pub fn again(mut self) -> Look {
         let before: BTreeSet<usize> = self.waiting.keys().copied().collect();
+        self.scan.threads.renew();
         for process in std::mem::take(&mut self.young) {
             match self.scan.visit(process.pid) {
                 // What cannot be read now is tried again, and taken for unreadable in the end.

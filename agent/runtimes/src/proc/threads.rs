@@ -8,6 +8,7 @@ use std::io;
 
 use verger_policy::facts::{Evidence, ProcessFacts, proc};
 
+use super::budget::MOST_THREADS_OF_ONE;
 use super::membership::Bond;
 use super::source::{ProcessDir, ThreadDir, has_ended};
 use super::{STATUS_LIMIT, Scan};
@@ -15,7 +16,8 @@ use super::{STATUS_LIMIT, Scan};
 /// Threads of one process that all differ from each other: more are not shown in part.
 const MOST_KINDS: usize = 64;
 
-/// What the process's other threads are, each kind once, with what joins it to instances. `cgroup` is the process's.
+/// What the process's other threads are, each kind once, with what joins it to instances. `cgroup` and `bonds` are the
+/// process's.
 ///
 /// # Errors
 /// When one is there and cannot be read, or there are too many. A thread that ends meanwhile is left out.
@@ -24,9 +26,22 @@ pub(super) fn unlike(
     process: &ProcessDir,
     first: &ProcessFacts,
     cgroup: &str,
+    bonds: &[Bond],
 ) -> io::Result<Vec<(ProcessFacts, Vec<Bond>)>> {
     let mut kinds: Vec<ProcessFacts> = Vec::new();
+    let places = || bonds.iter().map(|bond| bond.place);
+    let too_many = || {
+        let reason = format!("its instance has more than {MOST_THREADS_OF_ONE} threads");
+        io::Error::new(io::ErrorKind::FileTooLarge, reason)
+    };
+    // Of an instance that has too many nothing more is read, not even how many.
+    if !scan.threads.take(places(), 0) {
+        return Err(too_many());
+    }
     let (tasks, ids) = process.other_threads()?;
+    if !scan.threads.take(places(), ids.len()) {
+        return Err(too_many());
+    }
     for id in ids {
         let seen = match tasks.open(id).and_then(|thread| facts(scan, &thread, first)) {
             Ok(seen) => seen,
