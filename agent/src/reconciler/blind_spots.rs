@@ -106,9 +106,7 @@ impl BlindSpots {
             }
             clean < AFTER
         });
-        let rebuilt = self
-            .began
-            .is_some_and(|began| now.duration_since(began) >= AFTER);
+        let rebuilt = self.began.is_some_and(|began| now.duration_since(began) >= AFTER);
         if !rebuilt || !looked.readable {
             untold.extend(looked.open.iter().cloned());
         }

@@ -158,10 +158,12 @@ async fn a_controller_that_acknowledges_what_was_never_written_is_raised() {
     world.adopt(MONITORED);
     world.reconciler.activate().await;
     assert_eq!(world.open(), Vec::<String>::new());
-    world.contradicted.send_replace(Numbers::Contradict(Contradiction {
-        acknowledged: 9,
-        last: 1,
-    }));
+    world
+        .contradicted
+        .send_replace(Numbers::Contradict(Contradiction {
+            acknowledged: 9,
+            last: 1,
+        }));
     world.reconciler.activate().await;
     assert_eq!(world.open(), ["host/findings-contradicted"]);
 }
@@ -210,7 +212,12 @@ async fn blindness_stays_open_over_a_restart_and_a_redeployment_and_ends_when_it
     tokio::time::advance(Duration::from_secs(20)).await;
     world.reconciler.activate().await;
     assert_eq!(blind(&world), raised);
-    let reopened: u32 = world.reconciler.table.values().map(|finding| finding.reopened).sum();
+    let reopened: u32 = world
+        .reconciler
+        .table
+        .values()
+        .map(|finding| finding.reopened)
+        .sum();
     assert_eq!(reopened, 0, "it never resolved");
     world.runtime.remove(&next.id);
     for _ in 0..2 {

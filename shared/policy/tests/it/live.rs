@@ -390,7 +390,13 @@ fn a_tmpfs_is_its_own_where_the_host_has_it_nowhere() {
     let source = |host_paths: Evidence<BTreeSet<String>>| {
         let mut instance = instance.clone();
         let scratch = mount("/scratch", "tmpfs", &["rw"]);
-        replace(&mut instance, LiveMount { host_paths, ..scratch });
+        replace(
+            &mut instance,
+            LiveMount {
+                host_paths,
+                ..scratch
+            },
+        );
         let judgement = judged(&compiled, &instance);
         result(&judgement, "config/live-mounts", "live.mounts[/scratch].source")
     };

@@ -315,7 +315,10 @@ fn all_that_was_not_observed_is_listed_and_nothing_else() {
             panic!("without {name}: {listed:?}")
         };
         assert_eq!(only.reason, "taken away", "{name}");
-        assert!(all.insert(only.what), "{name} shows as what another one does: {only:?}");
+        assert!(
+            all.insert(only.what),
+            "{name} shows as what another one does: {only:?}"
+        );
     }
 }
 
