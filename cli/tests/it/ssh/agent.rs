@@ -1,12 +1,14 @@
 //! Keys that only an agent can use.
 
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use verger_seal::{Envelope, InvalidSignature, PublicKey, TrustRoot, TrustedKey};
 
 use super::{Agent, HOST, found, keygen, run_with, ssh};
 use crate::cluster::Cluster;
-use crate::program::Program;
+use crate::program::{Program, Ran};
 
 #[test]
 fn a_cluster_of_an_ssh_key_is_sealed_through_the_agent_and_without_it_nothing_is_signed() {
@@ -173,4 +175,88 @@ fn what_ssh_keygen_signs_for_verger_founds_a_cluster_and_for_anything_else_does_
         let root = TrustRoot::open_first(&draft.to_json()).unwrap();
         assert_eq!(root.keys(), trusted);
     }
+}
+
+/// Signs a trust root, or a change of one, as somebody who looked at it.
+fn sign_file(program: &Program, variables: &[(&str, &Path)], file: &str, key: &str) -> Ran {
+    let shown = program.run(&["trust", "show", "--file", file, "-o", "json"]);
+    let shown = shown.ends(0).json();
+    let digest = shown["digest"].as_str().unwrap();
+    let args = ["trust", "sign", "--file", file, "--key", key, "--digest", digest];
+    run_with(program, variables, &args)
+}
+
+/// Bob, whose key only the agent has: as `NAME=PUBLIC_KEY`.
+fn bob(program: &Program, agent: &Agent) -> String {
+    let line = keygen(program, "id_bob", &["-t", "ed25519"]);
+    agent.add(program, &["-q", "id_bob"]);
+    std::fs::remove_file(program.path("id_bob")).unwrap();
+    format!("bob={line}")
+}
+
+#[test]
+fn a_cluster_is_handed_over_to_a_key_in_an_agent() {
+    let program = Program::new();
+    let agent = Agent::start(&program);
+    let bob = bob(&program, &agent);
+    let with = [("SSH_AUTH_SOCK", agent.socket.as_path())];
+    let cluster = Cluster::start(&program);
+    let file = program.write("host.yaml", HOST);
+    program.run(&["apply", "-f", &file]).ends(0);
+    let rotate = [
+        "trust",
+        "rotate",
+        "--add",
+        &bob,
+        "--remove",
+        "ann",
+        "--out",
+        "rotation.json",
+    ];
+    program.run(&rotate).ends(0);
+    sign_file(&program, &[], "rotation.json", "ann.key").ends(0);
+    let away = sign_file(&program, &[], "rotation.json", "id_bob.pub").ends(2);
+    assert!(away.err.contains("SSH_AUTH_SOCK"), "{}", away.err);
+    let submit = ["trust", "submit", "--file", "rotation.json"];
+    program.run(&submit).ends(2);
+    sign_file(&program, &with, "rotation.json", "id_bob.pub").ends(0);
+    program.run(&submit).ends(0);
+    let delete = ["delete", "Host", "web-1", "--key", "id_bob.pub"];
+    run_with(&program, &with, &delete).ends(0);
+    assert_eq!(cluster.world().set.epoch(), 3);
+}
+
+#[test]
+fn a_key_in_an_agent_is_one_of_four_eyes() {
+    let program = Program::new();
+    let agent = Agent::start(&program);
+    let bob = bob(&program, &agent);
+    let with = [("SSH_AUTH_SOCK", agent.socket.as_path())];
+    program.run(&["keys", "generate", "--out", "ann.key"]).ends(0);
+    let init = [
+        "trust",
+        "init",
+        "--key",
+        "ann.key",
+        "--name",
+        "ann",
+        "--with",
+        &bob,
+        "--threshold",
+        "2",
+        "--out",
+        "root.json",
+    ];
+    program.run(&init).ends(0);
+    sign_file(&program, &with, "root.json", "id_bob.pub").ends(0);
+    let cluster = Cluster::sealed_by(&program, "ann.key");
+    let file = program.write("host.yaml", HOST);
+    program.run(&["apply", "-f", &file, "--propose"]).ends(0);
+    let shown = program.run(&["proposals", "1", "-o", "json"]).ends(0).json();
+    let root = shown["root"].as_str().unwrap();
+    let sign = ["sign", "1", "--root", root, "--key", "id_bob.pub"];
+    program.run(&sign).ends(2);
+    assert_eq!(cluster.world().set.epoch(), 0);
+    run_with(&program, &with, &sign).ends(0);
+    assert_eq!(cluster.world().set.epoch(), 1);
 }
