@@ -1,6 +1,7 @@
 //! The command line of `verger`.
 
 mod audit;
+mod auth;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use clap::{ArgGroup, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::output::note;
 
 pub(crate) use audit::{AuditCommand, AuditFilterArgs};
+pub(crate) use auth::{AskArgs, AuthCommand, WhoArgs};
 
 /// Blesses configurations, and says what departs from them.
 ///
@@ -134,6 +136,9 @@ pub(crate) enum Command {
     /// The audit: what was done, by whom, and what was refused.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Who may do what, by the roles of the policy set.
+    #[command(subcommand)]
+    Auth(AuthCommand),
     /// Sealing keys. They never leave this machine.
     #[command(subcommand)]
     Keys(KeysCommand),

@@ -129,6 +129,12 @@ const fn says(kind: Kind) -> &'static str {
 
 fn tell_kind(kind: Kind) -> String {
     let mut text = format!("{kind} says {}.\n", says(kind));
+    if kind == Kind::Role {
+        text.push_str("\nBuilt in, and given by a RoleBinding like any other (`verger auth explain --roles` lists their rules):\n\n");
+        for role in verger_policy::roles::ALL {
+            writeln!(text, "  {:<20} {}", role.name, role.says).expect("a String takes everything");
+        }
+    }
     if kind == Kind::Workload {
         text.push_str("\nWhat a field of config means when it is not stated; the word `any` opts out, and shows as not evaluated:\n\n");
         text.push_str(&tell_fields(of_kind(kind)));

@@ -2,6 +2,7 @@
 
 mod apply;
 mod audit;
+mod auth;
 mod bless;
 mod context;
 mod explain;
@@ -46,6 +47,7 @@ pub(crate) async fn run(
         Command::Instances(args) => instances::instances(args, context, output).await,
         Command::Findings(command) => findings::findings(command, context, output).await,
         Command::Audit(command) => audit::audit(command, context, output).await,
+        Command::Auth(command) => auth::auth(command, context, output).await,
         Command::Keys(command) => keys::keys(command, context, output).await,
         Command::Trust(command) => trust::trust(command, context, output).await,
         Command::Token(command) => token::token(command, context, output).await,

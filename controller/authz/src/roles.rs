@@ -74,6 +74,12 @@ pub(crate) struct Given {
     template: usize,
 }
 
+/// The names that bindings may know somebody by.
+fn holders(Subject { person, groups }: &Subject) -> impl Iterator<Item = RoleSubject> {
+    let own = person.iter().cloned().map(RoleSubject::Person);
+    own.chain(groups.iter().cloned().map(RoleSubject::Group))
+}
+
 /// The templates of one compilation, each made once.
 #[derive(Default)]
 struct Shapes {
@@ -205,6 +211,17 @@ impl Roles {
         self.by_subject.keys()
     }
 
+    /// Every rule that bindings give to somebody, with the binding's scope, by role and binding.
+    pub fn given(&self, subject: &Subject) -> Vec<(&GivenRule, &Scope)> {
+        let mut given: Vec<_> = holders(subject)
+            .flat_map(|holder| self.given_to(&holder).collect::<Vec<_>>())
+            .map(|given| (&given.rule, &given.scope))
+            .collect();
+        given.sort_by_key(|(given, _)| (&given.role, *given));
+        given.dedup();
+        given
+    }
+
     /// What bindings give to a subject by its own name.
     pub(crate) fn given_to(&self, subject: &RoleSubject) -> impl Iterator<Item = &Given> {
         let places = self.by_subject.get(subject);
@@ -226,9 +243,7 @@ impl Roles {
                 because: vec![Because::NothingBound],
             };
         }
-        let own = subject.person.iter().cloned().map(RoleSubject::Person);
-        let groups = subject.groups.iter().cloned().map(RoleSubject::Group);
-        let holders: Vec<RoleSubject> = own.chain(groups).collect();
+        let holders: Vec<RoleSubject> = holders(subject).collect();
         let mut links = Links::default();
         let mut places = Vec::new();
         for holder in &holders {

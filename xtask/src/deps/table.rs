@@ -167,7 +167,9 @@ pub(super) const RULES: Rules = Rules {
         },
         CrateRule {
             name: "verger-cli",
+            // Who may do what is worked out from the verified set, by what the controllers decide with.
             uses: &[
+                "verger-controller-authz",
                 "verger-proto",
                 "verger-policy",
                 "verger-wire",
