@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use verger_proto::agent::v1 as pb;
@@ -52,7 +53,7 @@ impl Controllers {
                 Ok(left) if is_due(renewed.map(|at| at.elapsed()), left) => match self.renew(config).await {
                     Ok(()) => renewed = Some(Instant::now()),
                     Err(error) => {
-                        tracing::warn!(%error, "the certificate was not renewed; trying again");
+                        tracing::warn!(error = %format_args!("{error:#}"), "the certificate was not renewed; trying again");
                     }
                 },
                 Ok(_) => {}
@@ -66,17 +67,24 @@ impl Controllers {
     }
 
     async fn renew(&self, config: &Config) -> anyhow::Result<()> {
-        let key = Identity::load(&config.identity_file())?.key()?;
+        let held = Identity::load(&config.identity_file())?;
         let request = pb::RenewRequest {
-            csr: key.request()?.into(),
+            csr: held.key()?.request()?.into(),
         };
         let pb::RenewResponse { chain, not_after: _ } =
             self.connect().await?.renew(request).await?.into_inner();
-        let identity = Identity::new(chain.into_iter().map(Into::into).collect(), &key);
-        identity.save(&config.identity_file())?;
-        self.client.replace(&identity)?;
+        self.take(config, &held, chain.into_iter().map(Into::into).collect())?;
         tracing::info!("the certificate was renewed");
         Ok(())
+    }
+
+    /// Uses a renewed certificate and keeps it, or leaves the one held where it is.
+    fn take(&self, config: &Config, held: &Identity, chain: Vec<Vec<u8>>) -> anyhow::Result<()> {
+        let renewed = held
+            .renewed(chain)
+            .context("the certificate that the controller issued cannot be used")?;
+        self.client.replace(&renewed)?;
+        Ok(renewed.save(&config.identity_file())?)
     }
 }
 
@@ -91,7 +99,58 @@ fn is_due(since: Option<Duration>, left: i64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use verger_transport::{Authority, KeyPair, Purpose, SpiffeId, install_crypto_provider};
+
+    #[test]
+    fn a_certificate_that_cannot_be_used_leaves_the_one_held_on_disk() {
+        install_crypto_provider();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.toml");
+        std::fs::write(&file, format!("data_dir = {:?}\n", folder.path())).unwrap();
+        let config = Config::load(&file).unwrap();
+        let cluster = "ab".repeat(32);
+        let authority = Authority::create(folder.path(), Purpose::Agents, &cluster).unwrap();
+        let issue = |key: &KeyPair, peer: &str, hours: u32| {
+            let id = SpiffeId {
+                cluster: cluster.clone(),
+                peer: peer.parse().unwrap(),
+            };
+            let life = Duration::from_secs(3_600) * hours;
+            authority
+                .issue(&key.request().unwrap(), &id, life, &[])
+                .unwrap()
+                .chain
+        };
+        let (key, others) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let held = Identity::new(issue(&key, "agent/web-1", 24), &key);
+        held.save(&config.identity_file()).unwrap();
+        let controllers = Controllers {
+            client: Arc::new(Client::new(&cluster, &held, &[authority.certificate().to_vec()]).unwrap()),
+            addresses: Vec::new(),
+        };
+        let on_disk = || std::fs::read(config.identity_file()).unwrap();
+        let before = on_disk();
+        for chain in [
+            Vec::new(),
+            vec![b"no certificate".to_vec()],
+            issue(&others, "agent/web-1", 48),
+            issue(&key, "agent/web-2", 48),
+            issue(&key, "agent/web-1", 1),
+        ] {
+            controllers.take(&config, &held, chain).unwrap_err();
+            assert_eq!(on_disk(), before);
+        }
+        controllers
+            .take(&config, &held, issue(&key, "agent/web-1", 48))
+            .unwrap();
+        assert_ne!(on_disk(), before);
+        Identity::load(&config.identity_file())
+            .unwrap()
+            .replaces(&held)
+            .unwrap();
+    }
 
     #[test]
     fn a_certificate_is_renewed_at_start_by_age_and_by_its_end_and_not_over_and_over() {

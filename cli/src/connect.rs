@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::time::{Instant, Interval};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 use verger_proto::cluster::v1::audit_service_client::AuditServiceClient;
@@ -24,6 +25,8 @@ use crate::status::is_unreachable;
 const ANSWER_BYTES: usize = 24 << 20;
 /// A call that is not answered within this is given up.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// How often a program that runs for long looks whether the certificate is to be renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// How often a change is offered again when nobody answers.
 const ATTEMPTS: u32 = 6;
 
@@ -81,11 +84,41 @@ impl Session {
         &self.memory
     }
 
-    /// Connects again, to whichever controller answers now.
+    /// When a program that runs for long is to [keep the certificate renewed](Self::keep_renewed). A connection ends with the
+    /// certificate that it was made with; the next one is made with the newer.
+    pub(crate) fn renewals() -> Interval {
+        tokio::time::interval_at(Instant::now() + RENEW_EVERY, RENEW_EVERY)
+    }
+
+    /// Renews the certificate if it is time to.
+    pub(crate) async fn keep_renewed(&mut self) {
+        renewal::reload(&mut self.context, &self.place, &self.client);
+        renewal::keep(&mut self.context, &self.place, &self.client, &self.channel).await;
+    }
+
+    /// As [`Self::reconnect`], for as long as nobody answers; the certificate is kept renewed.
+    ///
+    /// # Errors
+    /// When the certificate has ended meanwhile: then nobody will answer.
+    pub(crate) async fn insist_on_reconnecting(&mut self, waits: &mut Waits) -> anyhow::Result<()> {
+        loop {
+            waits.next().await;
+            let connected = self.reconnect().await;
+            // After another run's certificate was taken over.
+            renewal::refuse_ended(&self.context)?;
+            if connected.is_ok() {
+                self.keep_renewed().await;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Connects again, to whichever controller answers now, with the certificate that another run may have renewed.
     ///
     /// # Errors
     /// When none does.
     pub(crate) async fn reconnect(&mut self) -> Result<(), ConnectError> {
+        renewal::reload(&mut self.context, &self.place, &self.client);
         self.channel = channel(Arc::clone(&self.client), &self.context.addresses).await?;
         Ok(())
     }

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use tonic::transport::Channel;
 use verger_proto::cluster::v1 as pb;
 use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
-use verger_transport::{Client, Identity, files};
+use verger_transport::{Client, files};
 
 use crate::connect::call;
 use crate::context::Context;
+use crate::exit::{Exit, Failure};
 use crate::output::note;
 
 /// Renews the certificate once half of its life is over. What fails is said, and keeps nobody from what he came for.
@@ -34,6 +35,43 @@ pub(crate) async fn keep(context: &mut Context, place: &Path, client: &Arc<Clien
     }
 }
 
+/// Takes over the certificate that another run renewed meanwhile. A file that is gone, damaged, or another person's is left alone.
+pub(crate) fn reload(context: &mut Context, place: &Path, client: &Client) {
+    let Ok(newer) = Context::load(place) else {
+        return;
+    };
+    let (Ok(held), Ok(identity)) = (context.identity(), newer.identity()) else {
+        return;
+    };
+    if newer.cluster_id == context.cluster_id
+        && newer.certificate != context.certificate
+        && identity.replaces(&held).is_ok()
+        && client.replace(&identity).is_ok()
+    {
+        *context = newer;
+    }
+}
+
+/// Fails once the certificate has ended: nobody is reached with it any more.
+///
+/// # Errors
+/// Says when it ended, and how another is got.
+pub(crate) fn refuse_ended(context: &Context) -> anyhow::Result<()> {
+    let end = Timestamp::from_second(context.identity()?.not_after()?)?;
+    if end > Timestamp::now() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Violation,
+        format!(
+            "your certificate ended at {end}, and no controller takes it any more. Have a new one issued on a member's host \
+             (verger-controller recover-login --person {}), then: verger context use FILE",
+            context.person
+        ),
+    )
+    .into())
+}
+
 /// Renews the certificate with its own key, and writes it to the context's file.
 ///
 /// # Errors
@@ -44,19 +82,20 @@ pub(crate) async fn renew(
     client: &Arc<Client>,
     channel: &Channel,
 ) -> anyhow::Result<()> {
-    let key = context.identity()?.key()?;
+    let held = context.identity()?;
     let request = pb::RenewCertificateRequest {
-        csr: key.request()?.into(),
+        csr: held.key()?.request()?.into(),
     };
     let mut certificates = CertificateServiceClient::new(channel.clone());
     let answer = certificates.renew_certificate(call(request)).await?;
     let pb::RenewCertificateResponse { chain, not_after: _ } = answer.into_inner();
-    let identity = Identity::new(chain.into_iter().map(Into::into).collect(), &key);
-    // Refuses what does not belong to the key, before anything is overwritten.
-    client
-        .replace(&identity)
-        .context("the certificate that was issued cannot be used")?;
-    let until = Timestamp::from_second(identity.not_after()?)?;
+    // Refuses what is of no use before anything is overwritten.
+    let identity = held
+        .renewed(chain.into_iter().map(Into::into).collect())
+        .and_then(|identity| Ok((identity.not_after()?, identity)));
+    let (end, identity) = identity.context("the certificate that was issued cannot be used")?;
+    client.replace(&identity)?;
+    let until = Timestamp::from_second(end)?;
     context.certificate = identity.chain_pem();
     files::replace(place, &context.to_json())?;
     note(&format!("your certificate was renewed; it ends {until}"));

@@ -1,6 +1,8 @@
 //! The person's certificate, which renews itself.
 
-use std::sync::{Arc, Mutex};
+use std::io::{BufRead as _, BufReader, Read};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use tonic::{Request, Response, Status};
@@ -9,6 +11,7 @@ use verger_proto::cluster::v1::certificate_service_server::CertificateService;
 use verger_transport::{Authority, KeyPair, SpiffeId};
 
 use crate::cluster::{Cluster, World};
+use crate::findings::finding;
 use crate::program::Program;
 
 /// What the cluster answers to a renewal.
@@ -17,8 +20,16 @@ pub(crate) enum Issuing {
     #[default]
     Good,
     Away,
+    /// Away once, then good.
+    AwayOnce,
     /// A certificate of a key that the person does not hold.
     AnothersKey,
+    /// A certificate of somebody else.
+    AnothersName,
+    /// One that ends before the one held.
+    Short,
+    /// No certificate.
+    Nothing,
 }
 
 pub(crate) struct Certificates {
@@ -46,14 +57,30 @@ impl CertificateService for Certificates {
         &self,
         request: Request<pb::RenewCertificateRequest>,
     ) -> Result<Response<pb::RenewCertificateResponse>, Status> {
-        let issuing = self.world.lock().unwrap().issuing;
-        let csr = match issuing {
-            Issuing::Good => request.into_inner().csr.to_vec(),
-            Issuing::Away => return Err(Status::unavailable("not now")),
-            Issuing::AnothersKey => KeyPair::generate().unwrap().request().unwrap(),
+        let issuing = {
+            let mut world = self.world.lock().unwrap();
+            let issuing = world.issuing;
+            if matches!(issuing, Issuing::AwayOnce) {
+                world.issuing = Issuing::Good;
+            }
+            issuing
         };
-        let life = Duration::from_secs(86_400);
-        let issued = self.people.issue(&csr, &self.id, life, &[]).unwrap();
+        let mut csr = request.into_inner().csr.to_vec();
+        let (mut id, mut life) = (self.id.clone(), Duration::from_secs(86_400));
+        match issuing {
+            Issuing::Good => {}
+            Issuing::Away | Issuing::AwayOnce => return Err(Status::unavailable("not now")),
+            Issuing::AnothersKey => csr = KeyPair::generate().unwrap().request().unwrap(),
+            Issuing::AnothersName => id.peer = "person/eve".parse().unwrap(),
+            Issuing::Short => life = Duration::from_secs(30),
+            Issuing::Nothing => {
+                return Ok(Response::new(pb::RenewCertificateResponse {
+                    chain: vec![b"nothing".to_vec().into()],
+                    not_after: None,
+                }));
+            }
+        }
+        let issued = self.people.issue(&csr, &id, life, &[]).unwrap();
         Ok(Response::new(pb::RenewCertificateResponse {
             chain: issued.chain.into_iter().map(Into::into).collect(),
             not_after: None,
@@ -95,6 +122,9 @@ fn a_renewal_that_fails_is_said_and_keeps_nobody_from_his_work() {
     for (issuing, why) in [
         (Issuing::Away, "not now"),
         (Issuing::AnothersKey, "cannot be used"),
+        (Issuing::AnothersName, "cannot be used"),
+        (Issuing::Short, "cannot be used"),
+        (Issuing::Nothing, "cannot be used"),
     ] {
         cluster.world().issuing = issuing;
         let ran = program.run(&["list", "Workload"]).ends(0);
@@ -106,4 +136,118 @@ fn a_renewal_that_fails_is_said_and_keeps_nobody_from_his_work() {
     cluster.world().issuing = Issuing::Good;
     program.run(&["context", "renew"]).ends(0);
     assert_ne!(shown(&program), before);
+}
+
+/// A `findings watch`, and the lines that it prints on standard output and on standard error.
+struct Watch {
+    child: Child,
+    findings: mpsc::Receiver<String>,
+    notes: mpsc::Receiver<String>,
+}
+
+impl Watch {
+    fn begin(program: &Program) -> Self {
+        let mut child = program
+            .command(&["findings", "watch", "-o", "jsonl"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        Self {
+            child,
+            findings: lines(out),
+            notes: lines(err),
+        }
+    }
+
+    fn finding(&self) -> String {
+        self.findings
+            .recv_timeout(PATIENCE)
+            .expect("a finding is printed")
+    }
+
+    fn note(&self, part: &str) -> String {
+        loop {
+            let line = self
+                .notes
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|_| panic!("nothing was said of {part}"));
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn lines(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (lines, read) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if lines.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    read
+}
+
+#[test]
+fn a_watch_renews_the_certificate_when_it_connects_again() {
+    let program = Program::new();
+    let cluster = Cluster::start_with(&program, SHORT);
+    cluster.world().issuing = Issuing::AwayOnce;
+    cluster
+        .world()
+        .streams
+        .extend([vec![finding(1, 3, "")], vec![finding(2, 7, "")]]);
+    let before = shown(&program);
+    let watch = Watch::begin(&program);
+    watch.note("could not be renewed");
+    watch.note("the stream was lost");
+    watch.note("your certificate was renewed");
+    watch.finding();
+    watch.finding();
+    assert!(before["certificateEnds"].as_str() < shown(&program)["certificateEnds"].as_str());
+}
+
+/// Long enough for a watch to begin, and for another run beside it.
+const MOMENT: Duration = Duration::from_secs(8);
+
+#[test]
+fn a_watch_goes_on_with_the_certificate_that_another_run_renewed_and_ends_with_its_own() {
+    let program = Program::new();
+    let cluster = Cluster::start_with(&program, MOMENT);
+    cluster.world().issuing = Issuing::Away;
+    // The stream stays open until the listener cuts it, when the certificate ends.
+    let open = vec![finding(1, 3, "")];
+    cluster.world().streams.push_back(open);
+    let mut watch = Watch::begin(&program);
+    watch.finding();
+    // Nobody renews it: that is the end, and it is said.
+    let told = watch.note("your certificate ended");
+    assert!(told.contains("recover-login --person ann"), "{told}");
+    assert_eq!(watch.child.wait().unwrap().code(), Some(1));
+
+    let program = Program::new();
+    let cluster = Cluster::start_with(&program, MOMENT);
+    cluster.world().issuing = Issuing::Away;
+    cluster.world().streams.push_back(vec![finding(1, 3, "")]);
+    let watch = Watch::begin(&program);
+    watch.finding();
+    cluster.world().issuing = Issuing::Good;
+    program.run(&["context", "renew"]).ends(0);
+    cluster.world().issuing = Issuing::Away;
+    cluster.world().streams.push_back(vec![finding(2, 7, "")]);
+    watch.note("the stream was lost");
+    assert!(watch.finding().contains("0202"));
 }

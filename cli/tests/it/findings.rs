@@ -11,7 +11,7 @@ use verger_proto::findings::v1 as pb;
 use crate::cluster::Cluster;
 use crate::program::Program;
 
-fn finding(seed: u8, revision: u64, name: &str) -> pb::WatchResponse {
+pub(crate) fn finding(seed: u8, revision: u64, name: &str) -> pb::WatchResponse {
     let at = Some(prost_types::Timestamp {
         seconds: 1_700_000_000,
         nanos: 0,

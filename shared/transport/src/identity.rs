@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
+use crate::certificate::spiffe_id;
 use crate::files::{self, SecretFileError};
 
 /// Why an identity cannot be used.
@@ -119,6 +121,50 @@ impl Identity {
         Ok(files::replace(file, text.as_bytes())?)
     }
 
+    /// Puts the chain that a renewal gave together with this identity's key.
+    ///
+    /// # Errors
+    /// When it [does not replace](Self::replaces) this one: then this one is to be kept.
+    pub fn renewed(&self, chain: Vec<Vec<u8>>) -> Result<Self, IdentityError> {
+        let renewed = Self {
+            chain: chain.into_iter().map(CertificateDer::from).collect(),
+            key: self.key.clone(),
+        };
+        renewed.replaces(self)?;
+        Ok(renewed)
+    }
+
+    /// Checks that this identity can take the place of `old`: it can be read and used with its key, names the same peer, and
+    /// ends neither before now nor before `old`.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn replaces(&self, old: &Self) -> Result<(), IdentityError> {
+        let wrong = |what: &str| Err(IdentityError::Content(what.to_owned()));
+        for certificate in &self.chain {
+            let parsed = x509_parser::parse_x509_certificate(certificate);
+            if !parsed.is_ok_and(|(rest, _)| rest.is_empty()) {
+                return wrong("a certificate of its chain cannot be read");
+            }
+        }
+        let not_after = self.not_after()?;
+        self.certified()?;
+        let name = |identity: &Self| identity.chain.first().and_then(|leaf| spiffe_id(leaf));
+        if name(self).is_none() || name(self) != name(old) {
+            return wrong("it is for somebody else");
+        }
+        if not_after < old.not_after()? {
+            return wrong("it ends before the one that it should replace");
+        }
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        if not_after <= now {
+            return wrong("it has ended already");
+        }
+        Ok(())
+    }
+
     /// The chain as PEM.
     pub fn chain_pem(&self) -> String {
         self.chain
@@ -160,10 +206,7 @@ impl Identity {
         let (_, leaf) = x509_parser::parse_x509_certificate(leaf)
             .map_err(|error| IdentityError::Content(format!("the certificate cannot be read: {error}")))?;
         let validity = leaf.validity();
-        Ok((
-            validity.not_before.timestamp(),
-            validity.not_after.timestamp(),
-        ))
+        Ok((validity.not_before.timestamp(), validity.not_after.timestamp()))
     }
 
     pub(crate) fn certified(&self) -> Result<Arc<CertifiedKey>, IdentityError> {
@@ -192,3 +235,6 @@ pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     }
     out + &format!("-----END {label}-----\n")
 }
+
+#[cfg(test)]
+mod tests;

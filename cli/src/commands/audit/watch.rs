@@ -26,23 +26,18 @@ pub(super) async fn watch(
         emit(&row::head(format == Format::Wide))?;
     }
     loop {
-        let lost = follow(&session, &filter, &mut position, &mut waits, format).await?;
+        let lost = follow(&mut session, &filter, &mut position, &mut waits, format).await?;
         note(&format!(
             "the stream was lost ({}); connecting again, from row {position}",
             lost.message(),
         ));
-        loop {
-            waits.next().await;
-            if session.reconnect().await.is_ok() {
-                break;
-            }
-        }
+        session.insist_on_reconnecting(&mut waits).await?;
     }
 }
 
 /// Prints a stream until it is lost, and says how.
 async fn follow(
-    session: &Session,
+    session: &mut Session,
     filter: &pb::AuditFilter,
     position: &mut u64,
     waits: &mut Waits,
@@ -57,8 +52,16 @@ async fn follow(
         Err(status) if is_unreachable(&status) => return Ok(status),
         Err(status) => return Err(status.into()),
     };
+    let mut renewals = Session::renewals();
     loop {
-        let message = match stream.next().await {
+        let message = tokio::select! {
+            message = stream.next() => message,
+            _ = renewals.tick() => {
+                session.keep_renewed().await;
+                continue;
+            }
+        };
+        let message = match message {
             Some(Ok(message)) => message,
             Some(Err(status)) if is_unreachable(&status) => return Ok(status),
             Some(Err(status)) => return Err(status.into()),

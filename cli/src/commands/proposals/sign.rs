@@ -84,15 +84,16 @@ pub(in super::super) async fn sign(
         Err(error) => return Err(overtaken(&session, &held, error).await),
     };
     let set = &checked.next.set;
-    if let Some(pb::ApplyResponse {
-        epoch,
-        root,
-        revision: _,
-    }) = &applied
-    {
-        if *epoch != set.epoch() || root != set.root().as_bytes().as_slice() {
-            return Err(distrust("it made another set than the one signed").into());
-        }
+    let other = applied.as_ref().is_some_and(|applied| {
+        let pb::ApplyResponse {
+            epoch,
+            root,
+            revision: _,
+        } = applied;
+        *epoch != set.epoch() || root != set.root().as_bytes().as_slice()
+    });
+    if other {
+        return Err(distrust("it made another set than the one signed").into());
     }
     let in_force = applied.is_some();
     emit(&match (for_people(format), in_force) {
