@@ -17,6 +17,7 @@ const COLUMNS: &[Column] = &[
     Column::wide("MEMBER"),
     Column::wide("EPOCH"),
     Column::wide("CLUSTER"),
+    Column::wide("ROLES"),
 ];
 
 pub(super) async fn version(named: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
@@ -33,12 +34,17 @@ pub(super) async fn version(named: Option<&Path>, format: Format) -> anyhow::Res
     };
     let mut sheet = Sheet::one(COLUMNS);
     let controller = status.map_or(Value::Null, |status| {
-        json!({ "version": status.version, "member": status.member_id, "epoch": status.epoch, "clusterId": status.cluster_id })
+        json!({ "version": status.version, "member": status.member_id, "epoch": status.epoch, "clusterId": status.cluster_id, "rolesInForce": status.roles_in_force })
     });
     let word = |field: &str| match &controller[field] {
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),
         other => other.to_string(),
+    };
+    let roles = match &controller["rolesInForce"] {
+        Value::Bool(true) => "in force",
+        Value::Bool(false) => "none bound: every person may do everything",
+        _ => "-",
     };
     let cells = vec![
         client.to_owned(),
@@ -46,6 +52,7 @@ pub(super) async fn version(named: Option<&Path>, format: Format) -> anyhow::Res
         word("member"),
         word("epoch"),
         word("clusterId"),
+        roles.to_owned(),
     ];
     sheet.push(
         client,
