@@ -2,6 +2,7 @@
 
 mod daemon;
 mod disturbance;
+mod evidence;
 mod hostile;
 mod live;
 mod mounts;
