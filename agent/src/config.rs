@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use verger_policy::model::AgentId;
 use verger_transport::config_file;
 use verger_transport::telemetry::LogFormat;
 
@@ -59,6 +60,11 @@ impl Config {
 
     pub(crate) fn identity_file(&self) -> PathBuf {
         self.data_dir.join("identity.pem")
+    }
+
+    /// The key of an attempt to join, until it has succeeded.
+    pub(crate) fn joining_file(&self, agent: &AgentId) -> PathBuf {
+        self.data_dir.join(format!("joining-{agent}.pem"))
     }
 
     pub(crate) fn cluster_file(&self) -> PathBuf {

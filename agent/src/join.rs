@@ -12,6 +12,7 @@ use verger_policy::digest::Digest;
 use verger_policy::model::AgentId;
 use verger_proto::agent::v1 as pb;
 use verger_proto::agent::v1::enrolment_service_client::EnrolmentServiceClient;
+use verger_transport::files::{self, SecretFileError};
 use verger_transport::{Client, Identity, JoinCommand, KeyPair, channel, spki_pin};
 
 use crate::config::Config;
@@ -62,7 +63,7 @@ pub(crate) async fn join(config: &Config, args: &JoinArgs) -> anyhow::Result<()>
         .mode(0o700)
         .create(&config.data_dir)
         .with_context(|| format!("cannot make {}", config.data_dir.display()))?;
-    let key = KeyPair::generate()?;
+    let key = key_of(config, &agent)?;
     let client = Arc::new(Client::pinned(&command.cluster_id, &command.ca_pin)?);
     let channel = channel(client, std::slice::from_ref(&command.enrol_address)).await?;
     let request = pb::EnrolRequest {
@@ -89,11 +90,23 @@ pub(crate) async fn join(config: &Config, args: &JoinArgs) -> anyhow::Result<()>
         "the controller names another members' authority than --ca-pin"
     );
     let envelope = trust_root.context("the controller sent no trust root")?.json;
-    let (_, delta) = LedgerState::found(agent.clone(), &cluster, &envelope)?;
+    let (founded, delta) = LedgerState::found(agent.clone(), &cluster, &envelope)?;
     let (ledger, _) = verger_agent_store::open(&config.store_dir(), &verger_agent_store::Options::default())?;
-    ledger.commit(&delta)?;
+    let image = ledger.load()?;
+    if image.trust_roots.is_empty() {
+        ledger.commit(&delta)?;
+    } else {
+        // An attempt cut short left it, or this host is enrolled again: what it holds is not begun anew.
+        let held = LedgerState::restore(agent.clone(), image)?;
+        anyhow::ensure!(
+            held.cluster_id() == founded.cluster_id(),
+            "{} is of another cluster; to leave that one for good, remove {}",
+            config.store_dir().display(),
+            config.data_dir.display()
+        );
+    }
     Identity::new(chain.into_iter().map(Into::into).collect(), &key).save(&config.identity_file())?;
-    // Last: what says that the host is enrolled.
+    // What says that the host is enrolled.
     let enrolment = Enrolment {
         cluster,
         agent: agent.clone(),
@@ -101,6 +114,27 @@ pub(crate) async fn join(config: &Config, args: &JoinArgs) -> anyhow::Result<()>
         member_cas,
     };
     enrolment.save(config)?;
+    let kept = config.joining_file(&agent);
+    std::fs::remove_file(&kept).with_context(|| format!("cannot remove {}", kept.display()))?;
     writeln!(std::io::stdout(), "Enrolled as {agent}. Next: verger-agent run")?;
     Ok(())
 }
+
+/// The key that this host joins with: one that an attempt left behind, or a new one. The controller answers the token to the same
+/// key again; so an attempt whose answer was lost spends no token for nothing.
+fn key_of(config: &Config, agent: &AgentId) -> anyhow::Result<KeyPair> {
+    let file = config.joining_file(agent);
+    let damaged = || format!("{}: remove it, and make another token", file.display());
+    match files::read(&file) {
+        Ok(pem) => KeyPair::from_pem(std::str::from_utf8(&pem).with_context(damaged)?).with_context(damaged),
+        Err(SecretFileError::Missing(_)) => {
+            let key = KeyPair::generate()?;
+            files::replace(&file, key.to_pem().as_bytes())?;
+            Ok(key)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
