@@ -57,7 +57,7 @@ pub(crate) async fn init(config: &Config, args: &InitArgs) -> anyhow::Result<()>
         )
     })?;
     let draft = Draft::begin(config)?;
-    let context = Reserved::new("--admin-context", admin_context)?;
+    let mut context = Reserved::new("--admin-context", admin_context)?;
 
     let cluster = found(&draft.config, trust_root, envelope).await?;
     let (handed_over, pin) = authorities(&draft.config, &cluster, person)?;

@@ -1,12 +1,13 @@
 //! A person's context file: how to reach the cluster, and a certificate with its key.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Write as _;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use verger_policy::digest::Digest;
-use verger_transport::{Authority, Identity, KeyPair, Label, Peer, SpiffeId, certificate_pem, files};
+use verger_transport::{Authority, Identity, KeyPair, Label, Peer, SpiffeId, certificate_pem};
 
 use crate::adapters::PERSON_LIFETIME;
 use crate::config::Config;
@@ -67,10 +68,14 @@ pub(crate) fn context_of(
     Ok(serde_json::to_vec_pretty(&context)?)
 }
 
-/// A file that is made empty before anything else, so that it can be written when everything else is done. Dropped
-/// without [`keep`](Self::keep), it is removed.
+/// A place for a file, taken before anything else, so that the file can be written when everything else is done. Until it is
+/// [kept](Self::keep) there is a draft beside it, which tells the next attempt what one that was cut short left, and is cleared
+/// away. Dropped without having been kept, both are removed.
 pub(crate) struct Reserved<'a> {
     file: &'a Path,
+    draft: PathBuf,
+    /// Locked: whoever finds it so leaves draft and file alone.
+    handle: File,
     kept: bool,
 }
 
@@ -80,8 +85,7 @@ impl<'a> Reserved<'a> {
     /// # Errors
     /// When something is there, or it cannot be made.
     pub(crate) fn new(flag: &str, file: &'a Path) -> anyhow::Result<Self> {
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
+        let folder = folder_of(file);
         anyhow::ensure!(
             folder.is_dir(),
             "{flag} {}: {} is no folder; make it first",
@@ -93,29 +97,41 @@ impl<'a> Reserved<'a> {
             "{flag} {}: this is a folder; name a file in it",
             file.display()
         );
+        let mut draft = file.as_os_str().to_owned();
+        draft.push(".unfinished");
+        let draft = PathBuf::from(draft);
+        clear(file, &draft)?;
         // Also a link that leads nowhere is something.
         anyhow::ensure!(
             file.symlink_metadata().is_err(),
             "{flag} {}: it exists; remove it, or name another file",
             file.display()
         );
-        files::create(file, b"")
+        let handle = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&draft)
             .with_context(|| format!("{flag} {}: name a file that can be written", file.display()))?;
-        Ok(Self { file, kept: false })
+        handle.try_lock().map_err(|_| busy(file))?;
+        Ok(Self {
+            file,
+            draft,
+            handle,
+            kept: false,
+        })
     }
 
-    /// Writes it, for good.
+    /// Writes it, and puts it in its place.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub(crate) fn fill(&self, bytes: &[u8]) -> anyhow::Result<()> {
-        File::options()
-            .write(true)
-            .open(self.file)
-            .and_then(|mut file| {
-                file.write_all(bytes)?;
-                file.sync_all()
-            })
+    /// When it cannot be written, or something came to be there meanwhile.
+    pub(crate) fn fill(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        let written = self.handle.write_all(bytes).and_then(|()| self.handle.sync_all());
+        // Unlike a rename this overwrites nothing.
+        written
+            .and_then(|()| std::fs::hard_link(&self.draft, self.file))
+            .and_then(|()| File::open(folder_of(self.file))?.sync_all())
             .with_context(|| format!("cannot write {}", self.file.display()))
     }
 
@@ -127,10 +143,46 @@ impl<'a> Reserved<'a> {
 
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
-        if !self.kept
-            && let Err(error) = std::fs::remove_file(self.file)
-        {
-            tracing::warn!(%error, file = %self.file.display(), "a file of no use stays; remove it");
+        let removed = match self.kept {
+            true => std::fs::remove_file(&self.draft),
+            false => remove(self.file, &self.draft),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(%error, file = %self.draft.display(), "a file of no use stays; remove it");
         }
     }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+fn busy(file: &Path) -> anyhow::Error {
+    anyhow::anyhow!("another run is about to write {}; wait for it", file.display())
+}
+
+/// Clears away what an attempt cut short left.
+fn clear(file: &Path, draft: &Path) -> anyhow::Result<()> {
+    match draft.symlink_metadata() {
+        Ok(left) if left.is_file() => {}
+        Ok(_) => anyhow::bail!("{} is in the way; remove it", draft.display()),
+        Err(_) => return Ok(()),
+    }
+    File::open(draft)
+        .with_context(|| format!("cannot open {}", draft.display()))?
+        .try_lock()
+        .map_err(|_| busy(file))?;
+    remove(file, draft).with_context(|| format!("cannot remove {}", draft.display()))
+}
+
+/// Removes a draft, and the file if it is the draft by its other name.
+fn remove(file: &Path, draft: &Path) -> std::io::Result<()> {
+    let is = |metadata: &Metadata| (metadata.dev(), metadata.ino());
+    let drafted = is(&draft.symlink_metadata()?);
+    if file.symlink_metadata().is_ok_and(|there| is(&there) == drafted) {
+        std::fs::remove_file(file)?;
+    }
+    std::fs::remove_file(draft)
 }

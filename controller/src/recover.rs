@@ -52,7 +52,7 @@ pub(crate) async fn recover(config: &Config, args: &RecoverArgs) -> anyhow::Resu
         "--reason: say why, in at most {} bytes",
         limits::NAME_BYTES
     );
-    let reserved = Reserved::new("--context", context)?;
+    let mut reserved = Reserved::new("--context", context)?;
     let member = wire_up::open_member(config)
         .await
         .context("the member's stores cannot be opened; stop the controller first")?;

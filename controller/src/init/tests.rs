@@ -150,6 +150,56 @@ fn what_an_attempt_cut_short_left_is_cleared_and_what_a_cluster_has_is_not() {
 }
 
 #[test]
+fn a_context_that_an_attempt_cut_short_left_blocks_nobody_and_anothers_file_stays() {
+    for filled in [false, true] {
+        let place = Place::new();
+        let (context, draft) = (place.path("good.json"), place.path("good.json.unfinished"));
+        // Killed: nothing is dropped, and no lock is held.
+        std::fs::write(&draft, "").unwrap();
+        if filled {
+            std::fs::write(&draft, "{\"clusterId\":\"of no cluster\"}").unwrap();
+            std::fs::hard_link(&draft, &context).unwrap();
+        }
+        place.assert_can_be_founded();
+        assert!(!draft.exists());
+    }
+    // A file beside a draft that is not the draft's own is somebody's.
+    let place = Place::new();
+    std::fs::write(place.path("good.json.unfinished"), "").unwrap();
+    std::fs::write(place.path("good.json"), "").unwrap();
+    let error = place.init("root.json", &place.path("good.json")).unwrap_err();
+    assert!(error.contains("it exists; remove it"), "{error}");
+    assert!(place.path("good.json").exists());
+    std::fs::remove_file(place.path("good.json")).unwrap();
+    place.assert_can_be_founded();
+}
+
+#[test]
+fn what_another_run_is_about_to_write_is_left_to_it() {
+    let place = Place::new();
+    let file = place.path("good.json");
+    let mut at_work = Reserved::new("--context", &file).unwrap();
+    at_work.fill(b"mine").unwrap();
+    let error = place.init("root.json", &file).unwrap_err();
+    assert!(error.contains("another run"), "{error}");
+    assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+    at_work.keep();
+    assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+    assert!(!place.path("good.json.unfinished").exists());
+    // One that gives up takes its file with it, and nobody else's.
+    std::fs::remove_file(&file).unwrap();
+    let mut gives_up = Reserved::new("--context", &file).unwrap();
+    gives_up.fill(b"mine").unwrap();
+    drop(gives_up);
+    assert!(!file.exists());
+    let mut late = Reserved::new("--context", &file).unwrap();
+    std::fs::write(&file, "theirs").unwrap();
+    assert!(late.fill(b"mine").is_err());
+    drop(late);
+    assert_eq!(std::fs::read(&file).unwrap(), b"theirs");
+}
+
+#[test]
 fn authorities_without_a_cluster_are_nobodys_to_remove() {
     let place = Place::new();
     std::fs::create_dir_all(place.config.pki_dir()).unwrap();
