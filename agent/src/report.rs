@@ -227,3 +227,41 @@ fn open(controllers: Arc<Controllers>, after: u64) -> ReportLink {
         Ok(client.report(queue).await?)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_without_a_word_is_believed_after_a_while_and_none_is_not() {
+        let (numbers, _) = watch::channel(Numbers::default());
+        let up = Some(Instant::now());
+        let soon = HEARD_AFTER - Duration::from_secs(1);
+        tokio::time::timeout(soon, quiet(&numbers, up)).await.unwrap_err();
+        tokio::time::timeout(HEARD_AFTER * 9, quiet(&numbers, None))
+            .await
+            .unwrap_err();
+        let up = Some(tokio::time::Instant::now().into_std());
+        tokio::time::timeout(HEARD_AFTER * 2, quiet(&numbers, up))
+            .await
+            .unwrap();
+        fit(&numbers);
+        assert_eq!(*numbers.borrow(), Numbers::Fit);
+        // Once known, there is nothing to wait for.
+        tokio::time::timeout(HEARD_AFTER * 9, quiet(&numbers, up))
+            .await
+            .unwrap_err();
+    }
+
+    #[test]
+    fn a_contradiction_stays_one_whatever_fits_later() {
+        let held = Numbers::Contradict(Contradiction {
+            acknowledged: 9,
+            last: 1,
+        });
+        let (numbers, _) = watch::channel(held);
+        fit(&numbers);
+        assert_eq!(*numbers.borrow(), held);
+    }
+}

@@ -10,9 +10,11 @@ use serde::Serialize;
 
 use crate::digest::Digest;
 use crate::model::{
-    ContainerHint, Exception, Guardrail, Labels, Name, ObjectKey, PolicyObject, RoleBinding, Spec, Workload,
+    ContainerHint, Control, Exception, Guardrail, Labels, Name, ObjectKey, PolicyObject, RoleBinding, RuleId,
+    Spec, Workload,
 };
 use crate::roles;
+use crate::rules;
 use crate::set::PolicySet;
 
 /// How long before its end an exception is worth a word.
@@ -41,6 +43,11 @@ pub enum Oddity {
     ImageNotBlessed {
         /// The image it names.
         image: Digest,
+    },
+    /// An exception for a rule of the host, which is about no workload: sealed before such ones were refused.
+    LiftsNothing {
+        /// The rule it names.
+        rule: RuleId,
     },
     /// No `Host` has the labels it asks for.
     SelectsNoHost,
@@ -94,6 +101,12 @@ impl fmt::Display for Lint {
                 write!(
                     f,
                     "is for image {image}, which its workload does not bless; correct `scope.image`"
+                )
+            }
+            Oddity::LiftsNothing { rule } => {
+                write!(
+                    f,
+                    "is for rule {rule}, which is about the host and never lifted; remove it from `rules`"
                 )
             }
             Oddity::SelectsNoHost => {
@@ -239,6 +252,11 @@ impl<'s> World<'s> {
             found.push(Oddity::Expired { at });
         } else if at.duration_since(now) <= EXPIRY_NOTICE {
             found.push(Oddity::ExpiresSoon { at });
+        }
+        let of_host =
+            |rule: &&RuleId| rules::find(rule.as_str()).is_some_and(|found| found.control == Control::Host);
+        for rule in exception.rules.iter().filter(of_host) {
+            found.push(Oddity::LiftsNothing { rule: rule.clone() });
         }
         if let Some(name) = &exception.scope.workload {
             match (self.workloads.get(name), exception.scope.image) {

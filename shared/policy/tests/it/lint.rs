@@ -2,6 +2,7 @@
 
 use verger_policy::draft;
 use verger_policy::lint::lint;
+use verger_policy::model::PolicyObject;
 use verger_policy::set::PolicySet;
 
 const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -39,6 +40,30 @@ fn lints(objects: &[String]) -> Vec<String> {
         .iter()
         .map(ToString::to_string)
         .collect()
+}
+
+#[test]
+fn an_exception_for_a_rule_of_the_host_is_told() {
+    let text = [
+        workload("web", "hosts: {}"),
+        exception("e", "{ workload: web }", "2026-03-01T00:00:00Z"),
+    ];
+    let mut objects = draft::read("set.yaml", text.concat().as_bytes()).unwrap();
+    // No draft may say so now; what is sealed may.
+    let bytes = String::from_utf8(objects.remove(1).canonical_bytes()).unwrap();
+    let sealed = bytes.replace("config/env", "host/stale-seal");
+    objects.push(PolicyObject::from_canonical(sealed.as_bytes()).unwrap());
+    let set = PolicySet::empty().change(objects, []).unwrap();
+    let told: Vec<String> = lint(&set, "2026-01-01T00:00:00Z".parse().unwrap())
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "Exception/e is for rule host/stale-seal, which is about the host and never lifted; remove it from `rules`"
+        ]
+    );
 }
 
 #[test]
