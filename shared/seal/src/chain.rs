@@ -247,18 +247,14 @@ impl ChainCheck {
     ///
     /// # Errors
     /// When that is not so.
-    pub fn finish(mut self, head: ChainHead, dropped: u64) -> Result<Verified, BrokenChain> {
+    pub fn finish(self, head: ChainHead, dropped: u64) -> Result<Verified, BrokenChain> {
         let first = match self.first {
             Some(first) => first,
-            // Without a row there is only the head's word.
-            None if head.count == dropped && (dropped > 0 || head == ChainHead::START) => {
-                self.head = head;
-                self.compare()?;
-                head
-            }
+            // The row that was written last is never dropped: without one there is nothing, or something is missing.
+            None if head == ChainHead::START && dropped == 0 => head,
             None => {
                 return Err(BrokenChain::Head {
-                    rows: dropped,
+                    rows: 0,
                     head: head.count,
                 });
             }
@@ -278,13 +274,14 @@ impl ChainCheck {
         let kept = match self.kept {
             None => KeptHead::None,
             Some(_) if self.met => KeptHead::Met,
+            // Over no row, and none is gone.
+            Some(ChainHead::START) if dropped == 0 => KeptHead::Met,
             Some(kept) if kept.count > head.count => {
                 return Err(BrokenChain::CutOff {
                     written: head.count,
                     kept: kept.count,
                 });
             }
-            // Over no row: every audit begins so.
             Some(kept) if kept.count == 0 && kept != ChainHead::START => return Err(BrokenChain::Kept(0)),
             Some(_) => KeptHead::Dropped,
         };

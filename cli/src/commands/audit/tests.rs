@@ -97,10 +97,14 @@ fn tamper(mut lines: Vec<String>, done: &Tampering) -> Vec<u8> {
     text
 }
 
+/// How many rows there were, and how many of them are dropped: never the last.
+fn sizes() -> impl Strategy<Value = (u64, u64)> {
+    (0..12_u64).prop_flat_map(|count| (Just(count), 0..count.max(1)))
+}
+
 proptest! {
     #[test]
-    fn whatever_is_done_to_an_export_shows(count in 0..12_u64, dropped in 0..12_u64, done in tampering()) {
-        prop_assume!(dropped <= count);
+    fn whatever_is_done_to_an_export_shows((count, dropped) in sizes(), done in tampering()) {
         let (mut rows, heads) = rows(count);
         let head = heads[heads.len() - 1];
         rows.drain(..usize::try_from(dropped).unwrap());
@@ -108,7 +112,7 @@ proptest! {
         let whole = lines.concat().into_bytes();
         for kept in &heads {
             let verified = read(&whole, Some(*kept)).unwrap();
-            let met = kept.count >= dropped && (count > dropped || kept.count == count) || (dropped == 0 && kept.count == 0);
+            let met = kept.count >= dropped;
             prop_assert_eq!(verified.kept == KeptHead::Met, met, "{:?}", verified);
         }
         let touched = tamper(lines, &done);
