@@ -4,6 +4,7 @@ mod agent;
 mod fake;
 mod files;
 mod passphrase;
+mod token;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
