@@ -33,8 +33,9 @@ pub(crate) struct Cli {
     #[arg(short = 'o', long = "output", global = true, value_enum, default_value_t = Format::Table)]
     pub output: Format,
 
-    /// Context file that holds the cluster's address and your certificate [default: ~/.config/verger/context.json].
-    #[arg(long, global = true, env = "VERGER_CONTEXT", value_name = "FILE")]
+    /// Context file that holds the cluster's address and your certificate [default: VERGER_CONTEXT, else
+    /// ~/.config/verger/context.json].
+    #[arg(long, global = true, value_name = "FILE")]
     pub context: Option<PathBuf>,
 
     #[command(subcommand)]
@@ -170,9 +171,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct SealArgs {
-    /// Sealing key [default: the context's]: a file of `verger keys generate`, an OpenSSH private key, or a .pub whose key
-    /// ssh-agent holds (so do security keys).
-    #[arg(long, env = "VERGER_KEY", value_name = "FILE")]
+    /// Sealing key [default: VERGER_KEY, else the context's]: a file of `verger keys generate`, an OpenSSH private key, or a .pub
+    /// whose key ssh-agent holds (so do security keys).
+    #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
 
     /// Days until the seal must be renewed.
@@ -194,9 +195,9 @@ pub(crate) struct SignArgs {
     #[arg(long, value_name = "ROOT")]
     pub root: Option<String>,
 
-    /// Sealing key [default: the context's]: a file of `verger keys generate`, an OpenSSH private key, or a .pub whose key
-    /// ssh-agent holds (so do security keys).
-    #[arg(long, env = "VERGER_KEY", value_name = "FILE")]
+    /// Sealing key [default: VERGER_KEY, else the context's]: a file of `verger keys generate`, an OpenSSH private key, or a .pub
+    /// whose key ssh-agent holds (so do security keys).
+    #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
 
     #[command(flatten)]

@@ -41,13 +41,20 @@ impl std::fmt::Debug for Context {
     }
 }
 
-/// The file to use: the one named, else the default one.
+/// The file that a variable of the environment names. An empty one names none, as everywhere: clap would refuse it.
+pub(crate) fn named_by(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+}
+
+/// The file to use: the one named, else that of `VERGER_CONTEXT`, else the default one.
 ///
 /// # Errors
 /// When neither is known.
 pub(crate) fn place(named: Option<&Path>) -> anyhow::Result<PathBuf> {
-    if let Some(file) = named {
-        return Ok(file.to_owned());
+    if let Some(file) = named.map(Path::to_owned).or_else(|| named_by("VERGER_CONTEXT")) {
+        return Ok(file);
     }
     let config = std::env::var_os("XDG_CONFIG_HOME")
         .map(PathBuf::from)

@@ -19,6 +19,7 @@ use verger_wire::{FromWire as _, IntoWire as _, InvalidMessage};
 
 use crate::args::{SealArgs, SetArgs};
 use crate::connect::{Session, call};
+use crate::context::named_by;
 use crate::exit::{Exit, Failure};
 use crate::output::note;
 use crate::signer;
@@ -197,7 +198,8 @@ impl Signer {
         trust_root: &TrustRoot,
         named: Option<&PathBuf>,
     ) -> anyhow::Result<Self> {
-        let file = named.or(session.context().sealing_key.as_ref()).ok_or_else(|| {
+        let file = named.cloned().or_else(|| named_by("VERGER_KEY"));
+        let file = file.as_ref().or(session.context().sealing_key.as_ref()).ok_or_else(|| {
             Failure::input("no sealing key is named: give --key FILE, or set one with `verger context use FILE --key FILE`")
         })?;
         let key = signer::Key::open(file)?;

@@ -63,7 +63,8 @@ pub(super) async fn hosts(
     Ok(Exit::Clean)
 }
 
-async fn all(session: &Session) -> anyhow::Result<Vec<pb::Host>> {
+/// Every host.
+pub(super) async fn all(session: &Session) -> anyhow::Result<Vec<pb::Host>> {
     let mut found = Vec::new();
     let mut page_token = String::new();
     loop {
@@ -93,6 +94,30 @@ fn state(host: &pb::Host) -> &'static str {
     }
 }
 
+/// As a person reads it: of a host that is away, since when.
+fn told(host: &pb::Host) -> String {
+    match (state(host), moment(host.last_seen)) {
+        ("away", Some(since)) => format!("away since {since}"),
+        (state, _) => state.to_owned(),
+    }
+}
+
+/// Why nothing that was said of a runtime's instances counts any more; none where it does.
+pub(super) fn silence(host: Option<&pb::Host>, runtime: &str) -> Option<String> {
+    let Some(host) = host else {
+        return Some("host not known".to_owned());
+    };
+    if !host.connected {
+        return Some(match moment(host.last_seen) {
+            Some(since) => format!("host away since {since}"),
+            None => "host not seen by this controller".to_owned(),
+        });
+    }
+    host.unreadable
+        .get(runtime)
+        .map(|why| format!("runtime unreadable: {why}"))
+}
+
 /// How many transitions of findings have arrived, of how many made.
 fn findings(host: &pb::Host) -> String {
     let (received, made) = (host.findings_received, host.findings_made);
@@ -113,7 +138,7 @@ fn push(sheet: &mut Sheet, host: &pb::Host) {
     labels.sort();
     let cells = vec![
         host.agent_id.clone(),
-        state(host).to_owned(),
+        told(host),
         host.epoch.to_string(),
         host.instances.to_string(),
         moment(host.last_seen).unwrap_or_else(|| "-".to_owned()),
@@ -157,6 +182,7 @@ fn push(sheet: &mut Sheet, host: &pb::Host) {
         "enrolled": moment(*enrolled),
         "lastSeen": moment(*last_seen),
         "connected": connected,
+        "awaySince": if *connected { None } else { moment(*last_seen) },
         "epoch": epoch,
         "root": hex(root),
         "version": agent_version,

@@ -1,12 +1,15 @@
 //! `instances`: what runs on the hosts, and what the agents say of it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use tonic::Code;
 use verger_policy::model::Name;
 use verger_proto::cluster::v1 as pb;
 use verger_wire::instant;
 
+use super::hosts;
 use crate::args::{Format, InstancesArgs};
 use crate::connect::{Session, call};
 use crate::exit::{Exit, Failure};
@@ -56,14 +59,52 @@ pub(super) async fn instances(
     if let Some(instance) = instance {
         let request = pb::GetInstanceRequest { agent_id, instance };
         let answer = session.cluster().get_instance(call(request)).await?.into_inner();
-        return one(&answer.instance.unwrap_or_default(), format);
+        let instance = answer.instance.unwrap_or_default();
+        let hosts = hosts_of(&session, &instance.agent_id).await?;
+        return one(&instance, silence_of(&hosts, &instance), format);
     }
+    let instances = list(&session, &agent_id, &workload.unwrap_or_default()).await?;
+    // Asked for afterwards: a host that goes away between the two is one that is away.
+    let hosts = match instances.is_empty() {
+        true => BTreeMap::new(),
+        false => hosts_of(&session, &agent_id).await?,
+    };
     let mut sheet = Sheet::list(COLUMNS, "nothing runs that an agent knows of");
-    for instance in &list(&session, &agent_id, &workload.unwrap_or_default()).await? {
-        push(&mut sheet, instance, None);
+    let mut exit = Exit::Clean;
+    for instance in &instances {
+        let silence = silence_of(&hosts, instance);
+        if silence.is_some() {
+            exit = Exit::NotEvaluated;
+        }
+        push(&mut sheet, instance, silence, None);
     }
     print(&sheet, format)?;
-    Ok(Exit::Clean)
+    Ok(exit)
+}
+
+/// The host named, or every host.
+async fn hosts_of(session: &Session, agent_id: &str) -> anyhow::Result<BTreeMap<String, pb::Host>> {
+    let found = if agent_id.is_empty() {
+        hosts::all(session).await?
+    } else {
+        let request = pb::GetHostRequest {
+            agent_id: agent_id.to_owned(),
+        };
+        match session.cluster().get_host(call(request)).await {
+            Ok(answer) => answer.into_inner().host.into_iter().collect(),
+            Err(status) if status.code() == Code::NotFound => Vec::new(),
+            Err(status) => return Err(status.into()),
+        }
+    };
+    Ok(found
+        .into_iter()
+        .map(|host| (host.agent_id.clone(), host))
+        .collect())
+}
+
+/// Why what was said of an instance no longer counts. Silence is no pass.
+fn silence_of(hosts: &BTreeMap<String, pb::Host>, instance: &pb::Instance) -> Option<String> {
+    hosts::silence(hosts.get(&instance.agent_id), &instance.runtime)
 }
 
 /// Everything that runs, as far as agents know.
@@ -97,10 +138,14 @@ async fn list(session: &Session, agent_id: &str, workload: &str) -> anyhow::Resu
     }
 }
 
-fn one(instance: &pb::Instance, format: Format) -> anyhow::Result<Exit> {
+fn one(instance: &pb::Instance, silence: Option<String>, format: Format) -> anyhow::Result<Exit> {
+    let exit = match silence {
+        Some(_) => Exit::NotEvaluated,
+        None => Exit::Clean,
+    };
     let checks = checks(&instance.checks_json);
     let mut sheet = Sheet::one(COLUMNS);
-    push(&mut sheet, instance, Some(&checks));
+    push(&mut sheet, instance, silence, Some(&checks));
     print(&sheet, format)?;
     if for_people(format) {
         let mut table = Sheet::list(CHECKS, "every check passed, or does not apply");
@@ -112,7 +157,7 @@ fn one(instance: &pb::Instance, format: Format) -> anyhow::Result<Exit> {
         emit("\n")?;
         print(&table, format)?;
     }
-    Ok(Exit::Clean)
+    Ok(exit)
 }
 
 /// The checks of an answer: a list, or a document that holds one.
@@ -127,7 +172,7 @@ fn checks(bytes: &[u8]) -> Vec<Value> {
     }
 }
 
-fn result(instance: &pb::Instance) -> String {
+fn result(instance: &pb::Instance, silence: Option<&str>) -> String {
     let counts = [
         (instance.failed, "failed"),
         (instance.errors, "errors"),
@@ -139,6 +184,13 @@ fn result(instance: &pb::Instance) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
+    if let Some(why) = silence {
+        let before = match said.is_empty() {
+            true => String::new(),
+            false => format!("; before: {}", said.join(", ")),
+        };
+        return format!("not evaluated ({why}){before}");
+    }
     match (said.is_empty(), instance.judged) {
         (_, None) => "not judged".to_owned(),
         (true, Some(_)) => "clean".to_owned(),
@@ -146,7 +198,8 @@ fn result(instance: &pb::Instance) -> String {
     }
 }
 
-fn push(sheet: &mut Sheet, instance: &pb::Instance, checks: Option<&[Value]>) {
+fn push(sheet: &mut Sheet, instance: &pb::Instance, silence: Option<String>, checks: Option<&[Value]>) {
+    let result = result(instance, silence.as_deref());
     let pb::Instance {
         agent_id,
         runtime,
@@ -176,7 +229,7 @@ fn push(sheet: &mut Sheet, instance: &pb::Instance, checks: Option<&[Value]>) {
         name.clone(),
         id.chars().take(12).collect(),
         claim,
-        result(instance),
+        result.clone(),
         if image_name.is_empty() {
             image.chars().take(19).collect()
         } else {
@@ -192,6 +245,9 @@ fn push(sheet: &mut Sheet, instance: &pb::Instance, checks: Option<&[Value]>) {
         "runtime": runtime,
         "id": id,
         "name": name,
+        "state": result,
+        // What follows was said before that.
+        "silence": silence,
         "image": image,
         "imageName": image_name,
         "workloads": workloads,

@@ -23,7 +23,8 @@ const COLUMNS: &[Column] = &[
 pub(super) async fn version(named: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
     let client = env!("CARGO_PKG_VERSION");
     // Without a context there is no cluster to ask; one that was named must be there.
-    let asks = named.is_some() || context::place(None).is_ok_and(|place| place.exists());
+    let is_named = named.is_some() || context::named_by("VERGER_CONTEXT").is_some();
+    let asks = is_named || context::place(None).is_ok_and(|place| place.exists());
     let (status, exit) = if asks {
         match ask(named).await {
             Ok(status) => (Some(status), Exit::Clean),

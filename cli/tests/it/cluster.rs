@@ -59,6 +59,8 @@ pub(crate) struct World {
     pub(crate) tokens: Vec<String>,
     /// Digests of the images of what runs.
     pub(crate) running: Vec<String>,
+    pub(crate) hosts: Vec<cv1::Host>,
+    pub(crate) instances: Vec<cv1::Instance>,
     pub(crate) pin: String,
     pub(crate) issuing: Issuing,
     pub(crate) proposals: Vec<pv1::Proposal>,
@@ -216,9 +218,7 @@ impl Cluster {
         });
         let file = program.write("handed-over.json", context.to_string());
         private(Path::new(&file));
-        program
-            .run(&["context", "use", &file, "--key", key_file])
-            .ends(0);
+        program.run(&["context", "use", &file, "--key", key_file]).ends(0);
         Self {
             world,
             id,
@@ -552,17 +552,25 @@ impl ClusterService for Service {
             connected: true,
             ..Default::default()
         };
+        let mut hosts = self.world.lock().unwrap().hosts.clone();
+        hosts.push(host);
         Ok(Response::new(cv1::ListHostsResponse {
-            hosts: vec![host],
+            hosts,
             next_page_token: String::new(),
         }))
     }
 
     async fn get_host(
         &self,
-        _: Request<cv1::GetHostRequest>,
+        request: Request<cv1::GetHostRequest>,
     ) -> Result<Response<cv1::GetHostResponse>, Status> {
-        Err(Status::not_found("there is no host of this name\u{1b}[2J"))
+        let name = request.into_inner().agent_id;
+        let world = self.world.lock().unwrap();
+        let host = world.hosts.iter().find(|host| host.agent_id == name).cloned();
+        match host {
+            Some(host) => Ok(Response::new(cv1::GetHostResponse { host: Some(host) })),
+            None => Err(Status::not_found("there is no host of this name\u{1b}[2J")),
+        }
     }
 
     async fn list_instances(
@@ -573,7 +581,9 @@ impl ClusterService for Service {
             image: image.clone(),
             ..Default::default()
         };
-        let instances = self.world.lock().unwrap().running.iter().map(running).collect();
+        let world = self.world.lock().unwrap();
+        let instances = world.running.iter().map(running).chain(world.instances.clone());
+        let instances = instances.collect();
         Ok(Response::new(cv1::ListInstancesResponse {
             instances,
             next_page_token: String::new(),

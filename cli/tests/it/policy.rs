@@ -453,7 +453,8 @@ fn hosts_and_instances_never_act_on_a_terminal() {
         (&["hosts"][..], 0),
         (&["hosts", "web-1"], 1),
         (&["instances"], 0),
-        (&["instances", "evil", "--host", "web-1"], 0),
+        // Its host is not known: nobody says anything of it now.
+        (&["instances", "evil", "--host", "web-1"], 3),
     ] {
         for format in ["table", "wide", "json", "yaml", "jsonl", "name"] {
             let ran = program.run(&[args, &["-o", format]].concat()).ends(code);
@@ -466,7 +467,7 @@ fn hosts_and_instances_never_act_on_a_terminal() {
             );
         }
     }
-    let shown = program.run(&["instances", "evil", "--host", "web-1"]).ends(0).out;
+    let shown = program.run(&["instances", "evil", "--host", "web-1"]).ends(3).out;
     assert!(
         shown.contains("1 failed") && shown.contains("config/env"),
         "{shown}"
