@@ -4,7 +4,8 @@ mod agent;
 mod openssh;
 mod passphrase;
 
-use std::path::Path;
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
 
 use verger_policy::model::printable;
 use verger_seal::{Envelope, PublicKey, SealingKey, sshsig_signed_data};
@@ -22,9 +23,18 @@ pub(crate) use passphrase::choose as choose_passphrase;
 const MOST_BYTES: u64 = 16 << 10;
 
 /// A key that can sign.
-pub(crate) enum Key {
+pub(crate) struct Key(Place);
+
+/// Where it is.
+enum Place {
     /// In this process.
     Here(SealingKey),
+    /// Behind a passphrase, which is asked for once: when it first signs, so that what is signed was shown before.
+    Locked {
+        file: PathBuf,
+        locked: openssh::Locked,
+        opened: OnceCell<SealingKey>,
+    },
     /// In `ssh-agent`, or in a security key that it asks.
     Agent(PublicKey),
 }
@@ -37,58 +47,71 @@ enum Stored {
 }
 
 impl Key {
-    /// Makes the key of a file ready to sign: asks for the passphrase if it has one, and looks for it in `ssh-agent` if the file
-    /// is a `.pub`.
+    /// Takes the key of a file; of a `.pub`, the one in `ssh-agent`.
     ///
     /// # Errors
-    /// When others can read the file, it is no key, the passphrase is wrong, or no agent holds the key.
+    /// When others can read the file, it is no key, or no agent holds the key.
     pub(crate) fn open(file: &Path) -> anyhow::Result<Self> {
-        match read(file)? {
-            Stored::Open(key) => Ok(Self::Here(key)),
-            Stored::Locked(locked) => passphrase::unlock(file, &locked).map(Self::Here),
+        Ok(Self(match read(file)? {
+            Stored::Open(key) => Place::Here(key),
+            Stored::Locked(locked) => Place::Locked {
+                file: file.to_owned(),
+                locked,
+                opened: OnceCell::new(),
+            },
             Stored::Public(public) => {
                 Agent::open_for(file)?.insist_on(&public, file)?;
-                Ok(Self::Agent(public))
+                Place::Agent(public)
             }
-        }
+        }))
     }
 
     /// The public half.
     pub(crate) fn public(&self) -> PublicKey {
-        match self {
-            Self::Here(key) => key.public(),
-            Self::Agent(public) => *public,
+        match &self.0 {
+            Place::Here(key) => key.public(),
+            Place::Locked { locked, .. } => *locked.public(),
+            Place::Agent(public) => *public,
         }
     }
 
     /// Adds its signature to an envelope. One that was made elsewhere is verified first.
     ///
     /// # Errors
-    /// When the agent does not sign, or signs something else. Nothing is added then.
+    /// When the passphrase is wrong, or the agent does not sign, or signs something else. Nothing is added then.
     pub(crate) fn sign(&self, envelope: &mut Envelope) -> anyhow::Result<()> {
-        let public = match self {
-            Self::Here(key) => {
-                envelope.add(key);
-                return Ok(());
+        match &self.0 {
+            Place::Here(key) => envelope.add(key),
+            Place::Locked { file, locked, opened } => {
+                if opened.get().is_none() {
+                    let key = passphrase::unlock(file, locked)?;
+                    // Empty a moment ago, and nobody else has it.
+                    let _ = opened.set(key);
+                }
+                envelope.add(opened.get().expect("it was just opened"));
             }
-            Self::Agent(public) => public,
-        };
-        if public.is_hardware() {
-            note("touch the security key to sign, if it blinks");
+            Place::Agent(public) => sign_elsewhere(public, envelope)?,
         }
-        let data = sshsig_signed_data(&envelope.to_sign());
-        let proper = Agent::open()?.sign(public, &data)?;
-        let signature = public.sshsig(&proper).ok_or_else(|| {
-            Failure::new(
-                Exit::Violation,
-                "only SSH keys sign in an agent; nothing was signed",
-            )
-        })?;
-        envelope.attach(public, signature).map_err(|error| {
-            let message = format!("ssh-agent answered with a signature that does not count: {error}");
-            Failure::new(Exit::Violation, message).into()
-        })
+        Ok(())
     }
+}
+
+fn sign_elsewhere(public: &PublicKey, envelope: &mut Envelope) -> anyhow::Result<()> {
+    if public.is_hardware() {
+        note("touch the security key to sign, if it blinks");
+    }
+    let data = sshsig_signed_data(&envelope.to_sign());
+    let proper = Agent::open()?.sign(public, &data)?;
+    let signature = public.sshsig(&proper).ok_or_else(|| {
+        Failure::new(
+            Exit::Violation,
+            "only SSH keys sign in an agent; nothing was signed",
+        )
+    })?;
+    envelope.attach(public, signature).map_err(|error| {
+        let message = format!("ssh-agent answered with a signature that does not count: {error}");
+        Failure::new(Exit::Violation, message).into()
+    })
 }
 
 /// The public half of a key file. Needs no passphrase and no agent.

@@ -129,3 +129,37 @@ pub(in crate::signer) fn armoured(bytes: &[u8]) -> String {
     let end = BEGINNING.replace("BEGIN", "END");
     format!("{BEGINNING}\n{}\n{end}\n", lines.join("\n"))
 }
+
+#[test]
+fn the_file_that_names_a_security_key_says_where_to_turn() {
+    let put = verger_seal::put_string;
+    let (kind, point) = ("sk-ssh-ed25519@openssh.com", [0; 32]);
+    let (kind, point, application) = (kind.as_bytes(), point_of(point), b"ssh:");
+    let mut public = Vec::new();
+    for part in [kind, &point, application] {
+        put(&mut public, part);
+    }
+    // PROTOCOL.u2f: the private half of such a file is flags, a handle, and something reserved.
+    let mut private = [5_u32.to_be_bytes(); 2].concat();
+    for part in [kind, &point, application] {
+        put(&mut private, part);
+    }
+    private.push(1);
+    for part in [&b"handle"[..], b"", b"ada"] {
+        put(&mut private, part);
+    }
+    private.extend((1..).take((8 - private.len() % 8) % 8));
+    let mut file = b"openssh-key-v1\0".to_vec();
+    for part in [&b"none"[..], b"none", b""] {
+        put(&mut file, part);
+    }
+    file.extend(1_u32.to_be_bytes());
+    put(&mut file, &public);
+    put(&mut file, &private);
+    assert_eq!(refusal(&armoured(&file)), Unusable::Hardware);
+}
+
+fn point_of(seed: [u8; 32]) -> [u8; 32] {
+    let wire = SealingKey::ssh_ed25519(seed).public().ssh_wire().unwrap();
+    wire[wire.len() - 32..].try_into().unwrap()
+}

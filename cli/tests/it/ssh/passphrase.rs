@@ -63,6 +63,17 @@ fn a_key_with_a_passphrase_seals_with_it_alone() {
     found(&program, &with, "id_ann").ends(0);
     let cluster = Cluster::sealed_by(&program, "id_ann");
     let file = program.write("host.yaml", super::HOST);
+    // It is asked for only when there is something to sign by a key that may.
+    let unasked = program.run(&["apply", "-f", &file, "--dry-run"]);
+    unasked.ends(0);
+    let args = ["-q", "-t", "ed25519", "-a", "1", "-N", PASSPHRASE, "-f", "id_eve"];
+    ssh(&program, "ssh-keygen", &args);
+    let stranger = program.run(&["apply", "-f", &file, "--key", "id_eve"]).ends(2);
+    assert!(
+        stranger.err.contains("is not a key of this cluster's trust root"),
+        "{}",
+        stranger.err
+    );
     run_with(&program, &without, &["apply", "-f", &file]).ends(2);
     assert_eq!(cluster.world().set.epoch(), 0);
     run_with(&program, &with, &["apply", "-f", &file]).ends(0);

@@ -33,7 +33,7 @@ impl InvalidKey {
                 "not a public key: write the 64 lower-case hex digits of an Ed25519 key, or an SSH key (ssh-ed25519 AAAA…)"
             }
             Self::Private => {
-                "not an Ed25519 private key in PEM (PKCS #8), as `verger keys generate` writes it"
+                "not a private key: neither Ed25519 in PEM (PKCS #8), as `verger keys generate` writes it, nor in OpenSSH's form"
             }
             Self::Malformed => {
                 "not an SSH public key: its base64 is damaged, or not of the kind that stands before it"
