@@ -130,6 +130,8 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
         Arc::clone(&authorizer),
     )));
     api.add_service(CertificateServiceServer::new(Certificates::new(
+        Arc::clone(&replicated),
+        Arc::clone(&ambient),
         Arc::clone(&issuer),
         Arc::clone(&authorizer),
     )));

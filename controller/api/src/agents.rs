@@ -102,6 +102,7 @@ impl Agents {
             request_id: None,
             // Findings leave no rows in the audit.
             from: None,
+            policies: Vec::new(),
             action: Action::Ingest {
                 agent: agent.clone(),
                 first_sequence,

@@ -17,7 +17,6 @@ use verger_wire::digest_bytes;
 use crate::authorizer::{Authorizer, Permit};
 use crate::paging;
 use crate::ports::{AuditRows, Replicated, read};
-use crate::status::unavailable;
 use crate::watch::{Stream, reached};
 use filter::Filter;
 use look::{Looked, Way};
@@ -45,11 +44,6 @@ impl Audit {
             rows,
             authorizer,
         }
-    }
-
-    async fn catch_up(&self) -> Result<(), Status> {
-        let caught_up = self.replicated.catch_up().await;
-        caught_up.map_err(|error| unavailable(&error))
     }
 
     fn head(&self) -> AuditHead {
@@ -127,7 +121,6 @@ impl AuditService for Audit {
         } = request.into_inner();
         let filter = Filter::parse(filter)?;
         let after: Option<u64> = paging::after(&page_token)?;
-        self.catch_up().await?;
         let way = match (after, newest_first) {
             (None, true) => Way::Back(u64::MAX),
             (Some(after), true) => Way::Back(after),
@@ -155,7 +148,6 @@ impl AuditService for Audit {
         let permit = permit.await?;
         let pb::WatchRequest { filter, after } = request.into_inner();
         let filter = Filter::parse(filter)?;
-        self.catch_up().await?;
         reached(self.head().written, after)?;
         let next = if after == 0 { 0 } else { after.saturating_add(1) };
         let (ready, messages) = mpsc::channel(READY);
@@ -175,7 +167,6 @@ impl AuditService for Audit {
             .may(Verb::List, Resource::Audit)
             .await?;
         let pb::HeadRequest {} = request.into_inner();
-        self.catch_up().await?;
         let AuditHead {
             written,
             dropped,

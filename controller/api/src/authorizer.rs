@@ -6,11 +6,12 @@
 
 mod change;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tonic::{Request, Status};
-use verger_controller_authz::{Ask, Roles, Subject};
-use verger_controller_state::State;
+use verger_controller_authz::{Ask, Because, Roles, Subject};
+use verger_controller_state::{State, limits};
 use verger_policy::digest::Digest;
 use verger_policy::model::{Kind, Resource, Verb};
 use verger_policy::set::{Entry, PolicySet};
@@ -19,7 +20,7 @@ pub(crate) use change::{Change, Way, as_it_is, of_finding, of_host};
 
 use crate::caller::{self, Asker};
 use crate::ports::{Replicated, read};
-use crate::status::{role_denied, roles_unsafe, unavailable};
+use crate::status::{cut_name, role_denied, roles_unsafe, unavailable};
 
 /// Decides by the roles of the current set, compiled when they change.
 pub struct Authorizer {
@@ -129,8 +130,12 @@ impl Caller {
             (asks(state), known)
         });
         let roles = known.or_else(|set| authorizer.roles(&set))?;
-        let permit = Permit { caller: self, asks };
-        permit.is_given_by(&roles)?;
+        let mut permit = Permit {
+            caller: self,
+            asks,
+            because: BTreeSet::new(),
+        };
+        permit.because = permit.is_given_by(&roles)?;
         Ok(permit)
     }
 }
@@ -139,6 +144,7 @@ impl Caller {
 pub(crate) struct Permit {
     caller: Caller,
     asks: Vec<Ask>,
+    because: BTreeSet<Because>,
 }
 
 impl Permit {
@@ -147,6 +153,7 @@ impl Permit {
         Asker {
             actor: format!("person/{}", self.caller.name),
             from: self.caller.from,
+            policies: in_words(&self.because),
         }
     }
 
@@ -163,21 +170,38 @@ impl Permit {
             Some(roles) => roles,
             None => authorizer.roles(set)?,
         };
-        self.is_given_by(&roles)
+        self.is_given_by(&roles).map(drop)
     }
 
-    fn is_given_by(&self, roles: &Roles) -> Result<(), Status> {
+    /// What decides, where it is allowed.
+    fn is_given_by(&self, roles: &Roles) -> Result<BTreeSet<Because>, Status> {
         let subject = Subject {
             person: self.caller.name.parse().ok(),
             // No login names groups yet.
             groups: Default::default(),
         };
+        let mut because = BTreeSet::new();
         for ask in &self.asks {
             let decision = roles.decide(&subject, ask);
             if !decision.allowed {
                 return Err(role_denied(&self.caller.name, ask, &decision));
             }
+            because.extend(decision.because);
         }
-        Ok(())
+        Ok(because)
     }
+}
+
+/// The rules that decide, for the record: as many, and as much of each, as a row of it has room for.
+fn in_words(because: &BTreeSet<Because>) -> Vec<String> {
+    let rules = because
+        .iter()
+        .filter(|because| !matches!(because, Because::NothingBound));
+    let mut words: Vec<String> = rules.map(|rule| cut_name(&rule.to_string())).collect();
+    if words.len() > limits::POLICIES {
+        let more = words.len() - (limits::POLICIES - 1);
+        words.truncate(limits::POLICIES - 1);
+        words.push(format!("and {more} more"));
+    }
+    words
 }

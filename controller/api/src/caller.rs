@@ -34,6 +34,8 @@ pub struct Asker {
     pub actor: String,
     /// The address the request came from.
     pub from: Option<String>,
+    /// The rules of roles that allow it, in words; empty where no role is bound.
+    pub policies: Vec<String>,
 }
 
 /// The address a request came from, as this member sees it: `192.0.2.1:40000`.

@@ -4,30 +4,91 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tonic::{Request, Response, Status};
+use verger_controller_state::{Action, Command, Response as Answer};
 use verger_policy::model::{Resource, Verb};
 use verger_proto::cluster::v1 as pb;
 use verger_proto::cluster::v1::certificate_service_server::CertificateService;
+use verger_transport::Label;
 use verger_wire::{parse, timestamp};
 
 use crate::authorizer::Authorizer;
-use crate::ports::{Holder, Issuer};
-use crate::status::{argument, invalid, issue};
+use crate::caller::Asker;
+use crate::policy::request_id;
+use crate::ports::{Ambient, Holder, Issuer, Replicated};
+use crate::status::{answered_otherwise, argument, invalid, issue, unavailable};
 
 /// The service.
 pub struct Certificates {
+    replicated: Arc<dyn Replicated>,
+    ambient: Arc<dyn Ambient>,
     issuer: Arc<dyn Issuer>,
     authorizer: Arc<Authorizer>,
 }
 
 impl Certificates {
-    /// Serves from the people's authority.
-    pub fn new(issuer: Arc<dyn Issuer>, authorizer: Arc<Authorizer>) -> Self {
-        Self { issuer, authorizer }
+    /// Serves from the replicated state and the people's authority.
+    pub fn new(
+        replicated: Arc<dyn Replicated>,
+        ambient: Arc<dyn Ambient>,
+        issuer: Arc<dyn Issuer>,
+        authorizer: Arc<Authorizer>,
+    ) -> Self {
+        Self {
+            replicated,
+            ambient,
+            issuer,
+            authorizer,
+        }
     }
 }
 
 #[tonic::async_trait]
 impl CertificateService for Certificates {
+    async fn create_login(
+        &self,
+        request: Request<pb::CreateLoginRequest>,
+    ) -> Result<Response<pb::CreateLoginResponse>, Status> {
+        let permit = self
+            .authorizer
+            .person(&request)?
+            .may(Verb::Create, Resource::Certificates);
+        let Asker {
+            actor,
+            from,
+            policies,
+        } = permit.await?.asker();
+        let pb::CreateLoginRequest {
+            request_id: id,
+            person,
+            csr,
+        } = request.into_inner();
+        let name: Label = parse("person", &person).map_err(invalid)?;
+        let key = self.issuer.key_of(&csr).map_err(|error| issue(&error))?;
+        let command = Command {
+            stamp: self.ambient.now(),
+            actor,
+            request_id: request_id(&id)?,
+            from,
+            policies,
+            action: Action::CreateLogin { person, key },
+        };
+        match self
+            .replicated
+            .propose(command)
+            .await
+            .map_err(|error| unavailable(&error))?
+        {
+            Answer::LoginCreated => {}
+            other => return Err(answered_otherwise(&other)),
+        }
+        let holder = Holder::Person(name);
+        let issued = self.issuer.issue(&csr, &holder).map_err(|error| issue(&error))?;
+        Ok(Response::new(pb::CreateLoginResponse {
+            chain: issued.chain.into_iter().map(Bytes::from).collect(),
+            not_after: Some(timestamp(issued.not_after)),
+        }))
+    }
+
     async fn renew_certificate(
         &self,
         request: Request<pb::RenewCertificateRequest>,

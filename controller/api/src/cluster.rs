@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tonic::{Code, Request, Response, Status};
-use verger_controller_state::{Action, Command, Response as Answer, State};
+use verger_controller_state::{Action, Command, Refused, Response as Answer, State};
 use verger_policy::digest::Digest;
 use verger_policy::model::{AgentId, Kind, Name, Resource, Verb};
 use verger_proto::cluster::v1 as pb;
@@ -63,12 +63,9 @@ impl Cluster {
         }
     }
 
-    async fn current<R>(&self, look: impl FnOnce(&State) -> R) -> Result<R, Status> {
-        self.replicated
-            .catch_up()
-            .await
-            .map_err(|error| unavailable(&error))?;
-        Ok(read(&*self.replicated, look))
+    /// Looks at the state as it is here, which was brought up to date when the caller was let in.
+    fn now<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        read(&*self.replicated, look)
     }
 
     fn host(&self, state: &State, agent: &AgentId) -> Option<pb::Host> {
@@ -129,29 +126,27 @@ impl ClusterService for Cluster {
             enrol_address,
             ca_pin,
         } = self.info.clone();
-        let response = self
-            .current(|state| pb::GetStatusResponse {
-                cluster_id: state
-                    .cluster()
-                    .map(|cluster| cluster.id.hex())
-                    .unwrap_or_default(),
-                member_id: member,
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                epoch: state.set().epoch(),
-                revision: state.revision(),
-                leader,
-                trust_root: state.cluster().map(|cluster| Envelope {
-                    json: cluster.envelope.clone(),
-                }),
-                enrol_address,
-                ca_pin,
-                address,
-                roles_in_force: state
-                    .set()
-                    .entries()
-                    .any(|entry| entry.key.kind == Kind::RoleBinding),
-            })
-            .await?;
+        let response = self.now(|state| pb::GetStatusResponse {
+            cluster_id: state
+                .cluster()
+                .map(|cluster| cluster.id.hex())
+                .unwrap_or_default(),
+            member_id: member,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            epoch: state.set().epoch(),
+            revision: state.revision(),
+            leader,
+            trust_root: state.cluster().map(|cluster| Envelope {
+                json: cluster.envelope.clone(),
+            }),
+            enrol_address,
+            ca_pin,
+            address,
+            roles_in_force: state
+                .set()
+                .entries()
+                .any(|entry| entry.key.kind == Kind::RoleBinding),
+        });
         Ok(Response::new(response))
     }
 
@@ -171,7 +166,11 @@ impl ClusterService for Cluster {
         let permit = caller
             .may_all(|state| vec![of_host(state.set(), Verb::Create, Resource::Tokens, &agent)])
             .await?;
-        let Asker { actor, from } = permit.asker();
+        let Asker {
+            actor,
+            from,
+            policies,
+        } = permit.asker();
         let seconds = if ttl_seconds == 0 {
             TOKEN_SECONDS
         } else {
@@ -189,6 +188,7 @@ impl ClusterService for Cluster {
             actor,
             request_id: request_id(&id)?,
             from,
+            policies,
             action: Action::CreateToken {
                 id: token.id().to_owned(),
                 secret_hash: Digest::from_bytes(token.secret_hash()),
@@ -223,20 +223,18 @@ impl ClusterService for Cluster {
             page_token,
         } = request.into_inner();
         let after: Option<AgentId> = paging::after(&page_token)?;
-        let response = self
-            .current(|state| {
-                let hosts = state
-                    .hosts()
-                    .filter(|(agent, _)| after.as_ref().is_none_or(|after| *agent > after))
-                    .filter_map(|(agent, _)| self.host(state, agent));
-                let (hosts, next_page_token) =
-                    paging::page(hosts, paging::size(page_size), |host| host.agent_id.clone());
-                pb::ListHostsResponse {
-                    hosts,
-                    next_page_token,
-                }
-            })
-            .await?;
+        let response = self.now(|state| {
+            let hosts = state
+                .hosts()
+                .filter(|(agent, _)| after.as_ref().is_none_or(|after| *agent > after))
+                .filter_map(|(agent, _)| self.host(state, agent));
+            let (hosts, next_page_token) =
+                paging::page(hosts, paging::size(page_size), |host| host.agent_id.clone());
+            pb::ListHostsResponse {
+                hosts,
+                next_page_token,
+            }
+        });
         Ok(Response::new(response))
     }
 
@@ -249,9 +247,47 @@ impl ClusterService for Cluster {
         caller
             .may_all(|state| vec![of_host(state.set(), Verb::Get, Resource::Hosts, &agent)])
             .await?;
-        let host = self.current(|state| self.host(state, &agent)).await?;
+        let host = self.now(|state| self.host(state, &agent));
         let host = host.ok_or_else(|| not_found("enrolled host of this agent"))?;
         Ok(Response::new(pb::GetHostResponse { host: Some(host) }))
+    }
+
+    async fn remove_host(
+        &self,
+        request: Request<pb::RemoveHostRequest>,
+    ) -> Result<Response<pb::RemoveHostResponse>, Status> {
+        let caller = self.authorizer.person(&request)?;
+        let pb::RemoveHostRequest {
+            request_id: id,
+            agent_id: agent,
+        } = request.into_inner();
+        let agent = agent_id(&agent)?;
+        let permit = caller
+            .may_all(|state| vec![of_host(state.set(), Verb::Delete, Resource::Hosts, &agent)])
+            .await?;
+        let Asker {
+            actor,
+            from,
+            policies,
+        } = permit.asker();
+        let command = Command {
+            stamp: self.ambient.now(),
+            actor,
+            request_id: request_id(&id)?,
+            from,
+            policies,
+            action: Action::RemoveHost { agent },
+        };
+        match self
+            .replicated
+            .propose(command)
+            .await
+            .map_err(|error| unavailable(&error))?
+        {
+            Answer::HostRemoved => Ok(Response::new(pb::RemoveHostResponse {})),
+            Answer::Refused(Refused::UnknownAgent) => Err(not_found("enrolled host of this agent")),
+            other => Err(answered_otherwise(&other)),
+        }
     }
 
     async fn list_instances(

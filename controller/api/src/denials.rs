@@ -42,6 +42,8 @@ pub struct Denial {
     pub rpc: String,
     /// Why it was refused: `NOT_A_PERSON`.
     pub reason: String,
+    /// The rule of a role that decided, in words, if one did.
+    pub policy: Option<String>,
     /// When.
     pub at: Timestamp,
 }
@@ -58,6 +60,7 @@ impl Denial {
             address: SocketAddr::new(address.ip().to_canonical(), address.port()),
             rpc: rpc.to_owned(),
             reason: reason.to_owned(),
+            policy: None,
             at,
         }
     }

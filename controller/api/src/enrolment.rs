@@ -57,6 +57,7 @@ impl EnrolmentService for Enrolment {
             actor: format!("agent/{agent}"),
             request_id: None,
             from,
+            policies: Vec::new(),
             action: Action::Enrol {
                 token_id: token.id().to_owned(),
                 secret_hash: Digest::from_bytes(token.secret_hash()),

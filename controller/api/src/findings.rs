@@ -151,12 +151,9 @@ impl Findings {
         }
     }
 
-    async fn current<R>(&self, look: impl FnOnce(&State) -> R) -> Result<R, Status> {
-        self.replicated
-            .catch_up()
-            .await
-            .map_err(|error| unavailable(&error))?;
-        Ok(read(&*self.replicated, look))
+    /// Looks at the state as it is here, which was brought up to date when the caller was let in.
+    fn now<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        read(&*self.replicated, look)
     }
 
     /// Lets a caller do something to the finding that a prefix of a uid names. Of one that is not there, nothing is told to who may
@@ -173,12 +170,8 @@ impl Findings {
         caller.may_all(ask).await
     }
 
-    async fn resolve(&self, uid: &str) -> Result<FindingUid, Status> {
-        match self
-            .current(|state| state.findings_with_prefix(uid, 2))
-            .await?
-            .as_slice()
-        {
+    fn resolve(&self, uid: &str) -> Result<FindingUid, Status> {
+        match self.now(|state| state.findings_with_prefix(uid, 2)).as_slice() {
             [] => Err(not_found("finding with this uid")),
             [uid] => Ok(*uid),
             _ => Err(with_reason(
@@ -212,8 +205,8 @@ impl Findings {
         }
     }
 
-    async fn one(&self, uid: FindingUid) -> Result<pb::Finding, Status> {
-        let found = self.current(|state| state.finding(&uid)).await?;
+    fn one(&self, uid: FindingUid) -> Result<pb::Finding, Status> {
+        let found = self.now(|state| state.finding(&uid));
         found
             .as_ref()
             .map(|finding| finding.into_wire())
@@ -235,7 +228,7 @@ impl FindingsService for Findings {
         } = request.into_inner();
         let filter = Filter::parse(filter)?;
         let after = optional::<verger_policy::digest::Digest>("page_token", &page_token)?.map(FindingUid);
-        let revision = self.current(State::revision).await?;
+        let revision = self.now(State::revision);
         let (findings, next_page_token) = self.listed(&filter, after, paging::size(page_size)).await;
         let response = pb::ListResponse {
             findings: findings.iter().map(|finding| finding.into_wire()).collect(),
@@ -250,9 +243,9 @@ impl FindingsService for Findings {
         let caller = self.authorizer.person(&request)?;
         let uid = uid_in(request.into_inner().uid)?;
         self.may(caller, Verb::Get, &uid).await?;
-        let uid = self.resolve(&uid).await?;
+        let uid = self.resolve(&uid)?;
         Ok(Response::new(pb::GetResponse {
-            finding: Some(self.one(uid).await?),
+            finding: Some(self.one(uid)?),
         }))
     }
 
@@ -270,7 +263,7 @@ impl FindingsService for Findings {
             only_new,
         } = request.into_inner();
         let filter = Filter::parse(filter)?;
-        let now = self.current(State::revision).await?;
+        let now = self.now(State::revision);
         watch::reached(now, after_revision)?;
         let after = if only_new { now } else { after_revision };
         let changes = move |state: &State, place: &Place<FindingUid>| {
@@ -307,13 +300,18 @@ impl FindingsService for Findings {
             ));
         }
         let uid = uid_in(uid)?;
-        let Asker { actor, from } = self.may(caller, Verb::Ack, &uid).await?.asker();
-        let uid = self.resolve(&uid).await?;
+        let Asker {
+            actor,
+            from,
+            policies,
+        } = self.may(caller, Verb::Ack, &uid).await?.asker();
+        let uid = self.resolve(&uid)?;
         let command = Command {
             stamp: self.ambient.now(),
             actor,
             request_id: request_id(&id)?,
             from,
+            policies,
             action: Action::AckFinding { uid, note },
         };
         match self
@@ -322,9 +320,14 @@ impl FindingsService for Findings {
             .await
             .map_err(|error| unavailable(&error))?
         {
-            Answer::FindingAcknowledged(uid) => Ok(Response::new(pb::AckResponse {
-                finding: Some(self.one(uid).await?),
-            })),
+            Answer::FindingAcknowledged(uid) => {
+                // Another member may have written it.
+                let caught_up = self.replicated.catch_up().await;
+                caught_up.map_err(|error| unavailable(&error))?;
+                Ok(Response::new(pb::AckResponse {
+                    finding: Some(self.one(uid)?),
+                }))
+            }
             other => Err(answered_otherwise(&other)),
         }
     }

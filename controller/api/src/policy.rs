@@ -1,27 +1,26 @@
 //! Policy objects.
 
+mod changing;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tonic::{Request, Response, Status};
-use verger_controller_state::{
-    Action, Command, ObjectChange, Place, Refused, Response as Answer, State, limits,
-};
-use verger_policy::model::{Kind, ObjectKey, PolicyObject, Resource, Verb};
+use verger_controller_state::{Action, ObjectChange, Place, State};
+use verger_policy::model::{Kind, ObjectKey, Resource, Verb};
 use verger_policy::set::{Body, PolicySet};
 use verger_proto::policy::v1 as pb;
 use verger_proto::policy::v1::policy_service_server::PolicyService;
 use verger_wire::{FromWire as _, IntoWire as _, digest_bytes, parse, required};
 
-use crate::authorizer::{Authorizer, Caller, Change, Way, as_it_is};
-use crate::caller::Asker;
+use crate::authorizer::{Authorizer, Change, as_it_is};
 use crate::paging;
 use crate::ports::{Ambient, Replicated, read};
-use crate::status::{answered_otherwise, argument, invalid, not_found, refused, unavailable};
+use crate::status::{argument, invalid, not_found};
 use crate::watch::{self, Stream};
+use changing::ChangeRequest;
+pub(crate) use changing::fits;
 
-/// The most bytes of one change, encoded: what a command holds, less who asked, when, and the request id.
-const CHANGE_BYTES: usize = limits::COMMAND_BYTES - (1 << 10);
 /// The longest request id, bytes.
 pub(crate) const REQUEST_ID_BYTES: usize = 64;
 
@@ -66,125 +65,10 @@ impl Policy {
         }
     }
 
-    async fn current<R>(&self, look: impl FnOnce(&State) -> R) -> Result<R, Status> {
-        self.replicated
-            .catch_up()
-            .await
-            .map_err(|error| unavailable(&error))?;
-        Ok(read(&*self.replicated, look))
+    /// Looks at the state as it is here, which was brought up to date when the caller was let in.
+    fn now<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        read(&*self.replicated, look)
     }
-
-    async fn change(&self, caller: Caller, request: ChangeRequest) -> Result<(u64, Bytes, u64), Status> {
-        let ChangeRequest {
-            request_id,
-            change,
-            seal,
-            dry_run,
-        } = request;
-        fits(&change.upserts, &change.deletes, &seal)?;
-        let asker = caller.may_change(Way::Apply, &change).await?.asker();
-        let Change {
-            expected_epoch,
-            upserts,
-            deletes,
-        } = change;
-        if dry_run {
-            return self.rehearse(expected_epoch, &upserts, &deletes).await;
-        }
-        let action = Action::ApplySet {
-            expected_epoch,
-            upserts,
-            deletes,
-            seal,
-        };
-        self.make(asker, &request_id, action).await
-    }
-
-    /// Proposes what makes a set.
-    async fn make(
-        &self,
-        Asker { actor, from }: Asker,
-        request_id: &str,
-        action: Action,
-    ) -> Result<(u64, Bytes, u64), Status> {
-        let command = Command {
-            stamp: self.ambient.now(),
-            actor,
-            request_id: self::request_id(request_id)?,
-            from,
-            action,
-        };
-        match self
-            .replicated
-            .propose(command)
-            .await
-            .map_err(|error| unavailable(&error))?
-        {
-            Answer::SetApplied {
-                epoch,
-                root,
-                revision,
-            } => Ok((epoch, digest_bytes(&root), revision)),
-            other => Err(answered_otherwise(&other)),
-        }
-    }
-
-    // Everything but the seal: it can only be made once the root is known.
-    async fn rehearse(
-        &self,
-        expected: u64,
-        upserts: &[Bytes],
-        deletes: &[ObjectKey],
-    ) -> Result<(u64, Bytes, u64), Status> {
-        let (founded, set, revision) = self
-            .current(|state| (state.cluster().is_some(), state.set().clone(), state.revision()))
-            .await?;
-        if !founded {
-            return Err(refused(&Refused::NotFounded));
-        }
-        if set.epoch() != expected {
-            return Err(refused(&Refused::EpochConflict {
-                expected,
-                current: set.epoch(),
-            }));
-        }
-        let no_set = |why: String| refused(&Refused::Set(why));
-        let mut objects = Vec::with_capacity(upserts.len());
-        for bytes in upserts {
-            if bytes.len() > limits::OBJECT_BYTES {
-                let (size, limit) = (bytes.len(), limits::OBJECT_BYTES);
-                return Err(no_set(format!(
-                    "an object of {size} bytes is over the limit of {limit}"
-                )));
-            }
-            objects.push(PolicyObject::from_canonical(bytes).map_err(|error| no_set(error.to_string()))?);
-        }
-        let next = set
-            .change(objects, deletes.iter().cloned())
-            .map_err(|error| no_set(error.to_string()))?;
-        if next.len() > limits::OBJECTS {
-            return Err(no_set(format!("a set holds at most {} objects", limits::OBJECTS)));
-        }
-        Ok((next.epoch(), digest_bytes(&next.root()), revision))
-    }
-}
-
-/// Refuses what no command can hold, before it is written to the log.
-pub(crate) fn fits(upserts: &[Bytes], deletes: &[ObjectKey], seal: &Bytes) -> Result<(), Status> {
-    // Tags and lengths around each, at most.
-    const AROUND: usize = 16;
-    let bodies: usize = upserts.iter().map(|body| body.len() + AROUND).sum();
-    let keys: usize = deletes
-        .iter()
-        .map(|key| key.name.as_str().len() + 2 * AROUND)
-        .sum();
-    let size = bodies + keys + seal.len();
-    if size <= CHANGE_BYTES {
-        return Ok(());
-    }
-    let what =
-        format!("with the rest of the change take {size} bytes of {CHANGE_BYTES}: make several changes");
-    Err(argument("upserts", what))
 }
 
 /// Key of a message, as it is named in `field`.
@@ -198,13 +82,6 @@ pub(crate) fn seal_in(seal: Option<pb::Envelope>) -> Bytes {
     seal.map(|pb::Envelope { json }| json).unwrap_or_default()
 }
 
-struct ChangeRequest {
-    request_id: String,
-    change: Change,
-    seal: Bytes,
-    dry_run: bool,
-}
-
 #[tonic::async_trait]
 impl PolicyService for Policy {
     async fn get_set(
@@ -216,30 +93,28 @@ impl PolicyService for Policy {
             .may_with_every_kind(Verb::Get)
             .await?;
         let pb::GetSetRequest { with_bodies } = request.into_inner();
-        let response = self
-            .current(|state| pb::GetSetResponse {
-                epoch: state.set().epoch(),
-                root: digest_bytes(&state.set().root()),
-                entries: state.set().entries().map(|entry| entry.into_wire()).collect(),
-                seal: state.seal().map(|json| pb::Envelope { json: json.clone() }),
-                bodies: if with_bodies {
-                    bodies(state.set())
-                } else {
-                    Vec::new()
-                },
-                trust_root: state.cluster().map(|cluster| pb::Envelope {
-                    json: cluster.envelope.clone(),
-                }),
-                revision: state.revision(),
-                later_trust_roots: state
-                    .cluster()
-                    .map(|cluster| cluster.later.as_slice())
-                    .unwrap_or_default()
-                    .iter()
-                    .map(|json| pb::Envelope { json: json.clone() })
-                    .collect(),
-            })
-            .await?;
+        let response = self.now(|state| pb::GetSetResponse {
+            epoch: state.set().epoch(),
+            root: digest_bytes(&state.set().root()),
+            entries: state.set().entries().map(|entry| entry.into_wire()).collect(),
+            seal: state.seal().map(|json| pb::Envelope { json: json.clone() }),
+            bodies: if with_bodies {
+                bodies(state.set())
+            } else {
+                Vec::new()
+            },
+            trust_root: state.cluster().map(|cluster| pb::Envelope {
+                json: cluster.envelope.clone(),
+            }),
+            revision: state.revision(),
+            later_trust_roots: state
+                .cluster()
+                .map(|cluster| cluster.later.as_slice())
+                .unwrap_or_default()
+                .iter()
+                .map(|json| pb::Envelope { json: json.clone() })
+                .collect(),
+        });
         Ok(Response::new(response))
     }
 
@@ -313,7 +188,7 @@ impl PolicyService for Policy {
         caller
             .may_all(|state| vec![as_it_is(state.set(), Verb::Get, &key)])
             .await?;
-        let found = self.current(|state| object(state.set(), &key)).await?;
+        let found = self.now(|state| object(state.set(), &key));
         found
             .map(Response::new)
             .ok_or_else(|| not_found(&key.to_string()))
@@ -336,24 +211,21 @@ impl PolicyService for Policy {
             Some(kind) => caller.may(Verb::List, Resource::of_kind(kind)).await?,
             None => caller.may_with_every_kind(Verb::List).await?,
         };
-        let response = self
-            .current(|state| {
-                let set = state.set();
-                let keys = set
-                    .entries()
-                    .map(|entry| &entry.key)
-                    .filter(|key| kind.is_none_or(|kind| key.kind == kind))
-                    .filter(|key| after.as_ref().is_none_or(|after| *key > after));
-                let (keys, next_page_token) =
-                    paging::page(keys, paging::size(page_size), ToString::to_string);
-                pb::ListResponse {
-                    objects: keys.into_iter().filter_map(|key| object(set, key)).collect(),
-                    next_page_token,
-                    epoch: set.epoch(),
-                    revision: state.revision(),
-                }
-            })
-            .await?;
+        let response = self.now(|state| {
+            let set = state.set();
+            let keys = set
+                .entries()
+                .map(|entry| &entry.key)
+                .filter(|key| kind.is_none_or(|kind| key.kind == kind))
+                .filter(|key| after.as_ref().is_none_or(|after| *key > after));
+            let (keys, next_page_token) = paging::page(keys, paging::size(page_size), ToString::to_string);
+            pb::ListResponse {
+                objects: keys.into_iter().filter_map(|key| object(set, key)).collect(),
+                next_page_token,
+                epoch: set.epoch(),
+                revision: state.revision(),
+            }
+        });
         Ok(Response::new(response))
     }
 
@@ -395,7 +267,7 @@ impl PolicyService for Policy {
         let caller = self.authorizer.person(&request)?;
         let permit = caller.may_with_every_kind(Verb::Watch).await?;
         let pb::WatchRequest { after_revision } = request.into_inner();
-        watch::reached(self.current(State::revision).await?, after_revision)?;
+        watch::reached(self.now(State::revision), after_revision)?;
         let changes = move |state: &State, place: &Place<ObjectKey>| {
             permit.holds(state)?;
             let changed = state.objects_changed(place).ok_or_else(watch::expired)?;

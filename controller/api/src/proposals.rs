@@ -36,17 +36,18 @@ impl Proposals {
         }
     }
 
-    async fn current<R>(&self, look: impl FnOnce(&State) -> R) -> Result<R, Status> {
-        self.replicated
-            .catch_up()
-            .await
-            .map_err(|error| unavailable(&error))?;
-        Ok(read(&*self.replicated, look))
+    /// Looks at the state as it is here, which was brought up to date when the caller was let in.
+    fn now<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        read(&*self.replicated, look)
     }
 
     async fn carry_out(
         &self,
-        Asker { actor, from }: Asker,
+        Asker {
+            actor,
+            from,
+            policies,
+        }: Asker,
         id: &str,
         action: Action,
     ) -> Result<Answer, Status> {
@@ -55,6 +56,7 @@ impl Proposals {
             actor,
             request_id: request_id(id)?,
             from,
+            policies,
             action,
         };
         self.replicated
@@ -195,14 +197,12 @@ impl ProposalService for Proposals {
             .may(Verb::Get, Resource::Proposals)
             .await?;
         let pb::GetProposalRequest { number } = request.into_inner();
-        let proposal = self
-            .current(|state| {
-                let epoch = state.set().epoch();
-                state
-                    .proposal(number)
-                    .map(|proposal| in_wire(number, proposal, epoch, true))
-            })
-            .await?;
+        let proposal = self.now(|state| {
+            let epoch = state.set().epoch();
+            state
+                .proposal(number)
+                .map(|proposal| in_wire(number, proposal, epoch, true))
+        });
         let proposal = proposal.ok_or_else(|| refused(&Refused::NoSuchProposal(number)))?;
         Ok(Response::new(pb::GetProposalResponse {
             proposal: Some(proposal),
@@ -218,15 +218,13 @@ impl ProposalService for Proposals {
             .may(Verb::List, Resource::Proposals)
             .await?;
         let pb::ListProposalsRequest {} = request.into_inner();
-        let proposals = self
-            .current(|state| {
-                let epoch = state.set().epoch();
-                let proposals = state.proposals();
-                proposals
-                    .map(|(number, proposal)| in_wire(number, proposal, epoch, false))
-                    .collect()
-            })
-            .await?;
+        let proposals = self.now(|state| {
+            let epoch = state.set().epoch();
+            let proposals = state.proposals();
+            proposals
+                .map(|(number, proposal)| in_wire(number, proposal, epoch, false))
+                .collect()
+        });
         Ok(Response::new(pb::ListProposalsResponse { proposals }))
     }
 }

@@ -33,6 +33,11 @@ fn cut(text: String) -> String {
     format!("{}{MARK}", &text[..end])
 }
 
+/// As much of a text as a command names anything with.
+pub(crate) fn cut_name(text: &str) -> String {
+    text[..text.floor_char_boundary(verger_controller_state::limits::NAME_BYTES)].to_owned()
+}
+
 fn status(code: Code, message: impl Into<String>, details: ErrorDetails) -> Status {
     Status::with_error_details(code, cut(message.into()), details)
 }

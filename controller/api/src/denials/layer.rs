@@ -12,6 +12,7 @@ use verger_transport::PeerInfo;
 
 use super::{Denial, Denials};
 use crate::ports::Ambient;
+use crate::status::cut_name;
 
 /// What the log refuses is in the audit already, in the row of the command.
 const ON_RECORD: &[&str] = &["SEAL_REFUSED"];
@@ -32,26 +33,28 @@ impl DenialsLayer {
     }
 
     fn look(&self, peer: Option<&PeerInfo>, rpc: &str, headers: &http::HeaderMap) {
-        let Some(reason) = Status::from_header_map(headers).as_ref().and_then(reason) else {
+        let Some((reason, policy)) = Status::from_header_map(headers).as_ref().and_then(reason) else {
             return;
         };
         // Whoever calls has an address: connections come with it.
         let Some(peer) = peer else { return };
-        self.denials
-            .note(Denial::of(peer, rpc, &reason, self.ambient.now()));
+        let denial = Denial::of(peer, rpc, &reason, self.ambient.now());
+        self.denials.note(Denial { policy, ..denial });
     }
 }
 
-/// Why a call was refused for what the caller is; `None` of every other answer.
-fn reason(status: &Status) -> Option<String> {
+/// Why a call was refused for what the caller is, and the rule that decided; `None` of every other answer.
+fn reason(status: &Status) -> Option<(String, Option<String>)> {
     let word = match status.code() {
         Code::PermissionDenied => "PERMISSION_DENIED",
         Code::Unauthenticated => "UNAUTHENTICATED",
         _ => return None,
     };
     let info = status.get_details_error_info();
+    let rule = info.as_ref().and_then(|info| info.metadata.get("rule"));
+    let rule = rule.map(|rule| cut_name(rule));
     let reason = info.map_or_else(|| word.to_owned(), |info| info.reason);
-    (!ON_RECORD.contains(&reason.as_str())).then_some(reason)
+    (!ON_RECORD.contains(&reason.as_str())).then_some((reason, rule))
 }
 
 impl<S> Layer<S> for DenialsLayer {

@@ -35,6 +35,7 @@ async fn write(denied: &Denied, replicated: &dyn Replicated, ambient: &dyn Ambie
         address,
         rpc,
         reason,
+        policy,
         at,
     } = first.clone();
     let command = Command {
@@ -42,6 +43,7 @@ async fn write(denied: &Denied, replicated: &dyn Replicated, ambient: &dyn Ambie
         actor: actor.clone(),
         request_id: None,
         from: Some(address.to_string()),
+        policies: policy.into_iter().collect(),
         action: Action::NoteDenied {
             rpc: rpc.clone(),
             reason: reason.clone(),

@@ -9,6 +9,7 @@ fn denial(actor: &str, address: [u8; 4], reason: &str) -> Denial {
         address: (address, 1).into(),
         rpc: "S/M".to_owned(),
         reason: reason.to_owned(),
+        policy: None,
         at: Timestamp::UNIX_EPOCH,
     }
 }

@@ -10,7 +10,7 @@ use verger_proto::agent::v1 as apb;
 use verger_proto::cluster::v1 as pb;
 use verger_proto::policy::v1 as ppb;
 
-use crate::world::{World, host, reason, refused, request_of, start};
+use crate::world::{World, binding, host, reason, refused, request_of, start};
 
 /// Writes refused calls from now on.
 fn record(world: &World) {
@@ -161,4 +161,43 @@ async fn refused_calls_wait_while_nothing_can_be_written() {
     assert_eq!(rows(&world).await, []);
     tokio::time::sleep(Duration::from_secs(61)).await;
     assert_eq!(rows(&world).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_name_the_rules_that_decided() {
+    let world = World::founded();
+    record(&world);
+    let bindings = [
+        binding("admins", "admin", "ada", ""),
+        binding("writers", "author", "ada", ""),
+        binding("viewers", "viewer", "bob", ""),
+    ];
+    world.apply(&bindings, &[]).await;
+    world.apply(&[host("h1", "a")], &[]).await;
+    let request = world.change(&[host("h2", "a")], &[]);
+    let denied = world.caller("person/bob").policy().apply(request).await;
+    refused(denied, Code::PermissionDenied, "ROLE_DENIED");
+    world.settle().await;
+    let request = pb::ListRequest::default();
+    let answer = world.ada().audit().list(request).await.unwrap().into_inner();
+    let entries: Vec<_> = answer.rows.into_iter().map(|row| row.entry.unwrap()).collect();
+    let [founded, first, second, denied] = entries.as_slice() else {
+        panic!("{entries:?}")
+    };
+    assert!(
+        founded.policies.is_empty() && first.policies.is_empty(),
+        "nothing was bound"
+    );
+    assert_eq!(second.policies.len(), 2, "{second:?}");
+    for (rule, binding) in second.policies.iter().zip(["admins", "writers"]) {
+        assert!(
+            rule.contains("apply") && rule.ends_with(&format!("given by RoleBinding/{binding}")),
+            "{rule}"
+        );
+    }
+    assert_eq!(
+        (denied.actor.as_str(), denied.outcome.as_str()),
+        ("person/bob", "ROLE_DENIED")
+    );
+    assert_eq!(denied.policies, ["no rule allows it"]);
 }

@@ -252,3 +252,54 @@ async fn a_login_that_gave_way_to_another_serves_nobody() {
         .await
         .unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_login_is_given_to_another_and_takes_the_place_of_the_one_before_it() {
+    let world = world().await;
+    let give = |key: &str| {
+        let request = cpb::CreateLoginRequest {
+            request_id: world.request_id(),
+            person: "bob".to_owned(),
+            csr: request_of(key),
+        };
+        let mut client = world.ada().certificates();
+        async move { client.create_login(request).await }
+    };
+    let status = |key: &str| {
+        let end = start().as_second() + 60;
+        let mut client = world.caller_with("person/bob", key, end).cluster();
+        async move { client.get_status(cpb::GetStatusRequest {}).await.map(drop) }
+    };
+    let given = give("first").await.unwrap().into_inner();
+    assert_eq!(given.chain[0].as_ref(), b"person bob holds first");
+    status("first").await.unwrap();
+    give("second").await.unwrap();
+    refused(status("first").await, Code::Unauthenticated, "LOGIN_REPLACED");
+    status("second").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_was_removed_is_nobodys_and_its_streams_end() {
+    let world = world().await;
+    let mut report = world.caller("agent/h1").report().await.unwrap();
+    report.tell(1, &[world.fault("user")]).await.unwrap();
+    let remove = || {
+        let request = cpb::RemoveHostRequest {
+            request_id: world.request_id(),
+            agent_id: "h1".to_owned(),
+        };
+        let mut client = world.ada().cluster();
+        async move { client.remove_host(request).await }
+    };
+    remove().await.unwrap();
+    refused(remove().await, Code::NotFound, "NOT_FOUND");
+    let answer = report.tell(2, &[world.fault("group")]).await;
+    refused(answer, Code::PermissionDenied, "UNKNOWN_AGENT");
+    assert!(world.log.state().finding(&world.fault("user").uid).is_none());
+    let hosts = world
+        .ada()
+        .cluster()
+        .list_hosts(cpb::ListHostsRequest::default())
+        .await;
+    assert_eq!(hosts.unwrap().into_inner().hosts.len(), 1);
+}

@@ -18,7 +18,7 @@ words! {
         Apply = "apply",
         /// Make one.
         Create = "create",
-        /// Take an object out of the set, with a whole seal.
+        /// Take it out: an object out of the set, with a whole seal.
         Delete = "delete",
         /// Look at one.
         Get = "get",
@@ -56,7 +56,7 @@ words! {
         Workload = "Workload",
         /// The record of what was done and denied.
         Audit = "audit",
-        /// One's own certificate.
+        /// Logins: one's own to renew, and those of others to create.
         Certificates = "certificates",
         /// Findings; their name and labels are those of the workload they are about.
         Findings = "findings",
@@ -108,9 +108,10 @@ impl Resource {
                 Verb::Watch,
             ],
             Self::Audit => &[Verb::List, Verb::Watch],
-            Self::Certificates => &[Verb::Renew],
+            Self::Certificates => &[Verb::Create, Verb::Renew],
             Self::Findings => &[Verb::Ack, Verb::Get, Verb::List, Verb::Watch],
-            Self::Hosts | Self::Instances => &[Verb::Get, Verb::List],
+            Self::Hosts => &[Verb::Delete, Verb::Get, Verb::List],
+            Self::Instances => &[Verb::Get, Verb::List],
             Self::Proposals => &[Verb::Get, Verb::List, Verb::Withdraw],
             Self::Set => &[Verb::Apply, Verb::Propose, Verb::Sign],
             Self::Status => &[Verb::Get],

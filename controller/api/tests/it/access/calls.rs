@@ -183,6 +183,19 @@ unary!(create_join_token, cluster.create_join_token, |prepared| {
         ttl_seconds: 0,
     }
 });
+unary!(remove_host, cluster.remove_host, |prepared| {
+    cpb::RemoveHostRequest {
+        request_id: prepared.world.request_id(),
+        agent_id: "h1".to_owned(),
+    }
+});
+unary!(create_login, certificates.create_login, |prepared| {
+    cpb::CreateLoginRequest {
+        request_id: prepared.world.request_id(),
+        person: "new".to_owned(),
+        csr: request_of("new"),
+    }
+});
 unary!(renew_certificate, certificates.renew_certificate, |_prepared| {
     cpb::RenewCertificateRequest {
         csr: request_of("ada"),

@@ -115,6 +115,8 @@ const TABLE: &[Row] = &[
     row("verger.cluster.v1.ClusterService/GetHost",         PEOPLE, READS,   calls::get_host),
     row("verger.cluster.v1.ClusterService/ListInstances",   PEOPLE, READS,   calls::list_instances),
     row("verger.cluster.v1.ClusterService/GetInstance",     PEOPLE, READS,   calls::get_instance),
+    row("verger.cluster.v1.ClusterService/RemoveHost",      PEOPLE, CHANGES, calls::remove_host),
+    row("verger.cluster.v1.CertificateService/CreateLogin", PEOPLE, CHANGES, calls::create_login),
     row("verger.cluster.v1.CertificateService/RenewCertificate", PEOPLE, READS, calls::renew_certificate),
     row("verger.cluster.v1.AuditService/List",              PEOPLE, READS,   calls::list_audit),
     row("verger.cluster.v1.AuditService/Watch",             PEOPLE, READS,   calls::watch_audit),

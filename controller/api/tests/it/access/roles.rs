@@ -52,6 +52,8 @@ const MATRIX: &[(&str, Who)] = &[
     ("verger.cluster.v1.ClusterService/GetHost",         Roles("voapx")),
     ("verger.cluster.v1.ClusterService/ListInstances",   Roles("voapx")),
     ("verger.cluster.v1.ClusterService/GetInstance",     Roles("voapx")),
+    ("verger.cluster.v1.ClusterService/RemoveHost",      Roles("x")),
+    ("verger.cluster.v1.CertificateService/CreateLogin", Roles("x")),
     ("verger.cluster.v1.CertificateService/RenewCertificate", Roles("voapx")),
     ("verger.cluster.v1.AuditService/List",              Roles("opx")),
     ("verger.cluster.v1.AuditService/Watch",             Roles("opx")),

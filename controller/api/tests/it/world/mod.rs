@@ -117,6 +117,8 @@ impl World {
                 Arc::clone(&authorizer),
             )))
             .add_service(CertificateServiceServer::new(Certificates::new(
+                Arc::clone(&replicated),
+                Arc::clone(&ambient),
                 Arc::clone(&issuer),
                 Arc::clone(&authorizer),
             )))
@@ -201,6 +203,7 @@ impl World {
             actor: "controller/c1".to_owned(),
             request_id: None,
             from: None,
+            policies: Vec::new(),
             action,
         }
     }
