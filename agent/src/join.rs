@@ -89,6 +89,9 @@ pub(crate) async fn join(config: &Config, args: &JoinArgs) -> anyhow::Result<()>
             .all(|authority| spki_pin(authority).as_deref() == Some(ca_pin.as_str())),
         "the controller names another members' authority than --ca-pin"
     );
+    let identity = Identity::new(chain.into_iter().map(Into::into).collect(), &key);
+    Client::new(&command.cluster_id, &identity, &member_cas)
+        .context("the certificate that the controller issued cannot be used")?;
     let envelope = trust_root.context("the controller sent no trust root")?.json;
     let (founded, delta) = LedgerState::found(agent.clone(), &cluster, &envelope)?;
     let (ledger, _) = verger_agent_store::open(&config.store_dir(), &verger_agent_store::Options::default())?;
@@ -105,7 +108,7 @@ pub(crate) async fn join(config: &Config, args: &JoinArgs) -> anyhow::Result<()>
             config.data_dir.display()
         );
     }
-    Identity::new(chain.into_iter().map(Into::into).collect(), &key).save(&config.identity_file())?;
+    identity.save(&config.identity_file())?;
     // What says that the host is enrolled.
     let enrolment = Enrolment {
         cluster,

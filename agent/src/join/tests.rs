@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio_stream::wrappers::ReceiverStream;
@@ -24,6 +25,8 @@ struct Enrolling {
     spent: Mutex<Option<[u8; 32]>>,
     /// How many of the next answers are lost.
     lost: Mutex<usize>,
+    /// Whether it certifies another's key.
+    anothers: Arc<AtomicBool>,
 }
 
 #[tonic::async_trait]
@@ -43,9 +46,13 @@ impl EnrolmentService for Enrolling {
             cluster: self.cluster.clone(),
             peer: format!("agent/{}", request.agent_id).parse().unwrap(),
         };
+        let csr = match self.anothers.load(Ordering::SeqCst) {
+            true => KeyPair::generate().unwrap().request().unwrap(),
+            false => request.csr.to_vec(),
+        };
         let issued = self
             .agents
-            .issue(&request.csr, &id, Duration::from_secs(3_600), &[])
+            .issue(&csr, &id, Duration::from_secs(3_600), &[])
             .unwrap();
         Ok(Response::new(pb::EnrolResponse {
             chain: issued.chain.into_iter().map(Into::into).collect(),
@@ -61,6 +68,7 @@ struct Place {
     folder: tempfile::TempDir,
     config: Config,
     args: JoinArgs,
+    anothers: Arc<AtomicBool>,
 }
 
 impl Place {
@@ -92,6 +100,7 @@ impl Place {
         ];
         let server = Server::new(&cluster, &Identity::new(issued.chain, &key), &authorities).unwrap();
         let pin = spki_pin(members.certificate()).unwrap();
+        let anothers = Arc::new(AtomicBool::new(false));
         let service = EnrolmentServiceServer::new(Enrolling {
             agents,
             members: members.certificate().to_vec(),
@@ -99,6 +108,7 @@ impl Place {
             trust_root: envelope.to_json(),
             spent: Mutex::default(),
             lost: Mutex::new(lost),
+            anothers: Arc::clone(&anothers),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -122,6 +132,7 @@ impl Place {
                 token: JoinToken::from_random([7; 40]).reveal().to_string(),
             },
             folder,
+            anothers,
         }
     }
 
@@ -188,6 +199,17 @@ async fn a_key_that_is_damaged_is_named() {
     let error = place.join().await.unwrap_err();
     assert!(error.contains("joining-web-1.pem: remove it"), "{error}");
     std::fs::remove_file(place.joining()).unwrap();
+    place.join().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_enrols_nobody() {
+    let place = Place::new(0).await;
+    place.anothers.store(true, Ordering::SeqCst);
+    let error = place.join().await.unwrap_err();
+    assert!(error.contains("cannot be used"), "{error}");
+    assert!(!Enrolment::exists(&place.config) && !place.config.identity_file().exists());
+    place.anothers.store(false, Ordering::SeqCst);
     place.join().await.unwrap();
 }
 
