@@ -144,10 +144,7 @@ mod tests {
         let text = |field: &str| context[field].as_str().unwrap().to_owned();
         let identity = Identity::from_pem(&text("certificate"), &text("key")).unwrap();
         Client::new(&text("clusterId"), &identity, &[]).map(drop).unwrap();
-        let member = place
-            .runtime
-            .block_on(wire_up::open_member(&place.config))
-            .unwrap();
+        let member = opened(&place);
         // The founding, and this.
         assert_eq!(member.read(|state| state.audit_head().written), 2);
         assert!(member.read(|state| state.login("bob").is_some() && state.login("ada").is_none()));
@@ -174,10 +171,7 @@ mod tests {
             assert!(refused.contains(wanted), "{refused}");
             assert!(!place.path("new.json").exists());
         }
-        let member = place
-            .runtime
-            .block_on(wire_up::open_member(&place.config))
-            .unwrap();
+        let member = opened(&place);
         assert_eq!(member.read(|state| state.audit_head().written), 1);
     }
 }
