@@ -87,6 +87,7 @@ async fn found(config: &Config, trust_root: &Path, envelope: Vec<u8>) -> anyhow:
         actor: format!("controller/{}", config.member),
         request_id: None,
         from: None,
+        policies: Vec::new(),
         action: Action::Found {
             trust_root: envelope.into(),
         },

@@ -65,6 +65,7 @@ pub(crate) async fn recover(config: &Config, args: &RecoverArgs) -> anyhow::Resu
         actor: format!("controller/{}", config.member),
         request_id: None,
         from: None,
+        policies: Vec::new(),
         action: Action::RecoverLogin {
             person: name.to_string(),
             reason,

@@ -58,6 +58,7 @@ pub(crate) async fn keep_watch(member: Arc<Member>, fleet: Arc<Fleet>, name: Str
                 actor: format!("controller/{name}"),
                 request_id: None,
                 from: None,
+                policies: Vec::new(),
                 action: Action::TellSilence {
                     agent: agent.clone(),
                     silent,

@@ -15,6 +15,7 @@ fn denied(attempts: u64) -> Command {
         actor: "agent/h1".to_owned(),
         request_id: None,
         from: Some("192.0.2.1:40000".to_owned()),
+        policies: Vec::new(),
         action: Action::NoteDenied {
             rpc: "S/M".to_owned(),
             reason: "NOT_A_PERSON".to_owned(),

@@ -90,6 +90,7 @@ pub fn ticks(replicated: Timestamp, wall: Timestamp, most: usize, actor: &str) -
             actor: actor.to_owned(),
             request_id: None,
             from: None,
+            policies: Vec::new(),
             action: Action::Tick { until },
         });
         if last {

@@ -19,6 +19,8 @@ pub struct Command {
     pub request_id: Option<String>,
     /// The address it was asked from, as the member saw it; `None` where nobody called.
     pub from: Option<String>,
+    /// The rules of roles that decided, in words; empty where none did.
+    pub policies: Vec<String>,
     /// What to do.
     pub action: Action,
 }
@@ -241,6 +243,7 @@ impl Command {
             actor: self.actor.clone(),
             request_id: None,
             from: None,
+            policies: Vec::new(),
             action,
         };
         Digest::of(&asked.encode())

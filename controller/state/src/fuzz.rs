@@ -164,6 +164,7 @@ fn history() -> Vec<Bytes> {
         actor: "person/ada".to_owned(),
         request_id: Some(format!("request-{second}")),
         from: Some("192.0.2.1:40000".to_owned()),
+        policies: vec!["a rule".to_owned()],
         action,
     };
     (10..)

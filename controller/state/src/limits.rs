@@ -45,6 +45,8 @@ pub const AUDIT_SECONDS: i64 = 400 * 86_400;
 pub const STEP_SECONDS: i64 = 3_600;
 /// Bytes of a note or of any text of a check.
 pub const TEXT_BYTES: usize = 4 << 10;
+/// Rules of roles that a command names.
+pub const POLICIES: usize = 16;
 /// Bytes of a name that comes with a command: who asked, a request's id, a token's id. Keys of rows hold 4 KiB.
 pub const NAME_BYTES: usize = 512;
 

@@ -43,6 +43,7 @@ fn command(seconds: i64, request_id: Option<&str>, action: Action) -> Command {
         actor: "person/ada".to_owned(),
         request_id: request_id.map(str::to_owned),
         from: None,
+        policies: Vec::new(),
         action,
     }
 }

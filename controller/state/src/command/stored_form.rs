@@ -131,6 +131,7 @@ impl Command {
             actor: self.actor.clone(),
             request_id: self.request_id.clone().unwrap_or_default(),
             from: self.from.clone().unwrap_or_default(),
+            policies: self.policies.clone(),
             action: Some(action),
         }
         .encode_to_vec()
@@ -152,6 +153,7 @@ impl Command {
             actor,
             request_id,
             from,
+            policies,
             action,
         } = stored::Command::decode(bytes).map_err(|_| InvalidCommand::Undecodable)?;
         if format != FORMAT {
@@ -164,6 +166,12 @@ impl Command {
         bounded("actor", &actor)?;
         bounded("request_id", &request_id)?;
         bounded("from", &from)?;
+        if policies.len() > limits::POLICIES {
+            return Err(InvalidCommand::Field("policies"));
+        }
+        policies
+            .iter()
+            .try_for_each(|policy| bounded("policies", policy))?;
         let action = match action.ok_or(InvalidCommand::Field("action"))? {
             Stored::Found(stored::Found { trust_root_envelope }) => Action::Found {
                 trust_root: trust_root_envelope,
@@ -321,6 +329,7 @@ impl Command {
             actor,
             request_id: Some(request_id).filter(|id| !id.is_empty()),
             from: Some(from).filter(|from| !from.is_empty()),
+            policies,
             action,
         })
     }

@@ -354,7 +354,7 @@ pub(crate) fn audit(
         from: command.from.clone().unwrap_or_default(),
         before: before.as_ref().map(convert::bytes).unwrap_or_default(),
         after: after.as_ref().map(convert::bytes).unwrap_or_default(),
-        policies: Vec::new(),
+        policies: command.policies.clone(),
         attempts,
     };
     let change = put(Tree::Audit, mark.key(), &row);

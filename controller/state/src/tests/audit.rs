@@ -119,6 +119,7 @@ fn a_row_says_from_where_and_what_became_of_the_set() {
     let empty = member.state.set().root();
     let from = |command| Command {
         from: Some("192.0.2.1:40000".to_owned()),
+        policies: vec!["a rule".to_owned(), "another".to_owned()],
         ..command
     };
     for epoch in 0..2 {
@@ -131,6 +132,7 @@ fn a_row_says_from_where_and_what_became_of_the_set() {
             (row.outcome.as_str(), row.from.as_str()),
             ("ok", "192.0.2.1:40000")
         );
+        assert_eq!(row.policies, ["a rule", "another"]);
         let roots = [&row.before, &row.after].map(|root| crate::convert::digest(root).unwrap());
         assert_eq!(roots, [before, member.state.set().root()], "epoch {epoch}");
     }
@@ -244,4 +246,19 @@ fn rows_are_found_by_number_and_by_time() {
         [6, 7]
     );
     assert_eq!(member.state.audit_numbers(None, Some(at(0))), 6..6);
+}
+
+#[test]
+fn more_rules_than_a_row_has_room_for_are_refused() {
+    let mut member = Member::founded();
+    let of = |policies| Command {
+        policies,
+        ..command(11, None, Action::Tick { until: at(11) })
+    };
+    let many = |count| vec!["a rule".to_owned(); count];
+    assert_eq!(member.checked(&of(many(limits::POLICIES))), Response::Ticked);
+    let long = vec!["x".repeat(limits::NAME_BYTES + 1)];
+    for policies in [many(limits::POLICIES + 1), long] {
+        assert_eq!(word(&member.checked(&of(policies))), "INVALID_COMMAND");
+    }
 }

@@ -194,6 +194,7 @@ fn stored_bytes_of_an_address_and_of_denied_calls_never_change() {
     let denied = Command {
         actor: "a".to_owned(),
         from: Some("f".to_owned()),
+        policies: vec!["p".to_owned(), "q".to_owned()],
         ..command(
             2,
             None,
@@ -206,8 +207,8 @@ fn stored_bytes_of_an_address_and_of_denied_calls_never_change() {
         )
     };
     let hex: String = denied.encode().iter().map(|byte| format!("{byte:02x}")).collect();
-    // Format, stamp, actor, from; then the action: rpc, reason, attempts, since.
-    let frozen = "0801 10d00f 1a0161 2a0166 b2010b 0a0172 12014e 1803 20e807";
+    // Format, stamp, actor, from, policies; then the action: rpc, reason, attempts, since.
+    let frozen = "0801 10d00f 1a0161 2a0166 320170 320171 b2010b 0a0172 12014e 1803 20e807";
     assert_eq!(hex, frozen.replace(' ', ""));
     assert_eq!(Command::decode(denied.encode()).unwrap(), denied);
 }
