@@ -123,10 +123,15 @@ pub(crate) enum Command {
         after_help = "Example: verger judge --policy shop.yaml --oci config.json --inspect inspect.json\nOne of --oci (config.json of the bundle) and --inspect (`docker inspect CONTAINER > inspect.json`) is enough."
     )]
     Judge(JudgeArgs),
-    /// List hosts, or show one.
+    /// List hosts, show one, or take one out that is gone for good.
+    #[command(after_help = "Example: verger hosts web-1 --remove")]
     Hosts {
         /// An agent id.
         agent: Option<String>,
+
+        /// Take it out: its agent is no longer known, what it told is forgotten, and it comes back only by a new token.
+        #[arg(long, requires = "agent")]
+        remove: bool,
     },
     /// List instances, or show one with its checks.
     #[command(after_help = "Example: verger instances shop --host web-1")]
@@ -576,6 +581,18 @@ pub(crate) enum ContextCommand {
         /// The sealing key to use by default.
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
+    },
+    /// Give somebody a login, in place of any other of that person, and write the context file to hand over.
+    #[command(after_help = "Example: verger context create --person bob --out bob.json")]
+    Create {
+        /// Whose: the name in the certificate.
+        #[arg(long, value_name = "NAME")]
+        person: String,
+
+        /// Where to write the context file (0600); refused if the file is there. It holds the person's key: hand it over on a safe
+        /// way, and remove it here.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
     },
     /// Renew your certificate now. Every command that talks to the cluster does so once half of its life is over.
     Renew,

@@ -10,6 +10,7 @@ use tokio::time::{Instant, Interval};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 use verger_proto::cluster::v1::audit_service_client::AuditServiceClient;
+use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
 use verger_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
 use verger_proto::findings::v1::findings_service_client::FindingsServiceClient;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
@@ -125,6 +126,10 @@ impl Session {
 
     pub(crate) fn policy(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub(crate) fn certificates(&self) -> CertificateServiceClient<Channel> {
+        CertificateServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn proposals(&self) -> ProposalServiceClient<Channel> {

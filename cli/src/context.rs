@@ -171,6 +171,19 @@ impl Context {
             .context("the certificate in the context cannot be used")
     }
 
+    /// What another person's context has of this one: the cluster, and nothing of the person.
+    pub(crate) fn for_another(&self) -> Self {
+        Self {
+            cluster_id: self.cluster_id.clone(),
+            addresses: self.addresses.clone(),
+            member_cas: self.member_cas.clone(),
+            certificate: String::new(),
+            key: Zeroizing::default(),
+            person: String::new(),
+            sealing_key: None,
+        }
+    }
+
     /// The bytes of its file.
     pub(crate) fn to_json(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(serde_json::to_vec_pretty(self).expect("strings only"))

@@ -4,12 +4,16 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde_json::json;
-use verger_transport::files::replace;
+use verger_policy::model::printable;
+use verger_proto::cluster::v1 as pb;
+use verger_transport::files::{create as create_file, replace};
+use verger_transport::{Identity, KeyPair, Label};
+use zeroize::Zeroizing;
 
 use crate::args::{ContextCommand, Format};
-use crate::connect::Session;
+use crate::connect::{Session, call, request_id};
 use crate::context::{Context, place};
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::output::{Column, Sheet, note, print};
 use crate::signer;
@@ -33,6 +37,11 @@ pub(super) async fn context(
     let context = match command {
         ContextCommand::Show => Context::load(&place)?,
         ContextCommand::Use { file, key } => take(&file, key, &place)?,
+        ContextCommand::Create { person, out } => {
+            let context = create(person, &out, named).await?;
+            print(&sheet(&context, &out)?, format)?;
+            return Ok(Exit::Clean);
+        }
         ContextCommand::Renew => {
             Session::open(named).await?.renew().await?;
             Context::load(&place)?
@@ -40,6 +49,45 @@ pub(super) async fn context(
     };
     print(&sheet(&context, &place)?, format)?;
     Ok(Exit::Clean)
+}
+
+/// Makes a key for somebody, has it certified, and writes the context file to hand over.
+async fn create(person: String, out: &Path, named: Option<&Path>) -> anyhow::Result<Context> {
+    let _: Label = person
+        .parse()
+        .map_err(|error| Failure::input(format!("--person `{}`: {error}", printable(&person))))?;
+    anyhow::ensure!(
+        out.symlink_metadata().is_err(),
+        Failure::input(format!("--out {}: it exists; name another file", out.display()))
+    );
+    let mut session = Session::open(named).await?;
+    let key = KeyPair::generate()?;
+    let request = pb::CreateLoginRequest {
+        request_id: request_id(),
+        person: person.clone(),
+        csr: key.request()?.into(),
+    };
+    let answer = session
+        .insist(|session| {
+            let (mut client, request) = (session.certificates(), call(request.clone()));
+            async move { client.create_login(request).await }
+        })
+        .await?
+        .into_inner();
+    let identity = Identity::new(answer.chain.into_iter().map(Into::into).collect(), &key);
+    let context = Context {
+        certificate: identity.chain_pem(),
+        key: Zeroizing::new(identity.key_pem().to_owned()),
+        person,
+        sealing_key: None,
+        ..session.context().for_another()
+    };
+    create_file(out, &context.to_json())?;
+    note(&format!(
+        "hand {} over, and remove it here; its owner runs: verger context use FILE --key KEY",
+        out.display()
+    ));
+    Ok(context)
 }
 
 /// Copies a context file to its place.

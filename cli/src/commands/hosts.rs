@@ -8,9 +8,9 @@ use verger_proto::cluster::v1 as pb;
 
 use super::instances::{hex, moment};
 use crate::args::Format;
-use crate::connect::{Session, call};
+use crate::connect::{Session, call, request_id};
 use crate::exit::Exit;
-use crate::output::{Column, Sheet, emit, for_people, print};
+use crate::output::{Column, Sheet, emit, for_people, note, print};
 
 const COLUMNS: &[Column] = &[
     Column::new("HOST"),
@@ -27,6 +27,25 @@ const COLUMNS: &[Column] = &[
 
 /// How many rows are asked for at once.
 const PAGE: u32 = 1_000;
+
+pub(super) async fn remove(agent_id: String, context: Option<&Path>) -> anyhow::Result<Exit> {
+    let mut session = Session::open(context).await?;
+    let request = pb::RemoveHostRequest {
+        request_id: request_id(),
+        agent_id: agent_id.clone(),
+    };
+    session
+        .insist(|session| {
+            let (mut client, request) = (session.cluster(), call(request.clone()));
+            async move { client.remove_host(request).await }
+        })
+        .await?;
+    note(&format!(
+        "{} was taken out; it comes back only by a new token",
+        printable(&agent_id)
+    ));
+    Ok(Exit::Clean)
+}
 
 pub(super) async fn hosts(
     agent: Option<String>,

@@ -53,6 +53,23 @@ impl Certificates {
 
 #[tonic::async_trait]
 impl CertificateService for Certificates {
+    async fn create_login(
+        &self,
+        request: Request<pb::CreateLoginRequest>,
+    ) -> Result<Response<pb::CreateLoginResponse>, Status> {
+        let pb::CreateLoginRequest { person, csr, .. } = request.into_inner();
+        let id = SpiffeId {
+            peer: format!("person/{person}").parse().unwrap(),
+            ..self.id.clone()
+        };
+        let life = Duration::from_secs(86_400);
+        let issued = self.people.issue(&csr, &id, life, &[]).unwrap();
+        Ok(Response::new(pb::CreateLoginResponse {
+            chain: issued.chain.into_iter().map(Into::into).collect(),
+            not_after: None,
+        }))
+    }
+
     async fn renew_certificate(
         &self,
         request: Request<pb::RenewCertificateRequest>,
@@ -190,7 +207,8 @@ impl Drop for Watch {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn lines(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
-    let (lines, read) = mpsc::channel();
+    // More lines than any of these runs prints.
+    let (lines, read) = mpsc::sync_channel(64);
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             if lines.send(line).is_err() {
@@ -250,4 +268,34 @@ fn a_watch_goes_on_with_the_certificate_that_another_run_renewed_and_ends_with_i
     cluster.world().streams.push_back(vec![finding(2, 7, "")]);
     watch.note("the stream was lost");
     assert!(watch.finding().contains("0202"));
+}
+
+#[test]
+fn somebody_else_is_given_a_login_of_a_key_of_its_own() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let program = Program::new();
+    let _cluster = Cluster::start(&program);
+    let create =
+        |person: &str, out: &str| program.run(&["context", "create", "--person", person, "--out", out]);
+    create("bob", "bob.json").ends(0);
+    let mode = std::fs::metadata(program.path("bob.json"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(program.path(name)).unwrap()).unwrap()
+    };
+    let (ann, bob) = (read("handed-over.json"), read("bob.json"));
+    assert_eq!(
+        (&bob["person"], &bob["clusterId"]),
+        (&"bob".into(), &ann["clusterId"])
+    );
+    assert_ne!(bob["key"], ann["key"]);
+    let listed = program.run(&["--context", "bob.json", "list", "Workload"]);
+    assert_eq!(listed.code, 0, "{}", listed.err);
+    // Nothing is overwritten, and no name becomes one of a certificate that cannot be one.
+    assert!(create("bob", "bob.json").ends(2).err.contains("it exists"));
+    assert!(create("a/b", "other.json").ends(2).err.contains("--person"));
+    assert!(!program.path("other.json").exists());
 }

@@ -64,6 +64,8 @@ pub(crate) struct World {
     pub(crate) pin: String,
     pub(crate) issuing: Issuing,
     pub(crate) proposals: Vec<pv1::Proposal>,
+    /// Hosts taken out.
+    pub(crate) removed: Vec<String>,
     pub(crate) audit: Kept,
     /// A file that is damaged when a signature arrives.
     pub(crate) damaged_by_signing: Option<PathBuf>,
@@ -539,6 +541,15 @@ impl ClusterService for Service {
             token,
             expires: None,
         }))
+    }
+
+    async fn remove_host(
+        &self,
+        request: Request<cv1::RemoveHostRequest>,
+    ) -> Result<Response<cv1::RemoveHostResponse>, Status> {
+        let agent = request.into_inner().agent_id;
+        self.world.lock().unwrap().removed.push(agent);
+        Ok(Response::new(cv1::RemoveHostResponse {}))
     }
 
     async fn list_hosts(

@@ -109,3 +109,14 @@ fn of_a_host_that_is_away_it_is_said_since_when() {
         (&"away".into(), &"2023-11-14T22:13:20Z".into())
     );
 }
+
+#[test]
+fn a_host_that_is_gone_for_good_is_taken_out_by_name_alone() {
+    let program = Program::new();
+    let cluster = Cluster::start(&program);
+    program.run(&["hosts", "--remove"]).ends(2);
+    assert!(cluster.world().removed.is_empty());
+    let removed = program.run(&["hosts", "web-1", "--remove"]).ends(0);
+    assert!(removed.err.contains("web-1 was taken out"), "{}", removed.err);
+    assert_eq!(cluster.world().removed, ["web-1"]);
+}

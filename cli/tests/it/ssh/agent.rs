@@ -53,6 +53,18 @@ fn a_cluster_of_an_ssh_key_is_sealed_through_the_agent_and_without_it_nothing_is
 }
 
 #[test]
+fn an_agent_that_is_told_to_ask_and_has_nobody_to_ask_signs_nothing() {
+    let program = Program::new();
+    let agent = Agent::start(&program);
+    keygen(&program, "id_ann", &["-t", "ed25519"]);
+    agent.add(&program, &["-q", "-c", "id_ann"]);
+    let with = [("SSH_AUTH_SOCK", agent.socket.as_path())];
+    let refused = found(&program, &with, "id_ann.pub").ends(1);
+    assert!(refused.err.contains("refuses to sign"), "{}", refused.err);
+    assert!(!program.path("root.json").exists());
+}
+
+#[test]
 fn the_list_says_which_trusted_keys_can_be_used_here() {
     let program = Program::new();
     let agent = Agent::start(&program);

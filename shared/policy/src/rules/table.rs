@@ -206,7 +206,7 @@ rules! {
     "mend what raises so many on the host, then enrol its agent with a new key, so that it tells everything again";
     SILENT = "host/silent", Host, High, NO_PROFILE, [];
     "Silence is no sign that all is well: nobody looks at a host whose agent is not heard of";
-    "look after the host and its agent; if the host is gone for good: `verger hosts remove AGENT`";
+    "look after the host and its agent; if the host is gone for good: `verger hosts AGENT --remove`";
     CONTROLLER_CLOCK = "host/controller-clock", Host, High, NO_PROFILE, [];
     "A controller whose clock is far ahead would end seals, tokens and exceptions before their time";
     "set the clocks of the controllers; if they are right, the cluster's time catches up by itself, an hour a minute";
