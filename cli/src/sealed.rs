@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use tonic::Status;
+use verger_controller_authz::{Unsafe, check_change};
 use verger_policy::digest::Digest;
 use verger_policy::lint::lint;
 use verger_policy::model::ObjectKey;
@@ -152,6 +153,8 @@ pub(crate) struct Next {
     pub set: PolicySet,
     pub diff: SetDiff,
     pub changes: Vec<ObjectChange>,
+    /// Why the cluster will refuse it, whoever signs it.
+    pub locks_out: Option<Unsafe>,
 }
 
 impl Next {
@@ -159,15 +162,23 @@ impl Next {
     pub(crate) fn of(held: &Held, set: PolicySet) -> Self {
         let diff = set::diff(&held.set, &set);
         let changes = diff.describe(&held.set);
-        Self { set, diff, changes }
+        let locks_out = check_change(&held.set, &set).err();
+        Self {
+            set,
+            diff,
+            changes,
+            locks_out,
+        }
     }
 
     /// What is odd about the set, in sentences.
     pub(crate) fn warnings(&self, now: Timestamp) -> Vec<String> {
-        lint(&self.set, now)
-            .iter()
-            .map(|lint| format!("warning: {lint}"))
-            .collect()
+        let locks_out = self.locks_out.iter();
+        let refused = locks_out.map(|why| format!("warning: the cluster will refuse this: {why}"));
+        let odd = lint(&self.set, now)
+            .into_iter()
+            .map(|lint| format!("warning: {lint}"));
+        refused.chain(odd).collect()
     }
 
     /// The bodies that change, as messages.

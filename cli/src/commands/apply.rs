@@ -259,7 +259,12 @@ pub(super) fn summary(
     applied: bool,
     unchanged: &str,
 ) -> anyhow::Result<String> {
-    let Next { set, diff, changes } = next;
+    let Next {
+        set,
+        diff,
+        changes,
+        locks_out: _,
+    } = next;
     if for_people(format) {
         if diff.is_empty() {
             return Ok(format!(
@@ -289,7 +294,12 @@ pub(super) fn summary(
 
 /// The change as one object, for programs.
 pub(super) fn change(held: &Held, next: &Next, applied: bool) -> Value {
-    let Next { set, diff, changes } = next;
+    let Next {
+        set,
+        diff,
+        changes,
+        locks_out: _,
+    } = next;
     let changes: Vec<Value> = changes.iter().map(|change| parts(change).2).collect();
     let unchanged = diff.is_empty() && !applied;
     let (epoch, root) = if unchanged {

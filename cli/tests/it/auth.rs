@@ -151,3 +151,13 @@ fn slips_are_named_before_the_cluster_is_asked() {
         assert!(ran.err.contains(wanted), "{}", ran.err);
     }
 }
+
+#[test]
+fn whoever_would_lock_everybody_out_is_warned_before_anything_is_signed() {
+    let (program, _cluster) = bound();
+    let warned = "the cluster will refuse this: no person named by a binding";
+    let delete = program.run(&["delete", "RoleBinding", "admins", "--dry-run"]);
+    assert!(delete.err.contains(warned), "{}", delete.err);
+    let spared = program.run(&["delete", "RoleBinding", "all", "--dry-run"]);
+    assert!(!spared.err.contains(warned), "{}", spared.err);
+}
