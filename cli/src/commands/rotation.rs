@@ -20,6 +20,9 @@ use crate::output::{document, emit, for_people, note};
 use crate::sealed::{self, Held, Next};
 use crate::signer;
 
+/// The longest that a seal is good for, days; the command line allows no more.
+const LONGEST_DAYS: u16 = 365;
+
 /// What is to be another than it is.
 pub(super) struct Change {
     pub add: Vec<TrustedKey>,
@@ -189,6 +192,15 @@ fn read(file: &Path, held: &Held) -> anyhow::Result<Rotation> {
         return Err(wrong("too large to be a change of a trust root".to_owned()).into());
     }
     let rotation = Rotation::read(&held.trust_root, &bytes).map_err(|refusal| wrong(refusal.to_string()))?;
+    // The digest that a person names is of the trust root alone: what else is signed is bounded here.
+    let longest = SignedDuration::from_hours(24 * i64::from(LONGEST_DAYS + 1));
+    let end = rotation.statement().not_after;
+    if end.duration_since(Timestamp::now()) > longest {
+        return Err(wrong(format!(
+            "its seal of the set would end at {end}, more than {LONGEST_DAYS} days from now; nothing was signed"
+        ))
+        .into());
+    }
     let set = next_set(held)?.set;
     let statement = rotation.statement();
     let same = (statement.epoch, statement.root, statement.entry_count)

@@ -1,5 +1,9 @@
 //! Other keys for a cluster: signed by those who give the power up and by those who take it over.
 
+use jiff::{SignedDuration, Timestamp};
+use verger_policy::set::PolicySet;
+use verger_seal::{Rotation, SetStatement, TrustRoot};
+
 use crate::cluster::Cluster;
 use crate::program::{Program, Ran};
 
@@ -160,4 +164,36 @@ fn a_change_of_nothing_or_of_a_set_that_moved_on_is_refused() {
         .run(&["trust", "sign", "--file", "rotation.json", "--key", "ann.key"])
         .ends(5);
     assert!(late.err.contains("Begin again"), "{}", late.err);
+}
+
+#[test]
+fn a_seal_without_an_end_in_sight_is_not_signed_along_with_a_trust_root() {
+    let program = Program::new();
+    let _cluster = Cluster::start(&program);
+    let current = TrustRoot::open_first(&std::fs::read(program.path("root.json")).unwrap()).unwrap();
+    let envelope = current.succeed(current.keys(), 1, &[]).unwrap();
+    let (next, _) = current.read_successor(&envelope.to_json()).unwrap();
+    let set = PolicySet::empty().change([], []).unwrap();
+    let write = |days: i64| {
+        let end = Timestamp::now() + SignedDuration::from_hours(24 * days);
+        let statement = SetStatement::new(&next, set.epoch(), set.root(), set.len() as u64, end);
+        let rotation = Rotation::new(&current, &envelope, statement).unwrap();
+        program.write("rotation.json", rotation.to_json());
+    };
+    let digest = next.digest().to_string();
+    let args = [
+        "trust",
+        "sign",
+        "--file",
+        "rotation.json",
+        "--key",
+        "ann.key",
+        "--digest",
+        &digest,
+    ];
+    write(10_000);
+    let refused = program.run(&args).ends(2);
+    assert!(refused.err.contains("more than 365 days"), "{}", refused.err);
+    write(30);
+    program.run(&args).ends(0);
 }
