@@ -71,11 +71,17 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     notify(&[sd_notify::NotifyState::Ready]);
     let ended = attend(&config, &wired, serving, enrolling, &stop).await;
     notify(&[sd_notify::NotifyState::Stopping]);
-    drop(wired.api);
     for task in [time, record, watch] {
         task.abort();
         let _ = task.await;
     }
+    if tokio::time::timeout(DRAIN_LIMIT, wired.write_rest())
+        .await
+        .is_err()
+    {
+        tracing::warn!("calls that were refused last are not on record");
+    }
+    drop(wired.api);
     match std::sync::Arc::try_unwrap(wired.member) {
         Ok(member) => member.stop().await,
         // A stream that was cut has not let go yet; the log is durable, nothing is lost.

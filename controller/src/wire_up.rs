@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tonic::service::RoutesBuilder;
-use verger_controller_api::denials::{Denials, DenialsLayer, keep_record};
+use verger_controller_api::denials::{Denials, DenialsLayer, keep_record, write_rest};
 use verger_controller_api::fleet::Fleet;
 use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Replicated};
 use verger_controller_api::{
@@ -179,6 +179,16 @@ impl WiredUp {
     ) -> impl Fn(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> + Clone + use<> {
         let replicated: Arc<dyn Replicated> = Arc::new(RaftState(Arc::clone(&self.member)));
         move |request| verger_controller_api::logins::check(&replicated, request)
+    }
+
+    /// Writes what refused calls are in no row yet, before the member stops.
+    pub(crate) async fn write_rest(&self) {
+        write_rest(
+            &self.denials,
+            &RaftState(Arc::clone(&self.member)),
+            &SystemAmbient,
+        )
+        .await;
     }
 
     /// Writes refused calls into the audit, for ever.

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use verger_transport::PeerInfo;
 
 pub use layer::{DenialsLayer, NoteDenials};
-pub use record::keep_record;
+pub use record::{keep_record, write_rest};
 
 /// A peer's refusals for one reason become one row in this time, which doubles with each row up to [`LONGEST`].
 const WINDOW: Duration = Duration::from_secs(60);
@@ -182,6 +182,18 @@ impl Denials {
             true
         });
         due
+    }
+
+    /// Takes all that is in no row yet, due or not: for a member that stops.
+    pub fn rest(&self) -> Vec<Denied> {
+        let taken = std::mem::take(&mut *self.counted());
+        let rest = taken
+            .into_iter()
+            .filter_map(|(key, Counted { waiting, taken: _ })| {
+                let (first, attempts) = waiting?;
+                Some(Denied { key, first, attempts })
+            });
+        rest.collect()
     }
 
     /// Takes back what could not be written: it is due again after a while.

@@ -24,6 +24,15 @@ pub async fn keep_record(denials: &Denials, replicated: &dyn Replicated, ambient
     }
 }
 
+/// Writes all that is in no row yet, before a member stops.
+pub async fn write_rest(denials: &Denials, replicated: &dyn Replicated, ambient: &dyn Ambient) {
+    for denied in denials.rest() {
+        if !write(&denied, replicated, ambient).await {
+            return;
+        }
+    }
+}
+
 async fn write(denied: &Denied, replicated: &dyn Replicated, ambient: &dyn Ambient) -> bool {
     let Denied {
         key: _,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::Code;
-use verger_controller_api::denials::keep_record;
+use verger_controller_api::denials::{keep_record, write_rest};
 use verger_controller_api::ports::Unavailable;
 use verger_proto::agent::v1 as apb;
 use verger_proto::cluster::v1 as pb;
@@ -200,4 +200,20 @@ async fn rows_name_the_rules_that_decided() {
         ("person/bob", "ROLE_DENIED")
     );
     assert_eq!(denied.policies, ["no rule allows it"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_stops_writes_what_is_in_no_row_yet() {
+    let world = World::founded();
+    record(&world);
+    for _ in 0..3 {
+        look(&world, "agent/h1").await;
+        world.settle().await;
+    }
+    assert_eq!(rows(&world).await.len(), 1);
+    write_rest(&world.denials, &*world.log, &*world.surroundings).await;
+    let attempts: Vec<_> = rows(&world).await.iter().map(|row| row.attempts).collect();
+    assert_eq!(attempts, [1, 2]);
+    write_rest(&world.denials, &*world.log, &*world.surroundings).await;
+    assert_eq!(rows(&world).await.len(), 2);
 }
