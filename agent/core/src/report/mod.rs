@@ -260,7 +260,9 @@ impl Report {
         if self.beginning {
             return;
         }
-        if sequence > self.last || sequence < self.acknowledged {
+        // Until the first that is told anew was taken in, the controller holds what it held before.
+        let begun = self.anew == self.acknowledged + 1;
+        if sequence > self.last || (sequence < self.acknowledged && !begun) {
             self.beginning = true;
             actions.push(ReportAction::Contradiction {
                 acknowledged: sequence,

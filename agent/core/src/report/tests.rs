@@ -198,6 +198,14 @@ fn where_numbers_contradict_each_other_everything_is_told_anew_after_both() {
             },
         ));
         assert!(said.contains(&load(after + 1, 3)), "{said:?}");
+        // The stream begins with what is held, which is still of before.
+        let early = report.on(
+            6,
+            ReportEvent::Acknowledged {
+                sequence: held.min(after),
+            },
+        );
+        assert!(early.is_empty(), "{early:?}");
         let first = numbered(after + 1, after + 3);
         let said = report.on(6, ReportEvent::Loaded(first.clone()));
         assert!(
@@ -219,6 +227,22 @@ fn where_numbers_contradict_each_other_everything_is_told_anew_after_both() {
             "{said:?}"
         );
     }
+}
+
+#[test]
+fn what_was_taken_in_anew_is_not_set_back_unnoticed() {
+    let (mut report, _) = up(3, 4);
+    report.on(1, ReportEvent::Acknowledged { sequence: 9 });
+    let begun = ReportEvent::BegunAnew {
+        acknowledged: 9,
+        last: 11,
+    };
+    report.on(2, begun);
+    report.on(3, ReportEvent::Connected);
+    report.on(4, ReportEvent::Loaded(numbered(10, 11)));
+    report.on(5, ReportEvent::Acknowledged { sequence: 10 });
+    let said = report.on(6, ReportEvent::Acknowledged { sequence: 9 });
+    assert!(matches!(said[0], ReportAction::Contradiction { .. }), "{said:?}");
 }
 
 #[test]
