@@ -139,7 +139,7 @@ impl Rotation {
         Ok(true)
     }
 
-    /// The version it makes. Not verified: see [`Self::complete`].
+    /// The version it makes. Not verified: see [`verify_rotation`].
     pub const fn next(&self) -> &TrustRoot {
         &self.next
     }
