@@ -52,13 +52,26 @@ impl<'a> MainJob<'a> {
     pub(super) fn show(&self) -> Result<()> {
         self.clear()?;
         println!("\n==> a container runs, and what runs is blessed");
-        self.docker(&["run", "--detach", "--name", BLESSED, "verger-test/app"])?;
+        self.docker(&[
+            "run",
+            "--detach",
+            "--name",
+            BLESSED,
+            "--security-opt",
+            "no-new-privileges",
+            "verger-test/app",
+        ])?;
         self.bless()?;
         self.wait_for("the container to be judged clean", || {
+            let clean = |one: &Value| {
+                ["failed", "excepted", "notEvaluated", "errors"]
+                    .iter()
+                    .all(|count| one[*count] == 0)
+            };
             Ok(self
                 .instances()?
                 .iter()
-                .any(|one| one["name"] == BLESSED && one["failed"] == 0 && one["workloads"][0] == "demo/web"))
+                .any(|one| one["name"] == BLESSED && clean(one) && one["workloads"][0] == "demo/web"))
         })?;
         run(self.scene.verger().args(["instances"]))?;
 
@@ -72,6 +85,8 @@ impl<'a> MainJob<'a> {
             "--detach",
             "--name",
             DRIFTED,
+            "--security-opt",
+            "no-new-privileges",
             "--user",
             "0",
             "--cap-add",
