@@ -18,7 +18,8 @@ use verger_policy::set::{Entry, PolicySet};
 
 pub(crate) use change::{Change, Way, as_it_is, of_finding, of_host};
 
-use crate::caller::{self, Asker};
+use crate::asking::Asker;
+use crate::caller;
 use crate::ports::{Replicated, read};
 use crate::status::{cut_name, role_denied, roles_unsafe, unavailable};
 

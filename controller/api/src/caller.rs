@@ -27,17 +27,6 @@ pub(crate) fn person_with_key<T>(request: &Request<T>) -> Result<(String, Digest
     }
 }
 
-/// Who asks for a change, for the record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asker {
-    /// `person/ada`.
-    pub actor: String,
-    /// The address the request came from.
-    pub from: Option<String>,
-    /// The rules of roles that allow it, in words; empty where no role is bound.
-    pub policies: Vec<String>,
-}
-
 /// The address a request came from, as this member sees it: `192.0.2.1:40000`.
 pub fn from<T>(request: &Request<T>) -> Option<String> {
     let address = peer_info(request)?.address;

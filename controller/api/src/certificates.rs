@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tonic::{Request, Response, Status};
-use verger_controller_state::{Action, Command, Response as Answer};
+use verger_controller_state::{Action, Response as Answer};
 use verger_policy::model::{Resource, Verb};
 use verger_proto::cluster::v1 as pb;
 use verger_proto::cluster::v1::certificate_service_server::CertificateService;
@@ -12,10 +12,8 @@ use verger_transport::Label;
 use verger_wire::{parse, timestamp};
 
 use crate::authorizer::Authorizer;
-use crate::caller::Asker;
-use crate::policy::request_id;
 use crate::ports::{Ambient, Holder, Issuer, Replicated};
-use crate::status::{answered_otherwise, argument, invalid, issue, unavailable};
+use crate::status::{answered_otherwise, argument, invalid, issue};
 
 /// The service.
 pub struct Certificates {
@@ -52,11 +50,7 @@ impl CertificateService for Certificates {
             .authorizer
             .person(&request)?
             .may(Verb::Create, Resource::Certificates);
-        let Asker {
-            actor,
-            from,
-            policies,
-        } = permit.await?.asker();
+        let asker = permit.await?.asker();
         let pb::CreateLoginRequest {
             request_id: id,
             person,
@@ -64,19 +58,10 @@ impl CertificateService for Certificates {
         } = request.into_inner();
         let name: Label = parse("person", &person).map_err(invalid)?;
         let key = self.issuer.key_of(&csr).map_err(|error| issue(&error))?;
-        let command = Command {
-            stamp: self.ambient.now(),
-            actor,
-            request_id: request_id(&id)?,
-            from,
-            policies,
-            action: Action::CreateLogin { person, key },
-        };
-        match self
-            .replicated
-            .propose(command)
-            .await
-            .map_err(|error| unavailable(&error))?
+        let action = Action::CreateLogin { person, key };
+        match asker
+            .propose(&*self.replicated, &*self.ambient, &id, action)
+            .await?
         {
             Answer::LoginCreated => {}
             other => return Err(answered_otherwise(&other)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tonic::{Code, Request, Response, Status};
-use verger_controller_state::{Action, Command, Refused, Response as Answer, State};
+use verger_controller_state::{Action, Refused, Response as Answer, State};
 use verger_policy::digest::Digest;
 use verger_policy::model::{AgentId, Kind, Name, Resource, Verb};
 use verger_proto::cluster::v1 as pb;
@@ -13,12 +13,10 @@ use verger_transport::{JoinToken, Label};
 use verger_wire::{digest_bytes, parse, timestamp};
 
 use crate::authorizer::{Authorizer, of_host};
-use crate::caller::Asker;
 use crate::fleet::{Fleet, Seen};
 use crate::paging;
-use crate::policy::request_id;
 use crate::ports::{Ambient, Replicated, read};
-use crate::status::{answered_otherwise, argument, invalid, not_found, unavailable, with_reason};
+use crate::status::{answered_otherwise, argument, invalid, not_found, with_reason};
 
 /// The longest, and the usual, life of a join token in seconds.
 const TOKEN_SECONDS: u32 = 600;
@@ -166,11 +164,7 @@ impl ClusterService for Cluster {
         let permit = caller
             .may_all(|state| vec![of_host(state.set(), Verb::Create, Resource::Tokens, &agent)])
             .await?;
-        let Asker {
-            actor,
-            from,
-            policies,
-        } = permit.asker();
+        let asker = permit.asker();
         let seconds = if ttl_seconds == 0 {
             TOKEN_SECONDS
         } else {
@@ -183,24 +177,15 @@ impl ClusterService for Cluster {
         // By the cluster's time, where that is ahead of this member's clock.
         let begins = read(&*self.replicated, |state| state.clock()).max(now);
         let expires = begins + jiff::SignedDuration::from_secs(seconds.into());
-        let command = Command {
-            stamp: now,
-            actor,
-            request_id: request_id(&id)?,
-            from,
-            policies,
-            action: Action::CreateToken {
-                id: token.id().to_owned(),
-                secret_hash: Digest::from_bytes(token.secret_hash()),
-                agent,
-                expires,
-            },
+        let action = Action::CreateToken {
+            id: token.id().to_owned(),
+            secret_hash: Digest::from_bytes(token.secret_hash()),
+            agent,
+            expires,
         };
-        match self
-            .replicated
-            .propose(command)
-            .await
-            .map_err(|error| unavailable(&error))?
+        match asker
+            .propose(&*self.replicated, &*self.ambient, &id, action)
+            .await?
         {
             Answer::TokenCreated(_) => Ok(Response::new(pb::CreateJoinTokenResponse {
                 token: token.reveal().to_string(),
@@ -265,24 +250,11 @@ impl ClusterService for Cluster {
         let permit = caller
             .may_all(|state| vec![of_host(state.set(), Verb::Delete, Resource::Hosts, &agent)])
             .await?;
-        let Asker {
-            actor,
-            from,
-            policies,
-        } = permit.asker();
-        let command = Command {
-            stamp: self.ambient.now(),
-            actor,
-            request_id: request_id(&id)?,
-            from,
-            policies,
-            action: Action::RemoveHost { agent },
-        };
-        match self
-            .replicated
-            .propose(command)
-            .await
-            .map_err(|error| unavailable(&error))?
+        let asker = permit.asker();
+        let action = Action::RemoveHost { agent };
+        match asker
+            .propose(&*self.replicated, &*self.ambient, &id, action)
+            .await?
         {
             Answer::HostRemoved => Ok(Response::new(pb::RemoveHostResponse {})),
             Answer::Refused(Refused::UnknownAgent) => Err(not_found("enrolled host of this agent")),

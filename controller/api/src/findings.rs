@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tonic::{Code, Request, Response, Status};
-use verger_controller_state::{Action, Command, FindingChange, FindingNow, Place, Response as Answer, State};
+use verger_controller_state::{Action, FindingChange, FindingNow, Place, Response as Answer, State};
 use verger_policy::finding::{Finding, FindingUid, Lifecycle, SubjectClass};
 use verger_policy::model::{AgentId, Control, Name, Resource, RuleId, Verb};
 use verger_proto::findings::v1 as pb;
@@ -12,9 +12,7 @@ use verger_proto::findings::v1::watch_response::Type;
 use verger_wire::{IntoWire as _, digest_bytes, lifecycle_of_number, parse};
 
 use crate::authorizer::{Authorizer, Caller, Permit, of_finding};
-use crate::caller::Asker;
 use crate::paging;
-use crate::policy::request_id;
 use crate::ports::{Ambient, Replicated, read};
 use crate::status::{answered_otherwise, argument, invalid, not_found, unavailable, with_reason};
 use crate::watch::{self, Stream};
@@ -300,25 +298,12 @@ impl FindingsService for Findings {
             ));
         }
         let uid = uid_in(uid)?;
-        let Asker {
-            actor,
-            from,
-            policies,
-        } = self.may(caller, Verb::Ack, &uid).await?.asker();
+        let asker = self.may(caller, Verb::Ack, &uid).await?.asker();
         let uid = self.resolve(&uid)?;
-        let command = Command {
-            stamp: self.ambient.now(),
-            actor,
-            request_id: request_id(&id)?,
-            from,
-            policies,
-            action: Action::AckFinding { uid, note },
-        };
-        match self
-            .replicated
-            .propose(command)
-            .await
-            .map_err(|error| unavailable(&error))?
+        let action = Action::AckFinding { uid, note };
+        match asker
+            .propose(&*self.replicated, &*self.ambient, &id, action)
+            .await?
         {
             Answer::FindingAcknowledged(uid) => {
                 // Another member may have written it.

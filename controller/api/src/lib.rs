@@ -4,6 +4,7 @@
 //! Identity comes from the caller's certificate alone ([`caller`]).
 
 mod agents;
+mod asking;
 mod audit;
 mod authorizer;
 pub mod caller;

@@ -16,30 +16,16 @@ use verger_wire::{FromWire as _, IntoWire as _, digest_bytes, parse, required};
 use crate::authorizer::{Authorizer, Change, as_it_is};
 use crate::paging;
 use crate::ports::{Ambient, Replicated, read};
-use crate::status::{argument, invalid, not_found};
+use crate::status::{invalid, not_found};
 use crate::watch::{self, Stream};
 use changing::ChangeRequest;
 pub(crate) use changing::fits;
-
-/// The longest request id, bytes.
-pub(crate) const REQUEST_ID_BYTES: usize = 64;
 
 /// The service.
 pub struct Policy {
     replicated: Arc<dyn Replicated>,
     ambient: Arc<dyn Ambient>,
     authorizer: Arc<Authorizer>,
-}
-
-pub(crate) fn request_id(text: &str) -> Result<Option<String>, Status> {
-    match text.len() {
-        0 => Err(argument(
-            "request_id",
-            "is missing: send a UUID, and the same one when you try again",
-        )),
-        1..=REQUEST_ID_BYTES if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(text.to_owned())),
-        _ => Err(argument("request_id", "is not a UUID")),
-    }
 }
 
 fn object(set: &PolicySet, key: &ObjectKey) -> Option<pb::GetResponse> {

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
-use verger_controller_state::{Action, Command, Proposal, Refused, Response as Answer, State};
+use verger_controller_state::{Action, Proposal, Refused, Response as Answer, State};
 use verger_policy::model::{Resource, Verb};
 use verger_proto::policy::v1 as pb;
 use verger_proto::policy::v1::proposal_service_server::ProposalService;
 use verger_wire::{IntoWire as _, digest_bytes, timestamp};
 
 use crate::authorizer::{Authorizer, Change, Way};
-use crate::caller::Asker;
-use crate::policy::{fits, key_in, request_id, seal_in};
+use crate::policy::{fits, key_in, seal_in};
 use crate::ports::{Ambient, Replicated, read};
-use crate::status::{answered_otherwise, refused, unavailable};
+use crate::status::{answered_otherwise, refused};
 
 /// The service.
 pub struct Proposals {
@@ -39,30 +38,6 @@ impl Proposals {
     /// Looks at the state as it is here, which was brought up to date when the caller was let in.
     fn now<R>(&self, look: impl FnOnce(&State) -> R) -> R {
         read(&*self.replicated, look)
-    }
-
-    async fn carry_out(
-        &self,
-        Asker {
-            actor,
-            from,
-            policies,
-        }: Asker,
-        id: &str,
-        action: Action,
-    ) -> Result<Answer, Status> {
-        let command = Command {
-            stamp: self.ambient.now(),
-            actor,
-            request_id: request_id(id)?,
-            from,
-            policies,
-            action,
-        };
-        self.replicated
-            .propose(command)
-            .await
-            .map_err(|error| unavailable(&error))
     }
 }
 
@@ -134,7 +109,10 @@ impl ProposalService for Proposals {
             deletes,
             seal,
         };
-        match self.carry_out(asker, &request_id, action).await? {
+        match asker
+            .propose(&*self.replicated, &*self.ambient, &request_id, action)
+            .await?
+        {
             Answer::Proposed(number) => Ok(Response::new(pb::ProposeResponse { number })),
             other => Err(answered_otherwise(&other)),
         }
@@ -150,7 +128,10 @@ impl ProposalService for Proposals {
         let seal = seal_in(seal);
         let asker = caller.may_sign(number).await?.asker();
         let action = Action::SignProposal { number, seal };
-        match self.carry_out(asker, &request_id, action).await? {
+        match asker
+            .propose(&*self.replicated, &*self.ambient, &request_id, action)
+            .await?
+        {
             Answer::Signed { number: _, wanting } => Ok(Response::new(pb::SignResponse {
                 wanting,
                 applied: None,
@@ -182,7 +163,10 @@ impl ProposalService for Proposals {
         let asker = permit.await?.asker();
         let pb::WithdrawRequest { request_id, number } = request.into_inner();
         let action = Action::WithdrawProposal { number };
-        match self.carry_out(asker, &request_id, action).await? {
+        match asker
+            .propose(&*self.replicated, &*self.ambient, &request_id, action)
+            .await?
+        {
             Answer::Withdrawn(_) => Ok(Response::new(pb::WithdrawResponse {})),
             other => Err(answered_otherwise(&other)),
         }

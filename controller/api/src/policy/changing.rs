@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use tonic::Status;
-use verger_controller_state::{Action, Command, Refused, Response as Answer, limits};
+use verger_controller_state::{Action, Refused, Response as Answer, limits};
 use verger_policy::model::{ObjectKey, PolicyObject};
 use verger_wire::digest_bytes;
 
-use super::{Policy, request_id};
+use super::Policy;
+use crate::asking::Asker;
 use crate::authorizer::{Caller, Change, Way};
-use crate::caller::Asker;
-use crate::status::{answered_otherwise, argument, refused, unavailable};
+use crate::status::{answered_otherwise, argument, refused};
 
 /// The most bytes of one change, encoded: what a command holds, less who asked, when, and the request id.
 const CHANGE_BYTES: usize = limits::COMMAND_BYTES - (1 << 10);
@@ -57,27 +57,13 @@ impl Policy {
     /// Proposes what makes a set.
     pub(super) async fn make(
         &self,
-        Asker {
-            actor,
-            from,
-            policies,
-        }: Asker,
+        asker: Asker,
         id: &str,
         action: Action,
     ) -> Result<(u64, Bytes, u64), Status> {
-        let command = Command {
-            stamp: self.ambient.now(),
-            actor,
-            request_id: request_id(id)?,
-            from,
-            policies,
-            action,
-        };
-        match self
-            .replicated
-            .propose(command)
-            .await
-            .map_err(|error| unavailable(&error))?
+        match asker
+            .propose(&*self.replicated, &*self.ambient, id, action)
+            .await?
         {
             Answer::SetApplied {
                 epoch,

@@ -1,0 +1,64 @@
+//! What people ask for, on its way into the log.
+
+use tonic::Status;
+use verger_controller_state::{Action, Command, Response};
+
+use crate::ports::{Ambient, Replicated};
+use crate::status::{argument, unavailable};
+
+/// The longest request id, bytes.
+const REQUEST_ID_BYTES: usize = 64;
+
+/// Who asks for a change, for the record. Only a permit gives one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Asker {
+    /// `person/ada`.
+    pub(crate) actor: String,
+    /// The address the request came from.
+    pub(crate) from: Option<String>,
+    /// The rules of roles that allow it, in words; empty where no role is bound.
+    pub(crate) policies: Vec<String>,
+}
+
+impl Asker {
+    /// Proposes what is asked for under a request's id.
+    ///
+    /// # Errors
+    /// When the id is none, or the log cannot be reached. What the log refuses is an answer.
+    pub(crate) async fn propose(
+        self,
+        replicated: &dyn Replicated,
+        ambient: &dyn Ambient,
+        id: &str,
+        action: Action,
+    ) -> Result<Response, Status> {
+        let Self {
+            actor,
+            from,
+            policies,
+        } = self;
+        let command = Command {
+            stamp: ambient.now(),
+            actor,
+            request_id: request_id(id)?,
+            from,
+            policies,
+            action,
+        };
+        replicated
+            .propose(command)
+            .await
+            .map_err(|error| unavailable(&error))
+    }
+}
+
+fn request_id(text: &str) -> Result<Option<String>, Status> {
+    match text.len() {
+        0 => Err(argument(
+            "request_id",
+            "is missing: send a UUID, and the same one when you try again",
+        )),
+        1..=REQUEST_ID_BYTES if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(text.to_owned())),
+        _ => Err(argument("request_id", "is not a UUID")),
+    }
+}
