@@ -307,11 +307,11 @@ pub(crate) fn request(id: &str, request: &Remembered) -> Option<RowChange> {
             wanting: *wanting,
         }),
         Response::Withdrawn(number) => Answer::Withdrawn(*number),
+        Response::HostRemoved => Answer::HostRemoved(true),
         Response::Founded(_)
         | Response::Enrolled
         | Response::Ingested(_)
         | Response::LoginCreated
-        | Response::HostRemoved
         | Response::SilenceTold
         | Response::DeniedNoted
         | Response::Ticked

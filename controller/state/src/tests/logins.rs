@@ -52,10 +52,10 @@ fn a_host_that_is_removed_leaves_nothing_and_comes_back_as_new() {
     let remove = Action::RemoveHost {
         agent: "h1".parse().unwrap(),
     };
-    assert_eq!(
-        member.checked(&command(member.now(), None, remove.clone())),
-        Response::HostRemoved
-    );
+    for time in ["first", "again, after a lost answer"] {
+        let asked = command(member.now(), Some("r"), remove.clone());
+        assert_eq!(member.checked(&asked), Response::HostRemoved, "{time}");
+    }
     let uid = transition(1, Lifecycle::Open).uid;
     let hosts: Vec<_> = member.state.finding(&uid).unwrap().hosts.into_keys().collect();
     assert_eq!(hosts, ["h2".parse().unwrap()]);

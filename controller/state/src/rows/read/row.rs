@@ -322,6 +322,7 @@ impl Row<'_> {
             Answer::Proposed(number) => Response::Proposed(number),
             Answer::Signed(stored::StoredSigned { number, wanting }) => Response::Signed { number, wanting },
             Answer::Withdrawn(number) => Response::Withdrawn(number),
+            Answer::HostRemoved(_) => Response::HostRemoved,
             Answer::TokenCreated(id) => Response::TokenCreated(id),
             Answer::FindingAcknowledged(uid) => Response::FindingAcknowledged(FindingUid(self.digest(&uid)?)),
         };
