@@ -10,6 +10,7 @@ mod context;
 mod docker;
 mod exit;
 mod files;
+mod following;
 mod output;
 mod renewal;
 mod sealed;

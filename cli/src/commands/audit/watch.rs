@@ -1,77 +1,64 @@
-//! `audit watch`: rows as they are written, through lost connections and restarted controllers.
+//! `audit watch`: rows as they are written.
 
-use tokio_stream::StreamExt as _;
-use tonic::Status;
+use tonic::{Response, Status, Streaming};
 use verger_proto::cluster::v1 as pb;
 
 use super::row::{self, Row};
 use crate::args::Format;
-use crate::connect::{Session, Waits};
+use crate::connect::Session;
 use crate::exit::Exit;
-use crate::output::{emit, note};
-use crate::status::is_unreachable;
+use crate::following::{Followed, follow};
+use crate::output::emit;
+
+/// The rows that are asked for, and up to which they were printed.
+struct Rows {
+    filter: pb::AuditFilter,
+    position: u64,
+    format: Format,
+}
+
+impl Followed for Rows {
+    type Message = pb::WatchResponse;
+
+    async fn open(&self, session: &Session) -> Result<Response<Streaming<Self::Message>>, Status> {
+        let request = pb::WatchRequest {
+            filter: Some(self.filter.clone()),
+            after: self.position,
+        };
+        session.audit().watch(request).await
+    }
+
+    fn take(&mut self, message: Self::Message) -> anyhow::Result<()> {
+        let pb::WatchResponse { row, position } = message;
+        if let Some(row) = row {
+            emit(&Row::from_wire(row)?.render(self.format)?)?;
+        }
+        self.position = position.max(self.position);
+        Ok(())
+    }
+
+    fn place(&self) -> String {
+        format!("row {}", self.position)
+    }
+}
 
 pub(super) async fn watch(
-    mut session: Session,
+    session: Session,
     filter: pb::AuditFilter,
     after: Option<u64>,
     format: Format,
 ) -> anyhow::Result<Exit> {
-    let mut position = match after {
+    let position = match after {
         Some(after) => after,
         None => super::head(&session).await?.0.count,
     };
-    let mut waits = Waits::new();
     if matches!(format, Format::Table | Format::Wide) {
         emit(&row::head(format == Format::Wide))?;
     }
-    loop {
-        let lost = follow(&mut session, &filter, &mut position, &mut waits, format).await?;
-        note(&format!(
-            "the stream was lost ({}); connecting again, from row {position}",
-            lost.message(),
-        ));
-        session.insist_on_reconnecting(&mut waits).await?;
-    }
-}
-
-/// Prints a stream until it is lost, and says how.
-async fn follow(
-    session: &mut Session,
-    filter: &pb::AuditFilter,
-    position: &mut u64,
-    waits: &mut Waits,
-    format: Format,
-) -> anyhow::Result<Status> {
-    let request = pb::WatchRequest {
-        filter: Some(filter.clone()),
-        after: *position,
+    let rows = Rows {
+        filter,
+        position,
+        format,
     };
-    let mut stream = match session.audit().watch(request).await {
-        Ok(answer) => answer.into_inner(),
-        Err(status) if is_unreachable(&status) => return Ok(status),
-        Err(status) => return Err(status.into()),
-    };
-    let mut renewals = Session::renewals();
-    loop {
-        let message = tokio::select! {
-            message = stream.next() => message,
-            _ = renewals.tick() => {
-                session.keep_renewed().await;
-                continue;
-            }
-        };
-        let message = match message {
-            Some(Ok(message)) => message,
-            Some(Err(status)) if is_unreachable(&status) => return Ok(status),
-            Some(Err(status)) => return Err(status.into()),
-            None => return Ok(Status::unavailable("the stream ended")),
-        };
-        waits.reset();
-        let pb::WatchResponse { row, position: now } = message;
-        if let Some(row) = row {
-            emit(&Row::from_wire(row)?.render(format)?)?;
-        }
-        *position = now.max(*position);
-    }
+    follow(session, rows).await
 }

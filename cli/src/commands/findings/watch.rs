@@ -1,9 +1,8 @@
-//! `findings watch`: findings as they change, through lost connections and restarted controllers.
+//! `findings watch`: findings as they change.
 
 use std::collections::BTreeMap;
 
-use tokio_stream::StreamExt as _;
-use tonic::Status;
+use tonic::{Response, Status, Streaming};
 use verger_policy::finding::{Finding, FindingUid};
 use verger_proto::findings::v1 as pb;
 use verger_proto::findings::v1::watch_response::Type;
@@ -11,10 +10,10 @@ use verger_wire::FromWire as _;
 
 use super::record;
 use crate::args::Format;
-use crate::connect::{Session, Waits};
+use crate::connect::Session;
 use crate::exit::Exit;
+use crate::following::{Followed, follow};
 use crate::output::{Sheet, ascii_json, emit, note};
-use crate::status::is_unreachable;
 
 /// Where a stream stands: what to ask for next, and what not to print twice.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,62 +49,22 @@ impl Position {
     }
 }
 
-pub(super) async fn watch(
-    mut session: Session,
+/// The findings that are asked for, and how far they were printed.
+struct Changes {
     filter: pb::Filter,
-    after: u64,
-    only_new: bool,
+    position: Position,
     format: Format,
-) -> anyhow::Result<Exit> {
-    let mut position = Position {
-        complete: after,
-        printed: BTreeMap::new(),
-        only_new,
-    };
-    let mut waits = Waits::new();
-    if matches!(format, Format::Table | Format::Wide) {
-        emit(&record::head(format == Format::Wide))?;
-    }
-    loop {
-        let lost = follow(&mut session, &filter, &mut position, &mut waits, format).await?;
-        note(&format!(
-            "the stream was lost ({}); connecting again, from revision {}",
-            lost.message(),
-            position.complete
-        ));
-        session.insist_on_reconnecting(&mut waits).await?;
-    }
 }
 
-/// Prints a stream until it is lost, and says how.
-async fn follow(
-    session: &mut Session,
-    filter: &pb::Filter,
-    position: &mut Position,
-    waits: &mut Waits,
-    format: Format,
-) -> anyhow::Result<Status> {
-    let mut stream = match session.findings().watch(position.request(filter)).await {
-        Ok(answer) => answer.into_inner(),
-        Err(status) if is_unreachable(&status) => return Ok(status),
-        Err(status) => return Err(status.into()),
-    };
-    let mut renewals = Session::renewals();
-    loop {
-        let message = tokio::select! {
-            message = stream.next() => message,
-            _ = renewals.tick() => {
-                session.keep_renewed().await;
-                continue;
-            }
-        };
-        let message = match message {
-            Some(Ok(message)) => message,
-            Some(Err(status)) if is_unreachable(&status) => return Ok(status),
-            Some(Err(status)) => return Err(status.into()),
-            None => return Ok(Status::unavailable("the stream ended")),
-        };
-        waits.reset();
+impl Followed for Changes {
+    type Message = pb::WatchResponse;
+
+    async fn open(&self, session: &Session) -> Result<Response<Streaming<Self::Message>>, Status> {
+        let request = self.position.request(&self.filter);
+        session.findings().watch(request).await
+    }
+
+    fn take(&mut self, message: Self::Message) -> anyhow::Result<()> {
         let kind = message.r#type();
         let pb::WatchResponse {
             finding,
@@ -113,16 +72,43 @@ async fn follow(
             r#type: _,
         } = message;
         match finding {
-            None => position.bookmark(revision),
+            None => self.position.bookmark(revision),
             Some(finding) if kind == Type::Deleted => note(&gone(&finding)),
             Some(finding) => {
                 let finding = Finding::from_wire(finding)?;
-                if position.is_fresh(&finding) {
-                    emit(&render(&finding, format)?)?;
+                if self.position.is_fresh(&finding) {
+                    emit(&render(&finding, self.format)?)?;
                 }
             }
         }
+        Ok(())
     }
+
+    fn place(&self) -> String {
+        format!("revision {}", self.position.complete)
+    }
+}
+
+pub(super) async fn watch(
+    session: Session,
+    filter: pb::Filter,
+    after: u64,
+    only_new: bool,
+    format: Format,
+) -> anyhow::Result<Exit> {
+    if matches!(format, Format::Table | Format::Wide) {
+        emit(&record::head(format == Format::Wide))?;
+    }
+    let changes = Changes {
+        filter,
+        position: Position {
+            complete: after,
+            printed: BTreeMap::new(),
+            only_new,
+        },
+        format,
+    };
+    follow(session, changes).await
 }
 
 /// What is said of a finding that the controllers hold no more, or that the filter no longer lets through. Its uid is all that
