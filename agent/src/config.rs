@@ -67,6 +67,11 @@ impl Config {
         self.data_dir.join(format!("joining-{agent}.pem"))
     }
 
+    /// How far this host has come.
+    pub(crate) fn floor_file(&self) -> PathBuf {
+        self.data_dir.join("floor.json")
+    }
+
     pub(crate) fn cluster_file(&self) -> PathBuf {
         self.data_dir.join("cluster.json")
     }

@@ -41,6 +41,14 @@ impl Controllers {
         Ok(SessionServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES))
     }
 
+    /// From now on controllers' certificates are held against what time it is at least, where that is known, and not against this
+    /// host's clock.
+    pub(crate) fn believe(&self, certain: Option<jiff::Timestamp>) {
+        if let Some(certain) = certain {
+            self.client.believe(certain.as_second());
+        }
+    }
+
     /// Renews the certificate, with the same key: at once, and for as long as the agent runs. At once, because a clock that is
     /// behind would find an ended certificate good.
     pub(crate) async fn keep_renewed(&self, config: &Config, stop: CancellationToken) {

@@ -47,6 +47,9 @@ fn hostile_messages_of_a_controller_are_refused_or_offers_with_all_their_parts()
         nonce: 4,
         message: Some(pb::connect_response::Message::Heartbeat(pb::Heartbeat {
             epoch: 7,
+            stamp: Some(policy::Envelope {
+                json: b"{}".as_slice().into(),
+            }),
         })),
     };
     check!()
@@ -66,8 +69,12 @@ fn hostile_messages_of_a_controller_are_refused_or_offers_with_all_their_parts()
                         (sent.entries.len(), sent.bodies.len())
                     );
                 }
-                (Ok(Incoming::Heartbeat { epoch }), Some(pb::connect_response::Message::Heartbeat(sent))) => {
+                (
+                    Ok(Incoming::Heartbeat { epoch, stamp }),
+                    Some(pb::connect_response::Message::Heartbeat(sent)),
+                ) => {
                     assert_eq!(epoch, sent.epoch);
+                    assert_eq!(stamp, sent.stamp.map(|stamp| stamp.json.to_vec()));
                 }
                 (Ok(other), sent) => panic!("{sent:?} became {other:?}"),
                 (Err(error), _) => {

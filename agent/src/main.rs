@@ -1,8 +1,10 @@
 //! `verger-agent`: observes a host, judges it by the policy it has verified, and reports.
 
+mod clock;
 mod config;
 mod controller;
 mod enrolment;
+mod floor;
 #[cfg(test)]
 mod fuzz;
 mod join;

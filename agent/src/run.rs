@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use verger_agent_core::freshness::Freshness;
 use verger_agent_core::ledger::LedgerState;
 use verger_agent_core::report::{Pace, Report};
 use verger_agent_core::session::{Session, Timing};
@@ -16,9 +17,11 @@ use verger_agent_runtimes::docker::{DockerConfig, DockerRuntime};
 use verger_agent_runtimes::proc::MountWatch;
 use verger_proto::agent::v1 as pb;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::controller::Controllers;
 use crate::enrolment::Enrolment;
+use crate::floor::FloorFile;
 use crate::reconciler::{Reconciler, ReconcilerPorts};
 use crate::report::{self, Numbers, ReportPorts};
 use crate::session::{self, SessionPorts};
@@ -33,13 +36,22 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         verger_agent_store::open(&dir, &verger_agent_store::Options::default())
     })
     .await??;
-    let state = LedgerState::restore(enrolment.agent.clone(), ledger.load()?)?;
+    let floor = FloorFile::load(&config, enrolment.cluster)?;
+    let state = LedgerState::restore(enrolment.agent.clone(), ledger.load()?)?.above(floor.floor);
     anyhow::ensure!(
         state.cluster_id() == enrolment.cluster,
         "the ledger in {} is of another cluster than {}",
         config.store_dir().display(),
         config.cluster_file().display()
     );
+    if let Some(floor) = state.set_back() {
+        tracing::error!(
+            epoch = floor.epoch,
+            "the ledger is behind what this host had accepted; nothing below that is taken"
+        );
+    }
+    let clock = Clock::start();
+    let freshness = Freshness::new(clock.now(), floor.time);
     let usage = spool.usage()?;
     tracing::info!(agent = %enrolment.agent, epoch = state.position().map(|(epoch, _)| epoch), waiting = usage.pending(), "starting");
     let controllers = Arc::new(Controllers::new(&enrolment, &config)?);
@@ -47,6 +59,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let (adopted, in_force) = watch::channel(Arc::new(state.clone()));
     let (status, status_seen) = watch::channel(Arc::new(pb::Status::default()));
     let (spooled, spooled_seen) = watch::channel(usage.next_sequence - 1);
+    let (known, freshness_seen) = watch::channel(freshness.clone());
     let (contradicted, contradiction) = watch::channel(Numbers::default());
     let (mounts, mounts_changed) = MountWatch::start().context("cannot watch mounts")?;
     let docker = DockerConfig {
@@ -62,15 +75,20 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         status,
         spooled,
         contradiction,
+        clock,
+        freshness: freshness_seen,
     };
     let reconciler = Reconciler::new(ports, config.scan_every())?;
-    let session = Session::new(state, Timing::default(), random()?);
+    let session = Session::new(state, freshness, Timing::default(), random()?);
     let report = Report::new(&usage, Pace::default(), random()?);
     let session_ports = SessionPorts {
         controllers: Arc::clone(&controllers),
         ledger,
         adopted,
         status: status_seen,
+        clock,
+        known,
+        floor,
     };
     let report_ports = ReportPorts {
         controllers: Arc::clone(&controllers),

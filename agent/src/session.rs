@@ -2,17 +2,19 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use verger_agent_core::freshness::Freshness;
 use verger_agent_core::ledger::LedgerState;
-use verger_agent_core::session::{Action, Event, Now, Session};
+use verger_agent_core::session::{Action, Event, Session};
 use verger_agent_core::store::{LedgerStore, StoreError};
 use verger_proto::agent::v1 as pb;
 
+use crate::clock::Clock;
 use crate::controller::Controllers;
+use crate::floor::FloorFile;
 use crate::link::{Heard, Link, Lost};
 use crate::wire;
 
@@ -24,17 +26,18 @@ pub(crate) struct SessionPorts {
     pub(crate) adopted: watch::Sender<Arc<LedgerState>>,
     /// The whole status, as the reconciler last made it.
     pub(crate) status: watch::Receiver<Arc<pb::Status>>,
+    pub(crate) clock: Clock,
+    /// What is known of freshness and time: the reconciler judges by it.
+    pub(crate) known: watch::Sender<Freshness>,
+    pub(crate) floor: FloorFile,
 }
 
 type SessionLink = Link<pb::ConnectRequest, pb::ConnectResponse>;
 
 /// Runs until stopped.
 pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: CancellationToken) {
-    let began = Instant::now();
-    let now = || Now {
-        millis: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        wall: Timestamp::now(),
-    };
+    let clock = ports.clock;
+    let now = move || clock.now();
     let mut link = Link::Down;
     let mut writing: Option<oneshot::Receiver<Result<(), StoreError>>> = None;
     loop {
@@ -60,6 +63,7 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
         for action in session.on(now(), event) {
             match action {
                 Action::Connect { after } => {
+                    ports.controllers.believe(session.freshness().certain(now()));
                     link = open(Arc::clone(&ports.controllers), after);
                 }
                 Action::Close { why } => {
@@ -78,10 +82,28 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
                 Action::Adopt(state) => {
                     let epoch = state.position().map(|(epoch, _)| epoch);
                     tracing::info!(epoch, "a policy set was verified and is in force");
+                    keep(&mut ports.floor, &state, session.freshness());
                     ports.adopted.send_replace(state);
+                }
+                Action::Know(freshness) => {
+                    ports.controllers.believe(freshness.certain(now()));
+                    keep(&mut ports.floor, session.ledger(), &freshness);
+                    ports.known.send_replace(*freshness);
                 }
             }
         }
+    }
+}
+
+/// Keeps how far this host has come, where that is news.
+fn keep(file: &mut FloorFile, ledger: &LedgerState, freshness: &Freshness) {
+    let (floor, time) = (ledger.reached(), freshness.floor());
+    if !file.is_news(floor, time) {
+        return;
+    }
+    // A few milliseconds, some times an hour: what else runs on this thread can wait.
+    if let Err(error) = file.keep(floor, time) {
+        tracing::error!(error = %format_args!("{error:#}"), "how far this host has come is not kept beside its ledger; trying again");
     }
 }
 

@@ -12,7 +12,10 @@ pub(crate) fn incoming(message: pb::ConnectResponse) -> Result<Incoming, Invalid
     use pb::connect_response::Message;
     let pb::ConnectResponse { nonce, message } = message;
     Ok(match required("message", message)? {
-        Message::Heartbeat(pb::Heartbeat { epoch }) => Incoming::Heartbeat { epoch },
+        Message::Heartbeat(pb::Heartbeat { epoch, stamp }) => Incoming::Heartbeat {
+            epoch,
+            stamp: stamp.map(|Envelope { json }| json.to_vec()),
+        },
         Message::Set(update) => Incoming::Set {
             nonce,
             update: set_update(update)?,

@@ -454,6 +454,26 @@ pub(crate) enum KeysCommand {
     },
     /// List the keys that may seal, and which of them can be used here: the context's key file, and keys in ssh-agent.
     List,
+    /// Begin to put another key in the place of one that may seal: writes the change of the trust root, signed by both. Others may have
+    /// to sign it too; then it is submitted (`verger trust submit`).
+    #[command(after_help = "Example: verger keys rotate --key key.pem --new new.pem --out rotation.json")]
+    Rotate {
+        /// The key that no longer seals then.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+
+        /// The key that takes its place; `verger keys generate` makes one.
+        #[arg(long, value_name = "FILE")]
+        new: PathBuf,
+
+        /// Days until the seal under the new trust root must be renewed.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=365))]
+        valid_days: u16,
+
+        /// Where to write the change; refused if the file is there.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Print the public half of a sealing key of any form.
     #[command(after_help = "Example: verger keys show --key key.pem")]
     Show {
@@ -488,6 +508,11 @@ pub(crate) enum TrustCommand {
         #[arg(long, default_value_t = 1, value_name = "N")]
         threshold: usize,
 
+        /// A controller that says how fresh the policy set is, as `verger-controller member-key` prints it on its host. It seals
+        /// nothing. May be given several times; a majority of them must say so.
+        #[arg(long = "member", value_name = "NAME=PUBLIC_KEY")]
+        members: Vec<String>,
+
         /// Where to write it; refused if the file is there.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
@@ -506,6 +531,14 @@ pub(crate) enum TrustCommand {
         /// Somebody who no longer may.
         #[arg(long, value_name = "NAME")]
         remove: Vec<String>,
+
+        /// A controller that says how fresh the policy set is from then on, as `verger-controller member-key` prints it on its host.
+        #[arg(long, value_name = "NAME=PUBLIC_KEY")]
+        add_member: Vec<String>,
+
+        /// One that no longer does.
+        #[arg(long, value_name = "NAME")]
+        remove_member: Vec<String>,
 
         /// How many of the keys must sign each policy set from then on [default: as now].
         #[arg(long, value_name = "N")]

@@ -15,7 +15,7 @@ use verger_policy::lint::lint;
 use verger_policy::model::ObjectKey;
 use verger_policy::set::{self, Body, Entry, ObjectChange, PolicySet, SetDiff};
 use verger_proto::policy::v1 as pb;
-use verger_seal::{Envelope, PublicKey, Refusal, SetStatement, TrustRoot, verify_held};
+use verger_seal::{Envelope, PublicKey, Refusal, SetStatement, TrustRoot, verify_held, verify_stamp};
 use verger_wire::{FromWire as _, IntoWire as _, InvalidMessage};
 
 use crate::args::{SealArgs, SetArgs};
@@ -28,6 +28,9 @@ use crate::signer;
 pub(crate) use seen::Memory;
 use seen::{How, Seen};
 
+/// Members stamp each minute.
+const FRESH_FOR: SignedDuration = SignedDuration::from_mins(5);
+
 /// What the cluster holds, verified.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -35,6 +38,8 @@ pub(crate) struct Held {
     pub trust_root: TrustRoot,
     /// When its seal ends; none before the first set.
     pub not_after: Option<Timestamp>,
+    /// Why it may not be the newest.
+    pub doubt: Option<String>,
 }
 
 /// Fetches the set with its bodies, verifies it, and holds it against what this person saw before.
@@ -51,8 +56,12 @@ pub(crate) async fn fetch(session: &Session, args: &SetArgs) -> anyhow::Result<H
         .get_set(call(pb::GetSetRequest { with_bodies: true }))
         .await?
         .into_inner();
-    let held = verified(answer, session.context().cluster())?;
-    let shown = Seen::of(&held.set, Timestamp::now(), How::Shown);
+    let now = Timestamp::now();
+    let held = verified(answer, session.context().cluster(), now)?;
+    if let Some(doubt) = &held.doubt {
+        note(&format!("warning: {doubt}"));
+    }
+    let shown = Seen::of(&held.set, now, How::Shown);
     if let Some(accepted) = memory.admit(before.as_ref(), &shown, args.accept_older_set)? {
         note(&accepted);
     }
@@ -69,7 +78,7 @@ pub(crate) fn remember(session: &Session, set: &PolicySet) -> anyhow::Result<()>
         .keep(&Seen::of(set, Timestamp::now(), How::Sealed))
 }
 
-fn verified(answer: pb::GetSetResponse, cluster: Digest) -> anyhow::Result<Held> {
+fn verified(answer: pb::GetSetResponse, cluster: Digest, now: Timestamp) -> anyhow::Result<Held> {
     let pb::GetSetResponse {
         epoch,
         root,
@@ -79,6 +88,7 @@ fn verified(answer: pb::GetSetResponse, cluster: Digest) -> anyhow::Result<Held>
         trust_root,
         later_trust_roots,
         revision: _,
+        stamp,
     } = answer;
     let envelope = trust_root.ok_or_else(|| distrust("it names no trust root"))?;
     let invalid = |refusal: Refusal| distrust(&format!("its trust root is not valid: {refusal}"));
@@ -114,11 +124,49 @@ fn verified(answer: pb::GetSetResponse, cluster: Digest) -> anyhow::Result<Held>
             Some(sealed.statement().not_after)
         }
     };
+    let doubt = freshness(&trust_root, &set, stamp, now)?;
     Ok(Held {
         set,
         trust_root,
         not_after,
+        doubt,
     })
+}
+
+/// Why this set may not be the newest, by what members have signed.
+fn freshness(
+    trust_root: &TrustRoot,
+    set: &PolicySet,
+    stamp: Option<pb::Envelope>,
+    now: Timestamp,
+) -> anyhow::Result<Option<String>> {
+    let doubt = |why: String| format!("this set may not be the newest: {why}");
+    if trust_root.members().is_empty() {
+        return Ok(None);
+    }
+    let Some(stamp) = stamp else {
+        return Ok(Some(doubt(
+            "no majority of the members says that it is".to_owned(),
+        )));
+    };
+    let stamp = match verify_stamp(trust_root, &stamp.json) {
+        Ok(stamp) => stamp,
+        Err(refusal) => return Ok(Some(doubt(refusal.to_string()))),
+    };
+    if stamp.epoch > set.epoch() || (stamp.epoch == set.epoch() && stamp.root != set.root()) {
+        return Err(distrust(&format!(
+            "it shows epoch {} with root {}, and a majority of its members signed that the newest is epoch {} with root {}",
+            set.epoch(),
+            set.root(),
+            stamp.epoch,
+            stamp.root
+        ))
+        .into());
+    }
+    let age = now.duration_since(stamp.at);
+    let old = age > FRESH_FOR;
+    let why = || format!("a majority of the members said so last at {}", stamp.at);
+    Ok(old.then(|| doubt(why())))
 }
 
 fn assemble(epoch: u64, entries: Vec<pb::Entry>, bodies: Vec<pb::Body>) -> anyhow::Result<PolicySet> {
@@ -391,6 +439,7 @@ mod tests {
                 json: envelope.to_json().into(),
             }),
             revision: 7,
+            stamp: None,
         };
         (message, root.cluster_id())
     }
@@ -398,7 +447,7 @@ mod tests {
     #[test]
     fn a_sealed_set_is_taken() {
         let (message, cluster) = answer(&key(1));
-        let held = verified(message, cluster).unwrap();
+        let held = verified(message, cluster, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!((held.set.epoch(), held.set.len()), (1, 1));
         assert!(held.not_after.is_some());
     }
@@ -406,7 +455,9 @@ mod tests {
     #[test]
     fn a_set_sealed_by_a_stranger_is_not_built_on() {
         let (message, cluster) = answer(&key(2));
-        let error = verified(message, cluster).unwrap_err().to_string();
+        let error = verified(message, cluster, Timestamp::UNIX_EPOCH)
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("seal does not verify") && error.contains("nothing was signed"),
             "{error}"
@@ -416,7 +467,9 @@ mod tests {
     #[test]
     fn another_clusters_trust_root_is_refused() {
         let (message, _) = answer(&key(1));
-        let error = verified(message, Digest::of(b"other")).unwrap_err().to_string();
+        let error = verified(message, Digest::of(b"other"), Timestamp::UNIX_EPOCH)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("the context's cluster"), "{error}");
     }
 
@@ -434,7 +487,9 @@ mod tests {
         for (tamper, wanted) in cases {
             let (mut message, cluster) = answer(&key(1));
             tamper(&mut message);
-            let error = verified(message, cluster).unwrap_err().to_string();
+            let error = verified(message, cluster, Timestamp::UNIX_EPOCH)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(wanted), "{wanted}: {error}");
         }
     }

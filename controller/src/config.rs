@@ -80,6 +80,11 @@ impl Config {
         self.data_dir.join("pki")
     }
 
+    /// The key that this member stamps with. Not among the authorities: it is made before there is a cluster.
+    pub(crate) fn member_key_file(&self) -> PathBuf {
+        self.data_dir.join("member-key.pem")
+    }
+
     pub(crate) fn raft_dir(&self) -> PathBuf {
         self.data_dir.join("raft")
     }

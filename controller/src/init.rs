@@ -202,7 +202,8 @@ fn rename(from: &Path, to: &Path) -> anyhow::Result<()> {
     std::fs::rename(from, to).with_context(|| format!("cannot move {} to {}", from.display(), to.display()))
 }
 
-fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
+/// Makes a folder, and those above it, that nobody else may look into.
+pub(crate) fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -4,8 +4,10 @@ mod adapters;
 mod config;
 mod init;
 mod login;
+mod member_key;
 mod recover;
 mod run;
+mod stamper;
 mod timekeeper;
 mod watchman;
 mod wire_up;
@@ -37,6 +39,9 @@ struct Cli {
 enum Command {
     /// Found a cluster, once: stores, authorities, the first person's context file.
     Init(init::InitArgs),
+    /// Print this member's NAME=KEY for the trust root (`verger trust init --member`, `verger trust rotate --add-member`); makes the
+    /// key where there is none. With it the member signs how fresh the policy set is, and nothing else.
+    MemberKey,
     /// Issue a person's login anew, on a stopped member: for who has none any more. The audit records it.
     RecoverLogin(recover::RecoverArgs),
     /// Serve.
@@ -63,6 +68,7 @@ fn carry_out(cli: &Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match &cli.command {
         Command::Init(args) => runtime.block_on(init::init(&config, args)),
+        Command::MemberKey => member_key::print(&config),
         Command::RecoverLogin(args) => runtime.block_on(recover::recover(&config, args)),
         Command::Run => runtime.block_on(run::run(config)),
         Command::CheckConfig => config.explain(),

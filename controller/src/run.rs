@@ -11,7 +11,7 @@ use tonic::transport::Server;
 
 use crate::config::Config;
 use crate::wire_up::{MEMBER_LIFETIME, WiredUp, wire_up};
-use crate::{timekeeper, watchman};
+use crate::{member_key, stamper, timekeeper, watchman};
 
 /// A silent connection is asked this often whether it lives.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -21,12 +21,20 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const STREAMS: u32 = 256;
 
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    let key = member_key::load(&config)?;
     let mut wired = wire_up(&config).await?;
     timekeeper::catch_up(&wired.member, &config.member).await;
     let time = tokio::spawn(timekeeper::keep_time(
         std::sync::Arc::clone(&wired.member),
         config.member.clone(),
     ));
+    let fresh = key.map(|key| {
+        let member = std::sync::Arc::clone(&wired.member);
+        tokio::spawn(stamper::keep_fresh(member, key, config.member.clone()))
+    });
+    if fresh.is_none() {
+        tracing::warn!("this member has no key (verger-controller member-key): it says nothing of freshness");
+    }
     let record = tokio::spawn(wired.keep_record());
     let watch = tokio::spawn(watchman::keep_watch(
         std::sync::Arc::clone(&wired.member),
@@ -71,7 +79,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     notify(&[sd_notify::NotifyState::Ready]);
     let ended = attend(&config, &wired, serving, enrolling, &stop).await;
     notify(&[sd_notify::NotifyState::Stopping]);
-    for task in [time, record, watch] {
+    for task in [time, record, watch].into_iter().chain(fresh) {
         task.abort();
         let _ = task.await;
     }

@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use verger_policy::draft;
 use verger_policy::model::{Labels, PolicyObject};
 use verger_policy::set::PolicySet;
-use verger_seal::{SealingKey, SetStatement, TrustRoot, TrustedKey};
+use verger_seal::{
+    ChainHead, MemberKey, SealingKey, SetStatement, Stamp, Terms, TrustRoot, TrustedKey, merge_stamps,
+};
 
 use crate::ledger::SetUpdate;
 
@@ -58,6 +60,43 @@ impl People {
         }
     }
 
+    /// The same people, with members that stamp.
+    pub(crate) fn with_members(seed: u8, members: &[u8]) -> Self {
+        let key = SealingKey::from_seed([seed; 32]);
+        let terms = Terms {
+            keys: vec![TrustedKey {
+                name: "ada".to_owned(),
+                public: key.public(),
+            }],
+            threshold: 1,
+            members: members
+                .iter()
+                .map(|seed| TrustedKey {
+                    name: format!("c{seed}"),
+                    public: member(*seed).public(),
+                })
+                .collect(),
+        };
+        let envelope = TrustRoot::draft(&terms, &[&key])
+            .expect("the terms are good")
+            .to_json();
+        let trust_root = TrustRoot::open_first(&envelope).expect("it is signed");
+        Self {
+            key,
+            trust_root,
+            envelope,
+        }
+    }
+
+    /// What these members say of a set at a time.
+    pub(crate) fn stamp(&self, set: &PolicySet, at: Timestamp, members: &[u8]) -> Vec<u8> {
+        let stamp = Stamp::new(&self.trust_root, set.epoch(), set.root(), ChainHead::START, at);
+        let mut envelopes = members.iter().map(|seed| member(*seed).stamp(&stamp));
+        let first = envelopes.next().expect("one member at least");
+        let merge = |one, other| merge_stamps(&self.trust_root, &one, &other).expect("of one stamp");
+        envelopes.fold(first, merge).to_json()
+    }
+
     /// Seals a set.
     pub(crate) fn seal(&self, set: &PolicySet) -> Vec<u8> {
         self.seal_until(set, end())
@@ -104,7 +143,7 @@ impl People {
         }];
         let envelope = self
             .trust_root
-            .succeed(&keys, 1, &[&self.key, &key])
+            .succeed(&Terms::new(keys.to_vec(), 1), &[&self.key, &key])
             .expect("one key")
             .to_json();
         let trust_root = self.trust_root.advance(&envelope).expect("signed by both");
@@ -116,6 +155,11 @@ impl People {
         };
         (next, envelope)
     }
+}
+
+/// The key of a member.
+pub(crate) fn member(seed: u8) -> MemberKey {
+    MemberKey::from_seed([100 + seed; 32])
 }
 
 /// The labels of a zone.

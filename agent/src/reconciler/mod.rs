@@ -2,6 +2,7 @@
 //! and the next activation is the retry.
 
 mod blind_spots;
+mod fresh_checks;
 mod host_checks;
 mod observation;
 mod status;
@@ -12,10 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use verger_agent_core::freshness::Freshness;
 use verger_agent_core::ledger::LedgerState;
 use verger_agent_core::mode::{Capabilities, effective_modes, unsupported_checks};
 use verger_agent_core::runtime::{Runtime, RuntimeEvent};
@@ -27,6 +28,7 @@ use verger_policy::finding::{Lifecycle, Reconciled, Round, Table, reconcile};
 use verger_policy::model::{Control, Labels, Mode, RuleId, RuntimeKind};
 use verger_proto::agent::v1 as pb;
 
+use crate::clock::Clock;
 use crate::report::Numbers;
 use blind_spots::{BlindSpots, Looked, NOT_EVALUATED};
 use observation::Observation;
@@ -49,6 +51,8 @@ pub(crate) struct ReconcilerPorts {
     pub(crate) status: watch::Sender<Arc<pb::Status>>,
     pub(crate) spooled: watch::Sender<u64>,
     pub(crate) contradiction: watch::Receiver<Numbers>,
+    pub(crate) clock: Clock,
+    pub(crate) freshness: watch::Receiver<Freshness>,
 }
 
 /// The reconciler and what it remembers: caches, and the findings as they are on disk.
@@ -151,7 +155,9 @@ impl Reconciler {
     /// What it says is of one epoch: the ledger may have moved on since the last look.
     async fn conclude(&mut self, ledger: &LedgerState) {
         self.compile(ledger);
-        let at = Timestamp::now();
+        let now = self.ports.clock.now();
+        let freshness = self.ports.freshness.borrow().clone();
+        let at = freshness.time(now);
         let Some(InForce { compiled, wishes, .. }) = &self.compiled else {
             return;
         };
@@ -165,6 +171,7 @@ impl Reconciler {
             numbers,
             at,
         ));
+        host.extend(fresh_checks::checks(ledger, &freshness, now));
         let unreadable: BTreeSet<RuntimeKind> = self.observation.unreadable().keys().copied().collect();
         let looked = Looked {
             judgements: &judgements,

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use verger_agent_core::ledger::{SetUpdate, offer};
 use verger_agent_core::runtime::Phase;
 use verger_agent_core::store::memory::MemoryDisk;
@@ -45,6 +45,8 @@ impl World {
             status,
             spooled,
             contradiction,
+            clock: Clock::start(),
+            freshness: watch::channel(Freshness::default()).1,
         };
         Self {
             contradicted,

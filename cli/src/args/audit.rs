@@ -26,7 +26,13 @@ pub(crate) enum AuditCommand {
         after: Option<u64>,
     },
     /// Print the head: a digest over every row there ever was, and their number. Keep it where no controller can reach it.
-    Head,
+    #[command(after_help = "Example: verger audit head --out head.json")]
+    Head {
+        /// Write what a majority of the members has signed of the head to this file, which `verger audit verify --head` takes;
+        /// refused if it is there.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Write every row and the head to a file that can be verified without the cluster.
     #[command(after_help = "Example: verger audit export --out audit.jsonl")]
     Export {
@@ -41,8 +47,9 @@ pub(crate) enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
 
-        /// A head that you kept, as `verger audit head` printed it. Without one, rows that somebody made up all together pass.
-        #[arg(long, value_name = "HEX:COUNT")]
+        /// A head that you kept, as `verger audit head` printed it, or the file that it wrote. Without one, rows that somebody made up
+        /// all together pass.
+        #[arg(long, value_name = "HEX:COUNT or FILE")]
         head: Option<String>,
     },
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 use verger_seal::{PublicKey, SealingKey};
 use zeroize::Zeroizing;
 
+use super::rotation;
 use crate::args::{Format, KeysCommand, SetArgs};
 use crate::connect::Session;
 use crate::exit::Exit;
@@ -31,6 +32,15 @@ pub(super) async fn keys(
     let public = match command {
         KeysCommand::Generate { out, passphrase } => generate(&out, passphrase)?,
         KeysCommand::Show { key } => signer::public(&key)?,
+        KeysCommand::Rotate {
+            key,
+            new,
+            valid_days,
+            out,
+        } => {
+            let keys = [signer::Key::open(&key)?, signer::Key::open(&new)?];
+            return rotation::replace_key(&keys, valid_days, &out, context, format).await;
+        }
         KeysCommand::List => {
             print(&list(context).await?, format)?;
             return Ok(Exit::Clean);

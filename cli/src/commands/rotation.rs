@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use verger_policy::model::printable;
 use verger_proto::policy::v1 as pb;
-use verger_seal::{Envelope, MAX_ROTATION_BYTES, Rotation, SetStatement, TrustRoot, TrustedKey};
+use verger_seal::{Envelope, MAX_ROTATION_BYTES, Rotation, SetStatement, Terms, TrustRoot, TrustedKey};
 use verger_transport::files::replace;
 
 use crate::args::{Format, SetArgs};
@@ -25,10 +25,39 @@ const LONGEST_DAYS: u16 = 365;
 
 /// What is to be another than it is.
 pub(super) struct Change {
-    pub add: Vec<TrustedKey>,
-    pub remove: Vec<String>,
+    pub keys: Swap,
+    pub members: Swap,
     pub threshold: Option<usize>,
     pub valid_days: u16,
+}
+
+/// Keys that come and go.
+pub(super) struct Swap {
+    pub add: Vec<TrustedKey>,
+    /// Names.
+    pub remove: Vec<String>,
+    /// What the names came with.
+    pub flag: &'static str,
+}
+
+impl Swap {
+    fn of(self, mut keys: Vec<TrustedKey>) -> anyhow::Result<Vec<TrustedKey>> {
+        let Self { add, remove, flag } = self;
+        for name in &remove {
+            let Some(place) = keys.iter().position(|key| key.name == *name) else {
+                let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+                return Err(Failure::input(format!(
+                    "{flag} {}: the trust root has no such key; there are: {}",
+                    printable(name),
+                    printable(&names.join(", "))
+                ))
+                .into());
+            };
+            keys.remove(place);
+        }
+        keys.extend(add);
+        Ok(keys)
+    }
 }
 
 /// Whether a file is a change of a trust root, and not a trust root.
@@ -49,44 +78,76 @@ pub(super) async fn rotate(
     format: Format,
 ) -> anyhow::Result<Exit> {
     let Change {
-        add,
-        remove,
+        keys,
+        members,
         threshold,
         valid_days,
     } = change;
     let session = Session::open(context).await?;
     let held = sealed::fetch(&session, &SetArgs::default()).await?;
     let current = &held.trust_root;
-    let mut keys = current.keys().to_vec();
-    for name in &remove {
-        let before = keys.len();
-        keys.retain(|key| key.name != *name);
-        if keys.len() == before {
-            return Err(Failure::input(format!(
-                "--remove {}: the trust root has no such key; its keys are: {}",
-                printable(name),
-                names(current)
-            ))
-            .into());
-        }
+    let terms = Terms {
+        keys: keys.of(current.keys().to_vec())?,
+        threshold: threshold.unwrap_or_else(|| current.threshold()),
+        members: members.of(current.members().to_vec())?,
+    };
+    if terms == *current.terms() {
+        return Err(Failure::input(
+            "nothing changes: name --add, --remove, --add-member, --remove-member or --threshold",
+        )
+        .into());
     }
-    keys.extend(add);
-    let threshold = threshold.unwrap_or_else(|| current.threshold());
-    let unchanged = keys == current.keys() && threshold == current.threshold();
-    if unchanged {
-        return Err(Failure::input("nothing changes: name --add, --remove or --threshold").into());
-    }
+    begin(&held, &terms, valid_days, &[], out, format)
+}
+
+/// Puts the second key in the place of the first, and signs that with both.
+pub(super) async fn replace_key(
+    [old, new]: &[signer::Key; 2],
+    valid_days: u16,
+    out: &Path,
+    context: Option<&Path>,
+    format: Format,
+) -> anyhow::Result<Exit> {
+    let session = Session::open(context).await?;
+    let held = sealed::fetch(&session, &SetArgs::default()).await?;
+    let mut terms = held.trust_root.terms().clone();
+    let mut keys = terms.keys.iter_mut();
+    let Some(place) = keys.find(|key| key.public == old.public()) else {
+        return Err(Failure::input(format!(
+            "--key: the trust root does not name {}; its keys are: {}",
+            old.public().id(),
+            names(&held.trust_root)
+        ))
+        .into());
+    };
+    place.public = new.public();
+    begin(&held, &terms, valid_days, &[old, new], out, format)
+}
+
+/// Writes a change to these terms, signed by these keys.
+fn begin(
+    held: &Held,
+    terms: &Terms,
+    valid_days: u16,
+    signing: &[&signer::Key],
+    out: &Path,
+    format: Format,
+) -> anyhow::Result<Exit> {
+    let current = &held.trust_root;
     let refused = |refusal: verger_seal::Refusal| Failure::input(refusal.to_string());
-    let envelope = current.succeed(&keys, threshold, &[]).map_err(refused)?;
+    let envelope = current.succeed(terms, &[]).map_err(refused)?;
     let (root, _) = current.read_successor(&envelope.to_json()).map_err(refused)?;
-    let set = next_set(&held)?.set;
+    let set = next_set(held)?.set;
     let end = Timestamp::now()
         .checked_add(SignedDuration::from_hours(24 * i64::from(valid_days)))
         .context("the end of the seal is beyond the last instant there is")?;
     let statement = SetStatement::new(&root, set.epoch(), set.root(), set.len() as u64, end);
-    let rotation = Rotation::new(current, &envelope, statement).map_err(refused)?;
-    files::create(out, &rotation.to_json())?;
+    let mut rotation = Rotation::new(current, &envelope, statement).map_err(refused)?;
     print(current, &rotation, format)?;
+    for key in signing {
+        rotation.sign_with(current, &key.public(), |envelope| key.sign(envelope))?;
+    }
+    files::create(out, &rotation.to_json())?;
     say_next(current, &rotation, out);
     Ok(Exit::Clean)
 }
@@ -232,13 +293,16 @@ fn print(current: &TrustRoot, rotation: &Rotation, format: Format) -> anyhow::Re
     }
     let next = rotation.next();
     let statement = rotation.statement();
-    let keys: Vec<_> = next
-        .keys()
-        .iter()
-        .map(|key| json!({ "name": key.name, "publicKey": key.public.to_string(), "id": key.public.id() }))
-        .collect();
+    let listed = |keys: &[TrustedKey]| -> Vec<_> {
+        keys.iter()
+            .map(
+                |key| json!({ "name": key.name, "publicKey": key.public.to_string(), "id": key.public.id() }),
+            )
+            .collect()
+    };
     let object = json!({
-        "version": next.version(), "digest": next.digest(), "threshold": next.threshold(), "keys": keys,
+        "version": next.version(), "digest": next.digest(), "threshold": next.threshold(),
+        "keys": listed(next.keys()), "members": listed(next.members()),
         "epoch": statement.epoch, "root": statement.root, "sealEnds": statement.not_after,
     });
     emit(&document(&object, format)?)
@@ -256,13 +320,19 @@ fn describe(current: &TrustRoot, rotation: &Rotation) -> String {
         next.threshold(),
         next.keys().len()
     );
-    let line =
-        |sign: char, key: &TrustedKey| format!("{sign} {} (key {})\n", printable(&key.name), key.public.id());
-    for key in current.keys().iter().filter(|key| !next.keys().contains(key)) {
-        text.push_str(&line('-', key));
-    }
-    for key in next.keys().iter().filter(|key| !current.keys().contains(key)) {
-        text.push_str(&line('+', key));
+    for (what, before, after) in [
+        ("key", current.keys(), next.keys()),
+        ("controller's key", current.members(), next.members()),
+    ] {
+        let line = |sign: char, key: &TrustedKey| {
+            format!("{sign} {} ({what} {})\n", printable(&key.name), key.public.id())
+        };
+        let gone = before.iter().filter(|key| !after.contains(key));
+        let new = after.iter().filter(|key| !before.contains(key));
+        text.extend(
+            gone.map(|key| line('-', key))
+                .chain(new.map(|key| line('+', key))),
+        );
     }
     text.push_str(&format!("digest {}\n", next.digest()));
     let statement = rotation.statement();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 use verger_policy::model::printable;
-use verger_seal::{InvalidKey, MAX_ENVELOPE_BYTES, PublicKey, Refusal, TrustRoot, TrustedKey};
+use verger_seal::{InvalidKey, MAX_ENVELOPE_BYTES, PublicKey, Refusal, Terms, TrustRoot, TrustedKey};
 use verger_transport::files::replace;
 
 use super::rotation;
@@ -20,6 +20,7 @@ const COLUMNS: &[Column] = &[
     Column::new("VERSION"),
     Column::new("THRESHOLD"),
     Column::new("KEYS"),
+    Column::new("MEMBERS"),
     Column::wide("KEY IDS"),
 ];
 
@@ -32,17 +33,23 @@ pub(super) async fn trust(
         TrustCommand::Rotate {
             add,
             remove,
+            add_member,
+            remove_member,
             threshold,
             valid_days,
             out,
         } => {
-            let add = add
-                .iter()
-                .map(|text| other("--add", text))
-                .collect::<Result<_, _>>()?;
             let change = rotation::Change {
-                add,
-                remove,
+                keys: rotation::Swap {
+                    add: others("--add", &add)?,
+                    remove,
+                    flag: "--remove",
+                },
+                members: rotation::Swap {
+                    add: others("--add-member", &add_member)?,
+                    remove: remove_member,
+                    flag: "--remove-member",
+                },
                 threshold,
                 valid_days,
             };
@@ -60,6 +67,7 @@ pub(super) async fn trust(
             name,
             with,
             threshold,
+            members,
             out,
         } => {
             let key = signer::Key::open(&key)?;
@@ -67,11 +75,21 @@ pub(super) async fn trust(
                 name,
                 public: key.public(),
             }];
-            for text in &with {
-                keys.push(other("--with", text)?);
+            keys.extend(others("--with", &with)?);
+            let terms = Terms {
+                keys,
+                threshold,
+                members: others("--member", &members)?,
+            };
+            if terms.members.is_empty() {
+                note(
+                    "it names no controller: nobody will say how fresh a policy set is. `verger-controller member-key` prints what \
+                     --member takes",
+                );
             }
-            let mut envelope = TrustRoot::draft(&keys, threshold, &[])
-                .map_err(|refusal| Failure::input(format!("--name, --with, --threshold: {refusal}")))?;
+            let mut envelope = TrustRoot::draft(&terms, &[]).map_err(|refusal| {
+                Failure::input(format!("--name, --with, --member, --threshold: {refusal}"))
+            })?;
             key.sign(&mut envelope)?;
             files::create(&out, &envelope.to_json())?;
             signed(&out, &envelope.to_json())?
@@ -118,6 +136,10 @@ fn sign(file: &Path, key: &Path, digest: Option<&str>, format: Format) -> anyhow
         print(&sheet(&root), format)?;
     }
     Ok(Exit::Clean)
+}
+
+fn others(flag: &str, texts: &[String]) -> anyhow::Result<Vec<TrustedKey>> {
+    texts.iter().map(|text| other(flag, text)).collect()
 }
 
 /// `NAME=PUBLIC_KEY`.
@@ -184,13 +206,18 @@ fn sheet(root: &TrustRoot) -> Sheet {
         root.version().to_string(),
         root.threshold().to_string(),
         join(keys.iter().map(|key| key.name.clone()).collect()),
+        join(root.members().iter().map(|key| key.name.clone()).collect()),
         join(keys.iter().map(|key| key.public.id()).collect()),
     ];
-    let listed: Vec<_> = keys
-        .iter()
-        .map(|key| json!({ "name": key.name, "algorithm": key.public.algorithm(), "publicKey": key.public.to_string(), "id": key.public.id() }))
-        .collect();
-    let object = json!({ "clusterId": id, "digest": root.digest(), "version": root.version(), "threshold": root.threshold(), "keys": listed });
+    let listed = |keys: &[TrustedKey]| -> Vec<_> {
+        keys.iter()
+            .map(|key| json!({ "name": key.name, "algorithm": key.public.algorithm(), "publicKey": key.public.to_string(), "id": key.public.id() }))
+            .collect()
+    };
+    let object = json!({
+        "clusterId": id, "digest": root.digest(), "version": root.version(), "threshold": root.threshold(),
+        "keys": listed(keys), "members": listed(root.members()),
+    });
     let mut sheet = Sheet::one(COLUMNS);
     sheet.push(id, cells, object);
     sheet

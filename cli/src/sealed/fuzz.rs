@@ -13,7 +13,9 @@ use crate::output::fuzz::assert_shown;
 #[test]
 fn hostile_answers_are_distrusted_or_are_the_set_that_people_sealed() {
     let (honest, cluster) = answer(&key(1));
-    let set = verified(honest.clone(), cluster).unwrap().set;
+    let set = verified(honest.clone(), cluster, Timestamp::UNIX_EPOCH)
+        .unwrap()
+        .set;
     check!()
         .with_generator(Damaged::proto([honest.encode_to_vec()]))
         .with_iterations(3_000)
@@ -21,7 +23,7 @@ fn hostile_answers_are_distrusted_or_are_the_set_that_people_sealed() {
             let Ok(message) = pb::GetSetResponse::decode(&**bytes) else {
                 return;
             };
-            match verified(message, cluster) {
+            match verified(message, cluster, Timestamp::UNIX_EPOCH) {
                 Ok(held) if held.not_after.is_none() => assert_eq!(held.set, PolicySet::empty()),
                 Ok(held) => {
                     assert_eq!(held.set, set);

@@ -43,7 +43,11 @@ impl Default for Kept {
 }
 
 impl Kept {
-    fn write(&mut self, actor: &str, action: &str, detail: &str) {
+    pub(crate) fn head(&self) -> ChainHead {
+        self.head
+    }
+
+    pub(crate) fn write(&mut self, actor: &str, action: &str, detail: &str) {
         let number = self.head.count + 1;
         let row = stored::AuditRow {
             format: 1,
@@ -81,7 +85,8 @@ fn in_wire((number, key, value): &(u64, Vec<u8>, Vec<u8>)) -> pb::AuditRow {
     }
 }
 
-pub(crate) struct Audits(pub(crate) Arc<Mutex<World>>);
+/// The world, and the trust root of the founding.
+pub(crate) struct Audits(pub(crate) Arc<Mutex<World>>, pub(crate) Vec<u8>);
 
 type Stream = Pin<Box<dyn tokio_stream::Stream<Item = Result<pb::WatchResponse, Status>> + Send>>;
 
@@ -148,11 +153,15 @@ impl AuditService for Audits {
     }
 
     async fn head(&self, _: Request<pb::HeadRequest>) -> Result<Response<pb::HeadResponse>, Status> {
-        let audit = self.0.lock().unwrap().audit.clone();
+        let world = self.0.lock().unwrap();
+        let (audit, stamp) = (world.audit.clone(), world.stamp.clone());
+        let envelope = |json: Vec<u8>| verger_proto::policy::v1::Envelope { json: json.into() };
         Ok(Response::new(pb::HeadResponse {
             written: audit.head.count,
             dropped: audit.dropped,
             head: audit.head.digest.as_bytes().to_vec().into(),
+            stamp: stamp.map(envelope),
+            trust_roots: vec![envelope(self.1.clone())],
         }))
     }
 }

@@ -71,6 +71,8 @@ pub(crate) struct World {
     pub(crate) damaged_by_signing: Option<PathBuf>,
     /// Envelopes of later versions of the trust root.
     pub(crate) later: Vec<Vec<u8>>,
+    /// What members signed of freshness.
+    pub(crate) stamp: Option<Vec<u8>>,
 }
 
 #[derive(Clone)]
@@ -182,7 +184,7 @@ impl Cluster {
         let person = issue(&people, &id, "person/ann", life);
         let certificates = Certificates::new(people, &id, &world);
         let proposals = Proposals::new(&root, &world);
-        let audits = Audits(Arc::clone(&world));
+        let audits = Audits(Arc::clone(&world), envelope.clone());
         let service = Service {
             world: Arc::clone(&world),
             trust: Arc::new((root, envelope)),
@@ -364,6 +366,10 @@ impl PolicyService for Service {
                 json: self.trust.1.clone().into(),
             }),
             revision: 1,
+            stamp: world
+                .stamp
+                .clone()
+                .map(|json| pv1::Envelope { json: json.into() }),
             later_trust_roots: world
                 .later
                 .iter()

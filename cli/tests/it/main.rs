@@ -9,6 +9,7 @@ mod cluster;
 mod consent;
 mod environment;
 mod findings;
+mod freshness;
 mod judge;
 mod keys;
 mod policy;

@@ -167,11 +167,71 @@ fn a_change_of_nothing_or_of_a_set_that_moved_on_is_refused() {
 }
 
 #[test]
+fn a_person_puts_a_new_key_in_the_place_of_the_old_one_in_one_step() {
+    let program = Program::new();
+    let _cluster = Cluster::start(&program);
+    apply(&program, "h1", "ann.key").ends(0);
+    program.run(&["keys", "generate", "--out", "new.key"]).ends(0);
+    let rotate = |key: &str, new: &str| {
+        program.run(&[
+            "keys",
+            "rotate",
+            "--key",
+            key,
+            "--new",
+            new,
+            "--out",
+            "rotation.json",
+        ])
+    };
+    let stranger = rotate("new.key", "ann.key").ends(2);
+    assert!(
+        stranger.err.contains("does not name") && stranger.err.contains("ann"),
+        "{}",
+        stranger.err
+    );
+    let begun = rotate("ann.key", "new.key").ends(0);
+    assert!(
+        begun.out.contains("- ann") && begun.out.contains("+ ann"),
+        "{}",
+        begun.out
+    );
+    assert!(begun.err.contains("enough have signed"), "{}", begun.err);
+    program
+        .run(&["trust", "submit", "--file", "rotation.json"])
+        .ends(0);
+    apply(&program, "h2", "ann.key").ends(2);
+    apply(&program, "h2", "new.key").ends(0);
+}
+
+#[test]
+fn members_come_and_go_with_the_signatures_of_those_who_seal() {
+    let program = Program::new();
+    let _cluster = Cluster::start(&program);
+    apply(&program, "h1", "ann.key").ends(0);
+    let member = format!("c1={}", verger_seal::MemberKey::from_seed([7; 32]).public());
+    let rotate = |args: &[&str], out: &str| program.run(&[&["trust", "rotate", "--out", out], args].concat());
+    let begun = rotate(&["--add-member", &member], "rotation.json").ends(0);
+    assert!(begun.out.contains("+ c1 (controller's key"), "{}", begun.out);
+    program.sign_file("rotation.json", "ann.key").ends(0);
+    program
+        .run(&["trust", "submit", "--file", "rotation.json"])
+        .ends(0);
+    let unknown = rotate(&["--remove-member", "c9"], "other.json").ends(2);
+    assert!(unknown.err.contains("there are: c1"), "{}", unknown.err);
+    let ssh = "c2=ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILt0u+O+2cpVssxNoBzAnym56TZiR9Q6qD46LtbYzEyX";
+    let ssh = rotate(&["--add-member", ssh], "other.json").ends(2);
+    assert!(ssh.err.contains("member-key"), "{}", ssh.err);
+    let gone = rotate(&["--remove-member", "c1"], "other.json").ends(0);
+    assert!(gone.out.contains("- c1"), "{}", gone.out);
+}
+
+#[test]
 fn a_seal_without_an_end_in_sight_is_not_signed_along_with_a_trust_root() {
     let program = Program::new();
     let _cluster = Cluster::start(&program);
     let current = TrustRoot::open_first(&std::fs::read(program.path("root.json")).unwrap()).unwrap();
-    let envelope = current.succeed(current.keys(), 1, &[]).unwrap();
+    let envelope = current.succeed(current.terms(), &[]).unwrap();
     let (next, _) = current.read_successor(&envelope.to_json()).unwrap();
     let set = PolicySet::empty().change([], []).unwrap();
     let write = |days: i64| {

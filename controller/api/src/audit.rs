@@ -17,6 +17,7 @@ use verger_wire::digest_bytes;
 use crate::authorizer::{Authorizer, Permit};
 use crate::paging;
 use crate::ports::{AuditRows, Replicated, read};
+use crate::stamp::{stamp_of, trust_roots};
 use crate::watch::{Stream, reached};
 use filter::Filter;
 use look::{Looked, Way};
@@ -167,15 +168,20 @@ impl AuditService for Audit {
             .may(Verb::List, Resource::Audit)
             .await?;
         let pb::HeadRequest {} = request.into_inner();
+        let (head, stamp, trust_roots) = read(&*self.replicated, |state| {
+            (state.audit_head(), stamp_of(state), trust_roots(state))
+        });
         let AuditHead {
             written,
             dropped,
             head,
-        } = self.head();
+        } = head;
         Ok(Response::new(pb::HeadResponse {
             written,
             dropped,
             head: digest_bytes(&head),
+            stamp,
+            trust_roots,
         }))
     }
 }

@@ -20,6 +20,7 @@ mod policy;
 pub mod ports;
 mod proposals;
 mod session;
+mod stamp;
 mod status;
 mod watch;
 

@@ -16,6 +16,7 @@ use verger_wire::{FromWire as _, IntoWire as _, digest_bytes, parse, required};
 use crate::authorizer::{Authorizer, Change, as_it_is};
 use crate::paging;
 use crate::ports::{Ambient, Replicated, read};
+use crate::stamp::stamp_of;
 use crate::status::{invalid, not_found};
 use crate::watch::{self, Stream};
 use changing::ChangeRequest;
@@ -100,6 +101,7 @@ impl PolicyService for Policy {
                 .iter()
                 .map(|json| pb::Envelope { json: json.clone() })
                 .collect(),
+            stamp: stamp_of(state),
         });
         Ok(Response::new(response))
     }

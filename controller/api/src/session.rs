@@ -18,6 +18,7 @@ use verger_wire::{IntoWire as _, digest};
 use crate::agents::Agents;
 use crate::caller::CallingAgent;
 use crate::ports::{Unavailable, read};
+use crate::stamp::stamp_of;
 use crate::status::{argument, invalid, unavailable, with_reason};
 use crate::watch::Stream;
 
@@ -47,6 +48,7 @@ pub(crate) fn serve(
             nonce: 0,
             held: (0, Digest::from_bytes([0; 32])),
             offered: None,
+            stamp: None,
         }
         .run(incoming)
         .await;
@@ -73,6 +75,8 @@ struct Session<'a> {
     held: (u64, Digest),
     /// The epoch offered last, or found held.
     offered: Option<u64>,
+    /// What was sent last of freshness.
+    stamp: Option<Envelope>,
 }
 
 impl Session<'_> {
@@ -148,9 +152,18 @@ impl Session<'_> {
 
     async fn beat(&mut self) -> Result<(), Status> {
         self.agents.enrolled(self.calling)?;
-        let epoch = read(&*self.agents.replicated, |state| state.set().epoch());
-        self.send(pb::connect_response::Message::Heartbeat(pb::Heartbeat { epoch }))
-            .await
+        let (epoch, stamp) = read(&*self.agents.replicated, |state| {
+            (state.set().epoch(), stamp_of(state))
+        });
+        let stamp = stamp.filter(|stamp| self.stamp.as_ref() != Some(stamp));
+        if stamp.is_some() {
+            self.stamp.clone_from(&stamp);
+        }
+        self.send(pb::connect_response::Message::Heartbeat(pb::Heartbeat {
+            epoch,
+            stamp,
+        }))
+        .await
     }
 
     /// Sends the set if it is another than the one offered last, or than the one the agent says it holds.

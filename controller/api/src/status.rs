@@ -91,6 +91,7 @@ pub(crate) fn refused(refused: &Refused) -> Status {
         Refused::Set(_) => Code::InvalidArgument,
         Refused::Seal { .. } => Code::PermissionDenied,
         Refused::TokenAlreadyCreated(_) => Code::AlreadyExists,
+        Refused::Stamp { .. } => Code::PermissionDenied,
         Refused::SealComplete => Code::FailedPrecondition,
         Refused::NoSuchProposal(_) => Code::NotFound,
         Refused::TooManyProposals => Code::ResourceExhausted,

@@ -7,6 +7,7 @@ mod policy;
 mod proposals;
 mod requests;
 mod retention;
+mod stamps;
 
 use bytes::Bytes;
 use verger_policy::digest::Digest;
@@ -47,8 +48,11 @@ impl State {
         if let Ok(response) = &outcome {
             self.remember(&command, response, &mut changes);
         }
-        // Findings are their own record, and time its own; an audit row of each would only repeat them.
-        if !matches!(command.action, Action::Ingest { .. } | Action::Tick { .. }) {
+        // Findings are their own record, time and freshness their own; an audit row of each would only repeat them.
+        if !matches!(
+            command.action,
+            Action::Ingest { .. } | Action::Stamp { .. } | Action::Tick { .. }
+        ) {
             let mark = AuditMark {
                 revision: self.revision,
                 ordinal,
@@ -138,6 +142,7 @@ impl State {
             }
             // The audit row is what it is for.
             Action::NoteDenied { .. } => Ok(Response::DeniedNoted),
+            Action::Stamp { envelope } => self.take_stamp(envelope, changes),
             // Time has moved already.
             Action::Tick { .. } => Ok(Response::Ticked),
         }

@@ -155,6 +155,11 @@ pub enum Action {
         /// When the first of them was, by the member's clock.
         since: Timestamp,
     },
+    /// Keep what members have signed of the cluster's freshness.
+    Stamp {
+        /// A stamp that one member or more have signed.
+        envelope: Bytes,
+    },
     /// Move the replicated time, and nothing else.
     Tick {
         /// Where it may move to; no later than the stamp.
@@ -178,9 +183,11 @@ impl Action {
                 format!("on epoch {expected_epoch}")
             }
             Self::AckFinding { uid, .. } => format!("finding {uid}"),
-            Self::Found { .. } | Self::RotateTrustRoot { .. } | Self::Ingest { .. } | Self::Tick { .. } => {
-                String::new()
-            }
+            Self::Found { .. }
+            | Self::RotateTrustRoot { .. }
+            | Self::Ingest { .. }
+            | Self::Stamp { .. }
+            | Self::Tick { .. } => String::new(),
         }
     }
 
@@ -200,6 +207,7 @@ impl Action {
             Self::TellSilence { silent: true, .. } => "tell-silence",
             Self::TellSilence { silent: false, .. } => "tell-voice",
             Self::NoteDenied { .. } => "denied",
+            Self::Stamp { .. } => "stamp",
             Self::Tick { .. } => "tick",
             Self::Enrol { .. } => "enrol",
             Self::Ingest { .. } => "ingest",

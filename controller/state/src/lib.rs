@@ -19,6 +19,7 @@ mod proposals;
 mod queries;
 mod response;
 mod rows;
+mod stamps;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -32,4 +33,5 @@ pub use proposals::Proposal;
 pub use queries::{FindingChange, FindingNow};
 pub use response::{Refused, Response};
 pub use rows::{DamagedRow, Rebuild, RowChange, Tree};
+pub use stamps::Stamped;
 pub use state::{Cluster, Host, Login, State, Token};

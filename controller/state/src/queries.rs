@@ -110,6 +110,11 @@ impl State {
         &self.set
     }
 
+    /// The root of the policy set in force; of the empty one before the first set.
+    pub fn set_root(&self) -> Digest {
+        self.root.unwrap_or_else(|| PolicySet::empty().root())
+    }
+
     /// The envelope of its seal; `None` before the first set.
     pub fn seal(&self) -> Option<&Bytes> {
         Some(&self.seal).filter(|seal| !seal.is_empty())

@@ -44,6 +44,11 @@ pub enum Response {
     SilenceTold,
     /// The refused calls are on record.
     DeniedNoted,
+    /// The stamp is kept.
+    Stamped {
+        /// Whether a majority has signed it.
+        whole: bool,
+    },
     /// Time has moved, if it was to.
     Ticked,
     /// Nothing was changed.
@@ -78,6 +83,14 @@ pub enum Refused {
     /// The seal is not good for the set the change makes.
     #[error("the seal is refused ({word}): {detail}")]
     Seal {
+        /// The reason, a stable word.
+        word: &'static str,
+        /// In a sentence.
+        detail: String,
+    },
+    /// What members signed of freshness is not so, or not theirs.
+    #[error("the stamp is refused ({word}): {detail}")]
+    Stamp {
         /// The reason, a stable word.
         word: &'static str,
         /// In a sentence.
@@ -143,6 +156,7 @@ impl Refused {
             Self::EpochConflict { .. } => "EPOCH_CONFLICT",
             Self::Set(_) => "SET_REFUSED",
             Self::Seal { .. } => "SEAL_REFUSED",
+            Self::Stamp { .. } => "STAMP_REFUSED",
             Self::SealComplete => "SEAL_COMPLETE",
             Self::NoSuchProposal(_) => "NO_SUCH_PROPOSAL",
             Self::TooManyProposals => "TOO_MANY_PROPOSALS",

@@ -19,11 +19,13 @@ const HORIZONS_KEY: &[u8] = b"horizons";
 const TRUST_ROOT_PREFIX: &[u8] = b"trust_root/";
 const PROPOSAL_HEAD_KEY: &[u8] = b"proposals";
 const AUDIT_HEAD_KEY: &[u8] = b"audit";
+const STAMP_KEY: &[u8] = b"stamp";
+const PARTIAL_STAMP_KEY: &[u8] = b"stamp_partial";
 
 /// What a row is about. One tree of the store each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tree {
-    /// The founding, the epoch, the seal; the clock; the last number of a proposal; how far what is gone is forgotten; where the audit stands.
+    /// The founding, the epoch, the seal; the clock; the last number of a proposal; how far what is gone is forgotten; where the audit stands; stamps.
     Cluster,
     /// Policy objects, and tombstones of deleted ones.
     Objects,

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::findings::Findings;
 use crate::objects::Objects;
 use crate::proposals::Proposals;
+use crate::stamps::Stamps;
 
 /// The founding of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +95,7 @@ pub struct State {
     pub(crate) requests: BTreeMap<String, Remembered>,
     pub(crate) requests_by_time: BTreeSet<(Timestamp, String)>,
     pub(crate) audit: Audit,
+    pub(crate) stamps: Stamps,
 }
 
 impl State {

@@ -12,6 +12,7 @@ mod random;
 mod requests;
 mod retention;
 mod rotation;
+mod stamps;
 mod time;
 
 use bytes::Bytes;

@@ -97,8 +97,19 @@ impl Scene {
             self.path("admin.json"),
         );
         checked(self.verger().args(["keys", "generate", "--out"]).arg(&key))?;
+        let mut member = Command::new(self.programs.path("verger-controller")?);
+        member.arg("--config").arg(self.path("controller.toml"));
+        let member = String::from_utf8(checked(member.arg("member-key"))?.stdout)?;
         let mut trust = self.verger();
-        trust.args(["trust", "init", "--name", "you", "--key"]);
+        trust.args([
+            "trust",
+            "init",
+            "--name",
+            "you",
+            "--member",
+            member.trim(),
+            "--key",
+        ]);
         checked(trust.arg(&key).arg("--out").arg(&root))?;
         let mut init = Command::new(self.programs.path("verger-controller")?);
         init.arg("--config").arg(self.path("controller.toml"));

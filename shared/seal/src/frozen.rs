@@ -5,7 +5,7 @@
 
 use verger_policy::digest::Digest;
 
-use crate::{Envelope, SealingKey, SetStatement, TrustRoot, TrustedKey, verify_set};
+use crate::{Envelope, SealingKey, SetStatement, Terms, TrustRoot, TrustedKey, verify_set};
 
 const TRUST_ROOT: &str = r#"{"apiVersion":"verger/v1","keys":[{"algorithm":"ed25519","name":"ada","public":"8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c"}],"kind":"TrustRoot","threshold":1,"version":1}"#;
 const CLUSTER_ID: &str = r#"sha256:9f235b6c6df1facf1e84f1c4e535f2e5549cb14dee34b05cc398ef36b6eadad7"#;
@@ -50,7 +50,7 @@ fn a_later_trust_root_is_written_so() {
         name: name.to_owned(),
         public: key(seed).public(),
     });
-    let envelope = root.succeed(&keys, 1, &[&key(1)]).unwrap();
+    let envelope = root.succeed(&Terms::new(keys.to_vec(), 1), &[&key(1)]).unwrap();
     assert_eq!(text(envelope.payload()), SECOND);
     assert_eq!(text(&envelope.to_json()), SECOND_ENVELOPE);
     assert_eq!(root.advance(SECOND_ENVELOPE.as_bytes()).unwrap().keys(), keys);
@@ -102,7 +102,7 @@ fn a_trust_root_of_ssh_keys_is_written_so_and_opens_with_signatures_of_ssh_keyge
     let envelope = Envelope::parse(SSH_TRUST_ROOT_ENVELOPE.as_bytes()).unwrap();
     assert_eq!(text(envelope.payload()), SSH_TRUST_ROOT);
     assert_eq!(text(&envelope.to_json()), SSH_TRUST_ROOT_ENVELOPE);
-    let draft = TrustRoot::draft(root.keys(), 2, &[]).unwrap();
+    let draft = TrustRoot::draft(root.terms(), &[]).unwrap();
     assert_eq!(text(draft.payload()), SSH_TRUST_ROOT);
     for key in root.keys() {
         assert_eq!(key.public.to_string().parse(), Ok(key.public));

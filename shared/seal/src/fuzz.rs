@@ -10,7 +10,7 @@ use verger_policy::model::{is_printable, printable};
 
 use crate::{
     Envelope, MAX_KEYS, MAX_SIGNATURES, PublicKey, Refusal, SealingKey, SetStatement,
-    TRUST_ROOT_PAYLOAD_TYPE, TrustRoot, TrustedKey, admit, verify_held, verify_set,
+    TRUST_ROOT_PAYLOAD_TYPE, Terms, TrustRoot, TrustedKey, admit, verify_held, verify_set,
 };
 
 fn key(seed: u8) -> SealingKey {
@@ -27,7 +27,8 @@ fn second(root: &TrustRoot) -> Envelope {
         name: format!("key-{seed}"),
         public: key(seed).public(),
     });
-    root.succeed(&keys, 1, &[&key(1), &key(3)]).unwrap()
+    root.succeed(&Terms::new(keys.to_vec(), 1), &[&key(1), &key(3)])
+        .unwrap()
 }
 
 fn statement(root: &TrustRoot) -> SetStatement {

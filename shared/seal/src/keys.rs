@@ -119,6 +119,11 @@ impl PublicKey {
         }
     }
 
+    /// Whether it is a key of Verger's own.
+    pub const fn is_own(&self) -> bool {
+        matches!(self.0, Form::Raw(_))
+    }
+
     /// Whether it lies in a security key (FIDO), which a person touches to sign.
     pub const fn is_hardware(&self) -> bool {
         matches!(&self.0, Form::Ssh(key) if key.application.is_some())

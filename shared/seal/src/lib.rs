@@ -5,10 +5,12 @@
 //! distinct ones against any threshold.
 //!
 //! The order of trust: a person brings the cluster id, which names version 1 of the [`TrustRoot`]; each version vouches
-//! for the next; the one in force says whose seal on a [`SetStatement`] counts; the statement says which set, by its root.
+//! for the next; the one in force says whose seal on a [`SetStatement`] counts; the statement says which set, by its root. It
+//! says, too, whose majority on a [`Stamp`] counts: that of the members, who say which set is the newest, and what time it is.
 
 mod chain;
 mod dsse;
+mod freshness;
 #[cfg(test)]
 mod frozen;
 #[cfg(test)]
@@ -25,12 +27,13 @@ mod wire;
 
 pub use chain::{BrokenChain, ChainCheck, ChainHead, ChainRow, InvalidChainHead, KeptHead, Verified};
 pub use dsse::{Envelope, InvalidEnvelope, MAX_ENVELOPE_BYTES, MAX_SIGNATURES};
+pub use freshness::{FRESHNESS_PAYLOAD_TYPE, MemberKey, Stamp, merge_stamps, verify_stamp};
 pub use keys::{InvalidKey, PublicKey, SealingKey};
 pub use partial::PartialSeal;
 pub use refusal::Refusal;
 pub use rotation::{MAX_ROTATION_BYTES, Rotation, verify_rotation};
 pub use sshsig::{InvalidSignature, SSHSIG_NAMESPACE, sshsig_signed_data};
 pub use statement::{DEFAULT_VALID_DAYS, MAX_EPOCH, SET_PAYLOAD_TYPE, SetStatement, default_not_after};
-pub use trust_root::{MAX_KEYS, TRUST_ROOT_PAYLOAD_TYPE, TrustRoot, TrustedKey};
+pub use trust_root::{MAX_KEYS, TRUST_ROOT_PAYLOAD_TYPE, Terms, TrustRoot, TrustedKey};
 pub use verify::{MAX_EPOCH_JUMP, SealedSet, admit, follows, verify_held, verify_set};
 pub use wire::{Reader, put_string};

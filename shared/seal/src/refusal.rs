@@ -35,6 +35,9 @@ pub enum Refusal {
         /// How many must.
         threshold: usize,
     },
+    /// Nobody is named whose word on freshness counts.
+    #[error("the trust root names no members' keys: `verger trust rotate --add-member` adds one")]
+    NoMemberKeys,
     /// What is signed has no meaning.
     #[error("what is signed cannot be read: {0}")]
     Malformed(&'static str),
@@ -119,6 +122,7 @@ impl Refusal {
             Self::WrongKey => "wrong-key",
             Self::Altered => "altered",
             Self::BelowThreshold { .. } => "below-threshold",
+            Self::NoMemberKeys => "no-member-keys",
             Self::Malformed(_) => "malformed",
             Self::OtherCluster => "other-cluster",
             Self::OtherStatement => "other-statement",

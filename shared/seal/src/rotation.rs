@@ -186,7 +186,7 @@ pub fn verify_rotation(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::trust_root::TrustedKey;
+    use crate::trust_root::{Terms, TrustedKey};
     use jiff::SignedDuration;
     use verger_policy::digest::Digest;
 
@@ -210,7 +210,9 @@ mod tests {
         let (one, two) = (key(1), key(2));
         let keys = [("key-1".to_owned(), &one), ("key-2".to_owned(), &two)];
         let current = TrustRoot::found(&keys, 2).unwrap().0;
-        let envelope = current.succeed(&[trusted(2), trusted(3)], 2, &[]).unwrap();
+        let envelope = current
+            .succeed(&Terms::new(vec![trusted(2), trusted(3)], 2), &[])
+            .unwrap();
         let (next, _) = current.read_successor(&envelope.to_json()).unwrap();
         let end = now() + SignedDuration::from_hours(1);
         let statement = SetStatement::new(&next, 5, Digest::of(b"root"), 1, end);
@@ -272,7 +274,7 @@ mod tests {
         let second = rotation.envelopes().0.to_json();
         let (next, _) = current.walk([second.as_slice()]).unwrap();
         let third = next
-            .succeed(&[trusted(3)], 1, &[&key(2), &key(3)])
+            .succeed(&Terms::new(vec![trusted(3)], 1), &[&key(2), &key(3)])
             .unwrap()
             .to_json();
         let (latest, taken) = current.walk([second.as_slice(), &third]).unwrap();

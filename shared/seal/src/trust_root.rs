@@ -1,70 +1,25 @@
 //! The trust root: whose keys may seal, and how many are needed. Version 1 founds a cluster, and its digest is the cluster's id.
 
-use std::collections::BTreeSet;
+mod terms;
 
-use serde::{Deserialize, Serialize};
 use verger_policy::digest::Digest;
-use verger_policy::model::{is_printable, printable_within};
+use verger_policy::model::printable_within;
 
+use self::terms::Content;
+pub use self::terms::{MAX_KEYS, Terms, TrustedKey};
 use crate::dsse::Envelope;
-use crate::keys::{Material, PublicKey, SealingKey};
+use crate::keys::SealingKey;
 use crate::refusal::Refusal;
-use crate::statement::MAX_EPOCH;
 
 /// The DSSE payload type.
 pub const TRUST_ROOT_PAYLOAD_TYPE: &str = "application/vnd.verger.trust-root.v1+json";
-/// The most keys in one.
-pub const MAX_KEYS: usize = 32;
-/// The longest name of a key, bytes.
-const MAX_NAME_BYTES: usize = 128;
-
-/// A key that may seal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrustedKey {
-    /// Whose it is. For people; what counts is the key.
-    pub name: String,
-    /// The key.
-    pub public: PublicKey,
-}
-
 /// One version of a cluster's trust root, verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustRoot {
     version: u64,
-    threshold: usize,
-    keys: Vec<TrustedKey>,
+    terms: Terms,
     cluster_id: Digest,
     digest: Digest,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Json {
-    api_version: String,
-    keys: Vec<JsonKey>,
-    kind: String,
-    /// The digest of the version before; version 1 has none. So a later version serves one cluster only, even where
-    /// people use the same keys for two.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    previous: Option<String>,
-    threshold: u64,
-    version: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct JsonKey {
-    algorithm: String,
-    name: String,
-    public: String,
-}
-
-/// What a payload says, checked by itself; who signed it is not.
-struct Content {
-    version: u64,
-    threshold: usize,
-    keys: Vec<TrustedKey>,
-    previous: Option<Digest>,
 }
 
 impl TrustRoot {
@@ -81,7 +36,7 @@ impl TrustRoot {
             })
             .collect();
         let signing: Vec<&SealingKey> = keys.iter().map(|(_, key)| *key).collect();
-        let envelope = Self::draft(&trusted, threshold, &signing)?;
+        let envelope = Self::draft(&Terms::new(trusted, threshold), &signing)?;
         let trust_root = Self::open_first(&envelope.to_json())?;
         Ok((trust_root, envelope))
     }
@@ -90,14 +45,10 @@ impl TrustRoot {
     /// [`Envelope::add`].
     ///
     /// # Errors
-    /// When there is no key, one is there twice, or the threshold cannot be met.
-    pub fn draft(
-        keys: &[TrustedKey],
-        threshold: usize,
-        signing: &[&SealingKey],
-    ) -> Result<Envelope, Refusal> {
-        let payload = write(1, threshold, keys, None);
-        read(&payload)?;
+    /// When the terms cannot be met, or say a thing twice.
+    pub fn draft(terms: &Terms, signing: &[&SealingKey]) -> Result<Envelope, Refusal> {
+        let payload = terms.write(1, None);
+        Content::read(&payload)?;
         Ok(Envelope::seal(TRUST_ROOT_PAYLOAD_TYPE, payload, signing))
     }
 
@@ -138,15 +89,10 @@ impl TrustRoot {
     /// have signed: see [`Envelope::add`].
     ///
     /// # Errors
-    /// When there is no key, one is there twice, or the threshold cannot be met.
-    pub fn succeed(
-        &self,
-        keys: &[TrustedKey],
-        threshold: usize,
-        signing: &[&SealingKey],
-    ) -> Result<Envelope, Refusal> {
-        let payload = write(self.version + 1, threshold, keys, Some(self.digest));
-        read(&payload)?;
+    /// When the terms cannot be met, or say a thing twice.
+    pub fn succeed(&self, terms: &Terms, signing: &[&SealingKey]) -> Result<Envelope, Refusal> {
+        let payload = terms.write(self.version + 1, Some(self.digest));
+        Content::read(&payload)?;
         Ok(Envelope::seal(TRUST_ROOT_PAYLOAD_TYPE, payload, signing))
     }
 
@@ -213,26 +159,20 @@ impl TrustRoot {
 
     /// Checks that enough distinct keys of this trust root have signed.
     pub(crate) fn signed(&self, envelope: &Envelope) -> Result<(), Refusal> {
-        let signers = envelope.signers(self.keys.iter().map(|key| key.public)).len();
-        if signers >= self.threshold {
-            return Ok(());
-        }
-        if signers > 0 {
-            return Err(Refusal::BelowThreshold {
-                signers,
-                threshold: self.threshold,
-            });
-        }
-        Err(self.unsigned(envelope))
+        signed_by(&self.terms.keys, self.terms.threshold, envelope)
     }
 
     /// Why an envelope that none of the keys has signed is refused.
     pub(crate) fn unsigned(&self, envelope: &Envelope) -> Refusal {
-        if self.keys.iter().any(|key| envelope.names(&key.public)) {
-            Refusal::Altered
-        } else {
-            Refusal::WrongKey
+        unsigned(&self.terms.keys, envelope)
+    }
+
+    /// Checks that a majority of the distinct member keys has signed.
+    pub(crate) fn signed_by_members(&self, envelope: &Envelope) -> Result<(), Refusal> {
+        if self.terms.members.is_empty() {
+            return Err(Refusal::NoMemberKeys);
         }
+        signed_by(&self.terms.members, self.majority(), envelope)
     }
 
     /// Its version, from 1.
@@ -242,12 +182,27 @@ impl TrustRoot {
 
     /// How many distinct keys must sign.
     pub const fn threshold(&self) -> usize {
-        self.threshold
+        self.terms.threshold
     }
 
-    /// The keys that may.
+    /// The keys that may seal.
     pub fn keys(&self) -> &[TrustedKey] {
-        &self.keys
+        &self.terms.keys
+    }
+
+    /// The keys of members: what they say of freshness counts, and of nothing else.
+    pub fn members(&self) -> &[TrustedKey] {
+        &self.terms.members
+    }
+
+    /// How many distinct members make a majority.
+    pub fn majority(&self) -> usize {
+        self.terms.members.len() / 2 + 1
+    }
+
+    /// All that it states.
+    pub const fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// The id of the cluster: the digest of version 1.
@@ -271,37 +226,34 @@ impl Content {
     fn unverified(self, cluster_id: Digest, digest: Digest) -> TrustRoot {
         let Self {
             version,
-            threshold,
-            keys,
+            terms,
             previous: _,
         } = self;
         TrustRoot {
             version,
-            threshold,
-            keys,
+            terms,
             cluster_id,
             digest,
         }
     }
 }
 
-fn write(version: u64, threshold: usize, keys: &[TrustedKey], previous: Option<Digest>) -> Vec<u8> {
-    let json = Json {
-        api_version: "verger/v1".to_owned(),
-        keys: keys
-            .iter()
-            .map(|TrustedKey { name, public }| JsonKey {
-                algorithm: public.algorithm().to_owned(),
-                name: name.clone(),
-                public: public.encoded(),
-            })
-            .collect(),
-        kind: "TrustRoot".to_owned(),
-        previous: previous.map(|digest| digest.to_string()),
-        threshold: threshold as u64,
-        version,
-    };
-    serde_json_canonicalizer::to_vec(&json).expect("strings and integers have a canonical spelling")
+/// Checks that so many distinct ones of these keys have signed.
+fn signed_by(keys: &[TrustedKey], threshold: usize, envelope: &Envelope) -> Result<(), Refusal> {
+    match envelope.signers(keys.iter().map(|key| key.public)).len() {
+        signers if signers >= threshold => Ok(()),
+        0 => Err(unsigned(keys, envelope)),
+        signers => Err(Refusal::BelowThreshold { signers, threshold }),
+    }
+}
+
+/// Why an envelope that none of these keys has signed is refused.
+pub(crate) fn unsigned(keys: &[TrustedKey], envelope: &Envelope) -> Refusal {
+    if keys.iter().any(|key| envelope.names(&key.public)) {
+        Refusal::Altered
+    } else {
+        Refusal::WrongKey
+    }
 }
 
 fn open(envelope: &[u8]) -> Result<(Envelope, Content), Refusal> {
@@ -316,77 +268,8 @@ fn content_of(envelope: Envelope) -> Result<(Envelope, Content), Refusal> {
             wanted: TRUST_ROOT_PAYLOAD_TYPE,
         });
     }
-    let content = read(envelope.payload())?;
+    let content = Content::read(envelope.payload())?;
     Ok((envelope, content))
-}
-
-fn read(payload: &[u8]) -> Result<Content, Refusal> {
-    let refuse = |what| Err(Refusal::Malformed(what));
-    let Ok(json) = serde_json::from_slice::<Json>(payload) else {
-        return refuse("not a trust root");
-    };
-    if json.version == 0 || json.version > MAX_EPOCH || json.threshold > MAX_KEYS as u64 {
-        return refuse("the version or the threshold is out of range");
-    }
-    if serde_json_canonicalizer::to_vec(&json).ok().as_deref() != Some(payload) {
-        return refuse("not in its canonical spelling");
-    }
-    let Json {
-        api_version,
-        keys,
-        kind,
-        previous,
-        threshold,
-        version,
-    } = json;
-    if api_version != "verger/v1" || kind != "TrustRoot" {
-        return refuse("not a verger/v1 TrustRoot");
-    }
-    let keys = keys.into_iter().map(read_key).collect::<Result<Vec<_>, _>>()?;
-    let distinct: BTreeSet<Material> = keys.iter().map(|key| key.public.material()).collect();
-    let names: BTreeSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
-    if distinct.len() != keys.len() || names.len() != keys.len() {
-        return refuse("a key, or a key's name, is there twice");
-    }
-    if keys.len() > MAX_KEYS {
-        return refuse("there are more than 32 keys");
-    }
-    let threshold = usize::try_from(threshold).unwrap_or(usize::MAX);
-    if threshold == 0 || threshold > keys.len() {
-        return refuse("the threshold is 0, or more than there are keys");
-    }
-    let previous = previous
-        .map(|text| {
-            text.parse()
-                .map_err(|_| Refusal::Malformed("`previous` is no digest"))
-        })
-        .transpose()?;
-    if previous.is_some() != (version > 1) {
-        return refuse("every version but the first names the one before");
-    }
-    Ok(Content {
-        version,
-        threshold,
-        keys,
-        previous,
-    })
-}
-
-fn read_key(
-    JsonKey {
-        algorithm,
-        name,
-        public,
-    }: JsonKey,
-) -> Result<TrustedKey, Refusal> {
-    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(is_printable) {
-        return Err(Refusal::Malformed(
-            "a key's name is empty, longer than 128 bytes, or not printable",
-        ));
-    }
-    let public =
-        PublicKey::from_parts(&algorithm, &public).map_err(|error| Refusal::Malformed(error.reason()))?;
-    Ok(TrustedKey { name, public })
 }
 
 #[cfg(test)]
@@ -458,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_first_version_must_be_sealed_by_its_own_threshold() {
-        let payload = write(1, 2, &trusted(&[1, 2]), None);
+        let payload = Terms::new(trusted(&[1, 2]), 2).write(1, None);
         let word = |keys: &[&SealingKey]| {
             let envelope = Envelope::seal(TRUST_ROOT_PAYLOAD_TYPE, payload.clone(), keys);
             TrustRoot::open_first(&envelope.to_json())
@@ -474,7 +357,7 @@ mod tests {
 
     #[test]
     fn what_is_signed_for_another_purpose_is_no_trust_root() {
-        let payload = write(1, 1, &trusted(&[1]), None);
+        let payload = Terms::new(trusted(&[1]), 1).write(1, None);
         let envelope = Envelope::seal(crate::SET_PAYLOAD_TYPE, payload, &[&key(1)]);
         assert_eq!(
             TrustRoot::open_first(&envelope.to_json()).unwrap_err().word(),
@@ -484,7 +367,7 @@ mod tests {
 
     #[test]
     fn other_spellings_of_a_trust_root_are_refused() {
-        let text = String::from_utf8(write(1, 1, &trusted(&[1]), None)).unwrap();
+        let text = String::from_utf8(Terms::new(trusted(&[1]), 1).write(1, None)).unwrap();
         let public = key(1).public().encoded();
         let cases = [
             text.replace("\"version\":1", "\"version\": 1"),
@@ -523,20 +406,20 @@ mod tests {
         let (raw, ssh) = (key(1), SealingKey::ssh_ed25519([1; 32]));
         let p256 = SealingKey::ssh_p256([1; 32]).unwrap();
         let twice = [named("ada", raw.public()), named("bob", ssh.public())];
-        let refusal = TrustRoot::draft(&twice, 1, &[&raw]).unwrap_err();
+        let refusal = TrustRoot::draft(&Terms::new(twice.to_vec(), 1), &[&raw]).unwrap_err();
         assert!(refusal.to_string().contains("is there twice"), "{refusal}");
         let two = [named("ada", ssh.public()), named("bob", p256.public())];
-        let sealed = TrustRoot::draft(&two, 2, &[&ssh, &p256]).unwrap();
+        let sealed = TrustRoot::draft(&Terms::new(two.to_vec(), 2), &[&ssh, &p256]).unwrap();
         assert_eq!(TrustRoot::open_first(&sealed.to_json()).unwrap().keys(), two);
         // The raw form of a key that is trusted as SSH's signs nothing.
-        let mixed = TrustRoot::draft(&two, 2, &[&raw, &p256]).unwrap();
+        let mixed = TrustRoot::draft(&Terms::new(two.to_vec(), 2), &[&raw, &p256]).unwrap();
         let refusal = TrustRoot::open_first(&mixed.to_json()).unwrap_err();
         assert_eq!(refusal.word(), "below-threshold");
     }
 
     #[test]
     fn keys_that_do_not_seal_found_nothing_and_the_reason_is_told() {
-        let text = String::from_utf8(write(1, 1, &trusted(&[1]), None)).unwrap();
+        let text = String::from_utf8(Terms::new(trusted(&[1]), 1).write(1, None)).unwrap();
         let public = key(1).public().encoded();
         for (algorithm, encoded, wanted) in [
             ("ssh-rsa", "AAAAB3NzaC1yc2E=", "RSA"),
@@ -559,7 +442,10 @@ mod tests {
         let by = |seeds: &[u8]| {
             let keys: Vec<SealingKey> = seeds.iter().map(|seed| key(*seed)).collect();
             first
-                .succeed(&trusted(&[3, 4, 5]), 2, &keys.iter().collect::<Vec<_>>())
+                .succeed(
+                    &Terms::new(trusted(&[3, 4, 5]), 2),
+                    &keys.iter().collect::<Vec<_>>(),
+                )
                 .unwrap()
         };
         assert_eq!(advance(&first, &by(&[4, 5])), Err("wrong-key"));
@@ -578,11 +464,13 @@ mod tests {
         let (first, envelope) = founded(&[1], 1).unwrap();
         let second = advance(
             &first,
-            &first.succeed(&trusted(&[2]), 1, &[&key(1), &key(2)]).unwrap(),
+            &first
+                .succeed(&Terms::new(trusted(&[2]), 1), &[&key(1), &key(2)])
+                .unwrap(),
         )
         .unwrap();
         let third = second
-            .succeed(&trusted(&[3]), 1, &[&key(1), &key(2), &key(3)])
+            .succeed(&Terms::new(trusted(&[3]), 1), &[&key(1), &key(2), &key(3)])
             .unwrap();
         assert_eq!(advance(&first, &third), Err("trust-root-version"));
         assert_eq!(advance(&second, &envelope), Err("trust-root-version"));
@@ -597,7 +485,7 @@ mod tests {
     fn a_later_version_serves_no_other_cluster_of_the_same_keys() {
         let (one, _) = founded(&[1], 1).unwrap();
         let (other, _) = TrustRoot::found(&[("elsewhere".to_owned(), &key(1))], 1).unwrap();
-        let next = one.succeed(&trusted(&[1]), 1, &[&key(1)]).unwrap();
+        let next = one.succeed(&Terms::new(trusted(&[1]), 1), &[&key(1)]).unwrap();
         assert_eq!(advance(&other, &next), Err("trust-root-mismatch"));
         advance(&one, &next).unwrap();
     }

@@ -47,6 +47,12 @@ pub(crate) fn spiffe_id(der: &[u8]) -> Option<SpiffeId> {
     uris.next().is_none().then_some(id)
 }
 
+/// When a certificate begins, seconds since 1970.
+pub(crate) fn begins(der: &[u8]) -> Option<i64> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+    Some(certificate.validity().not_before.timestamp())
+}
+
 /// When a certificate ended, if that was before `now` (both seconds since 1970) and not longer ago than the grace.
 pub(crate) fn lapsed(der: &[u8], now: u64) -> Option<u64> {
     let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,7 +21,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::authority::{Purpose, spki_pin};
-use crate::certificate::{lapsed, spiffe_id};
+use crate::certificate::{begins, lapsed, spiffe_id};
 use crate::identity::{Identity, IdentityError};
 use crate::spiffe_id::{Peer, SpiffeId};
 
@@ -242,6 +243,7 @@ impl ClientCertVerifier for Callers {
 /// The calling side.
 pub struct Client {
     own: Option<Own>,
+    certain: Arc<AtomicI64>,
     pub(crate) config: Arc<ClientConfig>,
 }
 
@@ -253,11 +255,14 @@ impl Client {
     pub fn new(cluster: &str, identity: &Identity, member_cas: &[Vec<u8>]) -> Result<Self, TlsError> {
         let own = Own::new(identity)?;
         let trusted = Trusted::Authorities(roots(member_cas)?);
-        let mut config = Self::builder(cluster, trusted)?.with_client_cert_resolver(Arc::new(own.clone()));
+        let certain = Arc::new(AtomicI64::new(NOT_KNOWN));
+        let mut config =
+            Self::builder(cluster, trusted, &certain)?.with_client_cert_resolver(Arc::new(own.clone()));
         config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self {
             own: Some(own),
+            certain,
             config: Arc::new(config),
         })
     }
@@ -267,11 +272,14 @@ impl Client {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn pinned(cluster: &str, ca_pin: &str) -> Result<Self, TlsError> {
-        let mut config = Self::builder(cluster, Trusted::Pin(ca_pin.to_owned()))?.with_no_client_auth();
+        let certain = Arc::new(AtomicI64::new(NOT_KNOWN));
+        let pin = Trusted::Pin(ca_pin.to_owned());
+        let mut config = Self::builder(cluster, pin, &certain)?.with_no_client_auth();
         config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self {
             own: None,
+            certain,
             config: Arc::new(config),
         })
     }
@@ -279,6 +287,7 @@ impl Client {
     fn builder(
         cluster: &str,
         trusted: Trusted,
+        certain: &Arc<AtomicI64>,
     ) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, TlsError> {
         Ok(ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -287,7 +296,14 @@ impl Client {
             .with_custom_certificate_verifier(Arc::new(Controllers {
                 cluster: cluster.to_owned(),
                 trusted,
+                certain: Arc::clone(certain),
             })))
+    }
+
+    /// From the next handshake on, holds controllers' certificates against this time, seconds since 1970, which it is at least: one
+    /// that had ended by then is refused, and this host's clock is not asked.
+    pub fn believe(&self, certain: i64) {
+        self.certain.store(certain, Ordering::Relaxed);
     }
 
     /// Uses another certificate from the next handshake on.
@@ -313,6 +329,24 @@ enum Trusted {
 struct Controllers {
     cluster: String,
     trusted: Trusted,
+    /// What time it is at least, seconds; [`NOT_KNOWN`] where only this host's clock says so.
+    certain: Arc<AtomicI64>,
+}
+
+const NOT_KNOWN: i64 = i64::MIN;
+
+impl Controllers {
+    /// The time to hold a certificate against.
+    fn time(&self, end_entity: &CertificateDer<'_>, now: UnixTime) -> UnixTime {
+        match self.certain.load(Ordering::Relaxed) {
+            NOT_KNOWN => now,
+            // It may be later than that, and so the certificate younger; that it has not ended is all that can be known.
+            certain => {
+                let then = certain.max(begins(end_entity).unwrap_or(certain));
+                UnixTime::since_unix_epoch(Duration::from_secs(then.try_into().unwrap_or(0)))
+            }
+        }
+    }
 }
 
 impl ServerCertVerifier for Controllers {
@@ -337,7 +371,8 @@ impl ServerCertVerifier for Controllers {
             }
         };
         let parsed = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, algorithms().all)?;
+        let at = self.time(end_entity, now);
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, at, algorithms().all)?;
         match spiffe_id(end_entity) {
             Some(SpiffeId {
                 cluster,

@@ -16,7 +16,7 @@ use crate::dockerd::{Dockerd, Layout};
 use crate::packages::{self, FOR_DOCKER};
 use crate::process::ProcessRef;
 use crate::service::Services;
-use crate::workspace::{Workspace, run};
+use crate::workspace::{Workspace, capture, run};
 
 /// A first start makes keys and opens empty stores; loaded two-core machines get ten times what it takes.
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -190,9 +190,19 @@ impl Scene {
                 ),
             )?;
             run(self.verger().args(["keys", "generate", "--out"]).arg(&key))?;
+            let mut member = self.program("verger-controller");
+            let member = capture(member.arg("--config").arg(&config).arg("member-key"))?;
             run(self
                 .verger()
-                .args(["trust", "init", "--name", "you", "--key"])
+                .args([
+                    "trust",
+                    "init",
+                    "--name",
+                    "you",
+                    "--member",
+                    member.trim(),
+                    "--key",
+                ])
                 .arg(&key)
                 .arg("--out")
                 .arg(&trust_root))?;

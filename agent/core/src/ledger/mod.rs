@@ -5,8 +5,10 @@
 //! that concerns this host (a missing body is a refusal; the host's labels come from the sealed set itself), or go
 //! back to an older set.
 
+mod floor;
 mod refusal;
 
+pub use floor::Floor;
 pub use refusal::{RefusedOffer, UnusableLedger};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +18,7 @@ use jiff::Timestamp;
 use verger_policy::digest::Digest;
 use verger_policy::model::{AgentId, Labels, ObjectKey};
 use verger_policy::set::{Body, Entry, PolicySet};
-use verger_seal::{TrustRoot, follows, verify_set};
+use verger_seal::{Refusal, TrustRoot, follows, verify_set};
 
 use crate::store::{LedgerDelta, LedgerImage, SetDelta, SetHead};
 
@@ -43,6 +45,8 @@ pub struct LedgerState {
     agent: AgentId,
     trust_root: TrustRoot,
     highest_epoch: u64,
+    /// What is known beside the ledger.
+    floor: Option<Floor>,
     held: Option<Held>,
 }
 
@@ -89,6 +93,7 @@ impl LedgerState {
                 agent,
                 trust_root,
                 highest_epoch: 0,
+                floor: None,
                 held: None,
             },
             delta,
@@ -115,6 +120,7 @@ impl LedgerState {
             agent,
             trust_root,
             highest_epoch,
+            floor: None,
             held: None,
         };
         let Some(set) = set else { return Ok(state) };
@@ -138,6 +144,39 @@ impl LedgerState {
                 .map_err(UnusableLedger::Set)?,
         );
         Ok(state)
+    }
+
+    /// The same, with what is known beside it: nothing below that is accepted, whatever the ledger holds.
+    #[must_use]
+    pub fn above(self, floor: Option<Floor>) -> Self {
+        Self { floor, ..self }
+    }
+
+    /// How far this host has come.
+    pub fn reached(&self) -> Option<Floor> {
+        let own = self.position().map(|(epoch, root)| Floor {
+            trust_root: self.trust_root.version(),
+            epoch,
+            root,
+        });
+        [own, self.floor]
+            .into_iter()
+            .flatten()
+            .max_by_key(|floor| (floor.epoch, floor.trust_root))
+    }
+
+    /// How far this host had come, where the ledger is behind that: it was lost, or set back.
+    pub fn set_back(&self) -> Option<Floor> {
+        let held = (self.trust_root.version(), self.position());
+        self.floor.filter(|floor| {
+            let (version, position) = held;
+            version < floor.trust_root || position.map_or(0, |(epoch, _)| epoch) < floor.epoch
+        })
+    }
+
+    /// The trust root in force.
+    pub const fn trust_root(&self) -> &TrustRoot {
+        &self.trust_root
     }
 
     /// The agent whose ledger it is.
@@ -255,8 +294,15 @@ pub fn offer(state: &LedgerState, update: &SetUpdate, at: Timestamp) -> Result<A
         .walk(update.trust_roots.iter().map(Vec::as_slice))?;
     let next = state.examine(&trust_root, update, at)?;
     follows(state.position(), (next.head.epoch, next.head.root))?;
+    if let Some(floor) = &state.floor {
+        follows(Some((floor.epoch, floor.root)), (next.head.epoch, next.head.root))?;
+        if trust_root.version() < floor.trust_root {
+            let (found, wanted) = (trust_root.version(), floor.trust_root);
+            return Err(Refusal::TrustRootVersion { found, wanted }.into());
+        }
+    }
     if next.head.epoch < state.highest_epoch {
-        return Err(verger_seal::Refusal::LowerEpoch {
+        return Err(Refusal::LowerEpoch {
             offered: next.head.epoch,
             held: state.highest_epoch,
         }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use verger_policy::set::PolicySet;
+use verger_seal::Terms;
 
 use super::*;
 use crate::sealed::{People, host, next, start, workload, zone};
@@ -120,7 +121,11 @@ fn a_version_that_the_one_before_did_not_sign_is_refused_and_the_last_good_set_s
     assert_eq!(word(&state, &forged(foreign, &others)), "wrong-key");
     // By the new key alone.
     let keys = fleet.new.trust_root.keys().to_vec();
-    let alone = fleet.old.trust_root.succeed(&keys, 1, &[&fleet.new.key]).unwrap();
+    let alone = fleet
+        .old
+        .trust_root
+        .succeed(&Terms::new(keys, 1), &[&fleet.new.key])
+        .unwrap();
     assert_eq!(word(&state, &forged(alone.to_json(), &fleet.new)), "wrong-key");
     // Without the version that its seal is under.
     let withheld = fleet.new.update(&fleet.second, &zone("a"), 0);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use verger_policy::digest::Digest;
 
+use crate::freshness::Freshness;
 use crate::ledger::{LedgerState, SetUpdate};
 use crate::store::LedgerDelta;
 
@@ -56,6 +57,8 @@ pub enum Incoming {
     Heartbeat {
         /// The controller's epoch.
         epoch: u64,
+        /// What the members say of freshness, where that is news to this connection.
+        stamp: Option<Vec<u8>>,
     },
 }
 
@@ -78,6 +81,8 @@ pub enum Action {
     Persist(Box<LedgerDelta>),
     /// From now on this is policy here: wake the reconciler.
     Adopt(Arc<LedgerState>),
+    /// This is known of freshness and time now.
+    Know(Box<Freshness>),
 }
 
 /// What an agent says.

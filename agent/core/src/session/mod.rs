@@ -4,6 +4,7 @@
 //! - An ACK is sent only for what is on disk (**ledger before ACK**); one write is in flight at a time.
 //! - While one is, the latest offer waits and replaces one that waited before it: it is the newer whole state.
 //! - An ACK or NACK goes only to the connection that offered: nonces mean nothing on another.
+//! - Seals are held against the time that the members say, not against this host's clock.
 //! - Whatever is lost on the way is sent again after the next Hello, and every so often (anti-entropy).
 //!
 //! The driver's part: each [`Action::Connect`] is answered by one [`Event::Connected`] or [`Event::Disconnected`]; a
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use verger_policy::digest::Digest;
 
 use crate::backoff::Backoff;
+use crate::freshness::Freshness;
 use crate::ledger::{Accepted, LedgerState, RefusedOffer, SetUpdate, offer};
 
 /// The times of a session, milliseconds.
@@ -57,6 +59,7 @@ impl Default for Timing {
 pub struct Session {
     timing: Timing,
     ledger: Arc<LedgerState>,
+    freshness: Freshness,
     backoff: Backoff,
     /// Counts connections, so that an answer never goes to another one than asked.
     connection: u64,
@@ -88,12 +91,13 @@ struct Writing {
 }
 
 impl Session {
-    /// A session that goes on from what is on disk. `seed` makes its delays.
-    pub fn new(ledger: LedgerState, timing: Timing, seed: u64) -> Self {
+    /// A session that goes on from what is on disk and what is known of time. `seed` makes its delays.
+    pub fn new(ledger: LedgerState, freshness: Freshness, timing: Timing, seed: u64) -> Self {
         Self {
             backoff: Backoff::new(timing.backoff_base, timing.backoff_cap, seed),
             timing,
             ledger: Arc::new(ledger),
+            freshness,
             connection: 0,
             link: Link::Idle,
             writing: None,
@@ -107,6 +111,11 @@ impl Session {
     /// What is on disk and in force.
     pub const fn ledger(&self) -> &Arc<LedgerState> {
         &self.ledger
+    }
+
+    /// What is known of freshness and time.
+    pub const fn freshness(&self) -> &Freshness {
+        &self.freshness
     }
 
     /// Whether a controller is connected.
@@ -179,7 +188,12 @@ impl Session {
         };
         *heard = now.millis;
         match message {
-            Incoming::Heartbeat { epoch } => {
+            Incoming::Heartbeat { epoch, stamp } => {
+                if let Some(stamp) = stamp {
+                    // Why it does not count, the standing of the set says.
+                    let _ = self.freshness.hear(&self.ledger, &stamp, now);
+                    actions.push(Action::Know(Box::new(self.freshness.clone())));
+                }
                 self.backoff.succeeded();
                 if epoch <= self.ledger.position().map_or(0, |(held, _)| held) {
                     self.ask_at = None;
@@ -194,7 +208,7 @@ impl Session {
     }
 
     fn judge(&mut self, now: Now, nonce: u64, update: &SetUpdate, actions: &mut Vec<Action>) {
-        match offer(&self.ledger, update, now.wall) {
+        match offer(&self.ledger, update, self.freshness.time(now)) {
             Ok(Accepted { delta: None, .. }) => self.acknowledge(nonce, actions),
             Ok(Accepted {
                 next,

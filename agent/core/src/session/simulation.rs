@@ -90,7 +90,7 @@ impl World {
             people,
             sets: vec![empty, first],
             disk,
-            session: Session::new(ledger, Timing::default(), 3),
+            session: Session::new(ledger, Freshness::default(), Timing::default(), 3),
             writing: None,
             ordered: false,
             up: false,
@@ -125,6 +125,7 @@ impl World {
                     assert!(self.writing.is_none(), "one write at a time");
                     self.writing = Some(*delta);
                 }
+                Action::Know(_) => {}
                 Action::Adopt(ledger) => self.holds(ledger.position()),
                 Action::Send(message) => {
                     assert!(self.up, "nothing is sent into the void");
@@ -227,7 +228,7 @@ impl World {
                 }
                 self.cut();
                 let ledger = LedgerState::restore("h1".parse().unwrap(), self.disk.load().unwrap()).unwrap();
-                self.session = Session::new(ledger, Timing::default(), self.millis);
+                self.session = Session::new(ledger, Freshness::default(), Timing::default(), self.millis);
                 self.give(Event::Tick);
             }
             Step::Wait(millis) => {
@@ -236,6 +237,7 @@ impl World {
             }
             Step::Heartbeat if self.up => self.down.push_back(Incoming::Heartbeat {
                 epoch: self.current(),
+                stamp: None,
             }),
             Step::Status => self.give(Event::StatusChanged),
             Step::Break | Step::Connect | Step::Heartbeat => {}

@@ -34,7 +34,7 @@ impl Fixture {
         Self {
             people,
             sets,
-            session: Session::new(ledger, Timing::default(), 1),
+            session: Session::new(ledger, Freshness::new(at(0), None), Timing::default(), 1),
         }
     }
 
@@ -67,6 +67,7 @@ fn sent(actions: &[Action]) -> Vec<String> {
             Action::Persist(delta) => {
                 format!("persist {}", delta.set.as_ref().map_or(0, |set| set.head.epoch))
             }
+            Action::Know(_) => "know".to_owned(),
             Action::Adopt(ledger) => format!("adopt {}", ledger.position().map_or(0, |(epoch, _)| epoch)),
         })
         .collect()
@@ -197,7 +198,13 @@ fn an_offer_that_lacks_a_body_asks_for_all_once() {
 fn silence_and_slow_attempts_end_in_another_attempt() {
     let mut at = Fixture::new();
     at.connect(1_000);
-    at.on(20_000, Event::Message(Incoming::Heartbeat { epoch: 0 }));
+    at.on(
+        20_000,
+        Event::Message(Incoming::Heartbeat {
+            epoch: 0,
+            stamp: None,
+        }),
+    );
     assert_eq!(at.session.deadline(), Some(65_000));
     assert!(at.on(64_999, Event::Tick).is_empty());
     assert_eq!(sent(&at.on(65_000, Event::Tick)), ["close", "connect"]);
@@ -214,7 +221,13 @@ fn a_controller_that_stays_ahead_is_asked_anew() {
     let closed = loop {
         millis += 10_000;
         assert!(millis < 300_000, "it never asks");
-        at.on(millis, Event::Message(Incoming::Heartbeat { epoch: 4 }));
+        at.on(
+            millis,
+            Event::Message(Incoming::Heartbeat {
+                epoch: 4,
+                stamp: None,
+            }),
+        );
         let said = sent(&at.on(millis, Event::Tick));
         if !said.is_empty() {
             break said;
@@ -226,7 +239,13 @@ fn a_controller_that_stays_ahead_is_asked_anew() {
     let offer = at.offer(1, 4);
     at.on(millis, offer);
     at.on(millis, Event::LedgerCommitted);
-    at.on(millis, Event::Message(Incoming::Heartbeat { epoch: 4 }));
+    at.on(
+        millis,
+        Event::Message(Incoming::Heartbeat {
+            epoch: 4,
+            stamp: None,
+        }),
+    );
     assert_eq!(
         at.session.deadline(),
         Some(millis + 45_000),

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use verger_seal::ChainCheck;
 
-use super::{lines, walk};
+use super::{Head, lines, walk};
 use crate::args::Format;
 use crate::connect::Session;
 use crate::exit::{Exit, Failure};
@@ -60,7 +60,7 @@ async fn write(session: &Session, file: File) -> anyhow::Result<(verger_seal::Ch
     let mut file = BufWriter::new(file);
     file.write_all(lines::begin()?.as_bytes())?;
     let (mut check, mut broken) = (ChainCheck::begin(None), None);
-    let (head, dropped) = walk(session, |row| {
+    let Head { head, dropped, .. } = walk(session, |row| {
         if broken.is_none() {
             broken = check.take(row.link()).err();
         }

@@ -8,6 +8,7 @@ mod filter;
 mod fuzz;
 mod lines;
 mod row;
+mod signed;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -22,9 +23,11 @@ use verger_wire::digest;
 
 use crate::args::{AuditCommand, Format};
 use crate::connect::{Session, call};
-use crate::exit::Exit;
-use crate::output::{Sheet, document, emit, for_people, print};
+use crate::exit::{Exit, Failure};
+use crate::output::{Sheet, document, emit, for_people, note, print};
+use crate::sealed::distrust;
 use row::Row;
+use signed::SignedHead;
 
 /// How many rows are asked for at once.
 const PAGE: u32 = 1_000;
@@ -45,12 +48,24 @@ pub(super) async fn audit(
             let filter = filter::parse(filter)?;
             watch::watch(Session::open(context).await?, filter, after, format).await
         }
-        AuditCommand::Head => {
-            let (head, dropped) = head(&Session::open(context).await?).await?;
+        AuditCommand::Head { out } => {
+            let session = Session::open(context).await?;
+            let Head {
+                head,
+                dropped,
+                signed,
+            } = head(&session).await?;
+            match (&signed, &out) {
+                (Some(signed), Some(out)) => signed.keep(out)?,
+                (None, Some(_)) => return Err(Failure::input(UNSIGNED).into()),
+                (None, None) => note(UNSIGNED),
+                (Some(_), None) => {}
+            }
             if for_people(format) || format == Format::Name {
                 emit(&format!("{head}\n"))?;
             } else {
-                let object = json!({ "head": head.to_string(), "written": head.count, "dropped": dropped });
+                let signed = signed.as_ref().map(SignedHead::object);
+                let object = json!({ "head": head.to_string(), "written": head.count, "dropped": dropped, "signed": signed });
                 emit(&document(&object, format)?)?;
             }
             Ok(Exit::Clean)
@@ -60,18 +75,41 @@ pub(super) async fn audit(
     }
 }
 
-/// The head, and how many of the oldest rows are dropped.
-async fn head(session: &Session) -> anyhow::Result<(ChainHead, u64)> {
+/// Why there is no signed head to be had.
+const UNSIGNED: &str = "no majority of members has signed the head: the trust root names none (`verger trust rotate --add-member`), or they do not run";
+
+/// What the audit says of itself.
+struct Head {
+    /// Over every row there ever was.
+    head: ChainHead,
+    /// How many of the oldest rows are dropped.
+    dropped: u64,
+    /// What members signed of it, a little before.
+    signed: Option<SignedHead>,
+}
+
+async fn head(session: &Session) -> anyhow::Result<Head> {
     let pb::HeadResponse {
         written,
         dropped,
         head,
+        stamp,
+        trust_roots,
     } = session.audit().head(call(pb::HeadRequest {})).await?.into_inner();
     let head = ChainHead {
         count: written,
         digest: digest("head", &head)?,
     };
-    Ok((head, dropped))
+    let signed = SignedHead::of_wire(trust_roots, stamp, session.context().cluster()).map_err(|refusal| {
+        distrust(&format!(
+            "what it says that its members signed of the audit: {refusal}"
+        ))
+    })?;
+    Ok(Head {
+        head,
+        dropped,
+        signed,
+    })
 }
 
 async fn page(session: &Session, request: pb::ListRequest) -> anyhow::Result<(Vec<Row>, String)> {
@@ -83,15 +121,12 @@ async fn page(session: &Session, request: pb::ListRequest) -> anyhow::Result<(Ve
     Ok((rows, next_page_token))
 }
 
-/// Visits every row under a head, oldest first; returns that head, and how many rows are said to be dropped.
-async fn walk(
-    session: &Session,
-    mut visit: impl FnMut(Row) -> anyhow::Result<()>,
-) -> anyhow::Result<(ChainHead, u64)> {
+/// Visits every row under a head, oldest first; returns what the audit said of itself before.
+async fn walk(session: &Session, mut visit: impl FnMut(Row) -> anyhow::Result<()>) -> anyhow::Result<Head> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let (head, dropped) = head(session).await?;
+        let under = head(session).await?;
         let mut request = pb::ListRequest {
             page_size: PAGE,
             ..Default::default()
@@ -102,16 +137,16 @@ async fn walk(
             if let Some(row) = rows.first().filter(|_| first) {
                 first = false;
                 // Old rows were dropped since the head was asked for.
-                if row.number > dropped.saturating_add(1) && attempt < ATTEMPTS {
+                if row.number > under.dropped.saturating_add(1) && attempt < ATTEMPTS {
                     break;
                 }
             }
-            let behind = rows.last().is_some_and(|row| row.number >= head.count);
-            for row in rows.into_iter().filter(|row| row.number <= head.count) {
+            let behind = rows.last().is_some_and(|row| row.number >= under.head.count);
+            for row in rows.into_iter().filter(|row| row.number <= under.head.count) {
                 visit(row)?;
             }
             if next.is_empty() || behind {
-                return Ok((head, dropped));
+                return Ok(under);
             }
             request.page_token = next;
         }

@@ -10,9 +10,11 @@ use verger_policy::model::printable;
 use verger_seal::{ChainCheck, ChainHead, KeptHead, Verified};
 
 use super::lines::{LINE_BYTES, NotWhole, Reading};
-use super::walk;
+use super::signed::SignedHead;
+use super::{head, walk};
 use crate::args::Format;
 use crate::connect::Session;
+use crate::context::{self, Context};
 use crate::exit::{Exit, Failure};
 use crate::output::{document, emit, for_people};
 
@@ -22,18 +24,17 @@ pub(super) async fn verify(
     context: Option<&Path>,
     format: Format,
 ) -> anyhow::Result<Exit> {
-    let kept = head.map(|head| head.parse::<ChainHead>()).transpose();
-    let kept = kept.map_err(|error| Failure::input(format!("--head: {error}")))?;
-    let verified = match file {
-        Some(file) => read(&file, kept)?,
+    let kept = head.map(|head| kept(&head, context)).transpose()?;
+    let (verified, signed) = match file {
+        Some(file) => (read(&file, kept)?, None),
         None => ask(&Session::open(context).await?, kept).await?,
     };
     if for_people(format) {
-        emit(&told(&verified))?;
+        emit(&told(&verified, signed.as_ref()))?;
     } else if format == Format::Name {
         emit(&format!("{}\n", verified.head))?;
     } else {
-        emit(&document(&object(&verified), format)?)?;
+        emit(&document(&object(&verified, signed.as_ref()), format)?)?;
     }
     Ok(match verified.kept {
         KeptHead::None | KeptHead::Met => Exit::Clean,
@@ -41,11 +42,41 @@ pub(super) async fn verify(
     })
 }
 
-async fn ask(session: &Session, kept: Option<ChainHead>) -> anyhow::Result<Verified> {
+/// A head that was kept: as it was printed, or in a file, signed.
+fn kept(text: &str, context: Option<&Path>) -> anyhow::Result<ChainHead> {
+    match text.parse() {
+        Ok(head) => Ok(head),
+        Err(_) if Path::new(text).exists() => {
+            // Whose members may sign it, the context says.
+            let cluster = Context::load(&context::place(context)?)?.cluster();
+            Ok(SignedHead::read(Path::new(text), cluster)?.head)
+        }
+        Err(error) => Err(Failure::input(format!(
+            "--head: {error}, or name a file of `verger audit head --out`"
+        ))
+        .into()),
+    }
+}
+
+/// Compares with the head that was kept, and with what the members have signed; returns the latter, too.
+async fn ask(session: &Session, kept: Option<ChainHead>) -> anyhow::Result<(Verified, Option<SignedHead>)> {
     const WHAT: &str = "the cluster's audit is not whole";
+    const SIGNED: &str = "the cluster's audit is not what a majority of its members signed";
+    let signed = head(session).await?.signed;
     let mut check = ChainCheck::begin(kept);
-    let (head, dropped) = walk(session, |row| check.take(row.link()).context(WHAT)).await?;
-    check.finish(head, dropped).context(WHAT)
+    let mut by_members = signed.as_ref().map(|signed| ChainCheck::begin(Some(signed.head)));
+    let under = walk(session, |row| {
+        if let Some(check) = &mut by_members {
+            check.take(row.link()).context(SIGNED)?;
+        }
+        check.take(row.link()).context(WHAT)
+    })
+    .await?;
+    if let Some(check) = by_members {
+        check.finish(under.head, under.dropped).context(SIGNED)?;
+    }
+    let verified = check.finish(under.head, under.dropped).context(WHAT)?;
+    Ok((verified, signed))
 }
 
 fn read(file: &Path, kept: Option<ChainHead>) -> anyhow::Result<Verified> {
@@ -75,7 +106,7 @@ fn failure(name: &str, error: &NotWhole) -> Failure {
     Failure::new(exit, format!("{name}: the audit is not whole: {error}"))
 }
 
-fn told(verified: &Verified) -> String {
+fn told(verified: &Verified, signed: Option<&SignedHead>) -> String {
     let Verified {
         head,
         dropped,
@@ -97,6 +128,12 @@ fn told(verified: &Verified) -> String {
             "{unchained} of them are from before rows were chained: nothing vouches for those\n"
         ));
     }
+    if let Some(SignedHead { head, at, by, .. }) = signed {
+        text.push_str(&format!(
+            "A majority of the members ({}) signed at {at} that the head was {head}, and so it was\n",
+            printable(&by.join(", "))
+        ));
+    }
     text.push_str(match kept {
         KeptHead::Met => "The head you kept is of these rows: nothing was done to those it is over\n",
         KeptHead::None => {
@@ -109,7 +146,7 @@ fn told(verified: &Verified) -> String {
     text
 }
 
-fn object(verified: &Verified) -> serde_json::Value {
+fn object(verified: &Verified, signed: Option<&SignedHead>) -> serde_json::Value {
     let Verified {
         head,
         dropped,
@@ -127,5 +164,6 @@ fn object(verified: &Verified) -> serde_json::Value {
         "dropped": dropped,
         "unchained": unchained,
         "keptHead": kept,
+        "signed": signed.map(SignedHead::object),
     })
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use verger_seal::{Envelope, InvalidSignature, PublicKey, TrustRoot, TrustedKey};
+use verger_seal::{Envelope, InvalidSignature, PublicKey, Terms, TrustRoot, TrustedKey};
 
 use super::{Agent, HOST, found, keygen, run_with, ssh};
 use crate::cluster::Cluster;
@@ -157,7 +157,7 @@ fn what_ssh_keygen_signs_for_verger_founds_a_cluster_and_for_anything_else_does_
             name: "ann".to_owned(),
             public,
         }];
-        let mut draft = TrustRoot::draft(&trusted, 1, &[]).unwrap();
+        let mut draft = TrustRoot::draft(&Terms::new(trusted.to_vec(), 1), &[]).unwrap();
         let message = program.write("message", draft.to_sign());
         let attach = |key: &str, options: &[&str], public: &PublicKey, draft: &mut Envelope| {
             let args = [&["-Y", "sign", "-q", "-f", key][..], options, &[&message]].concat();

@@ -68,6 +68,8 @@ async fn pages_hold_every_row_once_either_way_and_the_chain_is_whole() {
         }
     }
     let pb::HeadResponse {
+        stamp: _,
+        trust_roots: _,
         written,
         dropped,
         head,

@@ -26,6 +26,7 @@ fn told(refusal: &Refused) -> (Code, &'static str) {
         Refused::Seal { .. } => (Code::PermissionDenied, "SEAL_REFUSED"),
         Refused::TokenAlreadyCreated(_) => (Code::AlreadyExists, "TOKEN_ALREADY_CREATED"),
         Refused::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED"),
+        Refused::Stamp { .. } => (Code::PermissionDenied, "STAMP_REFUSED"),
         Refused::SealComplete => (Code::FailedPrecondition, "SEAL_COMPLETE"),
         Refused::NoSuchProposal(_) => (Code::NotFound, "NO_SUCH_PROPOSAL"),
         Refused::TooManyProposals => (Code::ResourceExhausted, "TOO_MANY_PROPOSALS"),
@@ -56,6 +57,10 @@ fn refusals() -> Vec<Refused> {
         },
         Refused::TokenAlreadyCreated("t".to_owned()),
         Refused::RequestIdReused,
+        Refused::Stamp {
+            word: "w",
+            detail: "d".to_owned(),
+        },
         Refused::SealComplete,
         Refused::NoSuchProposal(7),
         Refused::TooManyProposals,
@@ -192,7 +197,7 @@ fn every_reason_is_the_word_of_its_refusal_and_no_two_share_one() {
     assert!(words.iter().all(|(word, reason)| word == reason), "{words:?}");
     words.sort_unstable();
     words.dedup();
-    assert_eq!(words.len(), 18);
+    assert_eq!(words.len(), 19);
 }
 
 #[tokio::test(start_paused = true)]

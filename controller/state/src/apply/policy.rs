@@ -76,6 +76,7 @@ impl State {
         cluster.trust_root = next_root;
         cluster.later.push(envelope.clone());
         changes.push(rows::trust_root(cluster.trust_root.version(), envelope));
+        self.drop_stamps(changes);
         let root = next.root();
         self.set = next;
         self.root = Some(root);

@@ -121,6 +121,9 @@ impl Command {
                 attempts: *attempts,
                 since_ms: since.as_millisecond(),
             }),
+            Action::Stamp { envelope } => Stored::Stamp(stored::Stamp {
+                envelope: envelope.clone(),
+            }),
             Action::Tick { until } => Stored::Tick(stored::Tick {
                 until_ms: until.as_millisecond(),
             }),
@@ -320,6 +323,7 @@ impl Command {
                     since: convert::time(since_ms).ok_or(InvalidCommand::Field("since_ms"))?,
                 }
             }
+            Stored::Stamp(stored::Stamp { envelope }) => Action::Stamp { envelope },
             Stored::Tick(stored::Tick { until_ms }) => Action::Tick {
                 until: convert::time(until_ms).ok_or(InvalidCommand::Field("until_ms"))?,
             },

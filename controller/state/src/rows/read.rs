@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use verger_policy::set::{Body, Entry, PolicySet};
+use verger_seal::Stamp;
 
 use self::proposals::ProposalParts;
 use self::row::Row;
 use super::{
-    AUDIT_HEAD_KEY, CLOCK_KEY, CLUSTER_KEY, DamagedRow, HELD_BACK_KEY, HORIZONS_KEY, PROPOSAL_HEAD_KEY,
-    TRUST_ROOT_PREFIX, Tree,
+    AUDIT_HEAD_KEY, CLOCK_KEY, CLUSTER_KEY, DamagedRow, HELD_BACK_KEY, HORIZONS_KEY, PARTIAL_STAMP_KEY,
+    PROPOSAL_HEAD_KEY, STAMP_KEY, TRUST_ROOT_PREFIX, Tree,
 };
 use crate::audit::AuditHead;
+use crate::stamps::{Stamped, Stamps};
 use crate::state::State;
 
 impl State {
@@ -46,6 +48,8 @@ pub struct Rebuild {
     proposals: ProposalParts,
     /// Versions after the first, by their keys, which sort as they follow one another.
     trust_roots: BTreeMap<Vec<u8>, Bytes>,
+    /// The whole one and the partial one: read under the trust root in force.
+    stamps: [Option<Bytes>; 2],
 }
 
 impl Rebuild {
@@ -62,6 +66,7 @@ impl Rebuild {
             audit: None,
             proposals: ProposalParts::default(),
             trust_roots: BTreeMap::new(),
+            stamps: [None, None],
         }
     }
 
@@ -80,6 +85,8 @@ impl Rebuild {
                 PROPOSAL_HEAD_KEY => state.proposals.last = row.proposal_head()?,
                 HORIZONS_KEY => self.horizons = Some(row.horizons()?),
                 AUDIT_HEAD_KEY => self.audit = Some(row.audit_head()?),
+                STAMP_KEY => self.stamps[0] = Some(row.stamp()?),
+                PARTIAL_STAMP_KEY => self.stamps[1] = Some(row.stamp()?),
                 _ if key.starts_with(TRUST_ROOT_PREFIX) => {
                     self.trust_roots.insert(key.to_vec(), row.later_trust_root()?);
                 }
@@ -111,6 +118,7 @@ impl Rebuild {
             audit,
             proposals,
             trust_roots,
+            stamps,
         } = self;
         let damaged = |tree, what| DamagedRow { tree, what };
         state.set =
@@ -124,6 +132,18 @@ impl Rebuild {
                     .map_err(|error| damaged(Tree::Cluster, error.to_string()))?;
                 cluster.later.push(envelope);
             }
+            let read = |bytes: Option<Bytes>| -> Result<Option<Stamped>, DamagedRow> {
+                let read = bytes
+                    .map(|bytes| Stamp::read(&cluster.trust_root, &bytes))
+                    .transpose();
+                let read = read.map_err(|refusal| damaged(Tree::Cluster, refusal.to_string()))?;
+                Ok(read.map(|(stamp, envelope)| Stamped { stamp, envelope }))
+            };
+            let [whole, partial] = stamps;
+            state.stamps = Stamps {
+                whole: read(whole)?,
+                partial: read(partial)?,
+            };
         }
         state.findings.index().map_err(|uid| {
             damaged(

@@ -9,8 +9,8 @@ use verger_policy::set::PolicySet;
 use verger_proto::stored::v1 as stored;
 
 use super::{
-    AUDIT_HEAD_KEY, CLOCK_KEY, CLUSTER_KEY, FORMAT, HELD_BACK_KEY, HORIZONS_KEY, PROPOSAL_HEAD_KEY,
-    RowChange, TRUST_ROOT_PREFIX, Tree,
+    AUDIT_HEAD_KEY, CLOCK_KEY, CLUSTER_KEY, FORMAT, HELD_BACK_KEY, HORIZONS_KEY, PARTIAL_STAMP_KEY,
+    PROPOSAL_HEAD_KEY, RowChange, STAMP_KEY, TRUST_ROOT_PREFIX, Tree,
 };
 use crate::audit::{AuditHead, AuditMark, Done};
 use crate::clock::HeldBack;
@@ -20,6 +20,7 @@ use crate::findings::FindingState;
 use crate::objects::Version;
 use crate::proposals::Proposal;
 use crate::response::Response;
+use crate::stamps::{self, Stamped, Stamps};
 use crate::state::{Cluster, Host, Login, Remembered, State, Token};
 
 fn put(tree: Tree, key: impl Into<Vec<u8>>, row: &impl prost::Message) -> RowChange {
@@ -85,6 +86,24 @@ pub(crate) fn held_back(held: Option<&HeldBack>) -> RowChange {
         last_ms: last.as_millisecond(),
     };
     put(Tree::Cluster, HELD_BACK_KEY, &row)
+}
+
+/// The last whole stamp, and the one that waits for more signatures.
+pub(crate) fn stamps(stamps: &Stamps) -> [RowChange; 2] {
+    let row = |key: &[u8], stamped: &Option<Stamped>| match stamped {
+        None => gone(Tree::Cluster, key),
+        Some(Stamped { stamp: _, envelope }) => {
+            let row = stored::StampRow {
+                format: FORMAT,
+                envelope: stamps::bytes(envelope),
+            };
+            put(Tree::Cluster, key, &row)
+        }
+    };
+    [
+        row(STAMP_KEY, &stamps.whole),
+        row(PARTIAL_STAMP_KEY, &stamps.partial),
+    ]
 }
 
 pub(crate) fn horizons(state: &State) -> RowChange {
@@ -315,6 +334,7 @@ pub(crate) fn request(id: &str, request: &Remembered) -> Option<RowChange> {
         | Response::SilenceTold
         | Response::DeniedNoted
         | Response::Ticked
+        | Response::Stamped { .. }
         | Response::Refused(_) => return None,
     };
     let row = stored::RequestRow {

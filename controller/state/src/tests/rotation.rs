@@ -1,23 +1,23 @@
 //! The trust root's later versions.
 
 use jiff::SignedDuration;
-use verger_seal::{Rotation, TrustedKey};
+use verger_seal::{Rotation, Terms, TrustedKey};
 
 use super::*;
 
-fn bob() -> SealingKey {
+pub(super) fn bob() -> SealingKey {
     SealingKey::from_seed([2; 32])
 }
 
 impl Member {
     /// A change of the trust root to Bob's key, signed by these.
-    fn rotation(&self, signing: &[&SealingKey]) -> Action {
+    pub(super) fn rotation(&self, signing: &[&SealingKey]) -> Action {
         let root = &self.state.cluster().unwrap().trust_root;
         let keys = [TrustedKey {
             name: "bob".to_owned(),
             public: bob().public(),
         }];
-        let envelope = root.succeed(&keys, 1, &[]).unwrap();
+        let envelope = root.succeed(&Terms::new(keys.to_vec(), 1), &[]).unwrap();
         let (next_root, _) = root.read_successor(&envelope.to_json()).unwrap();
         let next = self.state.set().change([], []).unwrap();
         let end = at(1_000_000) + SignedDuration::from_hours(1);

@@ -200,6 +200,18 @@ rules! {
     FINDINGS_ROOM = "host/findings-room", Host, High, NO_PROFILE, [];
     "Findings that there is no room for are counted, and not told one by one";
     "mend what raises so many, or except it";
+    STALE_POLICY = "host/stale-policy", Host, High, NO_PROFILE, [];
+    "A controller that was taken over, or cut off, can withhold newer policy: that nobody says which is the newest shows it";
+    "see that a majority of the controllers' members run and stamp (`verger version -o wide`), and that this host reaches one of them";
+    POLICY_CONTRADICTED = "host/policy-contradicted", Host, Critical, NO_PROFILE, [];
+    "A host that holds other policy than the controllers do is not judged by what was blessed last";
+    "find out who sealed the other set; seal the right one again above every epoch that `verger hosts -o wide` shows";
+    CLOCK_SKEW = "host/clock-skew", Host, Medium, NO_PROFILE, [];
+    "A clock that is wrong makes records that cannot be compared; policy goes by what the members say";
+    "set the clock of the host";
+    LEDGER_SET_BACK = "host/ledger-set-back", Host, Critical, NO_PROFILE, [];
+    "An older ledger in the place of this host's would bring back policy that was replaced";
+    "find out who touched the agent's folder; it catches up by itself once a controller offers what it had accepted, or later";
     // About what controllers hold of a host, and about themselves. Only they raise these.
     TOO_MANY_FINDINGS = "host/too-many-findings", Host, High, NO_PROFILE, [];
     "Of a host that tells more findings than controllers hold, not all are known";

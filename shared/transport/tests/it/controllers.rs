@@ -82,6 +82,45 @@ async fn an_expired_controller_is_refused() {
 }
 
 #[tokio::test]
+async fn what_time_it_is_at_least_counts_and_not_this_hosts_clock_where_it_is_known() {
+    let cluster = Cluster::new('a');
+    let now = || {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        i64::try_from(since.unwrap().as_secs()).unwrap()
+    };
+    let certificate = |hours: u32| issue(&cluster.members, &cluster.id, "controller/one", HOUR * hours);
+    let day = 86_400;
+    // A certificate of the past hour, whatever year this host thinks it is.
+    let short = issue(&cluster.members, &cluster.id, "controller/one", Duration::ZERO);
+    ended(&short).await;
+    for (held, certain, reason) in [
+        // It has ended by this host's clock, and not by what is sure.
+        (&short, now() - day, None),
+        // It is good by this host's clock, and had ended by what is sure.
+        (&certificate(1), now() + day, Some("certificate expired")),
+        (&certificate(1), now(), None),
+        // What is sure is long ago: the certificate is younger than that.
+        (&certificate(1), now() - 3_650 * day, None),
+    ] {
+        let client = cluster.client(&cluster.identity("agent/web-1"));
+        client.believe(certain);
+        let mut listener = Listener::mutual(&cluster.server(held)).await;
+        match reason {
+            Some(reason) => listener.is_refused_by(&client, reason).await,
+            None => assert_eq!(listener.accepts(&client).await, Some(peer("agent/web-1"))),
+        }
+    }
+    // One of another authority is refused however old it is.
+    let other = Cluster::new('b');
+    let client = cluster.client(&cluster.identity("agent/web-1"));
+    client.believe(now());
+    Listener::mutual(&cluster.server(&other.identity("controller/one")))
+        .await
+        .is_refused_by(&client, "UnknownIssuer")
+        .await;
+}
+
+#[tokio::test]
 async fn a_pin_admits_only_its_authority() {
     let (cluster, other) = (Cluster::new('a'), Cluster::new('b'));
     let pinned = |pin: &str| Arc::new(Client::pinned(&cluster.id, pin).unwrap());

@@ -107,7 +107,7 @@ unary!(delete, policy.delete, |prepared| {
 unary!(rotate_trust_root, policy.rotate_trust_root, |prepared| {
     let world = &prepared.world;
     let current = world.log.state().cluster().unwrap().trust_root.clone();
-    let envelope = current.succeed(current.keys(), 1, &[]).unwrap();
+    let envelope = current.succeed(current.terms(), &[]).unwrap();
     let (root, _) = current.read_successor(&envelope.to_json()).unwrap();
     let next = world.next_set(&[], &[]);
     let end = crate::world::start() + jiff::SignedDuration::from_hours(1);

@@ -8,6 +8,8 @@ use tonic_types::StatusExt as _;
 use verger_proto::agent::v1 as pb;
 use verger_proto::agent::v1::connect_request::Message as Up;
 use verger_proto::agent::v1::connect_response::Message as Down;
+use verger_proto::cluster::v1 as cpb;
+use verger_proto::policy::v1 as ppb;
 
 use super::shown;
 use crate::world::{Talk, World, fields, reason, refused, soon, workload};
@@ -140,14 +142,63 @@ async fn a_heartbeat_comes_at_once_and_every_five_seconds_with_the_epoch() {
     let began = Instant::now();
     for number in 0..5_u64 {
         let pb::ConnectResponse { nonce, message } = talk.next().await.unwrap();
-        assert_eq!(message, Some(Down::Heartbeat(pb::Heartbeat { epoch: 1 })));
+        assert_eq!(
+            message,
+            Some(Down::Heartbeat(pb::Heartbeat {
+                epoch: 1,
+                stamp: None
+            }))
+        );
         assert_eq!(nonce, number + 1, "a nonce per message");
         assert_eq!(began.elapsed().as_secs(), number * 5);
     }
     world.run_change(&[workload("web", "a", 2)], &[]);
     talk.set().await;
     let next = talk.next().await.unwrap().message;
-    assert_eq!(next, Some(Down::Heartbeat(pb::Heartbeat { epoch: 2 })));
+    assert_eq!(
+        next,
+        Some(Down::Heartbeat(pb::Heartbeat {
+            epoch: 2,
+            stamp: None
+        }))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_members_signed_of_freshness_is_sent_once_to_each_session_and_to_people() {
+    let world = world().await;
+    let heartbeat = |stamp: Option<&[u8]>| {
+        let stamp = stamp.map(|json| verger_proto::policy::v1::Envelope {
+            json: json.to_vec().into(),
+        });
+        Some(Down::Heartbeat(pb::Heartbeat { epoch: 1, stamp }))
+    };
+    let first = world.stamp();
+    let mut talk = world.caller("agent/h1").hello(world.position()).await;
+    assert_eq!(talk.next().await.unwrap().message, heartbeat(Some(&first)));
+    assert_eq!(
+        talk.next().await.unwrap().message,
+        heartbeat(None),
+        "it was sent already"
+    );
+    world.surroundings.pass(60);
+    let second = world.stamp();
+    assert_eq!(talk.next().await.unwrap().message, heartbeat(Some(&second)));
+    assert_eq!(talk.next().await.unwrap().message, heartbeat(None));
+    let mut later = world.caller("agent/h1").hello(world.position()).await;
+    assert_eq!(later.next().await.unwrap().message, heartbeat(Some(&second)));
+    let ada = world.ada();
+    let set = ada
+        .policy()
+        .get_set(ppb::GetSetRequest { with_bodies: false })
+        .await
+        .unwrap();
+    assert_eq!(&*set.into_inner().stamp.unwrap().json, second.as_slice());
+    let head = ada.audit().head(cpb::HeadRequest {}).await.unwrap().into_inner();
+    assert_eq!(&*head.stamp.unwrap().json, second.as_slice());
+    let first = &world.log.state().cluster().unwrap().envelope.clone();
+    assert_eq!(head.trust_roots.len(), 1);
+    assert_eq!(&head.trust_roots[0].json, first);
 }
 
 #[tokio::test(start_paused = true)]

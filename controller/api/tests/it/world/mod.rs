@@ -33,7 +33,7 @@ use verger_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
 use verger_proto::findings::v1::findings_service_server::FindingsServiceServer;
 use verger_proto::policy::v1::policy_service_server::PolicyServiceServer;
 use verger_proto::policy::v1::proposal_service_server::ProposalServiceServer;
-use verger_seal::{SealingKey, TrustRoot};
+use verger_seal::{MemberKey, SealingKey, Terms, TrustRoot, TrustedKey};
 use verger_transport::PeerCertificate;
 
 pub(crate) use callers::{Caller, Reporter, Talk, fields, reason, refused, soon};
@@ -65,6 +65,8 @@ pub(crate) struct World {
     pub(crate) key: SealingKey,
     /// Of a second person, where two must seal.
     pub(crate) second: SealingKey,
+    /// The member's own, which nothing stamps with unless a test does.
+    pub(crate) member: MemberKey,
     door: Door,
     requests: AtomicU64,
 }
@@ -147,6 +149,7 @@ impl World {
             fleet,
             key: SealingKey::from_seed([1; 32]),
             second: SealingKey::from_seed([2; 32]),
+            member: MemberKey::from_seed([3; 32]),
             door: Door::open(routes.routes(), watched, Arc::clone(&log) as _),
             denials,
             requests: AtomicU64::new(0),
@@ -161,8 +164,21 @@ impl World {
     /// Founded on the keys of two, of whom so many must seal.
     pub(crate) fn founded_of(threshold: usize) -> Self {
         let world = Self::new();
-        let keys = [("ada".to_owned(), &world.key), ("bob".to_owned(), &world.second)];
-        let (_, envelope) = TrustRoot::found(&keys[..threshold], threshold).unwrap();
+        let keys = [("ada", &world.key), ("bob", &world.second)];
+        let trusted = |name: &str, public| TrustedKey {
+            name: name.to_owned(),
+            public,
+        };
+        let terms = Terms {
+            keys: keys[..threshold]
+                .iter()
+                .map(|(name, key)| trusted(name, key.public()))
+                .collect(),
+            threshold,
+            members: vec![trusted("c1", world.member.public())],
+        };
+        let signing = keys[..threshold].iter().map(|(_, key)| *key);
+        let envelope = TrustRoot::draft(&terms, &signing.collect::<Vec<_>>()).unwrap();
         let founded = world.run(Action::Found {
             trust_root: envelope.to_json().into(),
         });
@@ -206,6 +222,22 @@ impl World {
             policies: Vec::new(),
             action,
         }
+    }
+
+    /// Stamps what is there now, as the member that leads does.
+    pub(crate) fn stamp(&self) -> Vec<u8> {
+        let now = self.surroundings.now();
+        let due = self
+            .log
+            .state()
+            .due_stamp(now, jiff::SignedDuration::ZERO)
+            .unwrap();
+        let envelope = self.member.stamp(&due).to_json();
+        let stamped = self.run(Action::Stamp {
+            envelope: envelope.clone().into(),
+        });
+        assert_eq!(stamped, Response::Stamped { whole: true });
+        envelope
     }
 
     /// A request id that was not used before.

@@ -153,6 +153,12 @@ impl Row<'_> {
         Ok(envelope)
     }
 
+    pub(super) fn stamp(&self) -> Result<Bytes, DamagedRow> {
+        let row: stored::StampRow = self.read(|row: &stored::StampRow| row.format)?;
+        let stored::StampRow { format: _, envelope } = row;
+        Ok(envelope)
+    }
+
     pub(super) fn object(&self, state: &mut State) -> Result<Option<Part>, DamagedRow> {
         let row: stored::ObjectRow = self.read(|row: &stored::ObjectRow| row.format)?;
         let stored::ObjectRow {

@@ -1,0 +1,258 @@
+//! How fresh the held set is, and what time it is: what a majority of the cluster's members says, over what this host's clock says.
+//!
+//! - A stamp counts when a majority of the member keys in the trust root has signed it, and it is newer than the last one. So a
+//!   member that was taken over, and the network, can withhold stamps and replay old ones; neither extends anything.
+//! - Time is that of the last stamp, and goes on from there by the monotonic clock. The clock of the day is asked only before the
+//!   first stamp of a run, and never believed before the latest stamp ever accepted ([`Freshness::floor`]).
+//! - A stamp moves time at most [`FURTHEST`] ahead at once: one that is forged, or a mistake, ends neither seals nor exceptions.
+//! - Staleness is told, and lifts nothing.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use verger_policy::digest::Digest;
+use verger_seal::{Refusal, Stamp, verify_stamp};
+
+use crate::ledger::LedgerState;
+use crate::session::Now;
+
+/// How long a stamp holds, milliseconds. Members make one each minute.
+pub const FRESH_FOR: u64 = 5 * 60_000;
+/// How long a set that members say is there may take to be in force here, milliseconds.
+pub const BEHIND_FOR: u64 = 60_000;
+/// How far one stamp moves time ahead.
+pub const FURTHEST: SignedDuration = SignedDuration::from_hours(24);
+/// How far this host's clock may be off.
+pub const SKEW: SignedDuration = SignedDuration::from_secs(30);
+
+/// Why a stamp is of no use. What is known stays.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RefusedStamp {
+    /// What is signed, or who signed it.
+    #[error(transparent)]
+    Seal(#[from] Refusal),
+    /// Not newer than what is known: a replay, or members that were set back.
+    #[error("the stamp is of {at}, and it is {last} at least")]
+    Older {
+        /// When it was made.
+        at: Timestamp,
+        /// The latest time known.
+        last: Timestamp,
+    },
+}
+
+impl RefusedStamp {
+    /// A stable word for programs.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Seal(refusal) => refusal.word(),
+            Self::Older { .. } => "older-stamp",
+        }
+    }
+}
+
+/// The last stamp that counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Heard {
+    stamp: Stamp,
+    /// The time taken from it: what it says, or less.
+    time: Timestamp,
+    /// When it came, monotonic.
+    millis: u64,
+    /// Since when stamps name another epoch than the one held, monotonic.
+    parted: Option<u64>,
+}
+
+/// What is known of freshness and time.
+#[derive(Clone, Debug, Default)]
+pub struct Freshness {
+    /// When this run began, monotonic milliseconds.
+    began: u64,
+    floor: Option<Timestamp>,
+    heard: Option<Heard>,
+    /// Why the last stamp offered was refused.
+    refused: Option<Arc<RefusedStamp>>,
+}
+
+/// How the held set stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The trust root names no members: nobody says which set is the newest.
+    Unstamped,
+    /// Nobody has said so yet in this run.
+    NotHeard,
+    /// It is the newest, by a stamp that still holds.
+    Fresh,
+    /// No stamp has come for too long: newer sets may be withheld.
+    Stale {
+        /// When the last one was made; none in this run if there is none.
+        last: Option<Timestamp>,
+        /// Why the last one offered was refused, in a sentence.
+        refused: Option<String>,
+    },
+    /// Members say that there is a newer set, and it was not accepted here.
+    Behind {
+        /// The newest epoch.
+        newest: u64,
+    },
+    /// Members say that the held epoch is of another set.
+    Contradicted {
+        /// Which epoch.
+        epoch: u64,
+        /// The set they have.
+        root: Digest,
+    },
+    /// Members say that an older set than the held one is the newest: the cluster was set back.
+    SetBack {
+        /// What they say is newest.
+        newest: u64,
+    },
+}
+
+impl Freshness {
+    /// Begins a run at `now`, with the latest time ever known.
+    pub const fn new(now: Now, floor: Option<Timestamp>) -> Self {
+        Self {
+            began: now.millis,
+            floor,
+            heard: None,
+            refused: None,
+        }
+    }
+
+    /// What time it is, as far as is known.
+    pub fn time(&self, now: Now) -> Timestamp {
+        match &self.heard {
+            Some(heard) => later(heard.time, now.millis.saturating_sub(heard.millis)),
+            None => self
+                .certain(now)
+                .map_or(now.wall, |certain| certain.max(now.wall)),
+        }
+    }
+
+    /// What time it is at least, whatever this host's clock says; `None` where members have never said so.
+    pub fn certain(&self, now: Now) -> Option<Timestamp> {
+        match &self.heard {
+            Some(_) => Some(self.time(now)),
+            None => Some(later(self.floor?, now.millis.saturating_sub(self.began))),
+        }
+    }
+
+    /// The latest time that members said, to be kept beyond this run: whatever any clock says, it is not earlier.
+    pub const fn floor(&self) -> Option<Timestamp> {
+        self.floor
+    }
+
+    /// How far this host's clock is ahead of the members' time, where it is off by more than [`SKEW`]; `None` before the first
+    /// stamp of a run.
+    pub fn skew(&self, now: Now) -> Option<SignedDuration> {
+        self.heard.as_ref()?;
+        let skew = now.wall.duration_since(self.time(now));
+        (skew.abs() > SKEW).then_some(skew)
+    }
+
+    /// Takes in a stamp; says what was wrong with it where it does not count. The last one over again is nothing new.
+    ///
+    /// # Errors
+    /// Each reason with its stable word; what is known stays.
+    pub fn hear(&mut self, ledger: &LedgerState, envelope: &[u8], now: Now) -> Result<(), Arc<RefusedStamp>> {
+        let heard = self.judge(ledger, envelope, now).map_err(Arc::new);
+        self.refused = heard.clone().err();
+        if let Some(heard) = heard? {
+            self.floor = Some(heard.time);
+            self.heard = Some(heard);
+        }
+        Ok(())
+    }
+
+    fn judge(&self, ledger: &LedgerState, envelope: &[u8], now: Now) -> Result<Option<Heard>, RefusedStamp> {
+        let stamp = verify_stamp(ledger.trust_root(), envelope)?;
+        let last = self.heard.as_ref();
+        if last.is_some_and(|last| last.stamp == stamp) {
+            return Ok(None);
+        }
+        if let Some(known) = self.floor
+            && stamp.at <= known
+        {
+            return Err(RefusedStamp::Older {
+                at: stamp.at,
+                last: known,
+            });
+        }
+        // Where nothing was ever known there is nothing that a forged time could end.
+        let bound = self.floor.map(|_| {
+            let expected = self.time(now);
+            expected.saturating_add(FURTHEST).unwrap_or(Timestamp::MAX)
+        });
+        // What was apart and has met since is apart anew.
+        let since = || {
+            let still = last.filter(|last| parts(&last.stamp, ledger));
+            still.and_then(|last| last.parted).unwrap_or(now.millis)
+        };
+        Ok(Some(Heard {
+            time: bound.map_or(stamp.at, |bound| stamp.at.min(bound)),
+            millis: now.millis,
+            parted: parts(&stamp, ledger).then(since),
+            stamp,
+        }))
+    }
+
+    /// How the held set stands.
+    pub fn standing(&self, ledger: &LedgerState, now: Now) -> Standing {
+        if ledger.trust_root().members().is_empty() {
+            return Standing::Unstamped;
+        }
+        let refused = || self.refused.as_ref().map(ToString::to_string);
+        let Some(heard) = &self.heard else {
+            if now.millis.saturating_sub(self.began) < FRESH_FOR {
+                return Standing::NotHeard;
+            }
+            return Standing::Stale {
+                last: None,
+                refused: refused(),
+            };
+        };
+        let Stamp { epoch, root, at, .. } = &heard.stamp;
+        let held = ledger.position();
+        if let Some((held, held_root)) = held
+            && held == *epoch
+            && held_root != *root
+        {
+            return Standing::Contradicted {
+                epoch: held,
+                root: *root,
+            };
+        }
+        if now.millis.saturating_sub(heard.millis) >= FRESH_FOR {
+            return Standing::Stale {
+                last: Some(*at),
+                refused: refused(),
+            };
+        }
+        let apart = heard
+            .parted
+            .is_some_and(|since| now.millis.saturating_sub(since) >= BEHIND_FOR);
+        if !apart || !parts(&heard.stamp, ledger) {
+            return Standing::Fresh;
+        }
+        let newest = *epoch;
+        if held.is_some_and(|(held, _)| held > newest) {
+            Standing::SetBack { newest }
+        } else {
+            Standing::Behind { newest }
+        }
+    }
+}
+
+/// Whether a stamp is of another epoch than the one held.
+fn parts(stamp: &Stamp, ledger: &LedgerState) -> bool {
+    stamp.epoch != ledger.position().map_or(0, |(held, _)| held)
+}
+
+fn later(at: Timestamp, millis: u64) -> Timestamp {
+    let after = SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX));
+    at.saturating_add(after).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests;
