@@ -5,6 +5,7 @@
 
 mod access;
 pub mod canonical;
+pub mod clock;
 pub mod dice;
 pub mod drift_eval;
 pub mod hostile;

@@ -38,6 +38,7 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     package("openssh-client", "ssh-agent"),
     package("bsdutils", "script"),
     package("systemd", "systemd-analyze"),
+    package("faketime", "faketime"),
 ];
 
 /// What `check` needs.

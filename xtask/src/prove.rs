@@ -99,6 +99,17 @@ pub(crate) const POINTS: &[Point] = &[
         }),
     },
     Point {
+        name: "clock",
+        claim: "Under clocks ten years off an agent takes every new set and no older one, exceptions end by the members' time, and the skew is told.",
+        cargo: &program!("prove-clock"),
+        needs_docker: true,
+        sample: Some(Sample {
+            short: "2",
+            full: "6",
+            of: "starts under a wrong clock",
+        }),
+    },
+    Point {
         name: "finding-latency",
         claim: "The first finding of a drift is printed within 1 s of the daemon's event (p95 of 200), within 5 s where there is none.",
         cargo: &program!("prove-finding-latency"),

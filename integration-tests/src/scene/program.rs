@@ -23,6 +23,7 @@ const LOOK: Duration = Duration::from_millis(5);
 pub struct Program {
     name: String,
     line: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
     folder: PathBuf,
     child: Option<Child>,
 }
@@ -33,9 +34,15 @@ impl Program {
         Self {
             name: name.to_owned(),
             line,
+            env: Vec::new(),
             folder: folder.to_owned(),
             child: None,
         }
+    }
+
+    /// Gives it a variable from its next start on.
+    pub fn set_env(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
+        self.env.push((name.into(), value.into()));
     }
 
     /// Starts it and waits until it says that it is ready, as it would to systemd (`READY=1`, sd_notify(3)).
@@ -51,6 +58,7 @@ impl Program {
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
             .args(&self.line)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .env("NOTIFY_SOCKET", &socket_path)
             .env_remove("WATCHDOG_USEC")
             .stdin(Stdio::null())
