@@ -6,12 +6,12 @@
 mod access;
 pub mod canonical;
 pub mod clock;
-pub mod dice;
 pub mod drift_eval;
 pub mod hostile;
 pub mod kill;
 pub mod latency;
-pub mod point;
 pub mod power_cut;
 pub mod programs;
 pub mod scene;
+
+pub use verger_rig::{dice, point};

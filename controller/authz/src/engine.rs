@@ -10,10 +10,9 @@ use cedar_policy::{
 };
 use serde_json::Value;
 use verger_policy::model::RoleSubject;
+use verger_policy::roles::{Ask, Single, Subject};
 
-use crate::ask::{Ask, Single};
 use crate::lower;
-use crate::roles::Subject;
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     let (schema, _) = Schema::from_cedarschema_str(&lower::schema()).expect("a schema made of two tables");

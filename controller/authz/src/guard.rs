@@ -1,9 +1,9 @@
 //! Changes that would leave nobody to change roles.
 
 use verger_policy::model::{Effect, Kind, Name, Resource, RoleSubject, Verb};
+use verger_policy::roles::Ask;
 use verger_policy::set::{Entry, PolicySet};
 
-use crate::ask::Ask;
 use crate::roles::{CompileError, Roles};
 
 /// Why a change of roles is refused, whoever wants it.

@@ -7,14 +7,12 @@
 //! The same for controllers, which ask before they read or propose, and the CLI, which asks of a set that it has verified. The
 //! crate does no I/O and knows no clock. Nothing here is decided again when a log entry is applied.
 
-mod ask;
-mod decision;
 mod engine;
 mod guard;
 mod lower;
 mod roles;
 
-pub use ask::{Ask, InvalidAsk, Single};
-pub use decision::{Because, Decision, GivenRule};
 pub use guard::{Unsafe, check_change};
-pub use roles::{CompileError, Roles, Subject};
+pub use roles::{CompileError, Roles};
+// What is asked and answered is the same wherever it is decided.
+pub use verger_policy::roles::{Ask, Because, Decision, GivenRule, InvalidAsk, Single, Subject};

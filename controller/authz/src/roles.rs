@@ -3,46 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use verger_policy::model::{
-    Effect, Name, ObjectKey, PersonName, PolicyObject, Resource, Role, RoleBinding, RoleRule, RoleSubject,
-    Scope, Spec, Verb,
+    Effect, Kind, Name, ObjectKey, PolicyObject, Resource, Role, RoleBinding, RoleRule, RoleSubject, Scope,
+    Verb,
 };
-use verger_policy::roles;
+use verger_policy::roles::{Ask, Because, Decision, GivenRule, Subject, bound};
 
-use crate::ask::Ask;
-use crate::decision::{Because, Decision, GivenRule};
 use crate::engine::{self, Links, Template};
 use crate::lower;
-
-/// Who asks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Subject {
-    /// The name in the certificate. None: somebody of whom only the groups are known.
-    pub person: Option<PersonName>,
-    /// The groups that the login names.
-    pub groups: BTreeSet<Name>,
-}
-
-impl Subject {
-    /// A person in no group.
-    pub fn person(name: PersonName) -> Self {
-        Self {
-            person: Some(name),
-            groups: BTreeSet::new(),
-        }
-    }
-}
-
-impl From<&RoleSubject> for Subject {
-    fn from(subject: &RoleSubject) -> Self {
-        match subject {
-            RoleSubject::Person(name) => Self::person(name.clone()),
-            RoleSubject::Group(name) => Self {
-                person: None,
-                groups: [name.clone()].into(),
-            },
-        }
-    }
-}
 
 /// Cedar refuses a rule of a role, or one with the scope of a binding. No set of objects that [`verger_policy::draft`] made
 /// leads here.
@@ -72,12 +39,6 @@ pub(crate) struct Given {
     /// The binding's.
     pub(crate) scope: Scope,
     template: usize,
-}
-
-/// The names that bindings may know somebody by.
-fn holders(Subject { person, groups }: &Subject) -> impl Iterator<Item = RoleSubject> {
-    let own = person.iter().cloned().map(RoleSubject::Person);
-    own.chain(groups.iter().cloned().map(RoleSubject::Group))
 }
 
 /// The templates of one compilation, each made once.
@@ -135,30 +96,23 @@ impl Roles {
     pub fn compile<'a>(
         objects: impl IntoIterator<Item = &'a PolicyObject> + Clone,
     ) -> Result<Self, CompileError> {
-        let mut stated: BTreeMap<&Name, &Role> = BTreeMap::new();
-        for object in objects.clone() {
-            if let Spec::Role(role) = &object.spec {
-                stated.insert(&object.metadata.name, role);
-            }
-        }
         let mut compiled = Self::default();
         let mut shapes = Shapes::default();
-        for object in objects {
-            let Spec::RoleBinding(binding) = &object.spec else {
-                continue;
-            };
+        for given in bound(objects) {
             compiled.bound = true;
-            let built_in = roles::find(binding.role.as_str()).map(roles::BuiltinRole::role);
-            match built_in.as_ref().or_else(|| stated.get(&binding.role).copied()) {
+            match &given.role {
                 Some(role) => compiled
-                    .bind(&object.metadata.name, binding, role, &mut shapes)
+                    .bind(given.name, given.binding, role, &mut shapes)
                     .map_err(|fault| CompileError {
-                        binding: object.key(),
+                        binding: ObjectKey {
+                            kind: Kind::RoleBinding,
+                            name: given.name.clone(),
+                        },
                         why: fault.to_string(),
                     })?,
                 None => compiled
                     .dangling
-                    .push((object.metadata.name.clone(), binding.role.clone())),
+                    .push((given.name.clone(), given.binding.role.clone())),
             }
         }
         compiled.templates = shapes.templates;
@@ -213,7 +167,8 @@ impl Roles {
 
     /// Every rule that bindings give to somebody, with the binding's scope, by role and binding.
     pub fn given(&self, subject: &Subject) -> Vec<(&GivenRule, &Scope)> {
-        let mut given: Vec<_> = holders(subject)
+        let mut given: Vec<_> = subject
+            .holders()
             .flat_map(|holder| self.given_to(&holder).collect::<Vec<_>>())
             .map(|given| (&given.rule, &given.scope))
             .collect();
@@ -243,7 +198,7 @@ impl Roles {
                 because: vec![Because::NothingBound],
             };
         }
-        let holders: Vec<RoleSubject> = holders(subject).collect();
+        let holders: Vec<RoleSubject> = subject.holders().collect();
         let mut links = Links::default();
         let mut places = Vec::new();
         for holder in &holders {

@@ -1,11 +1,26 @@
-//! The built-in roles, and what rules of roles are in words.
+//! The built-in roles, what rules of roles are in words, and what the roles of a set decide.
 //!
 //! The name of a built-in role is never the name of a `Role`: who is bound to `viewer` has what this table says.
+//!
+//! A deny wins over every allow, and what nothing allows is denied. While a set binds no role at all, every person may do
+//! everything: somebody has to bind the first. [`CompiledRoles`] decides in the time that the asker's own bindings take;
+//! [`plain`] says the same without an index, to hold it against. Controllers decide with Cedar, to the same end.
 
+mod ask;
+mod bound;
+mod compiled;
+mod decision;
+pub mod plain;
+mod powers;
+mod reach;
 mod table;
 
 use std::fmt;
 
+pub use ask::{Ask, InvalidAsk, Single, Subject};
+pub use bound::{Bound, bound};
+pub use compiled::{CompiledRoles, Ruling, Why};
+pub use decision::{Because, Decision, GivenRule};
 pub use table::{ALL, BuiltinRole};
 
 use crate::model::{Effect, Role, RoleRule, Scope};

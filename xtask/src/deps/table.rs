@@ -193,7 +193,19 @@ pub(super) const RULES: Rules = Rules {
                 "verger-agent-core",
                 "verger-agent-runtimes",
                 "verger-agent-store",
+                "verger-rig",
             ],
+            ..PROGRAM
+        },
+        CrateRule {
+            name: "verger-rig",
+            ..LIBRARY
+        },
+        // What roles decide, by the controllers' engine, by the agents' compiled form and by peers.
+        CrateRule {
+            name: "verger-decisions",
+            uses: &["verger-controller-authz", "verger-policy", "verger-rig"],
+            never_reaches: &["tokio", "tonic", "sled", "redb", "openraft"],
             ..PROGRAM
         },
         CrateRule {
@@ -258,7 +270,12 @@ pub(super) const RULES: Rules = Rules {
         },
         Owned {
             name: "cedar-policy",
-            owners: &["verger-controller-authz"],
+            // The benchmark asks it directly, as a peer.
+            owners: &["verger-controller-authz", "verger-decisions"],
+        },
+        Owned {
+            name: "regorus",
+            owners: &["verger-decisions"],
         },
         Owned {
             name: "protox",
@@ -283,6 +300,8 @@ pub(super) const RULES: Rules = Rules {
                 "verger-agent",
                 "verger-cli",
                 "verger-integration-tests",
+                "verger-rig",
+                "verger-decisions",
                 "xtask",
             ],
         },
@@ -293,6 +312,7 @@ pub(super) const RULES: Rules = Rules {
                 "verger-agent",
                 "verger-cli",
                 "verger-integration-tests",
+                "verger-rig",
                 "xtask",
             ],
         },

@@ -1,9 +1,10 @@
-//! The decision equals a naive evaluation of deny > allow > default, on any small set.
+//! Cedar, the compiled form and a naive evaluation of deny > allow > default say the same of any small set.
 
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use verger_controller_authz::{Ask, Because, Roles, Subject};
 use verger_policy::model::*;
+use verger_policy::roles::{CompiledRoles, plain};
 
 use crate::{bind, role};
 
@@ -125,72 +126,6 @@ fn ask() -> impl Strategy<Value = Ask> {
     })
 }
 
-/// What holds of a scope, said again in other words.
-fn inside(scope: &Scope, effect: Effect, ask: &Ask) -> bool {
-    if scope.names.is_empty() && scope.labels.0.is_empty() {
-        return true;
-    }
-    let Some(single) = &ask.single else {
-        return effect == Effect::Deny;
-    };
-    let named = scope.names.is_empty()
-        || single.name.as_ref().is_some_and(|name| {
-            scope
-                .names
-                .iter()
-                .any(|pattern| match pattern.to_string().strip_suffix('*') {
-                    Some(above) => name.as_str().starts_with(above),
-                    None => name.to_string() == pattern.to_string(),
-                })
-        });
-    named
-        && scope
-            .labels
-            .0
-            .iter()
-            .all(|label| single.labels.0.iter().any(|own| own == label))
-}
-
-fn naive(objects: &[PolicyObject], subject: &Subject, ask: &Ask) -> bool {
-    let mut bound = false;
-    let mut effects = Vec::new();
-    for object in objects {
-        let Spec::RoleBinding(binding) = &object.spec else {
-            continue;
-        };
-        bound = true;
-        let is_theirs = binding.subjects.iter().any(|holder| match holder {
-            RoleSubject::Person(name) => subject.person.as_ref() == Some(name),
-            RoleSubject::Group(name) => subject.groups.contains(name),
-        });
-        if !is_theirs {
-            continue;
-        }
-        let mut rules: Vec<RoleRule> = Vec::new();
-        for built_in in verger_policy::roles::ALL {
-            if built_in.name == binding.role.as_str() {
-                rules.extend(built_in.role().rules);
-            }
-        }
-        for other in objects.iter().filter(|other| other.metadata.name == binding.role) {
-            if let Spec::Role(role) = &other.spec {
-                rules.extend(role.rules.iter().cloned());
-            }
-        }
-        effects.extend(
-            rules
-                .iter()
-                .filter(|rule| rule.verbs.contains(&ask.verb) && rule.resources.contains(&ask.resource))
-                .filter(|rule| {
-                    inside(&rule.scope, rule.effect, ask) && inside(&binding.scope, rule.effect, ask)
-                })
-                .map(|rule| rule.effect),
-        );
-    }
-    let means_something = ask.resource.verbs().contains(&ask.verb);
-    means_something && (!bound || (!effects.contains(&Effect::Deny) && effects.contains(&Effect::Allow)))
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -199,9 +134,11 @@ proptest! {
         objects in objects(), asks in vec((subject(), ask()), 8),
     ) {
         let roles = Roles::compile(&objects).unwrap();
+        let compiled = CompiledRoles::compile(&objects);
         for (subject, ask) in asks {
             let decision = roles.decide(&subject, &ask);
-            prop_assert_eq!(decision.allowed, naive(&objects, &subject, &ask), "{} by {:?}: {}", ask, subject, decision);
+            prop_assert_eq!(&decision, &plain::decide(&objects, &subject, &ask), "{} by {:?}", ask, subject);
+            prop_assert_eq!(&decision, &compiled.explain(&subject, &ask), "{} by {:?}", ask, subject);
             prop_assert!(!decision.because.is_empty());
             let wanted = if decision.allowed { Effect::Allow } else { Effect::Deny };
             for because in &decision.because {

@@ -20,6 +20,7 @@ mod objects;
 mod privilege;
 mod properties;
 mod real;
+mod role_decisions;
 mod roles;
 mod round_trip;
 mod set;

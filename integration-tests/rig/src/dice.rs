@@ -36,6 +36,16 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
+    /// A number below this one; 0 below 0.
+    pub const fn below(&mut self, bound: u64) -> u64 {
+        self.roll() % if bound == 0 { 1 } else { bound }
+    }
+
+    /// One of these, each as likely as the next. None of none.
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
+        of.get(usize::try_from(self.below(of.len() as u64)).ok()?)
+    }
+
     /// From 1 to about `2^powers`, each power of two as likely as the next: the early life of a store counts too.
     pub const fn spread(&mut self, powers: u32) -> u64 {
         let bound = 1_u64 << (self.roll() % (powers as u64 + 1));
@@ -69,6 +79,7 @@ mod tests {
         let spread: Vec<u64> = (0..2000).map(|_| dice.spread(9)).collect();
         assert!(spread.iter().all(|number| (1..=512).contains(number)));
         assert!(spread.contains(&1) && spread.iter().any(|number| *number > 400));
+        assert!((0..2000).all(|_| dice.below(3) < 3) && dice.below(0) == 0 && dice.pick::<u8>(&[]).is_none());
         assert!((0..2000).all(|_| dice.pause(Duration::from_millis(3)) < Duration::from_millis(3)));
     }
 }

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
+use crate::dice::Dice;
+
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -22,10 +24,35 @@ struct Arguments {
     long: bool,
 }
 
+#[derive(Parser)]
+struct Seeded {
+    /// As often as the claim says, instead of the short form.
+    #[arg(long)]
+    long: bool,
+    /// Repeats the choices of a run; it printed them first.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
 /// Runs a point with its short or long form, and says in one line what it came to.
 pub fn main(name: &str, run: impl FnOnce(bool) -> Result<Verdict>) -> ExitCode {
     let Arguments { long } = Arguments::parse();
-    match run(long) {
+    end(name, run(long))
+}
+
+/// The same for a point that makes random choices: it is given the seed of this run, which is printed first.
+pub fn seeded(name: &str, run: impl FnOnce(bool, u64) -> Result<Verdict>) -> ExitCode {
+    let Seeded { long, seed } = Seeded::parse();
+    let begun = seed.map_or_else(Dice::seed, Ok).and_then(|seed| {
+        tell(&format!("repeat it with --seed {seed}"));
+        run(long, seed)
+    });
+    end(name, begun)
+}
+
+/// Says in one line what a run came to.
+pub fn end(name: &str, verdict: Result<Verdict>) -> ExitCode {
+    match verdict {
         Ok(Verdict { figure, holds }) => match writeln!(std::io::stdout(), "{figure}") {
             Ok(()) => ExitCode::from(u8::from(!holds)),
             Err(_) => ExitCode::FAILURE,

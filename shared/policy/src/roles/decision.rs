@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use verger_policy::model::{Name, RoleRule};
+use crate::model::{Name, RoleRule};
 
 /// Whether somebody may do something, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,47 @@
-//! What somebody wants to do.
+//! Who asks, and for what.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use verger_policy::model::{Labels, Name, PolicyObject, Resource, Verb};
+use crate::model::{Labels, Name, PersonName, PolicyObject, Resource, RoleSubject, Verb};
+
+/// Who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// The name in the certificate. None: somebody of whom only the groups are known.
+    pub person: Option<PersonName>,
+    /// The groups that the login names.
+    pub groups: BTreeSet<Name>,
+}
+
+impl Subject {
+    /// A person in no group.
+    pub fn person(name: PersonName) -> Self {
+        Self {
+            person: Some(name),
+            groups: BTreeSet::new(),
+        }
+    }
+
+    /// The names that bindings may know somebody by.
+    pub fn holders(&self) -> impl Iterator<Item = RoleSubject> {
+        let Self { person, groups } = self;
+        let own = person.iter().cloned().map(RoleSubject::Person);
+        own.chain(groups.iter().cloned().map(RoleSubject::Group))
+    }
+}
+
+impl From<&RoleSubject> for Subject {
+    fn from(subject: &RoleSubject) -> Self {
+        match subject {
+            RoleSubject::Person(name) => Self::person(name.clone()),
+            RoleSubject::Group(name) => Self {
+                person: None,
+                groups: [name.clone()].into(),
+            },
+        }
+    }
+}
 
 /// One verb on a resource: on all of it, or a single one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,17 +124,19 @@ impl Ask {
             resource,
             single,
         } = self;
-        if !resource.verbs().contains(verb) {
-            return Err(InvalidAsk::Meaningless {
-                verb: *verb,
-                resource: *resource,
-            });
-        }
-        if single.is_some() && !resource.has_names() {
-            return Err(InvalidAsk::Nameless(*resource));
-        }
-        Ok(())
+        check(*verb, *resource, single.as_ref())
     }
+}
+
+/// Checks that a verb on a resource, or on a single one of it, means something.
+pub(super) fn check(verb: Verb, resource: Resource, single: Option<&Single>) -> Result<(), InvalidAsk> {
+    if !resource.verbs().contains(&verb) {
+        return Err(InvalidAsk::Meaningless { verb, resource });
+    }
+    if single.is_some() && !resource.has_names() {
+        return Err(InvalidAsk::Nameless(resource));
+    }
+    Ok(())
 }
 
 impl fmt::Display for Ask {
