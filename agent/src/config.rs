@@ -25,6 +25,9 @@ pub(crate) struct Config {
     /// at once.
     #[serde(default = "scan_seconds")]
     pub(crate) scan_seconds: u64,
+    /// The file with this machine's id (machine-id(5)).
+    #[serde(default = "machine_id")]
+    pub(crate) machine_id: PathBuf,
     /// How log lines look: `text` or `json`.
     #[serde(default)]
     pub(crate) log: LogFormat,
@@ -32,6 +35,10 @@ pub(crate) struct Config {
 
 fn docker_socket() -> PathBuf {
     "/var/run/docker.sock".into()
+}
+
+fn machine_id() -> PathBuf {
+    "/etc/machine-id".into()
 }
 
 const fn scan_seconds() -> u64 {

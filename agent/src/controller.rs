@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use verger_proto::agent::v1 as pb;
@@ -12,6 +13,7 @@ use verger_transport::{Client, ConnectError, Identity};
 
 use crate::config::Config;
 use crate::enrolment::Enrolment;
+use crate::machine;
 
 /// The largest message taken from a controller, bytes: a whole set with the bodies of this host.
 const MESSAGE_BYTES: usize = 256 << 20;
@@ -26,6 +28,8 @@ const RENEW_EVERY: Duration = Duration::from_secs(3_600);
 pub(crate) struct Controllers {
     client: Arc<Client>,
     addresses: Vec<String>,
+    /// Which machine this is, as controllers are told.
+    machine: Bytes,
 }
 
 impl Controllers {
@@ -33,7 +37,13 @@ impl Controllers {
         Ok(Self {
             client: Arc::new(enrolment.client(config)?),
             addresses: enrolment.controllers.clone(),
+            machine: machine::digest(&config.machine_id, &enrolment.cluster),
         })
+    }
+
+    /// Which machine this is, as controllers are told.
+    pub(crate) fn machine(&self) -> Bytes {
+        self.machine.clone()
     }
 
     pub(crate) async fn connect(&self) -> Result<SessionServiceClient<Channel>, ConnectError> {
@@ -78,6 +88,7 @@ impl Controllers {
         let held = Identity::load(&config.identity_file())?;
         let request = pb::RenewRequest {
             csr: held.key()?.request()?.into(),
+            machine: self.machine(),
         };
         let pb::RenewResponse { chain, not_after: _ } =
             self.connect().await?.renew(request).await?.into_inner();
@@ -137,6 +148,7 @@ mod tests {
         let controllers = Controllers {
             client: Arc::new(Client::new(&cluster, &held, &[authority.certificate().to_vec()]).unwrap()),
             addresses: Vec::new(),
+            machine: Bytes::new(),
         };
         let on_disk = || std::fs::read(config.identity_file()).unwrap();
         let before = on_disk();

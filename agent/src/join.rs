@@ -1,8 +1,10 @@
 //! Enrolling: the first contact, authenticated by what a person brought along.
 
+mod waiting;
+
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -11,12 +13,12 @@ use verger_agent_core::store::LedgerStore as _;
 use verger_policy::digest::Digest;
 use verger_policy::model::AgentId;
 use verger_proto::agent::v1 as pb;
-use verger_proto::agent::v1::enrolment_service_client::EnrolmentServiceClient;
 use verger_transport::files::{self, SecretFileError};
-use verger_transport::{Client, Identity, JoinCommand, KeyPair, channel, spki_pin};
+use verger_transport::{Client, Identity, JoinCommand, KeyPair, spki_pin};
 
 use crate::config::Config;
 use crate::enrolment::Enrolment;
+use crate::machine;
 
 #[derive(Args)]
 pub(crate) struct JoinArgs {
@@ -38,6 +40,9 @@ pub(crate) struct JoinArgs {
     /// The token. Better in VERGER_JOIN_TOKEN than on a command line that others can see.
     #[arg(long, env = "VERGER_JOIN_TOKEN", hide_env_values = true)]
     token: String,
+    /// Seconds to wait, where a person has to approve this host. The same command, run again, goes on waiting.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    wait: u32,
 }
 
 pub(crate) async fn join(config: &Config, args: &JoinArgs) -> anyhow::Result<()> {
@@ -48,6 +53,7 @@ pub(crate) async fn join(config: &Config, args: &JoinArgs) -> anyhow::Result<()>
         cluster_id,
         ca_pin,
         token,
+        wait,
     } = args;
     let command = JoinCommand::check(enrol, controller, cluster_id, ca_pin, agent, token)?;
     let agent: AgentId = agent.parse().with_context(|| format!("--agent {agent}"))?;
@@ -64,22 +70,19 @@ pub(crate) async fn join(config: &Config, args: &JoinArgs) -> anyhow::Result<()>
         .create(&config.data_dir)
         .with_context(|| format!("cannot make {}", config.data_dir.display()))?;
     let key = key_of(config, &agent)?;
-    let client = Arc::new(Client::pinned(&command.cluster_id, &command.ca_pin)?);
-    let channel = channel(client, std::slice::from_ref(&command.enrol_address)).await?;
     let request = pb::EnrolRequest {
         token: command.token.reveal().to_string(),
         csr: key.request()?.into(),
         agent_id: agent.to_string(),
+        machine: machine::digest(&config.machine_id, &cluster),
     };
-    let response = EnrolmentServiceClient::new(channel)
-        .enrol(request)
-        .await
-        .map_err(|status| anyhow::anyhow!("the controller refused: {}", status.message()))?
-        .into_inner();
+    let limit = Duration::from_secs(u64::from(*wait));
+    let response = waiting::ask(&command, &request, limit).await?;
     let pb::EnrolResponse {
         chain,
         member_cas,
         trust_root,
+        waiting: _,
     } = response;
     let member_cas: Vec<Vec<u8>> = member_cas.into_iter().map(Into::into).collect();
     // The connection was to who holds this authority; what it names must be it.

@@ -9,6 +9,7 @@ mod floor;
 mod fuzz;
 mod join;
 mod link;
+mod machine;
 mod reconciler;
 mod report;
 mod run;

@@ -4,6 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use verger_agent_core::report::{Report, ReportAction, ReportEvent};
@@ -108,7 +109,9 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
                     });
                     loading = Some(answer);
                 }
-                ReportAction::Send { batch, anew } => link.send(|| message(&batch, anew)),
+                ReportAction::Send { batch, anew } => {
+                    link.send(|| message(&batch, anew, ports.controllers.machine()));
+                }
                 ReportAction::Forget { sequence } => {
                     let spool = Arc::clone(&ports.spool);
                     let forgot = tokio::task::spawn_blocking(move || spool.acknowledge(sequence)).await;
@@ -159,9 +162,10 @@ async fn quiet(numbers: &watch::Sender<Numbers>, up_since: Option<Instant>) {
     }
 }
 
-fn message(batch: &[Numbered], anew: bool) -> pb::ReportRequest {
+fn message(batch: &[Numbered], anew: bool, machine: Bytes) -> pb::ReportRequest {
     pb::ReportRequest {
         anew,
+        machine,
         first_sequence: batch.first().map_or(0, |first| first.sequence),
         transitions: batch
             .iter()

@@ -71,7 +71,8 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
                     link = Link::Down;
                 }
                 Action::Send(message) => {
-                    link.send(|| wire::outgoing(message, || (**ports.status.borrow()).clone()));
+                    let machine = ports.controllers.machine();
+                    link.send(|| wire::outgoing(message, machine, || (**ports.status.borrow()).clone()));
                 }
                 Action::Persist(delta) => {
                     let ledger = Arc::clone(&ports.ledger);

@@ -1,5 +1,6 @@
 //! Between the state machines' words and the messages.
 
+use bytes::Bytes;
 use verger_agent_core::ledger::SetUpdate;
 use verger_agent_core::session::{Hello, Incoming, Outgoing};
 use verger_policy::model::ObjectKey;
@@ -57,14 +58,19 @@ fn set_update(message: pb::SetUpdate) -> Result<SetUpdate, InvalidMessage> {
     })
 }
 
-/// The message of what an agent says; `status` is the whole status as it is now.
-pub(crate) fn outgoing(message: Outgoing, status: impl FnOnce() -> pb::Status) -> pb::ConnectRequest {
+/// The message of what an agent says; `machine` is which one it is on, `status` the whole status as it is now.
+pub(crate) fn outgoing(
+    message: Outgoing,
+    machine: Bytes,
+    status: impl FnOnce() -> pb::Status,
+) -> pb::ConnectRequest {
     use pb::connect_request::Message;
     let message = match message {
         Outgoing::Hello(Hello { epoch, root }) => Message::Hello(pb::Hello {
             epoch,
             root: root.as_ref().map(digest_bytes).unwrap_or_default(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            machine,
         }),
         Outgoing::Ack { nonce, epoch, root } => Message::Ack(pb::Ack {
             nonce,

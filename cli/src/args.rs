@@ -2,6 +2,7 @@
 
 mod audit;
 mod auth;
+mod hosts;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use crate::output::note;
 
 pub(crate) use audit::{AuditCommand, AuditFilterArgs};
 pub(crate) use auth::{AskArgs, AuthCommand, WhoArgs};
+pub(crate) use hosts::{Decision, HostsArgs};
 
 /// Blesses configurations, and says what departs from them.
 ///
@@ -123,16 +125,11 @@ pub(crate) enum Command {
         after_help = "Example: verger judge --policy shop.yaml --oci config.json --inspect inspect.json\nOne of --oci (config.json of the bundle) and --inspect (`docker inspect CONTAINER > inspect.json`) is enough."
     )]
     Judge(JudgeArgs),
-    /// List hosts, show one, or take one out that is gone for good.
-    #[command(after_help = "Example: verger hosts web-1 --remove")]
-    Hosts {
-        /// An agent id.
-        agent: Option<String>,
-
-        /// Take it out: its agent is no longer known, what it told is forgotten, and it comes back only by a new token.
-        #[arg(long, requires = "agent")]
-        remove: bool,
-    },
+    /// List hosts, show one, or decide what one may: let it in, shut it out, forget it.
+    #[command(
+        after_help = "Example: verger hosts web-1 --evict --reason \"its disk was stolen\"\nLet in, by the key that `verger-agent join` shows on the host: verger hosts web-1 --approve --key sha256:KEY"
+    )]
+    Hosts(HostsArgs),
     /// List instances, or show one with its checks.
     #[command(after_help = "Example: verger instances shop --host web-1")]
     Instances(InstancesArgs),
@@ -598,6 +595,10 @@ pub(crate) enum TokenCommand {
         /// Seconds it is good for.
         #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=600))]
         ttl: u32,
+
+        /// Let the host in only after a person has approved it, by its key (`verger hosts AGENT --approve`). It waits for a day.
+        #[arg(long)]
+        approval: bool,
     },
 }
 
@@ -626,6 +627,17 @@ pub(crate) enum ContextCommand {
         /// way, and remove it here.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+    },
+    /// Take somebody's login out of use, at once: whatever certificate is held, and streams that are open.
+    #[command(after_help = "Example: verger context revoke --person bob --reason \"left the team\"")]
+    Revoke {
+        /// Whose: the name in the certificate.
+        #[arg(long, value_name = "NAME")]
+        person: String,
+
+        /// Why, for the record.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
     },
     /// Renew your certificate now. Every command that talks to the cluster does so once half of its life is over.
     Renew,

@@ -37,7 +37,8 @@ pub(crate) async fn keep_watch(member: Arc<Member>, fleet: Arc<Fleet>, name: Str
             continue;
         }
         let known: Vec<(AgentId, bool)> = member.read(|state| {
-            let hosts = state.hosts();
+            // Whoever was shut out is silent.
+            let hosts = state.hosts().filter(|(_, host)| host.serves());
             hosts
                 .map(|(agent, _)| (agent.clone(), state.is_silent(agent)))
                 .collect()

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +27,10 @@ struct Enrolling {
     lost: Mutex<usize>,
     /// Whether it certifies another's key.
     anothers: Arc<AtomicBool>,
+    /// How often the host is told to wait; at `u32::MAX` for ever.
+    approval: Arc<AtomicU32>,
+    /// What the host said of its machine.
+    machines: Arc<Mutex<Vec<bytes::Bytes>>>,
 }
 
 #[tonic::async_trait]
@@ -37,10 +41,20 @@ impl EnrolmentService for Enrolling {
         if *self.spent.lock().unwrap().get_or_insert(key) != key {
             return Err(Status::permission_denied("the token is spent"));
         }
+        self.machines.lock().unwrap().push(request.machine.clone());
         let mut lost = self.lost.lock().unwrap();
         if *lost > 0 {
             *lost -= 1;
             return Err(Status::unavailable("connection reset"));
+        }
+        let wait = self.approval.load(Ordering::SeqCst);
+        if wait > 0 {
+            self.approval
+                .store(wait.saturating_sub(u32::from(wait < u32::MAX)), Ordering::SeqCst);
+            return Ok(Response::new(pb::EnrolResponse {
+                waiting: true,
+                ..Default::default()
+            }));
         }
         let id = SpiffeId {
             cluster: self.cluster.clone(),
@@ -60,6 +74,7 @@ impl EnrolmentService for Enrolling {
             trust_root: Some(verger_proto::policy::v1::Envelope {
                 json: self.trust_root.clone().into(),
             }),
+            waiting: false,
         }))
     }
 }
@@ -69,6 +84,8 @@ struct Place {
     config: Config,
     args: JoinArgs,
     anothers: Arc<AtomicBool>,
+    approval: Arc<AtomicU32>,
+    machines: Arc<Mutex<Vec<bytes::Bytes>>>,
 }
 
 impl Place {
@@ -101,6 +118,7 @@ impl Place {
         let server = Server::new(&cluster, &Identity::new(issued.chain, &key), &authorities).unwrap();
         let pin = spki_pin(members.certificate()).unwrap();
         let anothers = Arc::new(AtomicBool::new(false));
+        let (approval, machines) = (Arc::new(AtomicU32::new(0)), Arc::default());
         let service = EnrolmentServiceServer::new(Enrolling {
             agents,
             members: members.certificate().to_vec(),
@@ -109,6 +127,8 @@ impl Place {
             spent: Mutex::default(),
             lost: Mutex::new(lost),
             anothers: Arc::clone(&anothers),
+            approval: Arc::clone(&approval),
+            machines: Arc::clone(&machines),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -120,7 +140,10 @@ impl Place {
                 .await
         });
         let file = folder.path().join("agent.toml");
-        std::fs::write(&file, format!("data_dir = {:?}\n", folder.path().join("data"))).unwrap();
+        let id = folder.path().join("machine-id");
+        std::fs::write(&id, "0123456789abcdef0123456789abcdef\n").unwrap();
+        let data = folder.path().join("data");
+        std::fs::write(&file, format!("data_dir = {data:?}\nmachine_id = {id:?}\n")).unwrap();
         Self {
             config: Config::load(&file).unwrap(),
             args: JoinArgs {
@@ -130,9 +153,12 @@ impl Place {
                 cluster_id: cluster,
                 ca_pin: pin,
                 token: JoinToken::from_random([7; 40]).reveal().to_string(),
+                wait: 60,
             },
             folder,
             anothers,
+            approval,
+            machines,
         }
     }
 
@@ -222,4 +248,33 @@ async fn an_attempt_cut_short_after_the_ledger_was_written_is_made_again() {
     std::fs::remove_file(place.config.cluster_file()).unwrap();
     place.join().await.unwrap();
     assert_eq!(place.restored(), 1, "the trust root is there once");
+}
+
+#[tokio::test]
+async fn a_host_that_has_to_be_approved_waits_and_goes_on_with_the_same_key() {
+    let mut place = Place::new(0).await;
+    place.approval.store(u32::MAX, Ordering::SeqCst);
+    place.args.wait = 0;
+    let error = place.join().await.unwrap_err();
+    assert!(error.contains("run the same command again"), "{error}");
+    assert!(!Enrolment::exists(&place.config) && !place.config.identity_file().exists());
+    let key = std::fs::read(place.joining()).unwrap();
+    place.join().await.unwrap_err();
+    assert_eq!(std::fs::read(place.joining()).unwrap(), key);
+    // Approved after it has asked once more.
+    place.approval.store(1, Ordering::SeqCst);
+    place.args.wait = 60;
+    place.join().await.unwrap();
+    let identity = Identity::load(&place.config.identity_file()).unwrap();
+    assert_eq!(identity.key_pem().as_bytes(), &key[..]);
+    assert_eq!(place.restored(), 1);
+}
+
+#[tokio::test]
+async fn the_machine_is_told_by_a_digest_and_never_by_its_id() {
+    let place = Place::new(0).await;
+    place.join().await.unwrap();
+    let told = place.machines.lock().unwrap().clone();
+    assert_eq!((told.len(), told[0].len()), (1, 32));
+    assert!(!hex::encode(&told[0]).contains("0123456789abcdef"));
 }

@@ -129,6 +129,7 @@ async fn a_link_that_ends_tells_how_long_to_stay_away_after_what_came_before() {
 
 fn request(first_sequence: u64) -> pb::ReportRequest {
     pb::ReportRequest {
+        machine: Default::default(),
         anew: false,
         first_sequence,
         transitions: Vec::new(),

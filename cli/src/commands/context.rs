@@ -15,7 +15,7 @@ use crate::connect::{Session, call, request_id};
 use crate::context::{Context, place};
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::output::{Column, Sheet, note, print};
+use crate::output::{Column, Sheet, document, emit, for_people, note, print};
 use crate::signer;
 
 const COLUMNS: &[Column] = &[
@@ -42,6 +42,7 @@ pub(super) async fn context(
             print(&sheet(&context, &out)?, format)?;
             return Ok(Exit::Clean);
         }
+        ContextCommand::Revoke { person, reason } => return revoke(person, reason, named, format).await,
         ContextCommand::Renew => {
             Session::open(named).await?.renew().await?;
             Context::load(&place)?
@@ -88,6 +89,40 @@ async fn create(person: String, out: &Path, named: Option<&Path>) -> anyhow::Res
         out.display()
     ));
     Ok(context)
+}
+
+/// Takes somebody's login out of use.
+async fn revoke(
+    person: String,
+    reason: String,
+    named: Option<&Path>,
+    format: Format,
+) -> anyhow::Result<Exit> {
+    let mut session = Session::open(named).await?;
+    let request = pb::RevokeLoginRequest {
+        request_id: request_id(),
+        person: person.clone(),
+        reason,
+    };
+    session
+        .insist(|session| {
+            let (mut client, request) = (session.certificates(), call(request.clone()));
+            async move { client.revoke_login(request).await }
+        })
+        .await?;
+    if for_people(format) {
+        note(&format!(
+            "no login of {} serves any more; `verger context create --person {}` gives another one",
+            printable(&person),
+            printable(&person)
+        ));
+    } else {
+        emit(&document(
+            &json!({ "person": person, "decided": "revoked" }),
+            format,
+        )?)?;
+    }
+    Ok(Exit::Clean)
 }
 
 /// Copies a context file to its place.

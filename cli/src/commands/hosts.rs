@@ -1,5 +1,7 @@
 //! `hosts`: the machines with an agent.
 
+mod decide;
+
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -8,9 +10,11 @@ use verger_proto::cluster::v1 as pb;
 
 use super::instances::{hex, moment};
 use crate::args::Format;
-use crate::connect::{Session, call, request_id};
+use crate::connect::{Session, call};
 use crate::exit::Exit;
-use crate::output::{Column, Sheet, emit, for_people, note, print};
+use crate::output::{Column, Sheet, emit, for_people, print};
+
+pub(super) use decide::decide;
 
 const COLUMNS: &[Column] = &[
     Column::new("HOST"),
@@ -27,25 +31,6 @@ const COLUMNS: &[Column] = &[
 
 /// How many rows are asked for at once.
 const PAGE: u32 = 1_000;
-
-pub(super) async fn remove(agent_id: String, context: Option<&Path>) -> anyhow::Result<Exit> {
-    let mut session = Session::open(context).await?;
-    let request = pb::RemoveHostRequest {
-        request_id: request_id(),
-        agent_id: agent_id.clone(),
-    };
-    session
-        .insist(|session| {
-            let (mut client, request) = (session.cluster(), call(request.clone()));
-            async move { client.remove_host(request).await }
-        })
-        .await?;
-    note(&format!(
-        "{} was taken out; it comes back only by a new token",
-        printable(&agent_id)
-    ));
-    Ok(Exit::Clean)
-}
 
 pub(super) async fn hosts(
     agent: Option<String>,
@@ -105,6 +90,9 @@ pub(super) async fn all(session: &Session) -> anyhow::Result<Vec<pb::Host>> {
 
 fn state(host: &pb::Host) -> &'static str {
     match host {
+        _ if host.standing() == pb::Standing::Banned => "banned",
+        _ if is_waiting(host) => "waiting",
+        _ if host.standing() == pb::Standing::Evicted => "evicted",
         pb::Host { last_seen: None, .. } => "never seen",
         pb::Host { connected: false, .. } => "away",
         pb::Host { refusal, .. } if !refusal.is_empty() => "refuses",
@@ -113,9 +101,27 @@ fn state(host: &pb::Host) -> &'static str {
     }
 }
 
+/// Whether somebody waits under this id, and can be let in.
+fn is_waiting(host: &pb::Host) -> bool {
+    let may_be = matches!(host.standing(), pb::Standing::Waiting | pb::Standing::Evicted);
+    may_be && !host.waiting.is_empty()
+}
+
+/// The word for what a host may; empty where the controller does not say.
+fn standing(host: &pb::Host) -> &'static str {
+    match host.standing() {
+        pb::Standing::Unspecified => "",
+        pb::Standing::Enrolled => "enrolled",
+        pb::Standing::Waiting => "waiting",
+        pb::Standing::Evicted => "evicted",
+        pb::Standing::Banned => "banned",
+    }
+}
+
 /// As a person reads it: of a host that is away, since when.
 fn told(host: &pb::Host) -> String {
     match (state(host), moment(host.last_seen)) {
+        ("waiting", _) => "waits for approval".to_owned(),
         ("away", Some(since)) => format!("away since {since}"),
         (state, _) => state.to_owned(),
     }
@@ -126,6 +132,9 @@ pub(super) fn silence(host: Option<&pb::Host>, runtime: &str) -> Option<String> 
     let Some(host) = host else {
         return Some("host not known".to_owned());
     };
+    if matches!(host.standing(), pb::Standing::Evicted | pb::Standing::Banned) {
+        return Some(format!("host {}", standing(host)));
+    }
     if !host.connected {
         return Some(match moment(host.last_seen) {
             Some(since) => format!("host away since {since}"),
@@ -182,7 +191,17 @@ fn push(sheet: &mut Sheet, host: &pb::Host) {
         unreadable,
         findings_received,
         findings_made,
+        standing: _,
+        standing_by,
+        standing_since,
+        standing_reason,
+        key,
+        waiting,
     } = host;
+    let waiting: Vec<Value> = waiting
+        .iter()
+        .map(|pb::WaitingHost { key, since }| json!({ "key": hex(key), "since": moment(*since) }))
+        .collect();
     let controls: Vec<Value> = controls
         .iter()
         .map(
@@ -212,13 +231,38 @@ fn push(sheet: &mut Sheet, host: &pb::Host) {
         "unreadable": unreadable,
         "findingsReceived": findings_received,
         "findingsMade": findings_made,
+        "standing": standing(host),
+        "standingBy": standing_by,
+        "standingSince": moment(*standing_since),
+        "standingReason": standing_reason,
+        "key": hex(key),
+        "waiting": waiting,
     });
     sheet.push(agent_id.clone(), cells, object);
 }
 
-/// What does not fit in a row: refusals, controls, runtimes that cannot be read.
+/// What does not fit in a row: what was decided, who waits, refusals, controls, runtimes that cannot be read.
 fn particulars(host: &pb::Host) -> String {
     let mut text = String::new();
+    if !host.standing_by.is_empty() {
+        let since = moment(host.standing_since).unwrap_or_default();
+        let reason = match &*host.standing_reason {
+            "" => String::new(),
+            reason => format!(": {}", printable(reason)),
+        };
+        text.push_str(&format!(
+            "\n{} by {} at {since}{reason}\n",
+            standing(host),
+            printable(&host.standing_by)
+        ));
+    }
+    for pb::WaitingHost { key, since } in host.waiting.iter().filter(|_| is_waiting(host)) {
+        let (key, since) = (hex(key), moment(*since).unwrap_or_default());
+        text.push_str(&format!(
+            "\nwaits since {since} with the key {key}\nif that is what the host shows: verger hosts {} --approve --key {key}\n",
+            printable(&host.agent_id)
+        ));
+    }
     if !host.refusal.is_empty() {
         text.push_str(&format!(
             "\nrefused the last policy set: {}\n",

@@ -43,11 +43,10 @@ pub(crate) async fn run(
         Command::Explain { topic } => explain::explain(topic, output),
         Command::Bless(args) => bless::bless(args).await,
         Command::Judge(args) => judge::judge(args, output),
-        Command::Hosts {
-            agent: Some(agent),
-            remove: true,
-        } => hosts::remove(agent, context).await,
-        Command::Hosts { agent, remove: _ } => hosts::hosts(agent, context, output).await,
+        Command::Hosts(args) => match args.decision() {
+            (Some(agent), Some(decision)) => hosts::decide(agent, decision, context, output).await,
+            (agent, _) => hosts::hosts(agent, context, output).await,
+        },
         Command::Instances(args) => instances::instances(args, context, output).await,
         Command::Findings(command) => findings::findings(command, context, output).await,
         Command::Audit(command) => audit::audit(command, context, output).await,

@@ -18,7 +18,7 @@ pub(super) async fn token(
     context: Option<&Path>,
     format: Format,
 ) -> anyhow::Result<Exit> {
-    let TokenCommand::Create { agent, ttl } = command;
+    let TokenCommand::Create { agent, ttl, approval } = command;
     let agent: AgentId = agent
         .parse()
         .map_err(|error| Failure::input(format!("--agent `{agent}`: {error}")))?;
@@ -34,6 +34,7 @@ pub(super) async fn token(
         request_id: request_id(),
         agent_id: agent.to_string(),
         ttl_seconds: ttl,
+        approval,
     };
     let answer = session
         .insist(|session| {
@@ -61,11 +62,17 @@ pub(super) async fn token(
             ));
         }
         emit(&format!("{}\n", command.as_str()))?;
+        if approval {
+            note(&format!(
+                "it shows the host's key and waits; to let it in: verger hosts {agent} --approve --key KEY"
+            ));
+        }
     } else if format == Format::Name {
         emit(&format!("{token}\n"))?;
     } else {
         let expires = expires.map(|at| at.to_string());
-        let object = json!({ "agent": agent, "command": command.as_str(), "expires": expires });
+        let object =
+            json!({ "agent": agent, "command": command.as_str(), "expires": expires, "approval": approval });
         emit(&document(&object, format)?)?;
     }
     Ok(Exit::Clean)

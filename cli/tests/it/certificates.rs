@@ -70,6 +70,16 @@ impl CertificateService for Certificates {
         }))
     }
 
+    async fn revoke_login(
+        &self,
+        request: Request<pb::RevokeLoginRequest>,
+    ) -> Result<Response<pb::RevokeLoginResponse>, Status> {
+        let pb::RevokeLoginRequest { person, reason, .. } = request.into_inner();
+        let decided = ["revoke".to_owned(), person, reason];
+        self.world.lock().unwrap().decided.push(decided);
+        Ok(Response::new(pb::RevokeLoginResponse {}))
+    }
+
     async fn renew_certificate(
         &self,
         request: Request<pb::RenewCertificateRequest>,

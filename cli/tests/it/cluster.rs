@@ -66,6 +66,8 @@ pub(crate) struct World {
     pub(crate) proposals: Vec<pv1::Proposal>,
     /// Hosts taken out.
     pub(crate) removed: Vec<String>,
+    /// What was decided of hosts and logins: of which, and the reason or key.
+    pub(crate) decided: Vec<[String; 3]>,
     pub(crate) audit: Kept,
     /// A file that is damaged when a signature arrives.
     pub(crate) damaged_by_signing: Option<PathBuf>,
@@ -278,7 +280,17 @@ fn issue(authority: &Authority, cluster: &str, peer: &str, life: Duration) -> Id
     Identity::new(issued.chain, &key)
 }
 
+/// A key's digest as text.
+fn key(bytes: &[u8]) -> String {
+    verger_wire::digest("key", bytes).unwrap().to_string()
+}
+
 impl Service {
+    fn decided(&self, what: &str, of: &str, with: &str) {
+        let decided = [what, of, with].map(str::to_owned);
+        self.world.lock().unwrap().decided.push(decided);
+    }
+
     fn sealed(&self, set: &PolicySet) -> Vec<u8> {
         seal(&self.trust.0, set, &self.key)
     }
@@ -556,6 +568,50 @@ impl ClusterService for Service {
         let agent = request.into_inner().agent_id;
         self.world.lock().unwrap().removed.push(agent);
         Ok(Response::new(cv1::RemoveHostResponse {}))
+    }
+
+    async fn approve_host(
+        &self,
+        request: Request<cv1::ApproveHostRequest>,
+    ) -> Result<Response<cv1::ApproveHostResponse>, Status> {
+        let request = request.into_inner();
+        self.decided("approve", &request.agent_id, &key(&request.key));
+        Ok(Response::new(cv1::ApproveHostResponse {}))
+    }
+
+    async fn reject_host(
+        &self,
+        request: Request<cv1::RejectHostRequest>,
+    ) -> Result<Response<cv1::RejectHostResponse>, Status> {
+        let request = request.into_inner();
+        self.decided("reject", &request.agent_id, &key(&request.key));
+        Ok(Response::new(cv1::RejectHostResponse {}))
+    }
+
+    async fn evict_host(
+        &self,
+        request: Request<cv1::EvictHostRequest>,
+    ) -> Result<Response<cv1::EvictHostResponse>, Status> {
+        let request = request.into_inner();
+        self.decided("evict", &request.agent_id, &request.reason);
+        Ok(Response::new(cv1::EvictHostResponse {}))
+    }
+
+    async fn ban_host(
+        &self,
+        request: Request<cv1::BanHostRequest>,
+    ) -> Result<Response<cv1::BanHostResponse>, Status> {
+        let request = request.into_inner();
+        self.decided("ban", &request.agent_id, &request.reason);
+        Ok(Response::new(cv1::BanHostResponse {}))
+    }
+
+    async fn unban_host(
+        &self,
+        request: Request<cv1::UnbanHostRequest>,
+    ) -> Result<Response<cv1::UnbanHostResponse>, Status> {
+        self.decided("unban", &request.into_inner().agent_id, "");
+        Ok(Response::new(cv1::UnbanHostResponse {}))
     }
 
     async fn list_hosts(

@@ -7,6 +7,7 @@ mod bless;
 mod certificates;
 mod cluster;
 mod consent;
+mod deciding;
 mod environment;
 mod findings;
 mod freshness;

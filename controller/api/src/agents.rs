@@ -8,16 +8,17 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use verger_controller_state::{Action, Command, Refused, Response as Answer, limits};
+use verger_policy::digest::Digest;
 use verger_policy::finding::Transition;
 use verger_proto::agent::v1 as pb;
 use verger_proto::agent::v1::session_service_server::SessionService;
-use verger_wire::{FromWire as _, timestamp};
+use verger_wire::{FromWire as _, digest, timestamp};
 
 use crate::caller::{self, CallingAgent};
 use crate::fleet::Fleet;
 use crate::ports::{Ambient, Holder, Issuer, Replicated, read};
 use crate::session;
-use crate::status::{argument, invalid, issue, refused, unavailable, unexpected};
+use crate::status::{argument, invalid, issue, refused, stopping, unavailable, unexpected};
 use crate::watch::Stream;
 
 /// Acknowledgements that wait for a slow agent.
@@ -48,18 +49,50 @@ impl Agents {
         }
     }
 
-    /// Refuses an agent that is not enrolled under the key it calls with. Asked again while a stream is open: another may have
-    /// been enrolled in its place.
+    /// Refuses an agent that is not enrolled under the key it calls with, or is shut out. Asked again while a stream is open, before
+    /// anything is taken from it or sent.
     pub(crate) fn enrolled(&self, agent: &CallingAgent) -> Result<(), Status> {
-        let CallingAgent { id, key } = agent;
-        let known = read(&*self.replicated, |state| {
-            state.host(id).is_some_and(|host| host.key == *key)
+        let CallingAgent { id, key, from: _ } = agent;
+        read(&*self.replicated, |state| state.serves(id, key).map(drop)).map_err(|error| refused(&error))
+    }
+
+    /// The same for a call that begins: by everything that was acknowledged before it.
+    async fn enrolled_now(&self, agent: &CallingAgent) -> Result<(), Status> {
+        let caught_up = self.replicated.catch_up().await;
+        caught_up.map_err(|error| unavailable(&error))?;
+        self.enrolled(agent)
+    }
+
+    /// Refuses an agent that says it is on another machine than the one it was enrolled on, and tells people of it.
+    pub(crate) async fn on_its_machine(&self, agent: &CallingAgent, machine: &[u8]) -> Result<(), Status> {
+        let Some(machine) = machine_in(machine)? else {
+            return Ok(());
+        };
+        let CallingAgent { id, key: _, from } = agent;
+        let (is_on, is_told) = read(&*self.replicated, |state| {
+            let is_on = state.host(id).is_none_or(|host| host.is_on(Some(&machine)));
+            (is_on, state.is_copied(id))
         });
-        if known {
-            Ok(())
-        } else {
-            Err(refused(&Refused::UnknownAgent))
+        if is_on {
+            return Ok(());
         }
+        tracing::warn!(agent = %id, ?from, "an agent's key is used on another machine");
+        if !is_told {
+            let command = Command {
+                stamp: self.ambient.now(),
+                actor: format!("agent/{id}"),
+                request_id: None,
+                from: from.clone(),
+                policies: Vec::new(),
+                action: Action::TellCopy {
+                    agent: id.clone(),
+                    machine,
+                },
+            };
+            let told = self.replicated.propose(command).await;
+            told.map_err(|error| unavailable(&error))?;
+        }
+        Err(refused(&Refused::CopiedIdentity(id.clone())))
     }
 
     async fn ingest(&self, calling: &CallingAgent, message: pb::ReportRequest) -> Result<u64, Status> {
@@ -69,7 +102,9 @@ impl Agents {
             first_sequence,
             transitions,
             anew,
+            machine,
         } = message;
+        self.on_its_machine(calling, &machine).await?;
         if transitions.len() > limits::TRANSITIONS {
             let what = format!(
                 "are more than {}: send them in several messages",
@@ -124,6 +159,14 @@ impl Agents {
     }
 }
 
+/// The digest of a machine's id; `None` where an agent does not say.
+pub(crate) fn machine_in(machine: &[u8]) -> Result<Option<Digest>, Status> {
+    match machine {
+        [] => Ok(None),
+        machine => digest("machine", machine).map(Some).map_err(invalid),
+    }
+}
+
 #[tonic::async_trait]
 impl SessionService for Agents {
     type ConnectStream = Stream<pb::ConnectResponse>;
@@ -133,7 +176,7 @@ impl SessionService for Agents {
         request: Request<Streaming<pb::ConnectRequest>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let agent = caller::agent(&request, self.ambient.now())?;
-        self.enrolled(&agent)?;
+        self.enrolled_now(&agent).await?;
         Ok(Response::new(session::serve(
             self.clone(),
             agent,
@@ -148,7 +191,9 @@ impl SessionService for Agents {
         request: Request<Streaming<pb::ReportRequest>>,
     ) -> Result<Response<Self::ReportStream>, Status> {
         let agent = caller::agent(&request, self.ambient.now())?;
-        self.enrolled(&agent)?;
+        // From before it is asked for the first time: nothing that is decided meanwhile is missed.
+        let mut revisions = self.replicated.revisions();
+        self.enrolled_now(&agent).await?;
         let mut incoming = request.into_inner();
         let (ready, messages) = mpsc::channel(ACKNOWLEDGEMENTS);
         let this = self.clone();
@@ -162,11 +207,19 @@ impl SessionService for Agents {
                 return;
             }
             // One batch at a time: the agent's window is the back-pressure.
-            while let Some(message) = incoming.next().await {
-                let answer = match message {
-                    Ok(message) => this.ingest(&agent, message).await,
-                    // Too long, or cut off: whoever is still there is told why.
-                    Err(status) => Err(status),
+            loop {
+                let answer = tokio::select! {
+                    message = incoming.next() => match message {
+                        Some(Ok(message)) => this.ingest(&agent, message).await,
+                        // Too long, or cut off: whoever is still there is told why.
+                        Some(Err(status)) => Err(status),
+                        None => return,
+                    },
+                    // Whoever is shut out is so at once, and not when he has something to tell.
+                    moved = revisions.changed() => match moved.map_err(|_| stopping()).and_then(|()| this.enrolled(&agent)) {
+                        Ok(()) => continue,
+                        Err(status) => Err(status),
+                    },
                 };
                 let last = answer.is_err();
                 let answer = answer.map(|acknowledged| pb::ReportResponse { acknowledged });
@@ -180,8 +233,9 @@ impl SessionService for Agents {
 
     async fn renew(&self, request: Request<pb::RenewRequest>) -> Result<Response<pb::RenewResponse>, Status> {
         let agent = caller::renewing_agent(&request, self.ambient.now())?;
-        self.enrolled(&agent)?;
-        let pb::RenewRequest { csr } = request.into_inner();
+        self.enrolled_now(&agent).await?;
+        let pb::RenewRequest { csr, machine } = request.into_inner();
+        self.on_its_machine(&agent, &machine).await?;
         let key = self.issuer.key_of(&csr).map_err(|error| issue(&error))?;
         if key != agent.key {
             return Err(argument(

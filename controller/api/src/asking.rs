@@ -1,7 +1,7 @@
 //! What people ask for, on its way into the log.
 
 use tonic::Status;
-use verger_controller_state::{Action, Command, Response};
+use verger_controller_state::{Action, Command, Response, limits};
 
 use crate::ports::{Ambient, Replicated};
 use crate::status::{argument, unavailable};
@@ -50,6 +50,25 @@ impl Asker {
             .await
             .map_err(|error| unavailable(&error))
     }
+}
+
+/// Why something is done, for the record.
+pub(crate) fn reason(text: String) -> Result<String, Status> {
+    if text.len() > limits::NAME_BYTES {
+        return Err(argument(
+            "reason",
+            format!("is longer than {} bytes", limits::NAME_BYTES),
+        ));
+    }
+    Ok(text)
+}
+
+/// The same, where nothing is done without one.
+pub(crate) fn needed_reason(text: String) -> Result<String, Status> {
+    if text.trim().is_empty() {
+        return Err(argument("reason", "is missing: say why, for the record"));
+    }
+    reason(text)
 }
 
 fn request_id(text: &str) -> Result<Option<String>, Status> {

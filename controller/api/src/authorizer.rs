@@ -20,6 +20,7 @@ pub(crate) use change::{Change, Way, as_it_is, of_finding, of_host};
 
 use crate::asking::Asker;
 use crate::caller;
+use crate::logins;
 use crate::ports::{Replicated, read};
 use crate::status::{cut_name, role_denied, roles_unsafe, unavailable};
 
@@ -125,11 +126,13 @@ impl Caller {
         let caught_up = authorizer.replicated.catch_up().await;
         caught_up.map_err(|error| unavailable(&error))?;
         let (asks, known) = read(&*authorizer.replicated, |state| {
+            // Looked at before, as this member knew it then; now everything acknowledged before the call can be read.
+            logins::serves(state, &self.name, &self.key)?;
             let set = state.set();
             // Compiling takes longer than writers should wait.
             let known = authorizer.known(set.epoch()).ok_or_else(|| set.clone());
-            (asks(state), known)
-        });
+            Ok::<_, Status>((asks(state), known))
+        })?;
         let roles = known.or_else(|set| authorizer.roles(&set))?;
         let mut permit = Permit {
             caller: self,
@@ -163,8 +166,9 @@ impl Permit {
         (self.caller.name, self.caller.key)
     }
 
-    /// Checks that it is still allowed: for streams, which outlive roles.
+    /// Checks that it is still allowed: for streams, which outlive roles and logins.
     pub(crate) fn holds(&self, state: &State) -> Result<(), Status> {
+        logins::serves(state, &self.caller.name, &self.caller.key)?;
         let set = state.set();
         let authorizer = &self.caller.authorizer;
         let roles = match authorizer.known(set.epoch()) {

@@ -40,6 +40,8 @@ pub struct CallingAgent {
     pub id: AgentId,
     /// SHA-256 of the certificate's public key.
     pub key: Digest,
+    /// The address it calls from.
+    pub from: Option<String>,
 }
 
 /// An agent whose certificate is good at `now`.
@@ -92,7 +94,8 @@ fn named<T>(request: &Request<T>) -> Result<(CallingAgent, i64), Status> {
         }) => {
             let id = id.to_string().parse().map_err(|_| denied())?;
             let key = Digest::from_bytes(*key);
-            Ok((CallingAgent { id, key }, *not_after))
+            let from = from(request);
+            Ok((CallingAgent { id, key, from }, *not_after))
         }
         _ => Err(denied()),
     }

@@ -11,6 +11,7 @@ use verger_proto::cluster::v1::certificate_service_server::CertificateService;
 use verger_transport::Label;
 use verger_wire::{parse, timestamp};
 
+use crate::asking::needed_reason;
 use crate::authorizer::Authorizer;
 use crate::ports::{Ambient, Holder, Issuer, Replicated};
 use crate::status::{answered_otherwise, argument, invalid, issue};
@@ -72,6 +73,38 @@ impl CertificateService for Certificates {
             chain: issued.chain.into_iter().map(Bytes::from).collect(),
             not_after: Some(timestamp(issued.not_after)),
         }))
+    }
+
+    async fn revoke_login(
+        &self,
+        request: Request<pb::RevokeLoginRequest>,
+    ) -> Result<Response<pb::RevokeLoginResponse>, Status> {
+        let permit = self
+            .authorizer
+            .person(&request)?
+            .may(Verb::Revoke, Resource::Certificates);
+        let asker = permit.await?.asker();
+        let pb::RevokeLoginRequest {
+            request_id: id,
+            person,
+            reason,
+        } = request.into_inner();
+        let _: Label = parse("person", &person).map_err(invalid)?;
+        if asker.actor == format!("person/{person}") {
+            return Err(argument(
+                "person",
+                "is yourself: give yourself another login, which takes the place of this one",
+            ));
+        }
+        let reason = needed_reason(reason)?;
+        let action = Action::RevokeLogin { person, reason };
+        match asker
+            .propose(&*self.replicated, &*self.ambient, &id, action)
+            .await?
+        {
+            Answer::Decided => Ok(Response::new(pb::RevokeLoginResponse {})),
+            other => Err(answered_otherwise(&other)),
+        }
     }
 
     async fn renew_certificate(

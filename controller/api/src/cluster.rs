@@ -1,9 +1,12 @@
 //! The cluster: identity, hosts, instances, join tokens.
 
+mod decisions;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tonic::{Code, Request, Response, Status};
-use verger_controller_state::{Action, Refused, Response as Answer, State};
+use verger_controller_state::{Action, Response as Answer, State};
 use verger_policy::digest::Digest;
 use verger_policy::model::{AgentId, Kind, Name, Resource, Verb};
 use verger_proto::cluster::v1 as pb;
@@ -12,11 +15,14 @@ use verger_proto::policy::v1::Envelope;
 use verger_transport::{JoinToken, Label};
 use verger_wire::{digest_bytes, parse, timestamp};
 
+use crate::asking::{needed_reason, reason};
 use crate::authorizer::{Authorizer, of_host};
 use crate::fleet::{Fleet, Seen};
 use crate::paging;
 use crate::ports::{Ambient, Replicated, read};
 use crate::status::{answered_otherwise, argument, invalid, not_found, with_reason};
+
+use decisions::{Waiting, Which, not_decided, standing, waiting, waits};
 
 /// The longest, and the usual, life of a join token in seconds.
 const TOKEN_SECONDS: u32 = 600;
@@ -66,8 +72,12 @@ impl Cluster {
         read(&*self.replicated, look)
     }
 
-    fn host(&self, state: &State, agent: &AgentId) -> Option<pb::Host> {
-        let host = state.host(agent)?;
+    fn host(&self, state: &State, agent: &AgentId, waiting: &Waiting<'_>) -> Option<pb::Host> {
+        let (host, waiting) = (state.host(agent), waiting.get(agent));
+        if host.is_none() && waiting.is_none() {
+            return None;
+        }
+        let standing = standing(host);
         let Seen {
             sessions,
             last,
@@ -82,7 +92,7 @@ impl Cluster {
         let (epoch, root) = ledger.unwrap_or((0, Digest::from_bytes([0; 32])));
         Some(pb::Host {
             agent_id: agent.to_string(),
-            enrolled: Some(timestamp(host.enrolled)),
+            enrolled: host.map(|host| timestamp(host.enrolled)),
             last_seen: last.map(timestamp),
             connected: sessions > 0,
             epoch,
@@ -97,8 +107,11 @@ impl Cluster {
                 .unwrap_or_default(),
             controls,
             unreadable: unreadable.into_iter().collect(),
-            findings_received: host.last_sequence,
+            findings_received: host.map_or(0, |host| host.last_sequence),
             findings_made,
+            key: host.map(|host| digest_bytes(&host.key)).unwrap_or_default(),
+            waiting: waiting.into_iter().flatten().map(|asked| waits(asked)).collect(),
+            ..standing
         })
     }
 }
@@ -157,6 +170,7 @@ impl ClusterService for Cluster {
             request_id: id,
             agent_id: agent,
             ttl_seconds,
+            approval,
         } = request.into_inner();
         // It will be the name in a certificate, too: one label, no slash.
         let _: Label = parse("agent_id", &agent).map_err(invalid)?;
@@ -182,6 +196,7 @@ impl ClusterService for Cluster {
             secret_hash: Digest::from_bytes(token.secret_hash()),
             agent,
             expires,
+            approval,
         };
         match asker
             .propose(&*self.replicated, &*self.ambient, &id, action)
@@ -209,10 +224,16 @@ impl ClusterService for Cluster {
         } = request.into_inner();
         let after: Option<AgentId> = paging::after(&page_token)?;
         let response = self.now(|state| {
-            let hosts = state
+            let waiting = waiting(state);
+            let agents: BTreeSet<&AgentId> = state
                 .hosts()
-                .filter(|(agent, _)| after.as_ref().is_none_or(|after| *agent > after))
-                .filter_map(|(agent, _)| self.host(state, agent));
+                .map(|(agent, _)| agent)
+                .chain(waiting.keys().copied())
+                .filter(|agent| after.as_ref().is_none_or(|after| *agent > after))
+                .collect();
+            let hosts = agents
+                .into_iter()
+                .filter_map(|agent| self.host(state, agent, &waiting));
             let (hosts, next_page_token) =
                 paging::page(hosts, paging::size(page_size), |host| host.agent_id.clone());
             pb::ListHostsResponse {
@@ -232,7 +253,7 @@ impl ClusterService for Cluster {
         caller
             .may_all(|state| vec![of_host(state.set(), Verb::Get, Resource::Hosts, &agent)])
             .await?;
-        let host = self.now(|state| self.host(state, &agent));
+        let host = self.now(|state| self.host(state, &agent, &waiting(state)));
         let host = host.ok_or_else(|| not_found("enrolled host of this agent"))?;
         Ok(Response::new(pb::GetHostResponse { host: Some(host) }))
     }
@@ -257,9 +278,85 @@ impl ClusterService for Cluster {
             .await?
         {
             Answer::HostRemoved => Ok(Response::new(pb::RemoveHostResponse {})),
-            Answer::Refused(Refused::UnknownAgent) => Err(not_found("enrolled host of this agent")),
-            other => Err(answered_otherwise(&other)),
+            other => Err(not_decided(&other)),
         }
+    }
+
+    async fn approve_host(
+        &self,
+        request: Request<pb::ApproveHostRequest>,
+    ) -> Result<Response<pb::ApproveHostResponse>, Status> {
+        let caller = self.authorizer.person(&request)?;
+        let pb::ApproveHostRequest {
+            request_id,
+            agent_id,
+            key,
+        } = request.into_inner();
+        let which = Which::of(request_id, &agent_id)?;
+        self.answer_host(caller, which, &key, true).await?;
+        Ok(Response::new(pb::ApproveHostResponse {}))
+    }
+
+    async fn reject_host(
+        &self,
+        request: Request<pb::RejectHostRequest>,
+    ) -> Result<Response<pb::RejectHostResponse>, Status> {
+        let caller = self.authorizer.person(&request)?;
+        let pb::RejectHostRequest {
+            request_id,
+            agent_id,
+            key,
+        } = request.into_inner();
+        let which = Which::of(request_id, &agent_id)?;
+        self.answer_host(caller, which, &key, false).await?;
+        Ok(Response::new(pb::RejectHostResponse {}))
+    }
+
+    async fn evict_host(
+        &self,
+        request: Request<pb::EvictHostRequest>,
+    ) -> Result<Response<pb::EvictHostResponse>, Status> {
+        let caller = self.authorizer.person(&request)?;
+        let pb::EvictHostRequest {
+            request_id,
+            agent_id,
+            reason: text,
+        } = request.into_inner();
+        let which = Which::of(request_id, &agent_id)?;
+        let (agent, reason) = (which.agent.clone(), reason(text)?);
+        let action = Action::EvictHost { agent, reason };
+        self.decide_host(caller, Verb::Evict, which, action).await?;
+        Ok(Response::new(pb::EvictHostResponse {}))
+    }
+
+    async fn ban_host(
+        &self,
+        request: Request<pb::BanHostRequest>,
+    ) -> Result<Response<pb::BanHostResponse>, Status> {
+        let caller = self.authorizer.person(&request)?;
+        let pb::BanHostRequest {
+            request_id,
+            agent_id,
+            reason,
+        } = request.into_inner();
+        let which = Which::of(request_id, &agent_id)?;
+        let (agent, reason) = (which.agent.clone(), needed_reason(reason)?);
+        let action = Action::BanHost { agent, reason };
+        self.decide_host(caller, Verb::Ban, which, action).await?;
+        Ok(Response::new(pb::BanHostResponse {}))
+    }
+
+    async fn unban_host(
+        &self,
+        request: Request<pb::UnbanHostRequest>,
+    ) -> Result<Response<pb::UnbanHostResponse>, Status> {
+        let caller = self.authorizer.person(&request)?;
+        let pb::UnbanHostRequest { request_id, agent_id } = request.into_inner();
+        let which = Which::of(request_id, &agent_id)?;
+        let agent = which.agent.clone();
+        self.decide_host(caller, Verb::Ban, which, Action::UnbanHost { agent })
+            .await?;
+        Ok(Response::new(pb::UnbanHostResponse {}))
     }
 
     async fn list_instances(

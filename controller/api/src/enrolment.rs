@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tonic::{Request, Response, Status};
-use verger_controller_state::{Action, Command, Refused, Response as Answer};
+use verger_controller_state::{Action, Admission, Command, Presented, Refused, Response as Answer};
 use verger_policy::digest::Digest;
 use verger_policy::model::AgentId;
 use verger_proto::agent::v1 as pb;
@@ -13,6 +13,7 @@ use verger_proto::policy::v1::Envelope;
 use verger_transport::{JoinToken, Label};
 use verger_wire::parse;
 
+use crate::agents::machine_in;
 use crate::caller;
 use crate::ports::{Ambient, Holder, Issuer, Replicated, read};
 use crate::status::{invalid, issue, refused, unavailable, unexpected};
@@ -39,18 +40,30 @@ impl Enrolment {
 impl EnrolmentService for Enrolment {
     async fn enrol(&self, request: Request<pb::EnrolRequest>) -> Result<Response<pb::EnrolResponse>, Status> {
         let from = caller::from(&request);
-        let pb::EnrolRequest { token, csr, agent_id } = request.into_inner();
+        let pb::EnrolRequest {
+            token,
+            csr,
+            agent_id,
+            machine,
+        } = request.into_inner();
         // Agent ids are names of certificates, too: one label, no slash.
         let _: Label = parse("agent_id", &agent_id).map_err(invalid)?;
         let agent: AgentId = parse("agent_id", &agent_id).map_err(invalid)?;
         let token: JoinToken = token.parse().map_err(|_| refused(&Refused::Token))?;
         let key = self.issuer.key_of(&csr).map_err(|error| issue(&error))?;
-        // Whoever has no token costs the log nothing. What is decided here is decided again where the token is spent.
-        let serves = read(&*self.replicated, |state| {
-            state.token_serves(token.id(), &Digest::from_bytes(token.secret_hash()), &agent, &key)
+        let machine = machine_in(&machine)?;
+        // Whoever is not let in costs the log nothing. What is decided here is decided again where the token is spent.
+        let admission = read(&*self.replicated, |state| {
+            state.admission(&Presented {
+                token: token.id(),
+                secret: &Digest::from_bytes(token.secret_hash()),
+                agent: &agent,
+                key: &key,
+                machine: machine.as_ref(),
+            })
         });
-        if !serves {
-            return Err(refused(&Refused::Token));
+        if admission.map_err(|error| refused(&error))? == Admission::Waits {
+            return Ok(Response::new(waiting()));
         }
         let command = Command {
             stamp: self.ambient.now(),
@@ -63,6 +76,7 @@ impl EnrolmentService for Enrolment {
                 secret_hash: Digest::from_bytes(token.secret_hash()),
                 agent: agent.clone(),
                 key,
+                machine,
             },
         };
         match self
@@ -72,6 +86,10 @@ impl EnrolmentService for Enrolment {
             .map_err(|error| unavailable(&error))?
         {
             Answer::Enrolled => {}
+            Answer::AwaitsApproval => {
+                tracing::info!(%agent, %key, "a host waits for approval");
+                return Ok(Response::new(waiting()));
+            }
             other => return Err(unexpected(&other)),
         }
         let issued = self
@@ -86,6 +104,15 @@ impl EnrolmentService for Enrolment {
             chain: issued.chain.into_iter().map(Bytes::from).collect(),
             member_cas: self.issuer.member_cas().into_iter().map(Bytes::from).collect(),
             trust_root: trust_root.map(|json| Envelope { json }),
+            waiting: false,
         }))
+    }
+}
+
+/// To a host that a person has to approve: it is given nothing.
+fn waiting() -> pb::EnrolResponse {
+    pb::EnrolResponse {
+        waiting: true,
+        ..pb::EnrolResponse::default()
     }
 }

@@ -17,9 +17,9 @@ use verger_wire::{IntoWire as _, digest};
 
 use crate::agents::Agents;
 use crate::caller::CallingAgent;
-use crate::ports::{Unavailable, read};
+use crate::ports::read;
 use crate::stamp::stamp_of;
-use crate::status::{argument, invalid, unavailable, with_reason};
+use crate::status::{argument, invalid, stopping, with_reason};
 use crate::watch::Stream;
 
 /// A silent session is spoken into this often, so that both sides notice a dead one.
@@ -95,7 +95,9 @@ impl Session<'_> {
             epoch,
             root,
             agent_version,
+            machine,
         } = hello;
+        self.agents.on_its_machine(self.calling, &machine).await?;
         let root = if epoch == 0 {
             Digest::from_bytes([0; 32])
         } else {
@@ -123,8 +125,7 @@ impl Session<'_> {
                     Some(message) => self.hear(message?.message).await?,
                 },
                 moved = revisions.changed() => {
-                    let stopping = |_| unavailable(&Unavailable::Elsewhere("the member stops".to_owned()));
-                    moved.map_err(stopping)?;
+                    moved.map_err(|_| stopping())?;
                     self.offer().await?;
                 }
                 _ = heartbeat.tick() => self.beat().await?,
@@ -168,6 +169,7 @@ impl Session<'_> {
 
     /// Sends the set if it is another than the one offered last, or than the one the agent says it holds.
     async fn offer(&mut self) -> Result<(), Status> {
+        self.agents.enrolled(self.calling)?;
         let (epoch, update) = read(&*self.agents.replicated, |state| {
             let epoch = state.set().epoch();
             // An epoch has one set. Most of what moves the log on is findings.
@@ -184,6 +186,7 @@ impl Session<'_> {
 
     async fn hear(&mut self, message: Option<pb::connect_request::Message>) -> Result<(), Status> {
         use pb::connect_request::Message;
+        self.agents.enrolled(self.calling)?;
         match message {
             None | Some(Message::Hello(_)) => Err(argument("message", "is not one that belongs here")),
             Some(Message::Ack(pb::Ack {

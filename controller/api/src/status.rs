@@ -66,6 +66,11 @@ pub(crate) fn unavailable(error: &Unavailable) -> Status {
     status(code, error.to_string(), details)
 }
 
+/// To who has a stream open.
+pub(crate) fn stopping() -> Status {
+    unavailable(&Unavailable::Elsewhere("the member stops".to_owned()))
+}
+
 pub(crate) fn issue(error: &IssueError) -> Status {
     match error {
         IssueError::Request(_) => {
@@ -99,6 +104,13 @@ pub(crate) fn refused(refused: &Refused) -> Status {
         Refused::RequestIdReused => Code::AlreadyExists,
         Refused::TooManyTokens => Code::ResourceExhausted,
         Refused::Token => Code::PermissionDenied,
+        Refused::Rejected => Code::PermissionDenied,
+        Refused::NotWaiting => Code::NotFound,
+        Refused::OtherKey(_) => Code::PermissionDenied,
+        Refused::CopiedIdentity(_) => Code::PermissionDenied,
+        Refused::Evicted(_) => Code::PermissionDenied,
+        Refused::Banned { .. } => Code::PermissionDenied,
+        Refused::NotBanned(_) => Code::FailedPrecondition,
         Refused::UnknownAgent => Code::PermissionDenied,
         Refused::SequenceGap { .. } => Code::OutOfRange,
         Refused::ForgedFinding => Code::InvalidArgument,

@@ -8,12 +8,14 @@ mod proposals;
 mod requests;
 mod retention;
 mod stamps;
+mod standing;
 
 use bytes::Bytes;
 use verger_policy::digest::Digest;
 use verger_policy::set::PolicySet;
 use verger_seal::TrustRoot;
 
+use crate::admission::Presented;
 use crate::audit::{AuditMark, Done};
 use crate::command::{Action, Command};
 use crate::limits;
@@ -100,13 +102,27 @@ impl State {
                 secret_hash,
                 agent,
                 expires,
-            } => self.create_token(id, self.new_token(*secret_hash, agent, *expires), changes),
+                approval,
+            } => {
+                let token = self.new_token(*secret_hash, agent, *expires, *approval);
+                self.create_token(id, token, changes)
+            }
             Action::Enrol {
                 token_id,
                 secret_hash,
                 agent,
                 key,
-            } => self.enrol(token_id, secret_hash, agent, *key, changes),
+                machine,
+            } => {
+                let presented = Presented {
+                    token: token_id,
+                    secret: secret_hash,
+                    agent,
+                    key,
+                    machine: machine.as_ref(),
+                };
+                self.enrol(&presented, changes)
+            }
             Action::Ingest {
                 agent,
                 first_sequence,
@@ -137,6 +153,22 @@ impl State {
                 self.create_login(person, *key, changes)
             }
             Action::RemoveHost { agent } => self.remove_host(agent, changes),
+            Action::DecideHost { agent, key, approved } => {
+                self.decide_host(agent, key, *approved, &command.actor, changes)
+            }
+            Action::EvictHost { agent, reason } => {
+                self.evict_host(agent, self.verdict(&command.actor, reason), changes)
+            }
+            Action::BanHost { agent, reason } => {
+                self.ban_host(agent, self.verdict(&command.actor, reason), changes)
+            }
+            Action::UnbanHost { agent } => {
+                self.unban_host(agent, self.verdict(&command.actor, "the ban was lifted"), changes)
+            }
+            Action::RevokeLogin { person, reason } => {
+                self.revoke_login(person, self.verdict(&command.actor, reason), changes)
+            }
+            Action::TellCopy { agent, .. } => self.tell_copy(agent, changes),
             Action::TellSilence { agent, silent, since } => {
                 self.hear_silence(agent, *silent, *since, changes)
             }
@@ -179,6 +211,8 @@ fn done(command: &Command, outcome: &Outcome, before: Option<Digest>) -> Done {
     };
     let word = match (outcome, &command.action) {
         (Ok(_), Action::NoteDenied { reason, .. }) => reason,
+        // It is not in, and not refused.
+        (Ok(Response::AwaitsApproval), _) => "AWAITS_APPROVAL",
         (Ok(_), _) => "ok",
         (Err(refused), _) => refused.word(),
     };

@@ -61,6 +61,8 @@ pub enum Action {
         agent: AgentId,
         /// When it ends.
         expires: Timestamp,
+        /// Whether the host that uses it waits until a person has approved it.
+        approval: bool,
     },
     /// Spend a join token and record the host: both or neither.
     Enrol {
@@ -72,6 +74,8 @@ pub enum Action {
         agent: AgentId,
         /// Digest of its public key.
         key: Digest,
+        /// Digest of its machine's id, where it said.
+        machine: Option<Digest>,
     },
     /// Take in transitions of findings.
     Ingest {
@@ -135,6 +139,48 @@ pub enum Action {
         /// Whose.
         agent: AgentId,
     },
+    /// Let in a host that waits for approval, or refuse it.
+    DecideHost {
+        /// Whose.
+        agent: AgentId,
+        /// Digest of the public key that the person looked at.
+        key: Digest,
+        /// Which of the two.
+        approved: bool,
+    },
+    /// Take a host's certificate out of use.
+    EvictHost {
+        /// Whose.
+        agent: AgentId,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Evict a host, and keep its id and key out, whatever token they have.
+    BanHost {
+        /// Whose.
+        agent: AgentId,
+        /// Why.
+        reason: String,
+    },
+    /// Lift a ban.
+    UnbanHost {
+        /// Whose.
+        agent: AgentId,
+    },
+    /// Take a person's login out of use.
+    RevokeLogin {
+        /// Whose.
+        person: String,
+        /// Why.
+        reason: String,
+    },
+    /// Say that an agent's key was used on another machine than the one it was enrolled on.
+    TellCopy {
+        /// Which.
+        agent: AgentId,
+        /// Digest of the other machine's id.
+        machine: Digest,
+    },
     /// Say that an agent has not been heard of, or is heard of again.
     TellSilence {
         /// Which.
@@ -174,7 +220,16 @@ impl Action {
             Self::NoteDenied { rpc, since, .. } => format!("{rpc}, since {since}"),
             Self::RecoverLogin { person, reason, key } => format!("of person/{person}, key {key}: {reason}"),
             Self::CreateLogin { person, key } => format!("of person/{person}, key {key}"),
-            Self::RemoveHost { agent } | Self::TellSilence { agent, .. } => format!("agent {agent}"),
+            Self::RemoveHost { agent }
+            | Self::TellSilence { agent, .. }
+            | Self::TellCopy { agent, .. }
+            | Self::UnbanHost { agent } => format!("agent {agent}"),
+            Self::DecideHost { agent, key, .. } => format!("agent {agent}, key {key}"),
+            Self::EvictHost { agent, reason } if reason.is_empty() => format!("agent {agent}"),
+            Self::EvictHost { agent, reason } | Self::BanHost { agent, reason } => {
+                format!("agent {agent}: {reason}")
+            }
+            Self::RevokeLogin { person, reason } => format!("of person/{person}: {reason}"),
             Self::SignProposal { number, .. } | Self::WithdrawProposal { number } => {
                 format!("proposal {number}")
             }
@@ -204,6 +259,13 @@ impl Action {
             Self::RecoverLogin { .. } => "recover-login",
             Self::CreateLogin { .. } => "create-login",
             Self::RemoveHost { .. } => "remove-host",
+            Self::DecideHost { approved: true, .. } => "approve-host",
+            Self::DecideHost { approved: false, .. } => "reject-host",
+            Self::EvictHost { .. } => "evict-host",
+            Self::BanHost { .. } => "ban-host",
+            Self::UnbanHost { .. } => "unban-host",
+            Self::RevokeLogin { .. } => "revoke-login",
+            Self::TellCopy { .. } => "tell-copy",
             Self::TellSilence { silent: true, .. } => "tell-silence",
             Self::TellSilence { silent: false, .. } => "tell-voice",
             Self::NoteDenied { .. } => "denied",
@@ -238,11 +300,12 @@ impl Command {
     /// anew for each attempt.
     pub(crate) fn asked(&self) -> Digest {
         let action = match &self.action {
-            Action::CreateToken { agent, .. } => Action::CreateToken {
+            Action::CreateToken { agent, approval, .. } => Action::CreateToken {
                 id: String::new(),
                 secret_hash: Digest::from_bytes([0; 32]),
                 agent: agent.clone(),
                 expires: Timestamp::UNIX_EPOCH,
+                approval: *approval,
             },
             action => action.clone(),
         };

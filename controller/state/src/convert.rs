@@ -19,6 +19,19 @@ pub(crate) fn digest(bytes: &[u8]) -> Option<Digest> {
     Some(Digest::from_bytes(bytes.try_into().ok()?))
 }
 
+/// Empty where there is none.
+pub(crate) fn optional_bytes(digest: Option<&Digest>) -> Bytes {
+    digest.map(bytes).unwrap_or_default()
+}
+
+/// The inner `None` where there are no bytes, the outer one where they are no digest.
+pub(crate) fn optional_digest(bytes: &[u8]) -> Option<Option<Digest>> {
+    match bytes {
+        [] => Some(None),
+        bytes => digest(bytes).map(Some),
+    }
+}
+
 pub(crate) fn time(milliseconds: i64) -> Option<Timestamp> {
     Timestamp::from_millisecond(milliseconds).ok()
 }

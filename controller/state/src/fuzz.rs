@@ -106,12 +106,14 @@ fn history() -> Vec<Bytes> {
             secret_hash: Digest::of(b"s"),
             agent: agent(),
             expires: at(100),
+            approval: false,
         },
         Action::Enrol {
             token_id: "t".to_owned(),
             secret_hash: Digest::of(b"s"),
             agent: agent(),
             key: Digest::of(b"key"),
+            machine: None,
         },
         Action::Ingest {
             agent: agent(),
@@ -145,18 +147,42 @@ fn history() -> Vec<Bytes> {
             attempts: 3,
             since: at(17),
         },
-        // Another key: what the first one told is forgotten.
+        // Another key, once the first one is shut out: what that told is forgotten.
+        Action::EvictHost {
+            agent: agent(),
+            reason: "its disk was stolen".to_owned(),
+        },
         Action::CreateToken {
             id: "t2".to_owned(),
             secret_hash: Digest::of(b"s"),
             agent: agent(),
             expires: at(100),
+            approval: true,
         },
         Action::Enrol {
             token_id: "t2".to_owned(),
             secret_hash: Digest::of(b"s"),
             agent: agent(),
             key: Digest::of(b"another key"),
+            machine: Some(Digest::of(b"machine")),
+        },
+        Action::DecideHost {
+            agent: agent(),
+            key: Digest::of(b"another key"),
+            approved: true,
+        },
+        Action::TellCopy {
+            agent: agent(),
+            machine: Digest::of(b"another machine"),
+        },
+        Action::BanHost {
+            agent: agent(),
+            reason: "copied".to_owned(),
+        },
+        Action::UnbanHost { agent: agent() },
+        Action::RevokeLogin {
+            person: "bob".to_owned(),
+            reason: "left".to_owned(),
         },
     ];
     let command = |(second, action)| Command {
@@ -226,6 +252,7 @@ fn assert_same(one: &State, other: &State) {
     assert_eq!((&one.set, &one.seal), (&other.set, &other.seal));
     assert_eq!(&one.objects, &other.objects);
     assert_eq!((&one.tokens, &one.hosts), (&other.tokens, &other.hosts));
+    assert_eq!(one.logins, other.logins);
     assert_eq!(
         (&one.requests, &one.requests_by_time),
         (&other.requests, &other.requests_by_time)

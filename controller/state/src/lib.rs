@@ -4,6 +4,7 @@
 //! believed), no randomness, no I/O, no hash map and no panic; a command that cannot be carried out is [`Response::Refused`]
 //! and changes nothing. Its audit row is part of the same application.
 
+mod admission;
 mod apply;
 mod audit;
 mod by_revision;
@@ -24,6 +25,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use admission::{Admission, Presented};
 pub use audit::{AuditHead, AuditPlace};
 pub use by_revision::Place;
 pub use clock::{HeldBack, ticks};
@@ -34,4 +36,4 @@ pub use queries::{FindingChange, FindingNow};
 pub use response::{Refused, Response};
 pub use rows::{DamagedRow, Rebuild, RowChange, Tree};
 pub use stamps::Stamped;
-pub use state::{Cluster, Host, Login, State, Token};
+pub use state::{Asked, Cluster, Host, Login, Standing, State, Token, Verdict};

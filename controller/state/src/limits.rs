@@ -31,6 +31,8 @@ pub const PROPOSAL_DELETES: usize = 500;
 pub const LOGINS: usize = 10_000;
 /// Unspent join tokens.
 pub const TOKENS: usize = 10_000;
+/// How long a host waits for approval, seconds: a day.
+pub const WAITING_SECONDS: i64 = 86_400;
 /// Requests remembered.
 pub const REQUESTS: usize = 100_000;
 /// How long they are remembered, seconds.

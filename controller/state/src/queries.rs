@@ -93,18 +93,6 @@ impl State {
         self.proposals.waiting.get(&number)
     }
 
-    /// Whether a join token with this secret serves this agent and key now. One that was spent serves the key it was spent for,
-    /// so that an agent whose answer was lost asks again.
-    pub fn token_serves(&self, token: &str, secret: &Digest, agent: &AgentId, key: &Digest) -> bool {
-        use subtle::ConstantTimeEq as _;
-        let Some(token) = self.tokens.get(token) else {
-            return false;
-        };
-        let holds = bool::from(token.secret_hash.as_bytes().ct_eq(secret.as_bytes()));
-        let unspent = !token.spent || self.hosts.get(agent).is_some_and(|host| host.key == *key);
-        holds && unspent && token.agent == *agent && token.expires > self.clock.now
-    }
-
     /// The policy set in force.
     pub const fn set(&self) -> &PolicySet {
         &self.set
@@ -134,12 +122,12 @@ impl State {
         self.objects.after(place)
     }
 
-    /// Enrolled hosts by agent.
+    /// Hosts that are, or were, enrolled, by agent.
     pub fn hosts(&self) -> impl Iterator<Item = (&AgentId, &Host)> {
         self.hosts.iter()
     }
 
-    /// One enrolled host.
+    /// One of them.
     pub fn host(&self, agent: &AgentId) -> Option<&Host> {
         self.hosts.get(agent)
     }

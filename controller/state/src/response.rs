@@ -2,6 +2,7 @@
 
 use verger_policy::digest::Digest;
 use verger_policy::finding::FindingUid;
+use verger_policy::model::AgentId;
 
 /// The answer to one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,10 @@ pub enum Response {
     TokenCreated(String),
     /// The host is recorded.
     Enrolled,
+    /// A person has to approve the host first.
+    AwaitsApproval,
+    /// What was decided on a host or a login is in force.
+    Decided,
     /// Everything of this agent up to this sequence is kept.
     Ingested(u64),
     /// The finding is acknowledged.
@@ -42,6 +47,8 @@ pub enum Response {
     HostRemoved,
     /// It is said.
     SilenceTold,
+    /// It is said.
+    CopyTold,
     /// The refused calls are on record.
     DeniedNoted,
     /// The stamp is kept.
@@ -124,6 +131,40 @@ pub enum Refused {
         "the join token is not valid: it is unknown, spent, expired, or for another agent; make a new one with `verger token create`"
     )]
     Token,
+    /// The host was refused by the person who was to approve it.
+    #[error(
+        "a person refused to let this host in; make another token with `verger token create` if that was a mistake"
+    )]
+    Rejected,
+    /// Nobody waits for approval under that id with that key.
+    #[error("no host waits for approval under this id with this key: `verger hosts` lists those that wait")]
+    NotWaiting,
+    /// The id is another key's.
+    #[error(
+        "agent {0} is enrolled with another key: if this is the same host, which lost its own, run `verger hosts {0} --evict`, then join again; else join under another id"
+    )]
+    OtherKey(AgentId),
+    /// The key is in use on another machine.
+    #[error(
+        "the identity of agent {0} belongs to another machine: two machines with one identity are told apart by nobody. Remove the agent's data_dir on the copy and join under an id of its own; if the host moved to this machine, run `verger hosts {0} --evict`, then join again"
+    )]
+    CopiedIdentity(AgentId),
+    /// The host is evicted.
+    #[error("agent {0} is evicted: it comes back by another token, of `verger token create --agent {0}`")]
+    Evicted(AgentId),
+    /// The id or the key is banned.
+    #[error(
+        "agent {agent} is banned ({reason}): until `verger hosts {agent} --unban`, neither its id nor its key is let in"
+    )]
+    Banned {
+        /// Under which id.
+        agent: AgentId,
+        /// Why, made printable.
+        reason: String,
+    },
+    /// There is no ban to lift.
+    #[error("agent {0} is not banned")]
+    NotBanned(AgentId),
     /// The agent is not enrolled.
     #[error("this agent is not enrolled")]
     UnknownAgent,
@@ -165,6 +206,13 @@ impl Refused {
             Self::TooManyLogins(_) => "TOO_MANY_LOGINS",
             Self::TooManyTokens => "TOO_MANY_TOKENS",
             Self::Token => "TOKEN_REFUSED",
+            Self::Rejected => "REJECTED",
+            Self::NotWaiting => "NOT_WAITING",
+            Self::OtherKey(_) => "OTHER_KEY",
+            Self::CopiedIdentity(_) => "COPIED_IDENTITY",
+            Self::Evicted(_) => "EVICTED",
+            Self::Banned { .. } => "BANNED",
+            Self::NotBanned(_) => "NOT_BANNED",
             Self::UnknownAgent => "UNKNOWN_AGENT",
             Self::SequenceGap { .. } => "SEQUENCE_GAP",
             Self::ForgedFinding => "FORGED_FINDING",

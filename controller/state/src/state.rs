@@ -41,6 +41,45 @@ pub struct Token {
     pub expires: Timestamp,
     /// Whether it was used.
     pub spent: bool,
+    /// Whether the host that uses it waits until a person has approved it.
+    pub approval: bool,
+    /// Who used it and waits.
+    pub asked: Option<Asked>,
+}
+
+/// A host that has shown a token, and waits until a person has approved it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Digest of the agent's public key.
+    pub key: Digest,
+    /// Digest of its machine's id, where it said.
+    pub machine: Option<Digest>,
+    /// Since when.
+    pub at: Timestamp,
+    /// Who refused it, if anybody did.
+    pub refused_by: Option<String>,
+}
+
+/// Who decided, when and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// `person/ada`.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// May be empty.
+    pub reason: String,
+}
+
+/// What a host that is known may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// All that agents may.
+    Enrolled,
+    /// Nothing, until it comes back by another token.
+    Evicted(Verdict),
+    /// Nothing, and neither its id nor its key comes back by any token.
+    Banned(Verdict),
 }
 
 /// An enrolled host.
@@ -54,15 +93,36 @@ pub struct Host {
     pub last_sequence: u64,
     /// Transitions that were acknowledged and that there was no room for: of so many changes nothing is known.
     pub not_kept: u64,
+    /// Digest of the id of the machine it was enrolled on; `None` where it did not say.
+    pub machine: Option<Digest>,
+    /// What it may.
+    pub standing: Standing,
+}
+
+impl Host {
+    /// Whether it may what agents may.
+    pub const fn serves(&self) -> bool {
+        matches!(self.standing, Standing::Enrolled)
+    }
+
+    /// Whether an agent that says it is on this machine can be this one. Who says nothing, or said nothing when it was enrolled, can.
+    pub fn is_on(&self, machine: Option<&Digest>) -> bool {
+        match (&self.machine, machine) {
+            (Some(enrolled), Some(machine)) => enrolled == machine,
+            _ => true,
+        }
+    }
 }
 
 /// A person's login.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     /// Digest of the only public key that serves.
     pub key: Digest,
     /// When it was given.
     pub created: Timestamp,
+    /// That it serves no more, whatever the key.
+    pub revoked: Option<Verdict>,
 }
 
 /// A request that was carried out.

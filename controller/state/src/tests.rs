@@ -13,6 +13,7 @@ mod requests;
 mod retention;
 mod rotation;
 mod stamps;
+mod standing;
 mod time;
 
 use bytes::Bytes;
@@ -95,9 +96,17 @@ impl Member {
         self.state.clock().as_second()
     }
 
-    /// Enrols an agent under a key.
+    /// Enrols an agent under a key; whoever is there under another one is evicted first.
     fn enrol(&mut self, agent: &str, key: &[u8]) {
         let now = self.now();
+        let known = self.state.host(&agent.parse().unwrap());
+        if known.is_some_and(|host| host.serves() && host.key != Digest::of(key)) {
+            let evict = Action::EvictHost {
+                agent: agent.parse().unwrap(),
+                reason: String::new(),
+            };
+            assert_eq!(self.run(&command(now, None, evict)), Response::Decided);
+        }
         let id = format!("token-{}", self.index);
         let agent: AgentId = agent.parse().unwrap();
         self.run(&command(
@@ -108,6 +117,7 @@ impl Member {
                 secret_hash: Digest::of(b"s"),
                 agent: agent.clone(),
                 expires: at(now + 500),
+                approval: false,
             },
         ));
         let enrolled = self.run(&command(
@@ -118,6 +128,7 @@ impl Member {
                 secret_hash: Digest::of(b"s"),
                 agent,
                 key: Digest::of(key),
+                machine: None,
             },
         ));
         assert_eq!(enrolled, Response::Enrolled);
@@ -195,6 +206,7 @@ fn a_cluster_is_founded_once_and_nothing_works_before() {
         secret_hash: Digest::of(b"s"),
         agent: "h1".parse().unwrap(),
         expires: at(100),
+        approval: false,
     };
     assert_eq!(word(&member.run(&command(1, Some("r"), token))), "NOT_FOUNDED");
     let mut member = Member::founded();
@@ -236,12 +248,14 @@ fn a_token_is_spent_once_by_its_own_agent_in_time() {
         secret_hash: Digest::of(b"secret"),
         agent: agent("h1"),
         expires: at(100),
+        approval: false,
     };
     let spend = |id: &str, secret: &[u8], name: &str| Action::Enrol {
         token_id: id.to_owned(),
         secret_hash: Digest::of(secret),
         agent: agent(name),
         key: Digest::of(b"key"),
+        machine: None,
     };
     member.run(&command(20, Some("1"), create("t1")));
     assert_eq!(
@@ -320,6 +334,7 @@ fn transitions_are_taken_in_once_and_a_gap_is_refused() {
             secret_hash: Digest::of(b"s"),
             agent: agent.clone(),
             expires: at(100),
+            approval: false,
         },
     ));
     member.run(&command(
@@ -330,6 +345,7 @@ fn transitions_are_taken_in_once_and_a_gap_is_refused() {
             secret_hash: Digest::of(b"s"),
             agent: agent.clone(),
             key: Digest::of(b"key"),
+            machine: None,
         },
     ));
     assert_eq!(member.run(&command(14, None, empty(1))), Response::Ingested(0));
@@ -348,6 +364,7 @@ fn the_end_of_time_is_no_end_of_a_member() {
         secret_hash: Digest::of(b"s"),
         agent: "h1".parse().unwrap(),
         expires: end,
+        approval: false,
     };
     let last = Command {
         stamp: end,
@@ -430,6 +447,7 @@ fn another_key_is_another_agents_life_and_the_same_key_goes_on() {
                 secret_hash: Digest::of(b"s"),
                 agent: agent.clone(),
                 expires: at(time + 50),
+                approval: false,
             },
         ));
         let enrolled = member.run(&command(
@@ -440,6 +458,7 @@ fn another_key_is_another_agents_life_and_the_same_key_goes_on() {
                 secret_hash: Digest::of(b"s"),
                 agent: agent.clone(),
                 key: Digest::of(key),
+                machine: None,
             },
         ));
         assert_eq!(enrolled, Response::Enrolled);
@@ -468,6 +487,11 @@ fn another_key_is_another_agents_life_and_the_same_key_goes_on() {
     );
     assert!(member.state.finding(&told.uid).is_some());
 
+    let evict = Action::EvictHost {
+        agent: agent.clone(),
+        reason: String::new(),
+    };
+    assert_eq!(member.run(&command(19, None, evict)), Response::Decided);
     enrol(&mut member, b"other");
     assert!(
         member.state.finding(&told.uid).is_none(),

@@ -106,6 +106,7 @@ async fn ids_of_requests() {
             request_id: request_id.clone(),
             agent_id: "h2".to_owned(),
             ttl_seconds: 0,
+            approval: false,
         };
         let ack = fpb::AckRequest {
             request_id,

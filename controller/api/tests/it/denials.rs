@@ -99,6 +99,7 @@ async fn whoever_calls_without_a_right_is_on_record_whatever_the_reason() {
         token: format!("{}.{}", "ab".repeat(8), "cd".repeat(32)),
         csr: request_of("h2"),
         agent_id: "h2".to_owned(),
+        machine: Default::default(),
     };
     refused(
         world.caller("").enrolment().enrol(enrolment).await,

@@ -12,6 +12,7 @@ async fn token(world: &World, agent: &str) -> String {
         request_id: world.request_id(),
         agent_id: agent.to_owned(),
         ttl_seconds: 0,
+        approval: false,
     };
     let answer = world.ada().cluster().create_join_token(request).await.unwrap();
     answer.into_inner().token
@@ -27,6 +28,7 @@ async fn enrol(
         token: token.to_owned(),
         csr: request_of(key),
         agent_id: agent.to_owned(),
+        machine: Default::default(),
     };
     world.caller("").enrolment().enrol(request).await
 }
@@ -119,6 +121,7 @@ async fn a_token_ends_when_its_answer_says() {
         request_id: world.request_id(),
         agent_id: "h1".to_owned(),
         ttl_seconds: 60,
+        approval: false,
     };
     let answer = world
         .ada()
@@ -145,6 +148,7 @@ async fn no_token_is_made_for_a_name_that_no_certificate_can_carry() {
             request_id: world.request_id(),
             agent_id: name.to_owned(),
             ttl_seconds: 0,
+            approval: false,
         };
         let made = world.ada().cluster().create_join_token(request).await;
         let status = refused(made, Code::InvalidArgument, "INVALID_ARGUMENT");
@@ -165,6 +169,7 @@ async fn a_request_without_a_readable_key_spends_no_token() {
         token: token.clone(),
         csr: bytes::Bytes::from_static(b"noise"),
         agent_id: "h1".to_owned(),
+        machine: Default::default(),
     };
     let answer = world.caller("").enrolment().enrol(request).await;
     refused(answer, Code::InvalidArgument, "CERTIFICATE_REQUEST");

@@ -33,6 +33,13 @@ fn told(refusal: &Refused) -> (Code, &'static str) {
         Refused::TooManyTokens => (Code::ResourceExhausted, "TOO_MANY_TOKENS"),
         Refused::TooManyLogins(_) => (Code::ResourceExhausted, "TOO_MANY_LOGINS"),
         Refused::Token => (Code::PermissionDenied, "TOKEN_REFUSED"),
+        Refused::Rejected => (Code::PermissionDenied, "REJECTED"),
+        Refused::NotWaiting => (Code::NotFound, "NOT_WAITING"),
+        Refused::OtherKey(_) => (Code::PermissionDenied, "OTHER_KEY"),
+        Refused::CopiedIdentity(_) => (Code::PermissionDenied, "COPIED_IDENTITY"),
+        Refused::Evicted(_) => (Code::PermissionDenied, "EVICTED"),
+        Refused::Banned { .. } => (Code::PermissionDenied, "BANNED"),
+        Refused::NotBanned(_) => (Code::FailedPrecondition, "NOT_BANNED"),
         Refused::UnknownAgent => (Code::PermissionDenied, "UNKNOWN_AGENT"),
         Refused::SequenceGap { .. } => (Code::OutOfRange, "SEQUENCE_GAP"),
         Refused::ForgedFinding => (Code::InvalidArgument, "FORGED_FINDING"),
@@ -66,6 +73,16 @@ fn refusals() -> Vec<Refused> {
         Refused::TooManyProposals,
         Refused::TooManyTokens,
         Refused::Token,
+        Refused::Rejected,
+        Refused::NotWaiting,
+        Refused::OtherKey("h1".parse().unwrap()),
+        Refused::CopiedIdentity("h1".parse().unwrap()),
+        Refused::Evicted("h1".parse().unwrap()),
+        Refused::Banned {
+            agent: "h1".parse().unwrap(),
+            reason: "hostile".to_owned(),
+        },
+        Refused::NotBanned("h1".parse().unwrap()),
         Refused::UnknownAgent,
         Refused::SequenceGap { expected: 3 },
         Refused::ForgedFinding,
@@ -121,6 +138,7 @@ impl Way {
                     request_id: world.request_id(),
                     agent_id: "h2".to_owned(),
                     ttl_seconds: 0,
+                    approval: false,
                 };
                 ada.cluster().create_join_token(request).await.map(drop)
             }
@@ -137,6 +155,7 @@ impl Way {
                     token: token().reveal().to_string(),
                     csr: request_of("k"),
                     agent_id: "h2".to_owned(),
+                    machine: Default::default(),
                 };
                 world.caller("").enrolment().enrol(request).await.map(drop)
             }
@@ -160,6 +179,7 @@ fn world() -> World {
         secret_hash: Digest::from_bytes(token().secret_hash()),
         agent: "h2".parse().unwrap(),
         expires: start() + jiff::SignedDuration::from_secs(600),
+        approval: false,
     });
     world.enrol(&["h1"]);
     world.log.run(&world.ingestion("h1", vec![world.fault("user")]));
@@ -197,7 +217,7 @@ fn every_reason_is_the_word_of_its_refusal_and_no_two_share_one() {
     assert!(words.iter().all(|(word, reason)| word == reason), "{words:?}");
     words.sort_unstable();
     words.dedup();
-    assert_eq!(words.len(), 19);
+    assert_eq!(words.len(), 26);
 }
 
 #[tokio::test(start_paused = true)]

@@ -117,7 +117,13 @@ async fn renew(
         .caller_with(&format!("agent/{agent}"), of, not_after)
         .session();
     let csr = request_of(key);
-    Ok(client.renew(pb::RenewRequest { csr }).await?.into_inner())
+    Ok(client
+        .renew(pb::RenewRequest {
+            csr,
+            machine: Default::default(),
+        })
+        .await?
+        .into_inner())
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,7 +150,10 @@ async fn a_certificate_is_renewed_for_its_own_agent_and_key_only() {
     let answer = world
         .caller("agent/h1")
         .session()
-        .renew(pb::RenewRequest { csr })
+        .renew(pb::RenewRequest {
+            csr,
+            machine: Default::default(),
+        })
         .await;
     refused(answer, Code::InvalidArgument, "CERTIFICATE_REQUEST");
     assert_eq!(world.log.state(), before);
@@ -178,10 +187,10 @@ async fn the_key_of_an_agent_that_was_enrolled_anew_is_shut_out_from_open_stream
     let mut report = old.report().await.unwrap();
     assert_eq!(report.tell(1, &[world.fault("user")]).await.unwrap(), 1);
 
+    world.evict("h1");
     world.enrol_with("h1", "new");
     let state = world.log.state();
-    let answer = report.tell(2, &[world.fault("group")]).await;
-    refused(answer, Code::PermissionDenied, "UNKNOWN_AGENT");
+    refused(report.answer().await, Code::PermissionDenied, "UNKNOWN_AGENT");
     assert_eq!(world.log.state(), state, "nothing of the old key's came in");
     let end = talk.end().await;
     refused(Err::<(), _>(end), Code::PermissionDenied, "UNKNOWN_AGENT");
@@ -293,8 +302,7 @@ async fn a_host_that_was_removed_is_nobodys_and_its_streams_end() {
     };
     remove().await.unwrap();
     refused(remove().await, Code::NotFound, "NOT_FOUND");
-    let answer = report.tell(2, &[world.fault("group")]).await;
-    refused(answer, Code::PermissionDenied, "UNKNOWN_AGENT");
+    refused(report.answer().await, Code::PermissionDenied, "UNKNOWN_AGENT");
     assert!(world.log.state().finding(&world.fault("user").uid).is_none());
     let hosts = world
         .ada()

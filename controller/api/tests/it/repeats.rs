@@ -78,6 +78,7 @@ async fn a_token_is_shown_once_whoever_asks_again() {
         request_id: "the-same".to_owned(),
         agent_id: "h1".to_owned(),
         ttl_seconds: 0,
+        approval: false,
     };
     world
         .ada()
@@ -134,6 +135,7 @@ async fn an_id_used_for_another_kind_of_request_is_refused() {
         request_id: change.request_id.clone(),
         agent_id: "h1".to_owned(),
         ttl_seconds: 0,
+        approval: false,
     };
     world.ada().cluster().create_join_token(token).await.unwrap();
     let answer = world.ada().policy().apply(change).await;

@@ -78,6 +78,7 @@ async fn a_denial_names_the_verb_the_resource_and_the_rule() {
         request_id: world.request_id(),
         agent_id: "h1".to_owned(),
         ttl_seconds: 0,
+        approval: false,
     };
     let denied = bob.cluster().create_join_token(request).await;
     let status = refused(denied, Code::PermissionDenied, "ROLE_DENIED");

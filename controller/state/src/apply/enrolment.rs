@@ -6,14 +6,21 @@ use verger_policy::model::AgentId;
 
 use super::Outcome;
 use super::own::controllers;
+use crate::admission::{Admission, Presented, banned};
 use crate::limits;
 use crate::response::{Refused, Response};
 use crate::rows::{self, RowChange};
-use crate::state::{Host, Login, State, Token};
+use crate::state::{Asked, Host, Login, Standing, State, Token};
 
 impl State {
     /// A token as it is asked for, with the longest life there is at most.
-    pub(super) fn new_token(&self, secret_hash: Digest, agent: &AgentId, expires: Timestamp) -> Token {
+    pub(super) fn new_token(
+        &self,
+        secret_hash: Digest,
+        agent: &AgentId,
+        expires: Timestamp,
+        approval: bool,
+    ) -> Token {
         let longest = SignedDuration::from_secs(limits::REQUEST_SECONDS);
         let longest = self.clock.now.saturating_add(longest).unwrap_or(Timestamp::MAX);
         Token {
@@ -21,6 +28,8 @@ impl State {
             agent: agent.clone(),
             expires: expires.min(longest),
             spent: false,
+            approval,
+            asked: None,
         }
     }
 
@@ -66,51 +75,94 @@ impl State {
         let login = Login {
             key,
             created: self.clock.now,
+            revoked: None,
         };
         changes.push(rows::login(person, &login));
         self.logins.insert(person.to_owned(), login);
         Ok(Response::LoginCreated)
     }
 
-    /// Takes a host out. It may come back with another token, as a new one.
+    /// Takes a host out. It may come back with another token, as a new one; so a ban is lifted first.
     pub(super) fn remove_host(&mut self, agent: &AgentId, changes: &mut Vec<RowChange>) -> Outcome {
-        if self.hosts.remove(agent).is_none() {
-            return Err(Refused::UnknownAgent);
+        let host = self.hosts.get(agent).ok_or(Refused::UnknownAgent)?;
+        if let Some(banned) = banned(agent, host) {
+            return Err(banned);
         }
+        self.hosts.remove(agent);
         changes.push(rows::host_gone(agent));
         self.forget_findings_of(agent, changes);
         Ok(Response::HostRemoved)
     }
 
-    pub(super) fn enrol(
+    /// Spends a token, and records the host; or has it wait.
+    pub(super) fn enrol(&mut self, presented: &Presented<'_>, changes: &mut Vec<RowChange>) -> Outcome {
+        let admission = self.admission(presented)?;
+        let Presented {
+            token: id,
+            agent,
+            key,
+            machine,
+            ..
+        } = *presented;
+        if admission == Admission::Waits {
+            return Ok(Response::AwaitsApproval);
+        }
+        let waits = admission == Admission::Asks;
+        let now = self.clock.now;
+        let token = self.tokens.get_mut(id).ok_or(Refused::Token)?;
+        token.spent = true;
+        token.asked = waits.then(|| Asked {
+            key: *key,
+            machine: machine.copied(),
+            at: now,
+            refused_by: None,
+        });
+        if waits {
+            let longest = SignedDuration::from_secs(limits::WAITING_SECONDS);
+            token.expires = now.saturating_add(longest).unwrap_or(Timestamp::MAX);
+        }
+        changes.push(rows::token(id, token));
+        if waits {
+            return Ok(Response::AwaitsApproval);
+        }
+        self.admit(agent, *key, machine.copied(), changes);
+        Ok(Response::Enrolled)
+    }
+
+    /// Records a host that [may be](Self::may_hold) the agent.
+    pub(super) fn admit(
         &mut self,
-        token_id: &str,
-        secret_hash: &Digest,
         agent: &AgentId,
         key: Digest,
+        machine: Option<Digest>,
         changes: &mut Vec<RowChange>,
-    ) -> Outcome {
-        let clock = self.clock.now;
-        if !self.token_serves(token_id, secret_hash, agent, &key) {
-            return Err(Refused::Token);
-        }
-        let token = self.tokens.get_mut(token_id).ok_or(Refused::Token)?;
-        token.spent = true;
-        changes.push(rows::token(token_id, token));
+    ) {
         let known = self.hosts.get(agent).filter(|host| host.key == key).cloned();
         // Another key is another agent's life: it numbers its transitions from 1, and what the one before it told is no longer
         // known to hold. It tells all that it finds.
         if known.is_none() {
             self.forget_findings_of(agent, changes);
         }
-        let host = known.unwrap_or(Host {
-            enrolled: clock,
-            key,
-            last_sequence: 0,
-            not_kept: 0,
-        });
+        let host = match known {
+            Some(host) => Host {
+                machine: machine.or(host.machine.filter(|_| host.serves())),
+                standing: Standing::Enrolled,
+                ..host
+            },
+            None => Host {
+                enrolled: self.clock.now,
+                key,
+                last_sequence: 0,
+                not_kept: 0,
+                machine,
+                standing: Standing::Enrolled,
+            },
+        };
+        let is_back = self.hosts.get(agent).is_some_and(|host| !host.serves());
         changes.push(rows::host(agent, &host));
         self.hosts.insert(agent.clone(), host);
-        Ok(Response::Enrolled)
+        if is_back {
+            self.forget_copy(agent, changes);
+        }
     }
 }

@@ -21,6 +21,9 @@ impl State {
     ) -> Outcome {
         let cluster = self.cluster.as_ref().ok_or(Refused::NotFounded)?.id;
         let host = self.hosts.get(agent).ok_or(Refused::UnknownAgent)?;
+        if !host.serves() {
+            return Err(Refused::UnknownAgent);
+        }
         // Neither side's numbers say what the other knows: a disk was set back, here or there.
         let begins = anew && first_sequence > host.last_sequence;
         let expected = if begins {

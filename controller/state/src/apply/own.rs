@@ -4,13 +4,13 @@ use jiff::Timestamp;
 use verger_policy::drift::{Check, Outcome as Judged};
 use verger_policy::finding::{FindingUid, Lifecycle, SubjectClass, Transition, fingerprint};
 use verger_policy::model::{AgentId, Mode, RuleId};
-use verger_policy::rules::{CONTROLLER_CLOCK, Rule, SILENT, TOO_MANY_FINDINGS};
+use verger_policy::rules::{CONTROLLER_CLOCK, COPIED_IDENTITY, Rule, SILENT, TOO_MANY_FINDINGS};
 
 use super::Outcome;
 use crate::limits;
 use crate::response::{Refused, Response};
 use crate::rows::RowChange;
-use crate::state::State;
+use crate::state::{Host, State};
 
 /// Under this name controllers tell of themselves. No agent has it: a name in a certificate has no slash.
 pub(super) fn controllers() -> AgentId {
@@ -19,7 +19,7 @@ pub(super) fn controllers() -> AgentId {
 
 /// Whether only controllers raise this rule's findings.
 pub(super) fn is_own(rule: &RuleId) -> bool {
-    [TOO_MANY_FINDINGS, CONTROLLER_CLOCK, SILENT]
+    [TOO_MANY_FINDINGS, CONTROLLER_CLOCK, SILENT, COPIED_IDENTITY]
         .iter()
         .any(|own| own.id == rule.as_str())
 }
@@ -48,8 +48,12 @@ impl State {
 
     /// How many rows of controllers' own there are about this agent.
     pub(super) fn own_rows_of(&self, agent: &AgentId) -> usize {
-        [(TOO_MANY_FINDINGS, "findings"), (SILENT, "agent")]
-            .iter()
+        let own = [
+            (TOO_MANY_FINDINGS, "findings"),
+            (SILENT, "agent"),
+            (COPIED_IDENTITY, "machine"),
+        ];
+        own.iter()
             .filter_map(|(rule, field)| self.own_uid(rule, field))
             .filter(|uid| self.findings.row(uid, agent).is_some())
             .count()
@@ -115,7 +119,7 @@ impl State {
         since: Option<Timestamp>,
         changes: &mut Vec<RowChange>,
     ) -> Outcome {
-        if !self.hosts.contains_key(agent) {
+        if !self.hosts.get(agent).is_some_and(Host::serves) {
             return Err(Refused::UnknownAgent);
         }
         let actual = match (silent, since) {
@@ -128,9 +132,27 @@ impl State {
         } else {
             Lifecycle::Resolved
         };
-        if !silent && !self.is_silent(agent) {
-            return Ok(Response::SilenceTold);
+        if silent || self.is_silent(agent) {
+            self.tell_silence(agent, lifecycle, actual, changes);
         }
+        Ok(Response::SilenceTold)
+    }
+
+    /// Nobody waits for a word of a host that was shut out.
+    pub(super) fn expect_silence(&mut self, agent: &AgentId, changes: &mut Vec<RowChange>) {
+        if self.is_silent(agent) {
+            let actual = "it is shut out".to_owned();
+            self.tell_silence(agent, Lifecycle::Resolved, actual, changes);
+        }
+    }
+
+    fn tell_silence(
+        &mut self,
+        agent: &AgentId,
+        lifecycle: Lifecycle,
+        actual: String,
+        changes: &mut Vec<RowChange>,
+    ) {
         let word = Word {
             rule: SILENT,
             field: "agent",
@@ -140,14 +162,58 @@ impl State {
             occurrences: 1,
         };
         self.tell(agent, word, lifecycle, changes);
-        Ok(Response::SilenceTold)
+    }
+
+    /// Says that an agent's key was used on another machine, where that is not said yet.
+    pub(super) fn tell_copy(&mut self, agent: &AgentId, changes: &mut Vec<RowChange>) -> Outcome {
+        if !self.hosts.get(agent).is_some_and(Host::serves) {
+            return Err(Refused::UnknownAgent);
+        }
+        if !self.is_copied(agent) {
+            self.tell_machine(agent, Lifecycle::Open, "it was used on another one, too", changes);
+        }
+        Ok(Response::CopyTold)
+    }
+
+    /// The identity is bound anew.
+    pub(super) fn forget_copy(&mut self, agent: &AgentId, changes: &mut Vec<RowChange>) {
+        if self.is_copied(agent) {
+            self.tell_machine(agent, Lifecycle::Resolved, "it was enrolled anew", changes);
+        }
+    }
+
+    fn tell_machine(
+        &mut self,
+        agent: &AgentId,
+        lifecycle: Lifecycle,
+        actual: &str,
+        changes: &mut Vec<RowChange>,
+    ) {
+        let word = Word {
+            rule: COPIED_IDENTITY,
+            field: "machine",
+            expected: "used on the machine it was enrolled on".to_owned(),
+            actual: actual.to_owned(),
+            reason: "the agent's key was used on another machine: the controller refuses that one, and what was told under this name before may be of either",
+            occurrences: 1,
+        };
+        self.tell(agent, word, lifecycle, changes);
+    }
+
+    /// Whether it is said of this agent that its key was used on another machine.
+    pub fn is_copied(&self, agent: &AgentId) -> bool {
+        self.is_told(&COPIED_IDENTITY, "machine", agent)
+    }
+
+    fn is_told(&self, rule: &Rule, field: &str, agent: &AgentId) -> bool {
+        self.own_uid(rule, field)
+            .and_then(|uid| self.findings.row(&uid, agent))
+            .is_some_and(|row| row.lifecycle == Lifecycle::Open)
     }
 
     /// Whether it is said of this agent that it is silent.
     pub fn is_silent(&self, agent: &AgentId) -> bool {
-        self.own_uid(&SILENT, "agent")
-            .and_then(|uid| self.findings.row(&uid, agent))
-            .is_some_and(|row| row.lifecycle == Lifecycle::Open)
+        self.is_told(&SILENT, "agent", agent)
     }
 
     fn tell(&mut self, agent: &AgentId, word: Word, lifecycle: Lifecycle, changes: &mut Vec<RowChange>) {

@@ -37,22 +37,26 @@ impl Command {
                 secret_hash,
                 agent,
                 expires,
+                approval,
             } => Stored::CreateToken(stored::CreateToken {
                 id: id.clone(),
                 secret_hash: convert::bytes(secret_hash),
                 agent_id: agent.to_string(),
                 expires_ms: expires.as_millisecond(),
+                approval: *approval,
             }),
             Action::Enrol {
                 token_id,
                 secret_hash,
                 agent,
                 key,
+                machine,
             } => Stored::Enrol(stored::Enrol {
                 token_id: token_id.clone(),
                 secret_hash: convert::bytes(secret_hash),
                 agent_id: agent.to_string(),
                 key_digest: convert::bytes(key),
+                machine: convert::optional_bytes(machine.as_ref()),
             }),
             Action::Ingest {
                 agent,
@@ -104,6 +108,33 @@ impl Command {
             }),
             Action::RemoveHost { agent } => Stored::RemoveHost(stored::RemoveHost {
                 agent_id: agent.to_string(),
+            }),
+            Action::DecideHost { agent, key, approved } => Stored::DecideHost(stored::DecideHost {
+                agent_id: agent.to_string(),
+                key_digest: convert::bytes(key),
+                approved: *approved,
+            }),
+            Action::EvictHost { agent, reason } => Stored::EvictHost(stored::EvictHost {
+                agent_id: agent.to_string(),
+                reason: reason.clone(),
+            }),
+            Action::BanHost { agent, reason } => Stored::BanHost(stored::BanHost {
+                agent_id: agent.to_string(),
+                reason: reason.clone(),
+                lifted: false,
+            }),
+            Action::UnbanHost { agent } => Stored::BanHost(stored::BanHost {
+                agent_id: agent.to_string(),
+                reason: String::new(),
+                lifted: true,
+            }),
+            Action::RevokeLogin { person, reason } => Stored::RevokeLogin(stored::RevokeLogin {
+                person: person.clone(),
+                reason: reason.clone(),
+            }),
+            Action::TellCopy { agent, machine } => Stored::TellCopy(stored::TellCopy {
+                agent_id: agent.to_string(),
+                machine: convert::bytes(machine),
             }),
             Action::TellSilence { agent, silent, since } => Stored::TellSilence(stored::TellSilence {
                 agent_id: agent.to_string(),
@@ -212,22 +243,26 @@ impl Command {
                 secret_hash,
                 agent_id,
                 expires_ms,
+                approval,
             }) => Action::CreateToken {
                 id: bounded("id", &id).map(|()| id)?,
                 secret_hash: convert::digest(&secret_hash).ok_or(InvalidCommand::Field("secret_hash"))?,
                 agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
                 expires: convert::time(expires_ms).ok_or(InvalidCommand::Field("expires_ms"))?,
+                approval,
             },
             Stored::Enrol(stored::Enrol {
                 token_id,
                 secret_hash,
                 agent_id,
                 key_digest,
+                machine,
             }) => Action::Enrol {
                 token_id,
                 secret_hash: convert::digest(&secret_hash).ok_or(InvalidCommand::Field("secret_hash"))?,
                 agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
                 key: convert::digest(&key_digest).ok_or(InvalidCommand::Field("key_digest"))?,
+                machine: convert::optional_digest(&machine).ok_or(InvalidCommand::Field("machine"))?,
             },
             Stored::Ingest(stored::Ingest {
                 agent_id,
@@ -276,6 +311,44 @@ impl Command {
             }
             Stored::RemoveHost(stored::RemoveHost { agent_id }) => Action::RemoveHost {
                 agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
+            },
+            Stored::DecideHost(stored::DecideHost {
+                agent_id,
+                key_digest,
+                approved,
+            }) => Action::DecideHost {
+                agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
+                key: convert::digest(&key_digest).ok_or(InvalidCommand::Field("key_digest"))?,
+                approved,
+            },
+            Stored::EvictHost(stored::EvictHost { agent_id, reason }) => Action::EvictHost {
+                agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
+                reason: bounded("reason", &reason).map(|()| reason)?,
+            },
+            Stored::BanHost(stored::BanHost {
+                agent_id,
+                reason,
+                lifted,
+            }) => {
+                bounded("reason", &reason)?;
+                let agent = agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?;
+                match (lifted, reason.is_empty()) {
+                    (true, true) => Action::UnbanHost { agent },
+                    (false, false) => Action::BanHost { agent, reason },
+                    _ => return Err(InvalidCommand::Field("reason")),
+                }
+            }
+            Stored::RevokeLogin(stored::RevokeLogin { person, reason }) => {
+                bounded("person", &person)?;
+                bounded("reason", &reason)?;
+                if person.is_empty() || reason.is_empty() {
+                    return Err(InvalidCommand::Field("reason"));
+                }
+                Action::RevokeLogin { person, reason }
+            }
+            Stored::TellCopy(stored::TellCopy { agent_id, machine }) => Action::TellCopy {
+                agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
+                machine: convert::digest(&machine).ok_or(InvalidCommand::Field("machine"))?,
             },
             Stored::TellSilence(stored::TellSilence {
                 agent_id,

@@ -21,7 +21,7 @@ use crate::objects::Version;
 use crate::proposals::Proposal;
 use crate::response::Response;
 use crate::stamps::{self, Stamped, Stamps};
-use crate::state::{Cluster, Host, Login, Remembered, State, Token};
+use crate::state::{Cluster, Host, Login, Remembered, Standing, State, Token, Verdict};
 
 fn put(tree: Tree, key: impl Into<Vec<u8>>, row: &impl prost::Message) -> RowChange {
     RowChange {
@@ -204,13 +204,23 @@ pub(crate) fn token(id: &str, token: &Token) -> RowChange {
         agent,
         expires,
         spent,
+        approval,
+        asked,
     } = token;
+    let asked = asked.as_ref();
     let row = stored::TokenRow {
         format: FORMAT,
         secret_hash: convert::bytes(secret_hash),
         agent_id: agent.to_string(),
         expires_ms: expires.as_millisecond(),
         spent: *spent,
+        approval: *approval,
+        asked_key: convert::optional_bytes(asked.map(|asked| &asked.key)),
+        asked_machine: convert::optional_bytes(asked.and_then(|asked| asked.machine.as_ref())),
+        asked_ms: asked.map_or(0, |asked| asked.at.as_millisecond()),
+        refused_by: asked
+            .and_then(|asked| asked.refused_by.clone())
+            .unwrap_or_default(),
     };
     put(Tree::Tokens, id, &row)
 }
@@ -220,13 +230,29 @@ pub(crate) fn token_gone(id: &str) -> RowChange {
 }
 
 pub(crate) fn login(person: &str, login: &Login) -> RowChange {
-    let Login { key, created } = login;
+    let Login {
+        key,
+        created,
+        revoked,
+    } = login;
+    let (revoked_by, revoked_ms, revoked_reason) = verdict(revoked.as_ref());
     let row = stored::LoginRow {
         format: FORMAT,
         key_digest: convert::bytes(key),
         created_ms: created.as_millisecond(),
+        revoked_by,
+        revoked_ms,
+        revoked_reason,
     };
     put(Tree::Logins, person, &row)
+}
+
+/// By whom, when and why; empty where nothing was decided.
+fn verdict(verdict: Option<&Verdict>) -> (String, i64, String) {
+    match verdict {
+        Some(Verdict { by, at, reason }) => (by.clone(), at.as_millisecond(), reason.clone()),
+        None => Default::default(),
+    }
 }
 
 pub(crate) fn host_gone(agent: &AgentId) -> RowChange {
@@ -239,13 +265,26 @@ pub(crate) fn host(agent: &AgentId, host: &Host) -> RowChange {
         key,
         last_sequence,
         not_kept,
+        machine,
+        standing,
     } = host;
+    let (number, decided) = match standing {
+        Standing::Enrolled => (0, None),
+        Standing::Evicted(decided) => (1, Some(decided)),
+        Standing::Banned(decided) => (2, Some(decided)),
+    };
+    let (standing_by, standing_ms, standing_reason) = verdict(decided);
     let row = stored::HostRow {
         format: FORMAT,
         enrolled_ms: enrolled.as_millisecond(),
         key_digest: convert::bytes(key),
         last_sequence: *last_sequence,
         not_kept: *not_kept,
+        machine: convert::optional_bytes(machine.as_ref()),
+        standing: number,
+        standing_by,
+        standing_ms,
+        standing_reason,
     };
     put(Tree::Hosts, agent.as_str(), &row)
 }
@@ -327,11 +366,14 @@ pub(crate) fn request(id: &str, request: &Remembered) -> Option<RowChange> {
         }),
         Response::Withdrawn(number) => Answer::Withdrawn(*number),
         Response::HostRemoved => Answer::HostRemoved(true),
+        Response::Decided => Answer::Decided(true),
         Response::Founded(_)
         | Response::Enrolled
+        | Response::AwaitsApproval
         | Response::Ingested(_)
         | Response::LoginCreated
         | Response::SilenceTold
+        | Response::CopyTold
         | Response::DeniedNoted
         | Response::Ticked
         | Response::Stamped { .. }

@@ -103,6 +103,7 @@ fn rows_of_before_are_read_and_gone_on_with() {
         secret_hash: Digest::of(b"s"),
         agent: "h1".parse().unwrap(),
         expires: at(20),
+        approval: false,
     };
     let answer = member.checked(&command(11, Some("r"), token));
     assert_eq!(answer, Response::TokenCreated("t".to_owned()));

@@ -24,6 +24,7 @@ fn an_id_that_was_used_for_anything_else_or_by_somebody_else_is_refused() {
         secret_hash: Digest::of(id.as_bytes()),
         agent: agent.parse().unwrap(),
         expires: at(100),
+        approval: false,
     };
     let another_kind = command(22, Some("r"), token("h1", "t0"));
     for reused in [of_bob, other, another_kind] {
@@ -53,6 +54,7 @@ fn nobody_replaces_a_token() {
         secret_hash: Digest::of(agent.as_bytes()),
         agent: agent.parse().unwrap(),
         expires: at(100),
+        approval: false,
     };
     member.checked(&command(11, Some("1"), token("h1")));
     assert_eq!(

@@ -16,10 +16,16 @@ words! {
         Ack = "ack",
         /// Put an object into the set, or another in its place, with a whole seal.
         Apply = "apply",
+        /// Let in, or refuse, who waits for it.
+        Approve = "approve",
+        /// Shut out for good, or end that.
+        Ban = "ban",
         /// Make one.
         Create = "create",
         /// Take it out: an object out of the set, with a whole seal.
         Delete = "delete",
+        /// Shut out, until it is let in anew.
+        Evict = "evict",
         /// Look at one.
         Get = "get",
         /// Look at all.
@@ -28,6 +34,8 @@ words! {
         Propose = "propose",
         /// Renew one's own.
         Renew = "renew",
+        /// Take another's out of use.
+        Revoke = "revoke",
         /// Put another in its place.
         Rotate = "rotate",
         /// Sign what was proposed: a change of an object, or its removal.
@@ -56,7 +64,7 @@ words! {
         Workload = "Workload",
         /// The record of what was done and denied.
         Audit = "audit",
-        /// Logins: one's own to renew, and those of others to create.
+        /// Logins: one's own to renew, and those of others to create and to revoke.
         Certificates = "certificates",
         /// Findings; their name and labels are those of the workload they are about.
         Findings = "findings",
@@ -108,9 +116,16 @@ impl Resource {
                 Verb::Watch,
             ],
             Self::Audit => &[Verb::List, Verb::Watch],
-            Self::Certificates => &[Verb::Create, Verb::Renew],
+            Self::Certificates => &[Verb::Create, Verb::Renew, Verb::Revoke],
             Self::Findings => &[Verb::Ack, Verb::Get, Verb::List, Verb::Watch],
-            Self::Hosts => &[Verb::Delete, Verb::Get, Verb::List],
+            Self::Hosts => &[
+                Verb::Approve,
+                Verb::Ban,
+                Verb::Delete,
+                Verb::Evict,
+                Verb::Get,
+                Verb::List,
+            ],
             Self::Instances => &[Verb::Get, Verb::List],
             Self::Proposals => &[Verb::Get, Verb::List, Verb::Withdraw],
             Self::Set => &[Verb::Apply, Verb::Propose, Verb::Sign],

@@ -45,8 +45,15 @@ pub const ALL: &[BuiltinRole] = &[
     },
     BuiltinRole {
         name: "operator",
-        says: "looks at everything, acknowledges findings and lets hosts join",
-        allows: &[LOOK, LOGIN, RECORD, (&[Ack], &[Findings]), (&[Create], &[Tokens])],
+        says: "looks at everything, acknowledges findings, lets hosts join and shuts them out",
+        allows: &[
+            LOOK,
+            LOGIN,
+            RECORD,
+            (&[Ack], &[Findings]),
+            (&[Create], &[Tokens]),
+            (&[Approve, Evict], &[Hosts]),
+        ],
     },
     BuiltinRole {
         name: "author",

@@ -196,7 +196,7 @@ rules! {
     "read the reason, and give the agent what it lacks; `verger instances NAME --host HOST` lists the checks";
     FINDINGS_CONTRADICTED = "host/findings-contradicted", Host, Critical, NO_PROFILE, [];
     "A controller that holds findings which the host never told has another host's, or the host lost its own";
-    "look at both; when the host's disk was set back, enrol its agent with a new key, so that it tells everything again";
+    "look at both; when the host's disk was set back, evict it (`verger hosts AGENT --evict`) and enrol its agent with a new key, so that it tells everything again";
     FINDINGS_ROOM = "host/findings-room", Host, High, NO_PROFILE, [];
     "Findings that there is no room for are counted, and not told one by one";
     "mend what raises so many, or except it";
@@ -215,10 +215,13 @@ rules! {
     // About what controllers hold of a host, and about themselves. Only they raise these.
     TOO_MANY_FINDINGS = "host/too-many-findings", Host, High, NO_PROFILE, [];
     "Of a host that tells more findings than controllers hold, not all are known";
-    "mend what raises so many on the host, then enrol its agent with a new key, so that it tells everything again";
+    "mend what raises so many on the host, then evict it (`verger hosts AGENT --evict`) and enrol its agent with a new key, so that it tells everything again";
     SILENT = "host/silent", Host, High, NO_PROFILE, [];
     "Silence is no sign that all is well: nobody looks at a host whose agent is not heard of";
     "look after the host and its agent; if the host is gone for good: `verger hosts AGENT --remove`";
+    COPIED_IDENTITY = "host/copied-identity", Host, Critical, NO_PROFILE, [];
+    "An agent's key on two machines: either can tell, and be told, what is of the other";
+    "find the copy, which the controllers' logs name by its address; then `verger hosts AGENT --evict`, remove the agent's data_dir on both machines, and join each under an id of its own";
     CONTROLLER_CLOCK = "host/controller-clock", Host, High, NO_PROFILE, [];
     "A controller whose clock is far ahead would end seals, tokens and exceptions before their time";
     "set the clocks of the controllers; if they are right, the cluster's time catches up by itself, an hour a minute";

@@ -81,7 +81,7 @@ fn every_problem_of_a_role_is_told_at_once() {
         of_role("[ { effect: alow, verbs: [ gt ], resources: [ Workloads, audit ], name: x } ]"),
         [
             "p.yaml:4:28: spec.rules[0].effect: unknown word `alow`; did you mean `allow`? Write one of: allow, deny",
-            "p.yaml:4:43: spec.rules[0].verbs[0]: unknown word `gt`; did you mean `get`? Write one of: ack, apply, create, delete, get, list, propose, renew, rotate, sign, watch, withdraw",
+            "p.yaml:4:43: spec.rules[0].verbs[0]: unknown word `gt`; did you mean `get`? Write one of: ack, apply, approve, ban, create, delete, evict, get, list, propose, renew, revoke, rotate, sign, watch, withdraw",
             "p.yaml:4:62: spec.rules[0].resources[0]: unknown word `Workloads`; did you mean `Workload`? Write one of: Exception, Guardrail, Host, Role, RoleBinding, Workload, audit, certificates, findings, hosts, instances, proposals, set, status, tokens, trust-root",
             "p.yaml:4:82: spec.rules[0].name: unknown field `name`; did you mean `names`?",
         ]

@@ -3,17 +3,19 @@
 use std::pin::Pin;
 
 use tonic::Status;
+use verger_controller_state::Action;
 use verger_policy::model::PolicyObject;
 use verger_proto::agent::v1 as apb;
 use verger_proto::cluster::v1 as cpb;
 use verger_proto::findings::v1 as fpb;
 use verger_proto::policy::v1 as pb;
 use verger_seal::{Envelope, Rotation, SetStatement};
-use verger_wire::IntoWire as _;
+use verger_wire::{IntoWire as _, digest_bytes};
 
-use crate::world::{Caller, World, host, instance, key_of, request_of, soon, workload};
+use crate::world::{Caller, World, host, instance, key_digest, key_of, request_of, soon, workload};
 
-/// A member with something of everything: objects, an agent `h1` with a finding and an instance, a join token.
+/// A member with something of everything: objects, an agent `h1` with a finding and an instance, a join token, a host `h4` that waits
+/// for approval and one `h5` that is banned.
 pub(super) struct Prepared {
     pub(super) world: World,
     token: String,
@@ -40,8 +42,15 @@ impl Prepared {
             request_id: world.request_id(),
             agent_id: "h2".to_owned(),
             ttl_seconds: 0,
+            approval: false,
         };
         let token = world.ada().cluster().create_join_token(token).await.unwrap();
+        world.wait("h4", "h4");
+        world.enrol(&["h5"]);
+        world.run(Action::BanHost {
+            agent: "h5".parse().unwrap(),
+            reason: "hostile".to_owned(),
+        });
         Self {
             world,
             token: token.into_inner().token,
@@ -181,12 +190,48 @@ unary!(create_join_token, cluster.create_join_token, |prepared| {
         request_id: prepared.world.request_id(),
         agent_id: "h3".to_owned(),
         ttl_seconds: 0,
+        approval: false,
     }
 });
 unary!(remove_host, cluster.remove_host, |prepared| {
     cpb::RemoveHostRequest {
         request_id: prepared.world.request_id(),
         agent_id: "h1".to_owned(),
+    }
+});
+unary!(approve_host, cluster.approve_host, |prepared| {
+    cpb::ApproveHostRequest {
+        request_id: prepared.world.request_id(),
+        agent_id: "h4".to_owned(),
+        key: digest_bytes(&key_digest("h4")),
+    }
+});
+unary!(reject_host, cluster.reject_host, |prepared| {
+    cpb::RejectHostRequest {
+        request_id: prepared.world.request_id(),
+        agent_id: "h4".to_owned(),
+        key: digest_bytes(&key_digest("h4")),
+    }
+});
+unary!(evict_host, cluster.evict_host, |prepared| cpb::EvictHostRequest {
+    request_id: prepared.world.request_id(),
+    agent_id: "h1".to_owned(),
+    reason: String::new(),
+});
+unary!(ban_host, cluster.ban_host, |prepared| cpb::BanHostRequest {
+    request_id: prepared.world.request_id(),
+    agent_id: "h1".to_owned(),
+    reason: "hostile".to_owned(),
+});
+unary!(unban_host, cluster.unban_host, |prepared| cpb::UnbanHostRequest {
+    request_id: prepared.world.request_id(),
+    agent_id: "h5".to_owned(),
+});
+unary!(revoke_login, certificates.revoke_login, |prepared| {
+    cpb::RevokeLoginRequest {
+        request_id: prepared.world.request_id(),
+        person: "leaver".to_owned(),
+        reason: "left".to_owned(),
     }
 });
 unary!(create_login, certificates.create_login, |prepared| {
@@ -237,12 +282,14 @@ unary!(ack_finding, findings.ack, |prepared| fpb::AckRequest {
 });
 
 unary!(renew, session.renew, |_prepared| apb::RenewRequest {
-    csr: request_of("h1")
+    csr: request_of("h1"),
+    machine: Default::default(),
 });
 unary!(enrol, enrolment.enrol, |prepared| apb::EnrolRequest {
     token: prepared.token.clone(),
     csr: request_of("h2"),
     agent_id: "h2".to_owned(),
+    machine: Default::default(),
 });
 
 pub(super) fn connect(_: &Prepared, caller: Caller) -> Outcome<'_> {

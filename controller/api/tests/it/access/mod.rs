@@ -1,6 +1,7 @@
 //! Who may call what. The table is written by hand and must name every rpc that the protos have.
 
 mod calls;
+mod matrix;
 mod roles;
 
 use std::collections::BTreeSet;
@@ -116,7 +117,13 @@ const TABLE: &[Row] = &[
     row("verger.cluster.v1.ClusterService/ListInstances",   PEOPLE, READS,   calls::list_instances),
     row("verger.cluster.v1.ClusterService/GetInstance",     PEOPLE, READS,   calls::get_instance),
     row("verger.cluster.v1.ClusterService/RemoveHost",      PEOPLE, CHANGES, calls::remove_host),
+    row("verger.cluster.v1.ClusterService/ApproveHost",     PEOPLE, CHANGES, calls::approve_host),
+    row("verger.cluster.v1.ClusterService/RejectHost",      PEOPLE, CHANGES, calls::reject_host),
+    row("verger.cluster.v1.ClusterService/EvictHost",       PEOPLE, CHANGES, calls::evict_host),
+    row("verger.cluster.v1.ClusterService/BanHost",         PEOPLE, CHANGES, calls::ban_host),
+    row("verger.cluster.v1.ClusterService/UnbanHost",       PEOPLE, CHANGES, calls::unban_host),
     row("verger.cluster.v1.CertificateService/CreateLogin", PEOPLE, CHANGES, calls::create_login),
+    row("verger.cluster.v1.CertificateService/RevokeLogin", PEOPLE, CHANGES, calls::revoke_login),
     row("verger.cluster.v1.CertificateService/RenewCertificate", PEOPLE, READS, calls::renew_certificate),
     row("verger.cluster.v1.AuditService/List",              PEOPLE, READS,   calls::list_audit),
     row("verger.cluster.v1.AuditService/Watch",             PEOPLE, READS,   calls::watch_audit),

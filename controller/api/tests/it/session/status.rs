@@ -133,6 +133,7 @@ async fn a_version_is_shown_without_what_could_move_a_cursor() {
         epoch: 0,
         root: bytes::Bytes::new(),
         agent_version: format!("1.2\u{1b}[2J ü{}", "9".repeat(100)),
+        machine: Default::default(),
     }))
     .await;
     let version = shown(&world, "h1").await.agent_version;

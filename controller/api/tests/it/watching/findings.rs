@@ -200,22 +200,25 @@ async fn a_filter_lets_through_what_fits_it_all() {
     }
 }
 
-/// Enrols an agent under another key: what it told is forgotten.
+/// Evicts an agent, and enrols another under its id: what the first one told is forgotten.
 fn begin_anew(world: &World, agent: &str) -> u64 {
     let id: verger_policy::model::AgentId = agent.parse().unwrap();
     let secret_hash = verger_policy::digest::Digest::of(b"secret");
     let token_id = format!("another token of {agent}");
+    world.evict(agent);
     world.run(Action::CreateToken {
         id: token_id.clone(),
         secret_hash,
         agent: id.clone(),
         expires: start() + jiff::SignedDuration::from_secs(600),
+        approval: false,
     });
     world.run(Action::Enrol {
         token_id,
         secret_hash,
         agent: id,
         key: key_digest("another"),
+        machine: None,
     });
     world.log.state().revision()
 }

@@ -124,6 +124,7 @@ impl Talk {
             epoch,
             root,
             agent_version: "1.2.3".to_owned(),
+            machine: Default::default(),
         }))
         .await;
     }

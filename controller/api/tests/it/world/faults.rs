@@ -21,6 +21,7 @@ pub(crate) fn batch(first: u64, transitions: &[Transition]) -> pb::ReportRequest
             .iter()
             .map(|transition| transition.into_wire())
             .collect(),
+        machine: Default::default(),
     }
 }
 

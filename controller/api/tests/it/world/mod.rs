@@ -260,14 +260,45 @@ impl World {
             secret_hash: Digest::of(b"secret"),
             agent: id.clone(),
             expires: start() + jiff::SignedDuration::from_secs(600),
+            approval: false,
         });
         let enrolled = self.run(Action::Enrol {
             token_id: token,
             secret_hash: Digest::of(b"secret"),
             agent: id,
             key: key_digest(key),
+            machine: None,
         });
         assert_eq!(enrolled, Response::Enrolled);
+    }
+
+    /// A host with this key waits for approval.
+    pub(crate) fn wait(&self, agent: &str, key: &str) {
+        let (id, token): (AgentId, _) = (agent.parse().unwrap(), format!("approval of {key}"));
+        self.run(Action::CreateToken {
+            id: token.clone(),
+            secret_hash: Digest::of(b"secret"),
+            agent: id.clone(),
+            expires: start() + jiff::SignedDuration::from_secs(600),
+            approval: true,
+        });
+        let waits = self.run(Action::Enrol {
+            token_id: token,
+            secret_hash: Digest::of(b"secret"),
+            agent: id,
+            key: key_digest(key),
+            machine: None,
+        });
+        assert_eq!(waits, Response::AwaitsApproval);
+    }
+
+    /// Shuts an agent out.
+    pub(crate) fn evict(&self, agent: &str) {
+        let evicted = self.run(Action::EvictHost {
+            agent: agent.parse().unwrap(),
+            reason: String::new(),
+        });
+        assert_eq!(evicted, Response::Decided);
     }
 
     /// Notes what an agent said of its instances.

@@ -17,7 +17,7 @@ use crate::clock::HeldBack;
 use crate::convert;
 use crate::objects::Version;
 use crate::response::Response;
-use crate::state::{Cluster, Host, Login, Remembered, State, Token};
+use crate::state::{Asked, Cluster, Host, Login, Remembered, Standing, State, Token, Verdict};
 
 /// An object as the set is assembled from it.
 type Part = (Entry, Option<Arc<Body>>);
@@ -57,6 +57,15 @@ impl Row<'_> {
 
     fn digest(&self, bytes: &[u8]) -> Result<Digest, DamagedRow> {
         convert::digest(bytes).ok_or_else(|| self.damaged("a digest is not of 32 bytes"))
+    }
+
+    fn optional_digest(&self, bytes: &[u8]) -> Result<Option<Digest>, DamagedRow> {
+        convert::optional_digest(bytes).ok_or_else(|| self.damaged("a digest is not of 32 bytes"))
+    }
+
+    fn verdict(&self, by: String, at: i64, reason: String) -> Result<Verdict, DamagedRow> {
+        let at = self.time(at)?;
+        Ok(Verdict { by, at, reason })
     }
 
     pub(super) fn clock(&self) -> Result<Timestamp, DamagedRow> {
@@ -196,12 +205,28 @@ impl Row<'_> {
             agent_id,
             expires_ms,
             spent,
+            approval,
+            asked_key,
+            asked_machine,
+            asked_ms,
+            refused_by,
         } = row;
+        let asked = match &*asked_key {
+            [] => None,
+            key => Some(Asked {
+                key: self.digest(key)?,
+                machine: self.optional_digest(&asked_machine)?,
+                at: self.time(asked_ms)?,
+                refused_by: Some(refused_by).filter(|by| !by.is_empty()),
+            }),
+        };
         let token = Token {
             secret_hash: self.digest(&secret_hash)?,
             agent: agent_id.parse().map_err(|error| self.damaged(error))?,
             expires: self.time(expires_ms)?,
             spent,
+            approval,
+            asked,
         };
         state.tokens.insert(self.text()?.to_owned(), token);
         Ok(())
@@ -213,10 +238,17 @@ impl Row<'_> {
             format: _,
             key_digest,
             created_ms,
+            revoked_by,
+            revoked_ms,
+            revoked_reason,
         } = row;
         let login = Login {
             key: self.digest(&key_digest)?,
             created: self.time(created_ms)?,
+            revoked: match &*revoked_by {
+                "" => None,
+                _ => Some(self.verdict(revoked_by, revoked_ms, revoked_reason)?),
+            },
         };
         state.logins.insert(self.text()?.to_owned(), login);
         Ok(())
@@ -230,6 +262,11 @@ impl Row<'_> {
             key_digest,
             last_sequence,
             not_kept,
+            machine,
+            standing,
+            standing_by,
+            standing_ms,
+            standing_reason,
         } = row;
         let agent = self.text()?.parse().map_err(|error| self.damaged(error))?;
         let host = Host {
@@ -237,6 +274,13 @@ impl Row<'_> {
             key: self.digest(&key_digest)?,
             last_sequence,
             not_kept,
+            machine: self.optional_digest(&machine)?,
+            standing: match standing {
+                0 => Standing::Enrolled,
+                1 => Standing::Evicted(self.verdict(standing_by, standing_ms, standing_reason)?),
+                2 => Standing::Banned(self.verdict(standing_by, standing_ms, standing_reason)?),
+                other => return Err(self.damaged(format!("its standing is {other}"))),
+            },
         };
         state.hosts.insert(agent, host);
         Ok(())
@@ -329,6 +373,7 @@ impl Row<'_> {
             Answer::Signed(stored::StoredSigned { number, wanting }) => Response::Signed { number, wanting },
             Answer::Withdrawn(number) => Response::Withdrawn(number),
             Answer::HostRemoved(_) => Response::HostRemoved,
+            Answer::Decided(_) => Response::Decided,
             Answer::TokenCreated(id) => Response::TokenCreated(id),
             Answer::FindingAcknowledged(uid) => Response::FindingAcknowledged(FindingUid(self.digest(&uid)?)),
         };
