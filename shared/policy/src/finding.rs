@@ -5,17 +5,21 @@
 
 mod bounds;
 mod capacity;
+mod chain;
 mod clearance;
 mod fault;
 mod fold;
 mod reconcile;
+mod standing;
 #[cfg(test)]
 mod tests;
 
 pub use bounds::{MAX_FIELD_BYTES, MAX_SAMPLE_NAME_BYTES, MAX_TEXT_BYTES};
 pub use capacity::{KEEP_RESOLVED, MAX_FINDINGS, ROOM};
+pub use chain::Chain;
 pub use fold::fold;
 pub use reconcile::{Reconciled, Round, Table, reconcile};
+pub use standing::{Standing, Told};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

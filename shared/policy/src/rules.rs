@@ -47,6 +47,13 @@ pub fn find(id: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.id == id)
 }
 
+/// Whether only controllers raise the rule's findings: of themselves, and of what they know of hosts. No agent tells them.
+pub fn is_of_controllers(rule: &RuleId) -> bool {
+    [TOO_MANY_FINDINGS, CONTROLLER_CLOCK, SILENT]
+        .iter()
+        .any(|own| own.id == rule.as_str())
+}
+
 /// The rules of a profile.
 pub fn of_profile(profile: Profile) -> impl Iterator<Item = &'static Rule> {
     ALL.iter()

@@ -7,6 +7,7 @@ mod fold;
 mod intervals;
 mod model;
 mod room;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
