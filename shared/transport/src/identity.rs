@@ -59,6 +59,21 @@ impl KeyPair {
         Zeroizing::new(self.0.serialize_pem())
     }
 
+    /// Signs bytes (ECDSA over SHA-256): `r || s`, 64 bytes. For statements that say what they are for: the key serves TLS too.
+    ///
+    /// # Errors
+    /// When the key is not over P-256, or the system gives no randomness.
+    pub fn sign(&self, bytes: &[u8]) -> Result<[u8; 64], IdentityError> {
+        let signature = rcgen::SigningKey::sign(&self.0, bytes)?;
+        fixed(&signature)
+            .ok_or_else(|| IdentityError::Content("the key does not sign as one over P-256 does".to_owned()))
+    }
+
+    /// The public half, as a SubjectPublicKeyInfo in DER.
+    pub fn public_info(&self) -> Vec<u8> {
+        rcgen::PublicKeyData::subject_public_key_info(&self.0)
+    }
+
     /// Asks for a certificate (PKCS #10, DER). It names nobody: the name is the issuer's to give.
     ///
     /// # Errors
@@ -67,6 +82,28 @@ impl KeyPair {
         let request = rcgen::CertificateParams::new([])?.serialize_request(&self.0)?;
         Ok(request.der().to_vec())
     }
+}
+
+/// `r || s` of a signature in DER (RFC 3279, section 2.2.3): two integers in a sequence; `None` if it is none of P-256.
+fn fixed(der: &[u8]) -> Option<[u8; 64]> {
+    let (head, mut rest) = der.split_first_chunk::<2>()?;
+    if *head != [0x30, u8::try_from(rest.len()).ok()?] {
+        return None;
+    }
+    let mut both = [0; 64];
+    for half in both.chunks_mut(32) {
+        let (&[kind, length], after) = rest.split_first_chunk::<2>()?;
+        if kind != 0x02 {
+            return None;
+        }
+        let (integer, after) = after.split_at_checked(length.into())?;
+        // A zero in front only says that the number is not negative.
+        let integer = integer.strip_prefix(&[0]).unwrap_or(integer);
+        let place = 32_usize.checked_sub(integer.len())?;
+        half.get_mut(place..)?.copy_from_slice(integer);
+        rest = after;
+    }
+    rest.is_empty().then_some(both)
 }
 
 /// A certificate chain, leaf first, with its key.

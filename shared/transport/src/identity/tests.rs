@@ -77,3 +77,32 @@ fn a_certificate_that_has_ended_replaces_nothing_not_even_one_that_ended_before_
     assert!(error.contains("ended already"), "{error}");
     ended.renewed(issuer.chain(&key, "agent/web-1", HOUR)).unwrap();
 }
+
+#[test]
+fn signatures_of_any_length_in_der_have_64_bytes() {
+    // A number that is short in DER comes about once in 128.
+    let key = KeyPair::generate().unwrap();
+    for message in 0..600_u32 {
+        assert_ne!(key.sign(&message.to_be_bytes()).unwrap(), [0; 64]);
+    }
+    let der = |r: &[u8], s: &[u8]| {
+        let body = [&[2, r.len() as u8][..], r, &[2, s.len() as u8], s].concat();
+        [&[0x30, body.len() as u8][..], &body].concat()
+    };
+    let mut wanted = [0; 64];
+    (wanted[31], wanted[32]) = (7, 0x80);
+    let long = [&[0, 0x80][..], &[0; 31]].concat();
+    assert_eq!(fixed(&der(&[7], &long)), Some(wanted));
+    let whole = der(&[7], &[8]);
+    let wrong = [
+        &whole[..whole.len() - 1],
+        &[&whole[..], &[0]].concat(),
+        &der(&[1; 33], &[8]),
+        b"",
+        b"\x30\x00",
+    ]
+    .map(<[u8]>::to_vec);
+    for wrong in wrong {
+        assert_eq!(fixed(&wrong), None, "{wrong:?}");
+    }
+}
