@@ -14,6 +14,7 @@ mod reconciler;
 mod report;
 mod run;
 mod session;
+mod signing;
 mod wire;
 
 use std::path::PathBuf;

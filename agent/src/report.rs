@@ -1,5 +1,6 @@
 //! Driving the stream of findings: sockets, disk and timers around the state machine of the core.
 
+use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,11 +10,14 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use verger_agent_core::report::{Report, ReportAction, ReportEvent};
 use verger_agent_core::store::{Numbered, SpoolStore, SpoolUsage, StoreError};
+use verger_policy::digest::Digest;
 use verger_proto::agent::v1 as pb;
-use verger_wire::IntoWire as _;
+use verger_seal::SignedHead;
+use verger_wire::{IntoWire as _, digest_bytes};
 
 use crate::controller::Controllers;
 use crate::link::{Heard, Link, Lost};
+use crate::signing::HeadSigner;
 
 /// What the report needs of the rest of the agent.
 pub(crate) struct ReportPorts {
@@ -23,6 +27,15 @@ pub(crate) struct ReportPorts {
     pub(crate) spooled: watch::Receiver<u64>,
     /// Whether controllers' numbers are this host's: the reconciler raises it where they are not.
     pub(crate) contradicted: watch::Sender<Numbers>,
+    /// Signs where the findings stand.
+    pub(crate) signer: Arc<HeadSigner>,
+}
+
+/// A batch that was read, with what is signed of the spool as it is after it.
+#[derive(Default)]
+struct Read {
+    batch: Vec<Numbered>,
+    head: Option<(u64, SignedHead)>,
 }
 
 /// A stream that has been up for so long without a word holds nothing against this host's numbers.
@@ -40,13 +53,16 @@ pub(crate) enum Numbers {
     Contradict(Contradiction),
 }
 
-/// A controller acknowledged more transitions of findings than this agent has ever numbered.
+/// A controller acknowledged more transitions of findings than this agent has ever numbered, fewer than it acknowledged before,
+/// or holds others under the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Contradiction {
     /// The number acknowledged.
     pub(crate) acknowledged: u64,
     /// The last number given.
     pub(crate) last: u64,
+    /// The numbers fit, and what stands under them does not.
+    pub(crate) other_chain: bool,
 }
 
 type ReportLink = Link<pb::ReportRequest, pb::ReportResponse>;
@@ -56,7 +72,9 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
     let began = Instant::now();
     let now = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut link = Link::Down;
-    let mut loading: Option<oneshot::Receiver<Vec<Numbered>>> = None;
+    let mut loading: Option<oneshot::Receiver<Read>> = None;
+    // Of the batch that was read last.
+    let mut head: Option<(u64, SignedHead)> = None;
     let mut beginning: Option<oneshot::Receiver<Result<SpoolUsage, StoreError>>> = None;
     let mut up_since: Option<Instant> = None;
     loop {
@@ -66,7 +84,10 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
         let event = tokio::select! {
             () = stop.cancelled() => return,
             event = next_of_link(&mut link) => event,
-            batch = loaded(&mut loading) => ReportEvent::Loaded(batch),
+            read = loaded(&mut loading) => {
+                head = read.head;
+                ReportEvent::Loaded(read.batch)
+            }
             event = begun(&mut beginning) => event,
             changed = ports.spooled.changed() => {
                 if changed.is_err() { return }
@@ -87,51 +108,73 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
             }
             _ => {}
         }
-        for action in report.on(now(), event) {
-            match action {
-                ReportAction::Connect { after } => {
-                    link = open(Arc::clone(&ports.controllers), after);
-                }
-                ReportAction::Close { why } => {
-                    tracing::info!(why, "closing the findings stream");
-                    link = Link::Down;
-                    up_since = None;
-                }
-                ReportAction::Load { from, max, max_bytes } => {
-                    let spool = Arc::clone(&ports.spool);
-                    let (done, answer) = oneshot::channel();
-                    tokio::task::spawn_blocking(move || {
-                        let batch = spool.pending(from, max, max_bytes).unwrap_or_else(|error| {
-                            tracing::error!(%error, "the spool of findings cannot be read");
-                            Vec::new()
-                        });
-                        let _ = done.send(batch);
-                    });
-                    loading = Some(answer);
-                }
-                ReportAction::Send { batch, anew } => {
-                    link.send(|| message(&batch, anew, ports.controllers.machine()));
-                }
-                ReportAction::Forget { sequence } => {
-                    let spool = Arc::clone(&ports.spool);
-                    let forgot = tokio::task::spawn_blocking(move || spool.acknowledge(sequence)).await;
-                    if let Ok(Err(error)) = forgot {
-                        tracing::error!(%error, "acknowledged findings stay in the spool");
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for action in report.on(now(), event) {
+                match action {
+                    ReportAction::Connect { after } => {
+                        link = open(Arc::clone(&ports.controllers), after);
                     }
-                }
-                ReportAction::Contradiction { acknowledged, last } => {
-                    tracing::error!(
+                    ReportAction::Close { why } => {
+                        tracing::info!(why, "closing the findings stream");
+                        link = Link::Down;
+                        up_since = None;
+                    }
+                    ReportAction::Load { from, max, max_bytes } => {
+                        loading = Some(load(&ports, from, max, max_bytes));
+                    }
+                    ReportAction::Send { batch, anew } => {
+                        let last = batch.last().map_or(0, |last| last.sequence);
+                        let signed = head.take().filter(|(sequence, _)| *sequence == last);
+                        let first = batch.first().map_or(0, |first| first.sequence);
+                        let before = chain_before(&*ports.spool, first, anew);
+                        link.send(|| message(first, &batch, before, signed, ports.controllers.machine()));
+                    }
+                    ReportAction::Sign { anew } => {
+                        let (spool, signer) = (Arc::clone(&ports.spool), Arc::clone(&ports.signer));
+                        let signed =
+                            tokio::task::spawn_blocking(move || signed(&*spool, &signer, None)).await;
+                        if let Ok(Some((last, head))) = signed {
+                            let before = chain_before(&*ports.spool, last + 1, anew);
+                            link.send(|| message(last + 1, &[], before, Some((last, head)), ports.controllers.machine()));
+                        }
+                    }
+                    ReportAction::Forget { sequence, chain } => {
+                        let spool = Arc::clone(&ports.spool);
+                        let forgot =
+                            tokio::task::spawn_blocking(move || forget(&*spool, sequence, chain)).await;
+                        match forgot {
+                            Ok(Ok(true)) => {}
+                            Ok(Ok(false)) => events.push_back(ReportEvent::OtherChain { sequence }),
+                            Ok(Err(error)) => {
+                                tracing::error!(%error, "acknowledged findings stay in the spool");
+                            }
+                            Err(error) => tracing::error!(%error, "the forgetting task was lost"),
+                        }
+                    }
+                    ReportAction::Contradiction {
                         acknowledged,
                         last,
-                        "a controller's numbers of findings are not those of this host; everything is told anew"
-                    );
-                    let spool = Arc::clone(&ports.spool);
-                    let (done, answer) = oneshot::channel();
-                    tokio::task::spawn_blocking(move || drop(done.send(spool.begin_anew(acknowledged))));
-                    beginning = Some(answer);
-                    ports
-                        .contradicted
-                        .send_replace(Numbers::Contradict(Contradiction { acknowledged, last }));
+                        other_chain,
+                    } => {
+                        tracing::error!(
+                            acknowledged,
+                            last,
+                            other_chain,
+                            "what a controller holds of this host's findings is not what this host told; everything is told anew"
+                        );
+                        let spool = Arc::clone(&ports.spool);
+                        let (done, answer) = oneshot::channel();
+                        tokio::task::spawn_blocking(move || drop(done.send(spool.begin_anew(acknowledged))));
+                        beginning = Some(answer);
+                        ports
+                            .contradicted
+                            .send_replace(Numbers::Contradict(Contradiction {
+                                acknowledged,
+                                last,
+                                other_chain,
+                            }));
+                    }
                 }
             }
         }
@@ -162,15 +205,67 @@ async fn quiet(numbers: &watch::Sender<Numbers>, up_since: Option<Instant>) {
     }
 }
 
-fn message(batch: &[Numbered], anew: bool, machine: Bytes) -> pb::ReportRequest {
+/// Reads a batch, and signs where the findings stand if it reaches the end of the spool.
+fn load(ports: &ReportPorts, from: u64, max: usize, max_bytes: usize) -> oneshot::Receiver<Read> {
+    let (spool, signer) = (Arc::clone(&ports.spool), Arc::clone(&ports.signer));
+    let (done, answer) = oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        let batch = spool.pending(from, max, max_bytes).unwrap_or_else(|error| {
+            tracing::error!(%error, "the spool of findings cannot be read");
+            Vec::new()
+        });
+        let last = batch.last().map(|last| last.sequence);
+        let head = last.and_then(|last| signed(&*spool, &signer, Some(last)));
+        let _ = done.send(Read { batch, head });
+    });
+    answer
+}
+
+fn signed(spool: &dyn SpoolStore, signer: &HeadSigner, wanted: Option<u64>) -> Option<(u64, SignedHead)> {
+    signer.sign(spool, wanted).unwrap_or_else(|error| {
+        // Controllers and people see an old one.
+        tracing::error!(%error, "where the findings stand was not signed");
+        None
+    })
+}
+
+/// Forgets what is acknowledged, and says whether the controller's chain is this host's.
+fn forget(spool: &dyn SpoolStore, sequence: u64, chain: Option<Digest>) -> Result<bool, StoreError> {
+    if let (Some(theirs), Some(ours)) = (chain, spool.chain_at(sequence)?) {
+        if theirs != ours {
+            return Ok(false);
+        }
+    }
+    spool.acknowledge(sequence).map(|()| true)
+}
+
+/// The chain before the first of what is told anew.
+fn chain_before(spool: &dyn SpoolStore, first: u64, anew: bool) -> Option<Option<Digest>> {
+    anew.then(|| {
+        spool.chain_at(first.saturating_sub(1)).unwrap_or_else(|error| {
+            tracing::error!(%error, "the chain of findings cannot be read");
+            None
+        })
+    })
+}
+
+fn message(
+    first_sequence: u64,
+    batch: &[Numbered],
+    anew: Option<Option<Digest>>,
+    head: Option<(u64, SignedHead)>,
+    machine: Bytes,
+) -> pb::ReportRequest {
     pb::ReportRequest {
-        anew,
         machine,
-        first_sequence: batch.first().map_or(0, |first| first.sequence),
+        anew: anew.is_some(),
+        chain_before: anew.flatten().as_ref().map(digest_bytes).unwrap_or_default(),
+        first_sequence,
         transitions: batch
             .iter()
             .map(|numbered| (&numbered.transition).into_wire())
             .collect(),
+        head: head.map(|(_, head)| (&head).into_wire()),
     }
 }
 
@@ -200,21 +295,26 @@ async fn begun(beginning: &mut Option<oneshot::Receiver<Result<SpoolUsage, Store
     }
 }
 
-async fn loaded(loading: &mut Option<oneshot::Receiver<Vec<Numbered>>>) -> Vec<Numbered> {
+async fn loaded(loading: &mut Option<oneshot::Receiver<Read>>) -> Read {
     let Some(answer) = loading.as_mut() else {
         return pending().await;
     };
-    let batch = answer.await.unwrap_or_default();
+    let read = answer.await.unwrap_or_default();
     *loading = None;
-    batch
+    read
 }
 
 /// What the link tells, as the state machine takes it in. Cancellation safe, as [`Link::next`] is.
 async fn next_of_link(link: &mut ReportLink) -> ReportEvent {
     match link.next().await {
         Heard::Connected => ReportEvent::Connected,
-        Heard::Message(pb::ReportResponse { acknowledged }) => ReportEvent::Acknowledged {
+        Heard::Message(pb::ReportResponse { acknowledged, chain }) => ReportEvent::Acknowledged {
             sequence: acknowledged,
+            // One of another length is none of ours.
+            chain: (!chain.is_empty()).then(|| {
+                let bytes = <[u8; 32]>::try_from(&*chain);
+                bytes.map_or_else(|_| Digest::of(&chain), Digest::from_bytes)
+            }),
         },
         Heard::Lost(lost) => {
             tracing::info!(why = %lost, retry_after_ms = lost.retry_after, "no findings stream to a controller");
@@ -263,6 +363,7 @@ mod tests {
         let held = Numbers::Contradict(Contradiction {
             acknowledged: 9,
             last: 1,
+            other_chain: false,
         });
         let (numbers, _) = watch::channel(held);
         fit(&numbers);

@@ -25,6 +25,7 @@ use crate::floor::FloorFile;
 use crate::reconciler::{Reconciler, ReconcilerPorts};
 use crate::report::{self, Numbers, ReportPorts};
 use crate::session::{self, SessionPorts};
+use crate::signing::HeadSigner;
 
 /// Tasks that have not ended by then are cut.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -95,6 +96,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         spool,
         spooled: spooled_seen,
         contradicted,
+        signer: Arc::new(HeadSigner::load(&enrolment, &config)?),
     };
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();

@@ -65,6 +65,7 @@ impl SessionService for Busy {
         let first = requests.message().await?.unwrap();
         let answer = pb::ReportResponse {
             acknowledged: first.first_sequence,
+            chain: Default::default(),
         };
         Ok(Response::new(Box::pin(tokio_stream::iter([
             Ok(answer),
@@ -114,7 +115,7 @@ async fn a_link_that_ends_tells_how_long_to_stay_away_after_what_came_before() {
     });
     assert!(matches!(link.next().await, Heard::Connected));
     link.send(|| request(6));
-    let Heard::Message(pb::ReportResponse { acknowledged }) = link.next().await else {
+    let Heard::Message(pb::ReportResponse { acknowledged, .. }) = link.next().await else {
         panic!("an answer comes first");
     };
     assert_eq!(acknowledged, 5);
@@ -133,5 +134,7 @@ fn request(first_sequence: u64) -> pb::ReportRequest {
         anew: false,
         first_sequence,
         transitions: Vec::new(),
+        head: None,
+        chain_before: Default::default(),
     }
 }

@@ -49,9 +49,24 @@ pub(crate) fn checks(
             reason: "no controller has said yet which of this host's findings it holds".into(),
             ..contradicted()
         }),
-        Numbers::Contradict(Contradiction { acknowledged, last }) => Some(Check {
+        Numbers::Contradict(Contradiction {
+            acknowledged,
+            last,
+            other_chain: false,
+        }) => Some(Check {
             expected: Some(format!("at most {last} transitions are acknowledged")),
             actual: Some(format!("{acknowledged} are")),
+            ..contradicted()
+        }),
+        Numbers::Contradict(Contradiction {
+            acknowledged,
+            other_chain: true,
+            ..
+        }) => Some(Check {
+            expected: Some(format!(
+                "the first {acknowledged} transitions are those that were told"
+            )),
+            actual: Some("others are under these numbers".to_owned()),
             ..contradicted()
         }),
     };
@@ -66,7 +81,7 @@ fn contradicted() -> Check {
         result: Outcome::Fail,
         expected: None,
         actual: None,
-        reason: "a controller holds more of this host's findings than this agent has made: the agent's disk was set back, or the controller does not tell the truth. Nothing is forgotten here, and nothing new is taken there".into(),
+        reason: "a controller holds more of this host's findings than this agent has made, or others: the agent's disk was set back, or the controller does not tell the truth. Nothing is forgotten here, and nothing new is taken there".into(),
         severity: Severity::Critical,
         decided_by: None,
     }

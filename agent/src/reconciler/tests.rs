@@ -165,6 +165,7 @@ async fn a_controller_that_acknowledges_what_was_never_written_is_raised() {
         .send_replace(Numbers::Contradict(Contradiction {
             acknowledged: 9,
             last: 1,
+            other_chain: false,
         }));
     world.reconciler.activate().await;
     assert_eq!(world.open(), ["host/findings-contradicted"]);
@@ -179,6 +180,7 @@ async fn a_contradiction_stays_after_a_restart_until_a_controller_says_otherwise
         .send_replace(Numbers::Contradict(Contradiction {
             acknowledged: 9,
             last: 1,
+            other_chain: false,
         }));
     world.reconciler.activate().await;
     let mut world = world.restart();

@@ -180,10 +180,12 @@ fn hostile_records_behind_good_checksums_are_damage_or_a_store_that_can_be_read(
         bytes: transition.len() as u64,
         refused_rounds: 0,
         anew: 0,
+        chain: (acknowledged == 0).then(|| Digest::of(b"chain")),
     };
     let kept = finding(1);
     let uid = [b"f", kept.uid.0.as_bytes().as_slice(), &[0, 0]].concat();
-    let records: [(&[u8], Vec<u8>); 9] = [
+    let told = [b"d", kept.uid.0.as_bytes().as_slice()].concat();
+    let records: [(&[u8], Vec<u8>); 10] = [
         (b"h", write(&StoredHead::of(&head()))),
         (b"s\0\0", b"{}".to_vec()),
         (b"eWorkload\0payments/web", write(&StoredEntry::of(&entry))),
@@ -192,6 +194,7 @@ fn hostile_records_behind_good_checksums_are_damage_or_a_store_that_can_be_read(
         (b"m", write(&queue(2, 0))),
         (b"q\0\0\0\0\0\0\0\x01", transition.clone()),
         (&uid, write(&StoredFinding::of(&kept))),
+        (&told, [7; 32].to_vec()),
         (b"m", write(&queue(u64::MAX, u64::MAX))),
     ];
     let (keys, values): (Vec<_>, Vec<_>) = records.iter().cloned().unzip();
@@ -270,6 +273,7 @@ fn a_queue_that_cannot_be_and_a_finding_without_a_part_are_damage() {
             bytes: 0,
             refused_rounds: 0,
             anew: 0,
+            chain: None,
         })
     };
     for (key, value) in [
@@ -278,6 +282,9 @@ fn a_queue_that_cannot_be_and_a_finding_without_a_part_are_damage() {
         (b"m", queue(u64::MAX, u64::MAX)),
         (b"f", b"{}".to_vec()),
         (b"fx", b"{}".to_vec()),
+        (b"d", [7; 32].to_vec()),
+        (b"dx", b"{}".to_vec()),
+        (&[b'd'; 33], [7; 31].to_vec()),
     ] {
         let (_dir, journal) = holding(key, &value);
         assert_damage(&SledSpool::open(journal, 1 << 20).err().unwrap());

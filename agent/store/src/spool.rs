@@ -4,13 +4,15 @@
 //! |---|---|
 //! | `f` + uid (32 bytes) + part (u16) | finding |
 //! | `q` + sequence (u64, big endian) | transition waiting for acknowledgement |
+//! | `d` + uid (32 bytes) | digest of the last transition of a finding that is not over |
 //! | `m` | where the queue stands |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
-use verger_agent_core::store::{Numbered, Round, SpoolStore, SpoolUsage, StoreError};
-use verger_policy::finding::{FindingUid, Lifecycle, LocalFinding};
+use verger_agent_core::store::{LAST_SEQUENCE, Numbered, Round, SpoolStore, SpoolUsage, StoreError};
+use verger_policy::digest::Digest;
+use verger_policy::finding::{Chain, FindingUid, Lifecycle, LocalFinding, Standing, Told, Transition};
 
 use crate::journal::{Changes, Journal};
 use crate::record::MAX_PAYLOAD;
@@ -24,6 +26,7 @@ const EMPTY: StoredQueue = StoredQueue {
     bytes: 0,
     refused_rounds: 0,
     anew: 0,
+    chain: Some(Chain::START.digest),
 };
 
 /// The most transitions one acknowledgement removes in one commit; more go in several.
@@ -39,6 +42,38 @@ struct Inner {
     journal: Journal,
     /// As on disk, but for `refused_rounds`, which runs ahead until the next commit.
     queue: StoredQueue,
+    /// The chain at the last acknowledged number, and after each that waits. Only the first is on disk: the others follow.
+    chains: VecDeque<Digest>,
+    /// As on disk, under `d`.
+    standing: Standing,
+}
+
+impl Inner {
+    /// The chain at a number that waits, or at the one before them.
+    fn chain_at(&self, sequence: u64) -> Option<Digest> {
+        let place = sequence.checked_sub(self.queue.acknowledged)?;
+        self.chains.get(usize::try_from(place).ok()?).copied()
+    }
+
+    /// The chain at the last number.
+    fn chain(&self) -> Chain {
+        Chain {
+            sequence: self.queue.next - 1,
+            digest: self.chains.back().copied().unwrap_or(Chain::START.digest),
+        }
+    }
+}
+
+/// What a transition is the last word of, as it is put among what stands; none of what is over.
+fn standing_row(transition: &Transition) -> (FindingUid, Option<Digest>) {
+    let Transition { uid, lifecycle, .. } = transition;
+    let lasts = *lifecycle != Lifecycle::Resolved;
+    (*uid, lasts.then(|| transition.digest()))
+}
+
+/// Puts it among what stands on disk.
+fn stand(&(uid, last): &(FindingUid, Option<Digest>), changes: &mut Changes) {
+    changes.insert(standing_key(uid), last.map(|digest| digest.as_bytes().to_vec()));
 }
 
 impl SledSpool {
@@ -52,29 +87,59 @@ impl SledSpool {
         let StoredQueue {
             next, acknowledged, ..
         } = queue;
-        if acknowledged >= next || next == u64::MAX {
+        if acknowledged >= next || next > LAST_SEQUENCE {
             return Err(journal.damaged(format!(
                 "the queue cannot end before transition {next} with {acknowledged} acknowledged"
             )));
         }
+        let mut inner = Inner {
+            journal,
+            queue,
+            chains: VecDeque::new(),
+            standing: Standing::default(),
+        };
+        inner.prove()?;
+        inner.read_standing()?;
         let spool = Self {
-            inner: Mutex::new(Inner { journal, queue }),
+            inner: Mutex::new(inner),
             limit,
         };
-        spool.prove()?;
         spool.findings()?;
+        if queue.chain.is_none() {
+            // From before chains were kept: what stands was not either. Told anew, both begin.
+            spool.begin_anew(0)?;
+        }
         Ok(spool)
     }
 
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner
+            .lock()
+            .expect("nothing panics while holding it: sled's panics are caught")
+    }
+}
+
+impl Inner {
     /// Reads the whole queue: numbers without a gap, as many bytes as were counted.
-    fn prove(&self) -> Result<(), StoreError> {
-        let Inner { journal, queue } = &*self.inner();
+    fn prove(&mut self) -> Result<(), StoreError> {
+        let Self {
+            journal,
+            queue,
+            chains,
+            standing: _,
+        } = self;
+        let mut chain = Chain {
+            sequence: queue.acknowledged,
+            digest: queue.chain.unwrap_or(Chain::START.digest),
+        };
+        *chains = [chain.digest].into();
         let (mut expected, mut bytes) = (queue.acknowledged + 1, 0_u64);
         journal.scan(b"q", b"q", |key, payload| {
             if key != waiting_key(expected) {
                 return Err(journal.damaged(format!("transition {expected} is missing")));
             }
-            read_transition(journal, expected, &payload)?;
+            chain = chain.then(&read_transition(journal, expected, &payload)?.digest());
+            chains.push_back(chain.digest);
             expected = expected.saturating_add(1);
             bytes += size(&payload);
             Ok(true)
@@ -89,10 +154,22 @@ impl SledSpool {
         Ok(())
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner
-            .lock()
-            .expect("nothing panics while holding it: sled's panics are caught")
+    fn read_standing(&mut self) -> Result<(), StoreError> {
+        let Self {
+            journal, standing, ..
+        } = self;
+        journal.scan(b"d", b"d", |key, payload| {
+            let uid: Option<[u8; 32]> = key[1..].try_into().ok();
+            let last: Option<[u8; 32]> = payload.as_slice().try_into().ok();
+            let (Some(uid), Some(last)) = (uid, last) else {
+                return Err(journal.damaged("the digest of a transition has another shape".to_owned()));
+            };
+            standing.put(
+                FindingUid(Digest::from_bytes(uid)),
+                Some(Digest::from_bytes(last)),
+            );
+            Ok(true)
+        })
     }
 }
 
@@ -127,7 +204,14 @@ impl SpoolStore for SledSpool {
             removed,
             transitions,
         } = round;
-        let Inner { journal, queue } = &mut *self.inner();
+        let inner = &mut *self.inner();
+        let mut chain = inner.chain();
+        let Inner {
+            journal,
+            queue,
+            chains,
+            standing,
+        } = inner;
         let mut changes = Changes::new();
         for uid in removed {
             parts::put(journal, &finding_key(*uid), &[], &mut changes)?;
@@ -145,6 +229,7 @@ impl SpoolStore for SledSpool {
             parts::put(journal, &finding_key(finding.uid), &bytes, &mut changes)?;
         }
         let mut next = StoredQueue { ..*queue };
+        let mut added = Vec::with_capacity(transitions.len());
         for transition in transitions {
             let payload = write(&StoredTransition::of(transition));
             if payload.len() > MAX_PAYLOAD {
@@ -157,6 +242,8 @@ impl SpoolStore for SledSpool {
             }
             next.bytes += size(&payload);
             changes.insert(waiting_key(next.next).to_vec(), Some(payload));
+            chain = chain.then(&transition.digest());
+            added.push(chain.digest);
             next.next += 1;
         }
         if next.bytes > self.limit && !transitions.is_empty() {
@@ -168,15 +255,23 @@ impl SpoolStore for SledSpool {
                 limit,
             });
         }
+        let rows: Vec<_> = transitions.iter().map(standing_row).collect();
+        for row in &rows {
+            stand(row, &mut changes);
+        }
         changes.insert(QUEUE.to_vec(), Some(write(&next)));
         journal.commit(&changes, next.next)?;
+        for (uid, last) in rows {
+            standing.put(uid, last);
+        }
+        chains.extend(added);
         let first = queue.next;
         *queue = next;
         Ok(first)
     }
 
     fn pending(&self, from: u64, max: usize, max_bytes: usize) -> Result<Vec<Numbered>, StoreError> {
-        let Inner { journal, queue } = &*self.inner();
+        let Inner { journal, queue, .. } = &*self.inner();
         let mut sequence = from.max(queue.acknowledged + 1);
         let (mut found, mut bytes) = (Vec::new(), 0_usize);
         if max == 0 {
@@ -201,7 +296,12 @@ impl SpoolStore for SledSpool {
     }
 
     fn acknowledge(&self, sequence: u64) -> Result<(), StoreError> {
-        let Inner { journal, queue } = &mut *self.inner();
+        let Inner {
+            journal,
+            queue,
+            chains,
+            ..
+        } = &mut *self.inner();
         if sequence >= queue.next {
             return Err(StoreError::NeverSent {
                 sequence,
@@ -220,8 +320,11 @@ impl SpoolStore for SledSpool {
             if changes.is_empty() {
                 return Err(journal.damaged(format!("transition {} is missing", next.acknowledged + 1)));
             }
+            let gone = usize::try_from(next.acknowledged - queue.acknowledged).unwrap_or(usize::MAX);
+            next.chain = chains.get(gone).copied();
             changes.insert(QUEUE.to_vec(), Some(write(&next)));
             journal.commit(&changes, next.next)?;
+            chains.drain(..gone.min(chains.len()));
             *queue = next;
         }
         Ok(())
@@ -229,31 +332,68 @@ impl SpoolStore for SledSpool {
 
     fn begin_anew(&self, after: u64) -> Result<SpoolUsage, StoreError> {
         let findings = self.findings()?;
-        let Inner { journal, queue } = &mut *self.inner();
+        let inner = &mut *self.inner();
+        let before = inner.chain();
+        let Inner {
+            journal,
+            queue,
+            chains,
+            standing,
+        } = inner;
         let first = queue.next.max(after.saturating_add(1));
+        if first > LAST_SEQUENCE {
+            return Err(StoreError::TooFar { after });
+        }
         let mut next = StoredQueue {
             next: first,
             acknowledged: first - 1,
             bytes: 0,
             anew: first,
+            chain: Some(before.digest),
             ..*queue
         };
+        let mut chain = Chain {
+            sequence: next.acknowledged,
+            ..before
+        };
+        let (mut anew, mut links) = (Standing::default(), VecDeque::from([chain.digest]));
         let mut changes = Changes::new();
-        journal.scan(b"q", b"q", |key, _| {
-            changes.insert(key.to_vec(), None);
-            Ok(true)
-        })?;
+        for prefix in [b"q", b"d"] {
+            journal.scan(prefix, prefix, |key, _| {
+                changes.insert(key.to_vec(), None);
+                Ok(true)
+            })?;
+        }
         let over = |finding: &&LocalFinding| finding.lifecycle == Lifecycle::Resolved;
         for finding in findings.values().filter(|finding| !over(finding)) {
-            let payload = write(&StoredTransition::of(&finding.transition()));
+            let transition = finding.transition();
+            let (uid, last) = standing_row(&transition);
+            stand(&(uid, last), &mut changes);
+            anew.put(uid, last);
+            chain = chain.then(&transition.digest());
+            links.push_back(chain.digest);
+            let payload = write(&StoredTransition::of(&transition));
             next.bytes += size(&payload);
             changes.insert(waiting_key(next.next).to_vec(), Some(payload));
             next.next += 1;
         }
         changes.insert(QUEUE.to_vec(), Some(write(&next)));
         journal.commit(&changes, next.next)?;
-        *queue = next;
+        (*queue, *chains, *standing) = (next, links, anew);
         Ok(usage_of(queue, self.limit))
+    }
+
+    fn told(&self) -> Result<Told, StoreError> {
+        let inner = &mut *self.inner();
+        Ok(Told {
+            chain: inner.chain(),
+            open: inner.standing.count(),
+            table: inner.standing.digest(),
+        })
+    }
+
+    fn chain_at(&self, sequence: u64) -> Result<Option<Digest>, StoreError> {
+        Ok(self.inner().chain_at(sequence))
     }
 
     fn usage(&self) -> Result<SpoolUsage, StoreError> {
@@ -268,6 +408,7 @@ const fn usage_of(queue: &StoredQueue, limit: u64) -> SpoolUsage {
         bytes,
         refused_rounds,
         anew,
+        chain: _,
     } = *queue;
     SpoolUsage {
         next_sequence: next,
@@ -291,6 +432,10 @@ fn read_transition(
 
 fn finding_key(uid: FindingUid) -> Vec<u8> {
     [b"f", uid.0.as_bytes().as_slice()].concat()
+}
+
+fn standing_key(uid: FindingUid) -> Vec<u8> {
+    [b"d", uid.0.as_bytes().as_slice()].concat()
 }
 
 fn waiting_key(sequence: u64) -> [u8; 9] {

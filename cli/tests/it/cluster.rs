@@ -75,6 +75,10 @@ pub(crate) struct World {
     pub(crate) later: Vec<Vec<u8>>,
     /// What members signed of freshness.
     pub(crate) stamp: Option<Vec<u8>>,
+    /// What is accounted for of each host.
+    pub(crate) accounts: BTreeMap<String, Vec<fv1::AccountResponse>>,
+    /// No host with a hostile name is listed beside the others.
+    pub(crate) only_good_hosts: bool,
 }
 
 #[derive(Clone)]
@@ -519,6 +523,20 @@ impl FindingsService for Service {
         }))
     }
 
+    type AccountStream = Stream<fv1::AccountResponse>;
+
+    async fn account(
+        &self,
+        request: Request<fv1::AccountRequest>,
+    ) -> Result<Response<Self::AccountStream>, Status> {
+        let world = self.world.lock().unwrap();
+        let account = world.accounts.get(&request.into_inner().agent_id).cloned();
+        let account = account.ok_or_else(|| Status::not_found("there is no host of this name"))?;
+        Ok(Response::new(Box::pin(tokio_stream::iter(
+            account.into_iter().map(Ok),
+        ))))
+    }
+
     async fn ack(&self, _: Request<fv1::AckRequest>) -> Result<Response<fv1::AckResponse>, Status> {
         unused()
     }
@@ -625,8 +643,11 @@ impl ClusterService for Service {
             connected: true,
             ..Default::default()
         };
-        let mut hosts = self.world.lock().unwrap().hosts.clone();
-        hosts.push(host);
+        let world = self.world.lock().unwrap();
+        let mut hosts = world.hosts.clone();
+        if !world.only_good_hosts {
+            hosts.push(host);
+        }
         Ok(Response::new(cv1::ListHostsResponse {
             hosts,
             next_page_token: String::new(),

@@ -7,12 +7,13 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use verger_controller_state::{Action, Command, Refused, Response as Answer, limits};
+use verger_controller_state::{Action, Command, Refused, Response as Answer, authentic_head, limits};
 use verger_policy::digest::Digest;
 use verger_policy::finding::Transition;
 use verger_proto::agent::v1 as pb;
 use verger_proto::agent::v1::session_service_server::SessionService;
-use verger_wire::{FromWire as _, digest, timestamp};
+use verger_seal::SignedHead;
+use verger_wire::{FromWire as _, digest, digest_bytes, timestamp};
 
 use crate::caller::{self, CallingAgent};
 use crate::fleet::Fleet;
@@ -95,7 +96,29 @@ impl Agents {
         Err(refused(&Refused::CopiedIdentity(id.clone())))
     }
 
-    async fn ingest(&self, calling: &CallingAgent, message: pb::ReportRequest) -> Result<u64, Status> {
+    /// What is held of an agent's transitions, as it is told: their last number, and the chain over them. Of `upto` without the
+    /// chain, where this member is not there yet.
+    fn held(&self, agent: &CallingAgent, upto: u64) -> pb::ReportResponse {
+        read(&*self.replicated, |state| {
+            let host = state.host(&agent.id).filter(|host| host.last_sequence >= upto);
+            host.map_or(
+                pb::ReportResponse {
+                    acknowledged: upto,
+                    chain: Bytes::new(),
+                },
+                |host| pb::ReportResponse {
+                    acknowledged: host.last_sequence,
+                    chain: host.chain.as_ref().map(digest_bytes).unwrap_or_default(),
+                },
+            )
+        })
+    }
+
+    async fn ingest(
+        &self,
+        calling: &CallingAgent,
+        message: pb::ReportRequest,
+    ) -> Result<pb::ReportResponse, Status> {
         self.enrolled(calling)?;
         let agent = &calling.id;
         let pb::ReportRequest {
@@ -103,6 +126,8 @@ impl Agents {
             transitions,
             anew,
             machine,
+            head,
+            chain_before,
         } = message;
         self.on_its_machine(calling, &machine).await?;
         if transitions.len() > limits::TRANSITIONS {
@@ -131,6 +156,16 @@ impl Agents {
         {
             return Err(refused(&Refused::ForgedFinding));
         }
+        let head = head
+            .map(|head| SignedHead::from_wire(head).map_err(|error| invalid(error.within("head"))))
+            .transpose()?;
+        if let Some(head) = &head {
+            authentic_head(head, &cluster, agent, &calling.key).map_err(|error| refused(&error))?;
+        }
+        let chain_before = match &*chain_before {
+            [] => None,
+            bytes => Some(digest("chain_before", bytes).map_err(invalid)?),
+        };
         let command = Command {
             stamp: self.ambient.now(),
             actor: format!("agent/{agent}"),
@@ -143,6 +178,8 @@ impl Agents {
                 first_sequence,
                 transitions,
                 anew,
+                chain_before,
+                head,
             },
         };
         match self
@@ -151,9 +188,9 @@ impl Agents {
             .await
             .map_err(|error| unavailable(&error))?
         {
-            Answer::Ingested(upto) => Ok(upto),
+            Answer::Ingested(upto) => Ok(self.held(calling, upto)),
             // The agent sends again from there.
-            Answer::Refused(Refused::SequenceGap { expected }) => Ok(expected - 1),
+            Answer::Refused(Refused::SequenceGap { expected }) => Ok(self.held(calling, expected - 1)),
             other => Err(unexpected(&other)),
         }
     }
@@ -199,10 +236,7 @@ impl SessionService for Agents {
         let this = self.clone();
         tokio::spawn(async move {
             // First, what is held: where that is not what the agent was told, one of the two was set back.
-            let held = read(&*this.replicated, |state| {
-                state.host(&agent.id).map_or(0, |host| host.last_sequence)
-            });
-            let first = pb::ReportResponse { acknowledged: held };
+            let first = this.held(&agent, 0);
             if ready.send(Ok(first)).await.is_err() {
                 return;
             }
@@ -222,7 +256,6 @@ impl SessionService for Agents {
                     },
                 };
                 let last = answer.is_err();
-                let answer = answer.map(|acknowledged| pb::ReportResponse { acknowledged });
                 if ready.send(answer).await.is_err() || last {
                     return;
                 }

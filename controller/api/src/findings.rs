@@ -25,6 +25,8 @@ const PREFIX_DIGITS: usize = 8;
 /// Findings looked at in one go: writers wait for whoever looks at the state.
 const LOOK: usize = 256;
 
+mod account;
+
 /// The service.
 pub struct Findings {
     replicated: Arc<dyn Replicated>,
@@ -282,6 +284,23 @@ impl FindingsService for Findings {
             changes,
             bookmark,
         )))
+    }
+
+    type AccountStream = Stream<pb::AccountResponse>;
+
+    async fn account(
+        &self,
+        request: Request<pb::AccountRequest>,
+    ) -> Result<Response<Self::AccountStream>, Status> {
+        let permit = self
+            .authorizer
+            .person(&request)?
+            .may(Verb::List, Resource::Findings);
+        permit.await?;
+        let pb::AccountRequest { agent_id } = request.into_inner();
+        let agent = parse("agent_id", &agent_id).map_err(invalid)?;
+        let account = account::give(Arc::clone(&self.replicated), agent)?;
+        Ok(Response::new(account))
     }
 
     async fn ack(&self, request: Request<pb::AckRequest>) -> Result<Response<pb::AckResponse>, Status> {

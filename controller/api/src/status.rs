@@ -114,6 +114,7 @@ pub(crate) fn refused(refused: &Refused) -> Status {
         Refused::UnknownAgent => Code::PermissionDenied,
         Refused::SequenceGap { .. } => Code::OutOfRange,
         Refused::ForgedFinding => Code::InvalidArgument,
+        Refused::ForgedHead(_) => Code::InvalidArgument,
         Refused::NoSuchFinding => Code::NotFound,
         Refused::Invalid(_) => Code::InvalidArgument,
     };

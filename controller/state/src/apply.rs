@@ -15,6 +15,8 @@ use verger_policy::digest::Digest;
 use verger_policy::set::PolicySet;
 use verger_seal::TrustRoot;
 
+pub use self::ingest::authentic_head;
+use self::ingest::Ingested;
 use crate::admission::Presented;
 use crate::audit::{AuditMark, Done};
 use crate::command::{Action, Command};
@@ -128,7 +130,18 @@ impl State {
                 first_sequence,
                 transitions,
                 anew,
-            } => self.ingest(agent, *first_sequence, transitions, *anew, changes),
+                chain_before,
+                head,
+            } => {
+                let told = Ingested {
+                    agent,
+                    first_sequence: *first_sequence,
+                    transitions,
+                    anew: anew.then_some(*chain_before),
+                    head: head.as_ref(),
+                };
+                self.ingest(&told, changes)
+            }
             Action::AckFinding { uid, note } => self.acknowledge(*uid, note, &command.actor, changes),
             Action::Propose {
                 expected_epoch,

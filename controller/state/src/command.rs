@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use verger_policy::digest::Digest;
 use verger_policy::finding::{FindingUid, Transition};
 use verger_policy::model::{AgentId, ObjectKey};
+use verger_seal::SignedHead;
 
 /// One command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +88,10 @@ pub enum Action {
         transitions: Vec<Transition>,
         /// Whether what was told before is forgotten first: everything is told anew from here.
         anew: bool,
+        /// Where it is: the agent's chain before the first; `None` where the agent keeps none.
+        chain_before: Option<Digest>,
+        /// What the agent signed of its findings as they are afterwards, if it did.
+        head: Option<SignedHead>,
     },
     /// Record that a person has seen a finding.
     AckFinding {
@@ -233,7 +238,9 @@ impl Action {
             Self::SignProposal { number, .. } | Self::WithdrawProposal { number } => {
                 format!("proposal {number}")
             }
-            Self::CreateToken { agent, .. } | Self::Enrol { agent, .. } => format!("agent {agent}"),
+            Self::CreateToken { agent, .. } => format!("agent {agent}"),
+            // Whoever verifies what the agent signs finds the key here.
+            Self::Enrol { agent, key, .. } => format!("agent {agent}, key {key}"),
             Self::ApplySet { expected_epoch, .. } | Self::Propose { expected_epoch, .. } => {
                 format!("on epoch {expected_epoch}")
             }

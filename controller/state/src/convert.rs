@@ -8,6 +8,7 @@ use verger_policy::facts::InstanceId;
 use verger_policy::finding::{FindingUid, Lifecycle, MAX_SAMPLES, Sample, SubjectClass, Transition};
 use verger_policy::model::ObjectKey;
 use verger_proto::stored::v1 as stored;
+use verger_seal::SignedHead;
 
 use crate::limits;
 
@@ -29,6 +30,33 @@ pub(crate) fn optional_digest(bytes: &[u8]) -> Option<Option<Digest>> {
     match bytes {
         [] => Some(None),
         bytes => digest(bytes).map(Some),
+    }
+}
+
+pub(crate) fn stored_head(head: &SignedHead) -> stored::StoredHead {
+    let SignedHead {
+        statement,
+        key,
+        signature,
+    } = head;
+    let bytes = |part: &Vec<u8>| Bytes::copy_from_slice(part);
+    stored::StoredHead {
+        statement: bytes(statement),
+        key: bytes(key),
+        signature: bytes(signature),
+    }
+}
+
+pub(crate) fn head(head: stored::StoredHead) -> SignedHead {
+    let stored::StoredHead {
+        statement,
+        key,
+        signature,
+    } = head;
+    SignedHead {
+        statement: statement.into(),
+        key: key.into(),
+        signature: signature.into(),
     }
 }
 

@@ -99,6 +99,18 @@ impl Findings {
         self.of.get(agent).into_iter().flatten().copied()
     }
 
+    /// Its findings in order, beginning after `after`.
+    pub(crate) fn of_after(
+        &self,
+        agent: &AgentId,
+        after: Option<FindingUid>,
+    ) -> impl Iterator<Item = FindingUid> {
+        use std::ops::Bound;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let uids = self.of.get(agent).into_iter();
+        uids.flat_map(move |uids| uids.range((from, Bound::Unbounded)).copied())
+    }
+
     /// How many findings an agent has.
     pub(crate) fn count_of(&self, agent: &AgentId) -> usize {
         self.of.get(agent).map_or(0, BTreeSet::len)

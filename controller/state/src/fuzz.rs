@@ -117,6 +117,8 @@ fn history() -> Vec<Bytes> {
         },
         Action::Ingest {
             agent: agent(),
+            chain_before: None,
+            head: None,
             first_sequence: 1,
             anew: false,
             transitions: vec![
@@ -130,6 +132,8 @@ fn history() -> Vec<Bytes> {
         },
         Action::Ingest {
             agent: agent(),
+            chain_before: None,
+            head: None,
             first_sequence: 2,
             anew: false,
             transitions: vec![transition(2, Lifecycle::Open), transition(1, Lifecycle::Resolved)],

@@ -26,6 +26,7 @@ mod state;
 mod tests;
 
 pub use admission::{Admission, Presented};
+pub use apply::authentic_head;
 pub use audit::{AuditHead, AuditPlace};
 pub use by_revision::Place;
 pub use clock::{HeldBack, ticks};

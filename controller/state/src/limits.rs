@@ -12,6 +12,8 @@ pub const LATER_TRUST_ROOTS: usize = 256;
 pub const OBJECTS: usize = 100_000;
 /// Transitions in one command.
 pub const TRANSITIONS: usize = 1_000;
+/// Bytes of each part of what an agent signs of its findings.
+pub const HEAD_BYTES: usize = 2 << 10;
 /// Findings kept of one agent, without the one that says that there are more. Over it the ones resolved first are dropped;
 /// where none is resolved, new ones are counted and not kept.
 pub const FINDINGS_PER_AGENT: usize = in_tests_less(100_000, 20);

@@ -5,8 +5,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use jiff::Timestamp;
 use verger_policy::digest::Digest;
-use verger_policy::finding::{Finding, FindingUid, fold};
+use verger_policy::finding::{Finding, FindingUid, Transition, fold};
 use verger_policy::model::{AgentId, ObjectKey};
+use verger_policy::rules;
 use verger_policy::set::PolicySet;
 
 use crate::audit::{AuditHead, AuditPlace};
@@ -130,6 +131,14 @@ impl State {
     /// One of them.
     pub fn host(&self, agent: &AgentId) -> Option<&Host> {
         self.hosts.get(agent)
+    }
+
+    /// The last transition of every finding of a host, in the order of uids, beginning after `after`. What controllers tell of
+    /// the host themselves is not among them.
+    pub fn told_by(&self, agent: &AgentId, after: Option<FindingUid>) -> impl Iterator<Item = &Transition> {
+        let uids = self.findings.of_after(agent, after);
+        let rows = uids.filter_map(|uid| self.findings.row(&uid, agent));
+        rows.filter(|row| !rules::is_of_controllers(&row.check.rule))
     }
 
     /// One finding, folded over its hosts.

@@ -179,6 +179,9 @@ pub enum Refused {
         "a finding's uid is not that of its rule, subject, image and field, or its rule is one of the controllers' own"
     )]
     ForgedFinding,
+    /// What is signed of an agent's findings is not that agent's, or of another cluster.
+    #[error("what is signed of the host's findings is refused: {0}")]
+    ForgedHead(&'static str),
     /// No such finding.
     #[error("there is no such finding")]
     NoSuchFinding,
@@ -216,6 +219,7 @@ impl Refused {
             Self::UnknownAgent => "UNKNOWN_AGENT",
             Self::SequenceGap { .. } => "SEQUENCE_GAP",
             Self::ForgedFinding => "FORGED_FINDING",
+            Self::ForgedHead(_) => "FORGED_HEAD",
             Self::NoSuchFinding => "NO_SUCH_FINDING",
             Self::Invalid(_) => "INVALID_COMMAND",
         }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use verger_policy::digest::Digest;
 use verger_policy::model::AgentId;
 use verger_policy::set::PolicySet;
-use verger_seal::TrustRoot;
+use verger_seal::{SignedHead, TrustRoot};
 
 use crate::Response;
 use crate::audit::Audit;
@@ -112,6 +112,11 @@ impl Host {
             _ => true,
         }
     }
+    /// The chain over all transitions taken in; `None` where it is not known: what was taken in before it was kept, or told
+    /// anew by an agent that keeps none.
+    pub chain: Option<Digest>,
+    /// The newest that the agent signed of its findings, byte for byte.
+    pub head: Option<SignedHead>,
 }
 
 /// A person's login.

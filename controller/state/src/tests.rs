@@ -5,6 +5,7 @@
 mod anew;
 mod audit;
 mod frozen;
+mod heads;
 mod logins;
 mod objects;
 mod proposals;
@@ -140,6 +141,8 @@ impl Member {
         let first_sequence = self.state.host(&agent).unwrap().last_sequence + 1;
         let action = Action::Ingest {
             agent,
+            chain_before: None,
+            head: None,
             first_sequence,
             anew: false,
             transitions,
@@ -321,6 +324,8 @@ fn transitions_are_taken_in_once_and_a_gap_is_refused() {
     let agent: AgentId = "h1".parse().unwrap();
     let empty = |first| Action::Ingest {
         agent: agent.clone(),
+        chain_before: None,
+        head: None,
         first_sequence: first,
         anew: false,
         transitions: vec![],
@@ -472,6 +477,8 @@ fn another_key_is_another_agents_life_and_the_same_key_goes_on() {
             None,
             Action::Ingest {
                 agent: agent.clone(),
+                chain_before: None,
+                head: None,
                 first_sequence,
                 anew: false,
                 transitions: vec![told.clone()],

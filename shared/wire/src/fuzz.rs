@@ -20,6 +20,7 @@ use verger_policy::model::{Control, Mode, ObjectKey, RuntimeKind, Severity, prin
 use verger_policy::set::{Body, Entry};
 use verger_policy::{draft, rules};
 use verger_proto::{findings::v1 as findings, policy::v1 as policy};
+use verger_seal::SignedHead;
 
 use crate::{FromWire, IntoWire, InvalidMessage, instant, timestamp};
 
@@ -201,6 +202,39 @@ fn hostile_findings_are_refused_or_mean_the_same_when_sent_on() {
                 (finding.check.control, &finding.check.rule)
             );
         });
+}
+
+#[test]
+fn hostile_heads_are_refused_or_are_the_same_bytes_when_sent_on() {
+    let head = findings::SignedHead {
+        statement: vec![b's'; 300].into(),
+        key: vec![b'k'; 91].into(),
+        signature: vec![b'n'; 64].into(),
+    };
+    check!()
+        .with_generator(Damaged::proto([head.encode_to_vec()]))
+        .with_iterations(2_000)
+        .for_each(|bytes| {
+            value::<findings::SignedHead, SignedHead>(bytes, |head| head.into_wire());
+        });
+    let long = findings::SignedHead {
+        key: vec![0; 5_000].into(),
+        ..head
+    };
+    assert_refused(&SignedHead::from_wire(long).unwrap_err());
+}
+
+#[test]
+fn a_transition_has_the_same_digest_after_it_was_sent() {
+    let made = Transition {
+        at: Timestamp::new(1_766_000_000, 123_456_789).unwrap(),
+        first_seen: Timestamp::new(1_766_000_000, 999_999_999).unwrap(),
+        ..transition()
+    };
+    let sent: findings::Transition = (&made).into_wire();
+    let taken_in = Transition::from_wire(sent).unwrap();
+    assert_ne!(taken_in, made, "instants were cut");
+    assert_eq!(taken_in.digest(), made.digest());
 }
 
 #[test]

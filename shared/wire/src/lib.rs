@@ -8,6 +8,7 @@ mod check;
 mod finding;
 #[cfg(test)]
 mod fuzz;
+mod head;
 mod parts;
 mod set;
 mod transition;

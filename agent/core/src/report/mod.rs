@@ -4,8 +4,14 @@
 //! acknowledged; the controller knows a number it has seen. What waits is on disk: this machine holds numbers only, and
 //! one batch at a time is read. The driver's part is that of [`crate::session`].
 //!
-//! Where the two sides' numbers contradict each other (a disk was set back, here or there), no number tells what the other side
-//! knows: everything that is found is told anew, under numbers that neither has used, and the controller forgets what it had.
+//! Where the two sides' numbers contradict each other, or what stands under them does (a disk was set back, here or there), no
+//! number tells what the other side knows: everything that is found is told anew, under numbers that neither has used, and the
+//! controller forgets what it had.
+//!
+//! What the agent signs of its findings goes with the batch that reaches the end of the spool, and again after a while without
+//! one: a controller that shows an old one withholds something, or the agent is silent.
+
+use verger_policy::digest::Digest;
 
 use crate::backoff::Backoff;
 use crate::store::{Numbered, SpoolUsage};
@@ -27,6 +33,8 @@ pub struct Pace {
     pub backoff_cap: u64,
     /// How long an attempt to connect may take.
     pub connect_within: u64,
+    /// How old what the controller has of what was signed may get.
+    pub sign_every: u64,
 }
 
 impl Default for Pace {
@@ -39,6 +47,7 @@ impl Default for Pace {
             backoff_base: 500,
             backoff_cap: 60_000,
             connect_within: 30_000,
+            sign_every: 60_000,
         }
     }
 }
@@ -62,6 +71,13 @@ pub enum ReportEvent {
     Loaded(Vec<Numbered>),
     /// The controller has everything up to here on stable storage.
     Acknowledged {
+        /// The number.
+        sequence: u64,
+        /// Its chain there, if it says it.
+        chain: Option<Digest>,
+    },
+    /// The controller's chain at a number is not that of this host.
+    OtherChain {
         /// The number.
         sequence: u64,
     },
@@ -107,19 +123,29 @@ pub enum ReportAction {
         /// Whether the controller forgets what it had of this host first.
         anew: bool,
     },
-    /// Let the spool forget everything up to here.
+    /// Let the spool forget everything up to here, if the chain is the one it has there; else nothing, and answer with
+    /// [`ReportEvent::OtherChain`].
     Forget {
         /// The number.
         sequence: u64,
+        /// The controller's chain, if it said it.
+        chain: Option<Digest>,
     },
-    /// The controller holds more than this agent ever wrote, or less than it acknowledged: a disk was set back, or the
-    /// controller is lying. To be raised; the spool is to begin anew, with numbers after both, and answer with
+    /// Sign where the findings stand, and send that by itself.
+    Sign {
+        /// Whether the controller forgets what it had of this host first.
+        anew: bool,
+    },
+    /// The controller holds more than this agent ever wrote, less than it acknowledged, or something else: a disk was set back,
+    /// or the controller is lying. To be raised; the spool is to begin anew, with numbers after both, and answer with
     /// [`ReportEvent::BegunAnew`] or [`ReportEvent::NotBegun`].
     Contradiction {
         /// What the controller says it holds.
         acknowledged: u64,
         /// The last number given here.
         last: u64,
+        /// The numbers fit, and what stands under them does not.
+        other_chain: bool,
     },
 }
 
@@ -141,6 +167,10 @@ pub struct Report {
     anew: u64,
     /// The spool is being begun anew.
     beginning: bool,
+    /// The controller has said on this connection what it holds.
+    heard: bool,
+    /// When what is signed was last sent on this connection.
+    signed: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +200,8 @@ impl Report {
             loading: None,
             anew: usage.anew,
             beginning: false,
+            heard: false,
+            signed: None,
         }
     }
 
@@ -184,8 +216,22 @@ impl Report {
             Link::Idle => Some(0),
             Link::Attempting { until } => Some(until),
             Link::Up { moved } if self.in_flight() > 0 => Some(moved + self.pace.acknowledge_within),
+            Link::Up { .. } if self.is_told() => Some(
+                self.signed
+                    .map_or(0, |at| at.saturating_add(self.pace.sign_every)),
+            ),
             Link::Up { .. } => None,
         }
+    }
+
+    /// Whether the controller has said what it holds, and nothing waits.
+    const fn is_told(&self) -> bool {
+        self.heard && !self.beginning && self.acknowledged == self.last
+    }
+
+    /// Whether nothing that is told anew was taken in yet: the controller holds what it held before.
+    const fn has_begun(&self) -> bool {
+        self.anew == self.acknowledged + 1
     }
 
     /// Takes an event at `now` (monotonic, milliseconds) and says what to do, in order.
@@ -195,12 +241,16 @@ impl Report {
             ReportEvent::Connected if !matches!(self.link, Link::Up { .. }) => {
                 self.link = Link::Up { moved: now };
                 self.sent = self.acknowledged;
+                (self.heard, self.signed) = (false, None);
             }
             ReportEvent::Connected => {}
             ReportEvent::Disconnected { retry_after } => self.disconnected(now, retry_after, &mut actions),
             ReportEvent::Spooled { last } => self.last = self.last.max(last),
             ReportEvent::Loaded(batch) => self.loaded(now, batch, &mut actions),
-            ReportEvent::Acknowledged { sequence } => self.acknowledge(now, sequence, &mut actions),
+            ReportEvent::Acknowledged { sequence, chain } => {
+                self.acknowledge(now, sequence, chain, &mut actions);
+            }
+            ReportEvent::OtherChain { sequence } => self.contradict(now, sequence, true, &mut actions),
             ReportEvent::BegunAnew { acknowledged, last } => {
                 self.acknowledged = acknowledged;
                 self.sent = acknowledged;
@@ -214,6 +264,7 @@ impl Report {
             ReportEvent::Tick => self.tick(now, &mut actions),
         }
         self.load(&mut actions);
+        self.sign(now, &mut actions);
         actions
     }
 
@@ -249,36 +300,56 @@ impl Report {
             *moved = now;
         }
         self.sent = end.sequence;
+        // What is signed goes with the end of the spool.
+        if self.sent == self.last {
+            self.signed = Some(now);
+        }
         let anew = first.sequence == self.anew;
         actions.push(ReportAction::Send { batch, anew });
     }
 
-    fn acknowledge(&mut self, now: u64, sequence: u64, actions: &mut Vec<ReportAction>) {
+    fn acknowledge(
+        &mut self,
+        now: u64,
+        sequence: u64,
+        chain: Option<Digest>,
+        actions: &mut Vec<ReportAction>,
+    ) {
+        let has_begun = self.has_begun();
         let Link::Up { moved } = &mut self.link else {
             return;
         };
         if self.beginning {
             return;
         }
-        // Until the first that is told anew was taken in, the controller holds what it held before.
-        let begun = self.anew == self.acknowledged + 1;
-        if sequence > self.last || (sequence < self.acknowledged && !begun) {
-            self.beginning = true;
-            actions.push(ReportAction::Contradiction {
-                acknowledged: sequence,
-                last: self.last,
-            });
-            self.close(
-                "the controller's numbers are not those of this host",
-                now,
-                actions,
-            );
+        self.heard = true;
+        if sequence > self.last || (sequence < self.acknowledged && !has_begun) {
+            self.contradict(now, sequence, false, actions);
         } else if sequence > self.acknowledged {
             *moved = now;
             self.acknowledged = sequence;
             self.sent = self.sent.max(sequence);
             self.backoff.succeeded();
-            actions.push(ReportAction::Forget { sequence });
+            actions.push(ReportAction::Forget { sequence, chain });
+        } else if sequence == self.acknowledged && chain.is_some() && !has_begun {
+            // Nothing to forget, and something to compare.
+            actions.push(ReportAction::Forget { sequence, chain });
+        }
+    }
+
+    fn contradict(&mut self, now: u64, sequence: u64, other_chain: bool, actions: &mut Vec<ReportAction>) {
+        if self.beginning {
+            return;
+        }
+        self.beginning = true;
+        actions.push(ReportAction::Contradiction {
+            acknowledged: sequence,
+            last: self.last,
+            other_chain,
+        });
+        if matches!(self.link, Link::Up { .. }) {
+            let why = "what the controller holds is not what this host told";
+            self.close(why, now, actions);
         }
     }
 
@@ -319,6 +390,17 @@ impl Report {
             max,
             max_bytes: self.pace.batch_bytes,
         });
+    }
+
+    fn sign(&mut self, now: u64, actions: &mut Vec<ReportAction>) {
+        let is_due = |at: u64| now >= at.saturating_add(self.pace.sign_every);
+        let is_up = matches!(self.link, Link::Up { .. });
+        if is_up && self.is_told() && self.signed.is_none_or(is_due) {
+            self.signed = Some(now);
+            actions.push(ReportAction::Sign {
+                anew: self.has_begun(),
+            });
+        }
     }
 }
 

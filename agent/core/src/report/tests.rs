@@ -35,6 +35,20 @@ fn load(from: u64, max: usize) -> ReportAction {
     }
 }
 
+fn told(sequence: u64) -> ReportEvent {
+    ReportEvent::Acknowledged {
+        sequence,
+        chain: None,
+    }
+}
+
+fn forget(sequence: u64) -> ReportAction {
+    ReportAction::Forget {
+        sequence,
+        chain: None,
+    }
+}
+
 fn send(batch: Vec<Numbered>) -> ReportAction {
     ReportAction::Send { batch, anew: false }
 }
@@ -71,15 +85,15 @@ fn batches_fill_the_window_and_no_more() {
         report.on(3, ReportEvent::Spooled { last: 12 }).is_empty(),
         "the window is full"
     );
-    let said = report.on(4, ReportEvent::Acknowledged { sequence: 3 });
-    assert_eq!(said, [ReportAction::Forget { sequence: 3 }, load(6, 3)]);
+    let said = report.on(4, told(3));
+    assert_eq!(said, [forget(3), load(6, 3)]);
 }
 
 #[test]
 fn what_was_not_acknowledged_is_sent_again_from_the_first() {
     let (mut report, _) = up(0, 4);
     report.on(1, ReportEvent::Loaded(numbered(1, 3)));
-    report.on(2, ReportEvent::Acknowledged { sequence: 1 });
+    report.on(2, told(1));
     assert!(matches!(
         report.on(3, ReportEvent::Disconnected { retry_after: None })[..],
         [ReportAction::Connect { .. }]
@@ -119,20 +133,17 @@ fn a_controller_that_asks_for_time_gets_it() {
 #[test]
 fn a_controller_that_knows_more_than_was_sent_is_believed_up_to_what_was_written() {
     let (mut report, _) = up(0, 4);
-    let said = report.on(1, ReportEvent::Acknowledged { sequence: 2 });
-    assert_eq!(
-        said,
-        [ReportAction::Forget { sequence: 2 }],
-        "it had them before this process began"
-    );
+    let said = report.on(1, told(2));
+    assert_eq!(said, [forget(2)], "it had them before this process began");
     assert_eq!(report.on(2, ReportEvent::Loaded(numbered(1, 3))), [load(3, 2)]);
-    let said = report.on(3, ReportEvent::Acknowledged { sequence: 5 });
+    let said = report.on(3, told(5));
     assert!(matches!(
         said[..],
         [
             ReportAction::Contradiction {
                 acknowledged: 5,
-                last: 4
+                last: 4,
+                other_chain: false,
             },
             ReportAction::Close { .. },
             ReportAction::Connect { .. }
@@ -171,19 +182,19 @@ fn where_numbers_contradict_each_other_everything_is_told_anew_after_both() {
     // The controller holds more than was ever written here; less than it acknowledged.
     for (held, after) in [(9, 9), (1, 4)] {
         let (mut report, _) = up(3, 4);
-        let said = report.on(1, ReportEvent::Acknowledged { sequence: held });
+        let said = report.on(1, told(held));
         assert!(
-            matches!(said[0], ReportAction::Contradiction { acknowledged, last: 4 } if acknowledged == held),
+            matches!(said[0], ReportAction::Contradiction { acknowledged, last: 4, .. } if acknowledged == held),
             "{said:?}"
         );
         // Nothing is told under old numbers meanwhile, and no second beginning is ordered.
         report.on(2, ReportEvent::Connected);
         let late = report.on(3, ReportEvent::Loaded(numbered(4, 4)));
-        let told = |said: &[ReportAction]| {
+        let sends = |said: &[ReportAction]| {
             said.iter()
                 .any(|action| matches!(action, ReportAction::Send { .. }))
         };
-        let again = report.on(4, ReportEvent::Acknowledged { sequence: held });
+        let again = report.on(4, told(held));
         let loads = |said: &[ReportAction]| {
             said.iter()
                 .any(|action| matches!(action, ReportAction::Load { .. }))
@@ -199,12 +210,7 @@ fn where_numbers_contradict_each_other_everything_is_told_anew_after_both() {
         ));
         assert!(said.contains(&load(after + 1, 3)), "{said:?}");
         // The stream begins with what is held, which is still of before.
-        let early = report.on(
-            6,
-            ReportEvent::Acknowledged {
-                sequence: held.min(after),
-            },
-        );
+        let early = report.on(6, told(held.min(after)));
         assert!(early.is_empty(), "{early:?}");
         let first = numbered(after + 1, after + 3);
         let said = report.on(6, ReportEvent::Loaded(first.clone()));
@@ -218,21 +224,18 @@ fn where_numbers_contradict_each_other_everything_is_told_anew_after_both() {
         let rest = numbered(after + 4, after + 4);
         let said = report.on(7, ReportEvent::Loaded(rest.clone()));
         assert!(
-            said.contains(&send(rest)) && told(&said),
+            said.contains(&send(rest)) && sends(&said),
             "only the first: {said:?}"
         );
-        let said = report.on(8, ReportEvent::Acknowledged { sequence: after + 4 });
-        assert!(
-            said.contains(&ReportAction::Forget { sequence: after + 4 }),
-            "{said:?}"
-        );
+        let said = report.on(8, told(after + 4));
+        assert!(said.contains(&forget(after + 4)), "{said:?}");
     }
 }
 
 #[test]
 fn what_was_taken_in_anew_is_not_set_back_unnoticed() {
     let (mut report, _) = up(3, 4);
-    report.on(1, ReportEvent::Acknowledged { sequence: 9 });
+    report.on(1, told(9));
     let begun = ReportEvent::BegunAnew {
         acknowledged: 9,
         last: 11,
@@ -240,19 +243,107 @@ fn what_was_taken_in_anew_is_not_set_back_unnoticed() {
     report.on(2, begun);
     report.on(3, ReportEvent::Connected);
     report.on(4, ReportEvent::Loaded(numbered(10, 11)));
-    report.on(5, ReportEvent::Acknowledged { sequence: 10 });
-    let said = report.on(6, ReportEvent::Acknowledged { sequence: 9 });
+    report.on(5, told(10));
+    let said = report.on(6, told(9));
     assert!(matches!(said[0], ReportAction::Contradiction { .. }), "{said:?}");
 }
 
 #[test]
 fn a_beginning_that_could_not_be_written_is_tried_again() {
     let (mut report, _) = up(3, 4);
-    report.on(1, ReportEvent::Acknowledged { sequence: 9 });
+    report.on(1, told(9));
     report.on(2, ReportEvent::NotBegun);
     report.on(3, ReportEvent::Connected);
-    let said = report.on(4, ReportEvent::Acknowledged { sequence: 9 });
+    let said = report.on(4, told(9));
     assert!(matches!(said[0], ReportAction::Contradiction { .. }), "{said:?}");
+}
+
+fn told_with(sequence: u64, chain: &[u8]) -> ReportEvent {
+    ReportEvent::Acknowledged {
+        sequence,
+        chain: Some(Digest::of(chain)),
+    }
+}
+
+fn signs(said: &[ReportAction]) -> bool {
+    said.contains(&ReportAction::Sign { anew: false })
+}
+
+#[test]
+fn a_chain_that_the_controller_says_is_compared_also_where_there_is_nothing_to_forget() {
+    let (mut report, _) = up(3, 4);
+    let compare = |sequence| ReportAction::Forget {
+        sequence,
+        chain: Some(Digest::of(b"c")),
+    };
+    assert_eq!(report.on(1, told_with(3, b"c")), [compare(3)]);
+    report.on(2, ReportEvent::Loaded(numbered(4, 4)));
+    assert!(report.on(3, told_with(4, b"c")).contains(&compare(4)));
+}
+
+#[test]
+fn another_chain_under_the_same_numbers_is_a_contradiction_and_everything_is_told_anew() {
+    let (mut report, _) = up(3, 4);
+    report.on(1, told_with(3, b"other"));
+    let said = report.on(2, ReportEvent::OtherChain { sequence: 3 });
+    let contradiction = ReportAction::Contradiction {
+        acknowledged: 3,
+        last: 4,
+        other_chain: true,
+    };
+    assert!(
+        matches!(&said[..], [first, ReportAction::Close { .. }, ReportAction::Connect { .. }] if *first == contradiction),
+        "{said:?}"
+    );
+    assert!(report.on(3, ReportEvent::OtherChain { sequence: 3 }).is_empty());
+    let begun = ReportEvent::BegunAnew {
+        acknowledged: 4,
+        last: 6,
+    };
+    report.on(4, begun);
+    report.on(5, ReportEvent::Connected);
+    // It still holds what it held, at the very number that is next: that is known, and no second contradiction.
+    let said = report.on(6, told_with(4, b"other"));
+    assert!(
+        !said
+            .iter()
+            .any(|action| matches!(action, ReportAction::Forget { .. })),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn what_stands_is_signed_once_the_controller_is_heard_and_then_once_in_a_while() {
+    let (mut report, said) = up(4, 4);
+    assert!(said.is_empty() && report.deadline().is_none(), "not heard yet");
+    assert!(signs(&report.on(10, told(4))));
+    assert_eq!(report.deadline(), Some(60_010));
+    assert!(!signs(&report.on(60_009, ReportEvent::Tick)));
+    assert!(signs(&report.on(60_010, ReportEvent::Tick)));
+    // With a batch that reaches the end of the spool it goes as well.
+    report.on(70_000, ReportEvent::Spooled { last: 5 });
+    assert_eq!(report.deadline(), None, "first what waits");
+    report.on(70_001, ReportEvent::Loaded(numbered(5, 5)));
+    assert!(!signs(&report.on(70_002, told(5))));
+    assert_eq!(report.deadline(), Some(130_001));
+    // Each connection may be to another controller.
+    report.on(70_003, ReportEvent::Disconnected { retry_after: None });
+    report.on(80_000, ReportEvent::Connected);
+    assert!(signs(&report.on(80_001, told(5))));
+}
+
+#[test]
+fn where_nothing_is_left_to_tell_anew_that_is_signed_and_told() {
+    let (mut report, _) = up(3, 3);
+    report.on(1, told(9));
+    let begun = ReportEvent::BegunAnew {
+        acknowledged: 9,
+        last: 9,
+    };
+    report.on(2, begun);
+    report.on(3, ReportEvent::Connected);
+    let said = report.on(4, told(9));
+    assert!(said.contains(&ReportAction::Sign { anew: true }), "{said:?}");
 }
 
 #[derive(Clone, Debug)]
@@ -333,7 +424,8 @@ impl World {
                     assert!(self.up && batch.len() <= pace().batch);
                     self.upward.push_back(batch);
                 }
-                ReportAction::Forget { sequence } => {
+                ReportAction::Sign { anew } => assert!(!anew && self.up),
+                ReportAction::Forget { sequence, .. } => {
                     assert!(
                         sequence <= u64::try_from(self.taken.len()).unwrap(),
                         "only what the controller has"
@@ -389,7 +481,7 @@ impl World {
             }
             Step::Down => {
                 if let Some(sequence) = self.down.pop_front() {
-                    self.give(ReportEvent::Acknowledged { sequence });
+                    self.give(told(sequence));
                 }
             }
             Step::Wait(millis) => {

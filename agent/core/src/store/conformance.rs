@@ -6,12 +6,15 @@ use jiff::Timestamp;
 use verger_policy::digest::Digest;
 use verger_policy::drift::{Check, Outcome};
 use verger_policy::facts::InstanceId;
-use verger_policy::finding::{FindingUid, Lifecycle, LocalFinding, Sample, SubjectClass, Transition};
+use verger_policy::finding::{
+    Chain, FindingUid, Lifecycle, LocalFinding, Sample, Standing, SubjectClass, Told, Transition,
+};
 use verger_policy::model::{Control, Kind, Labels, Mode, ObjectKey, RuleId, RuntimeKind, Severity};
 use verger_policy::set::Entry;
 
 use super::{
-    LedgerDelta, LedgerImage, LedgerStore, Numbered, Round, SetDelta, SetHead, SpoolStore, StoreError,
+    LAST_SEQUENCE, LedgerDelta, LedgerImage, LedgerStore, Numbered, Round, SetDelta, SetHead, SpoolStore,
+    StoreError,
 };
 
 /// Both stores of one place.
@@ -47,6 +50,10 @@ const CASES: &[(&str, Case)] = &[
     (
         "what begins anew is told whole under new numbers",
         what_begins_anew_is_told_whole_under_new_numbers,
+    ),
+    (
+        "what is signed is what was told, whenever it is opened",
+        what_is_signed_is_what_was_told,
     ),
     ("a page of waiting transitions is bounded", pages_are_bounded),
     ("a full spool refuses, keeps and recovers", a_full_spool_refuses),
@@ -324,6 +331,9 @@ fn what_begins_anew_is_told_whole_under_new_numbers(bench: &mut dyn Bench) {
     let by_uid = |told: &[Numbered]| -> BTreeSet<_> { told.iter().map(|one| one.transition.uid).collect() };
     assert_eq!(by_uid(&told), by_uid(&expected));
     assert_eq!(told.iter().map(|one| one.sequence).collect::<Vec<_>>(), [10, 11]);
+    for after in [u64::MAX, LAST_SEQUENCE] {
+        assert!(matches!(spool.begin_anew(after), Err(StoreError::TooFar { .. })));
+    }
     // Numbers never go back, and go on from there.
     let again = good(spool.begin_anew(3));
     assert_eq!(
@@ -341,6 +351,79 @@ fn what_begins_anew_is_told_whole_under_new_numbers(bench: &mut dyn Bench) {
     assert_eq!((usage.anew, usage.pending()), (12, 3));
     good(spool.acknowledge(14));
     assert_eq!(good(spool.usage()).bytes, 0);
+}
+
+fn what_is_signed_is_what_was_told(bench: &mut dyn Bench) {
+    // Worked out here from what is told, as a controller does.
+    let (mut chain, mut standing) = (Chain::START, Standing::default());
+    let mut tell = |transition: &Transition| {
+        chain = chain.then(&transition.digest());
+        standing.note(transition);
+        Told {
+            chain,
+            open: standing.count(),
+            table: standing.digest(),
+        }
+    };
+    let over = |number| Transition {
+        lifecycle: Lifecycle::Resolved,
+        ..transition(number)
+    };
+    let (ledger, spool) = bench.open();
+    assert_eq!(good(spool.chain_at(0)), Some(Chain::START.digest));
+    let first = [transition(1), transition(2), transition(3), over(2)];
+    good(spool.commit_round(&Round {
+        changed: vec![finding(1), finding(3)],
+        transitions: first.to_vec(),
+        ..Round::default()
+    }));
+    let told: Vec<Told> = first.iter().map(&mut tell).collect();
+    let stands = |spool: &dyn SpoolStore, told: &Told| {
+        assert_eq!(good(spool.told()), *told);
+        assert_eq!(good(spool.chain_at(told.chain.sequence)), Some(told.chain.digest));
+        assert_eq!(good(spool.chain_at(told.chain.sequence + 1)), None);
+    };
+    stands(&*spool, &told[3]);
+    assert_eq!(told[3].open, 2);
+    for (sequence, told) in (1..).zip(&told) {
+        assert_eq!(good(spool.chain_at(sequence)), Some(told.chain.digest));
+    }
+    // What is acknowledged and gone changes nothing of it.
+    good(spool.acknowledge(3));
+    stands(&*spool, &told[3]);
+    assert_eq!(good(spool.chain_at(3)), Some(told[2].chain.digest));
+    assert_eq!(good(spool.chain_at(2)), None);
+    drop((ledger, spool));
+    let (ledger, spool) = bench.open();
+    stands(&*spool, &told[3]);
+    let next = tell(&over(1));
+    good(spool.commit_round(&Round {
+        removed: [finding(1).uid].into(),
+        transitions: vec![over(1)],
+        ..Round::default()
+    }));
+    stands(&*spool, &next);
+    // Told anew, the chain goes on from where it was, under other numbers.
+    let usage = good(spool.begin_anew(8));
+    assert_eq!(good(spool.chain_at(usage.acknowledged)), Some(next.chain.digest));
+    let before = Chain {
+        sequence: 8,
+        digest: next.chain.digest,
+    };
+    let anew = finding(3).transition();
+    let mut standing = Standing::default();
+    standing.note(&anew);
+    let told = Told {
+        chain: before.then(&anew.digest()),
+        open: 1,
+        table: standing.digest(),
+    };
+    stands(&*spool, &told);
+    drop((ledger, spool));
+    let (_ledger, spool) = bench.open();
+    stands(&*spool, &told);
+    good(spool.acknowledge(9));
+    stands(&*spool, &told);
 }
 
 fn pages_are_bounded(bench: &mut dyn Bench) {

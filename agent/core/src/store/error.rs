@@ -84,6 +84,12 @@ pub enum StoreError {
         /// The limit.
         limit: u64,
     },
+    /// A controller says that it holds transitions of numbers that nobody ever gets to. Nothing was written.
+    #[error("a controller says that it holds transition {after} of this host, which no host ever gets to")]
+    TooFar {
+        /// The number.
+        after: u64,
+    },
     /// An acknowledgement of a transition that does not exist.
     #[error("transition {sequence} was acknowledged, but the last one is {last}")]
     NeverSent {

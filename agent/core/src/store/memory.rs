@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use verger_policy::digest::Digest;
-use verger_policy::finding::{FindingUid, Lifecycle, LocalFinding, Transition};
+use verger_policy::finding::{Chain, FindingUid, Lifecycle, LocalFinding, Standing, Told, Transition};
 
 use super::{
-    HeldSet, LedgerDelta, LedgerImage, LedgerStore, Numbered, Round, SetDelta, SpoolStore, SpoolUsage,
-    StoreError,
+    HeldSet, LAST_SEQUENCE, LedgerDelta, LedgerImage, LedgerStore, Numbered, Round, SetDelta, SpoolStore,
+    SpoolUsage, StoreError,
 };
 
 /// A disk that lasts as long as one of its clones. Both stores on it.
@@ -22,8 +22,33 @@ struct Inner {
     image: LedgerImage,
     findings: BTreeMap<FindingUid, LocalFinding>,
     waiting: BTreeMap<u64, Transition>,
+    /// After everything that is acknowledged.
+    acknowledged: Digest,
+    standing: Standing,
     usage: SpoolUsage,
     broken: bool,
+}
+
+impl Inner {
+    /// The chain after each number that waits, the one before them first.
+    fn chains(&self) -> Vec<Chain> {
+        let mut chain = Chain {
+            sequence: self.usage.acknowledged,
+            digest: self.acknowledged,
+        };
+        let mut chains = vec![chain];
+        for transition in self.waiting.values() {
+            chain = chain.then(&transition.digest());
+            chains.push(chain);
+        }
+        chains
+    }
+
+    fn chain_at(&self, sequence: u64) -> Option<Digest> {
+        let chains = self.chains();
+        let there = chains.iter().find(|chain| chain.sequence == sequence);
+        there.map(|chain| chain.digest)
+    }
 }
 
 impl MemoryDisk {
@@ -38,6 +63,8 @@ impl MemoryDisk {
             image: LedgerImage::default(),
             findings: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            acknowledged: Chain::START.digest,
+            standing: Standing::default(),
             usage,
             broken: false,
         };
@@ -168,6 +195,7 @@ impl SpoolStore for MemoryDisk {
             inner.findings.insert(finding.uid, finding.clone());
         }
         for (sequence, transition) in (first..).zip(&round.transitions) {
+            inner.standing.note(transition);
             inner.waiting.insert(sequence, transition.clone());
             inner.usage.next_sequence = sequence + 1;
         }
@@ -197,6 +225,9 @@ impl SpoolStore for MemoryDisk {
         if sequence > last {
             return Err(StoreError::NeverSent { sequence, last });
         }
+        if let Some(chain) = inner.chain_at(sequence) {
+            inner.acknowledged = chain;
+        }
         inner.usage.acknowledged = inner.usage.acknowledged.max(sequence);
         inner.waiting = inner.waiting.split_off(&(sequence + 1));
         inner.usage.bytes = inner.waiting.values().map(size).sum();
@@ -206,6 +237,12 @@ impl SpoolStore for MemoryDisk {
     fn begin_anew(&self, after: u64) -> Result<SpoolUsage, StoreError> {
         let mut inner = self.serve()?;
         let first = inner.usage.next_sequence.max(after.saturating_add(1));
+        if first > LAST_SEQUENCE {
+            return Err(StoreError::TooFar { after });
+        }
+        if let Some(last) = inner.chains().last() {
+            inner.acknowledged = last.digest;
+        }
         let told: BTreeMap<u64, Transition> = inner
             .findings
             .values()
@@ -218,8 +255,26 @@ impl SpoolStore for MemoryDisk {
         inner.usage.acknowledged = first - 1;
         inner.usage.anew = first;
         inner.usage.bytes = told.values().map(size).sum();
+        inner.standing = Standing::default();
+        for transition in told.values() {
+            inner.standing.note(transition);
+        }
         inner.waiting = told;
         Ok(inner.usage)
+    }
+
+    fn told(&self) -> Result<Told, StoreError> {
+        let mut inner = self.serve()?;
+        let chain = inner.chains().last().copied().unwrap_or(Chain::START);
+        Ok(Told {
+            chain,
+            open: inner.standing.count(),
+            table: inner.standing.digest(),
+        })
+    }
+
+    fn chain_at(&self, sequence: u64) -> Result<Option<Digest>, StoreError> {
+        Ok(self.serve()?.chain_at(sequence))
     }
 
     fn usage(&self) -> Result<SpoolUsage, StoreError> {

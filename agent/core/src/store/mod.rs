@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use verger_policy::digest::Digest;
-use verger_policy::finding::{FindingUid, LocalFinding, Transition};
+use verger_policy::finding::{FindingUid, LocalFinding, Told, Transition};
 use verger_policy::model::ObjectKey;
 use verger_policy::set::Entry;
 
@@ -88,6 +88,10 @@ pub trait LedgerStore: Send + Sync {
     fn commit(&self, delta: &LedgerDelta) -> Result<(), StoreError>;
 }
 
+/// The last number that a beginning anew may have behind it. Nobody gets there by counting: whoever says so lies, and the
+/// numbers of this host must not end with it.
+pub const LAST_SEQUENCE: u64 = 1 << 62;
+
 /// A transition with its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbered {
@@ -153,8 +157,16 @@ pub trait SpoolStore: Send + Sync {
     fn acknowledge(&self, sequence: u64) -> Result<(), StoreError>;
 
     /// Begins anew: forgets what waits, and lets every finding of the table that is not over wait once more, numbered after
-    /// `after` and after every number ever given. Returns how full it is then. Bounded by the table, whatever the limit.
+    /// `after` and after every number ever given; the chain goes on from where it was. Returns how full it is then. Bounded by
+    /// the table, whatever the limit. A number beyond [`LAST_SEQUENCE`] is [`StoreError::TooFar`].
     fn begin_anew(&self, after: u64) -> Result<SpoolUsage, StoreError>;
+
+    /// Where the findings stand after the last number given: what the agent signs.
+    fn told(&self) -> Result<Told, StoreError>;
+
+    /// The digest of the chain over all transitions up to a number; none of numbers before those that wait, and of those not
+    /// given. Of a store from before chains were kept it begins where everything is told anew.
+    fn chain_at(&self, sequence: u64) -> Result<Option<Digest>, StoreError>;
 
     /// How full it is.
     fn usage(&self) -> Result<SpoolUsage, StoreError>;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use verger_policy::digest::Digest;
 use verger_policy::drift::{Check, Outcome};
 use verger_policy::facts::InstanceId;
 use verger_policy::finding::{FindingUid, Lifecycle, LocalFinding, Sample, SubjectClass, Transition};
@@ -26,6 +27,26 @@ pub(crate) struct StoredQueue {
     /// The number from which everything is told anew; 0, and not written, if that never happened.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) anew: u64,
+    /// The chain over everything that is acknowledged; not there in queues of before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "stored_digest")]
+    pub(crate) chain: Option<Digest>,
+}
+
+/// Digests as `sha256:` and hex.
+mod stored_digest {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de::Error as _};
+    use verger_policy::digest::Digest;
+
+    // The signature is serde's.
+    #[allow(clippy::ref_option)]
+    pub(super) fn serialize<S: Serializer>(digest: &Option<Digest>, to: S) -> Result<S::Ok, S::Error> {
+        digest.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Digest>, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map(Some).map_err(D::Error::custom)
+    }
 }
 
 // The signature is serde's.
@@ -434,10 +455,22 @@ mod tests {
             bytes: 700,
             refused_rounds: 1,
             anew: 0,
+            chain: None,
         };
         let frozen = br#"{"next":9,"acknowledged":5,"bytes":700,"refused_rounds":1}"#;
         assert_eq!(write(&queue), frozen);
         assert_eq!(read::<StoredQueue>(frozen).unwrap(), queue);
+        // Since chains are kept.
+        let queue = StoredQueue {
+            chain: Some(Digest::of(b"chain")),
+            ..queue
+        };
+        let chain = Digest::of(b"chain").hex();
+        let frozen = format!(
+            r#"{{"next":9,"acknowledged":5,"bytes":700,"refused_rounds":1,"chain":"sha256:{chain}"}}"#
+        );
+        assert_eq!(write(&queue), frozen.as_bytes());
+        assert_eq!(read::<StoredQueue>(frozen.as_bytes()).unwrap(), queue);
     }
 
     #[test]

@@ -95,6 +95,10 @@ proptest! {
             prop_assert_eq!(spool.findings().unwrap(), model.findings().unwrap());
             let everything = |store: &dyn SpoolStore| store.pending(0, 1000, usize::MAX).unwrap();
             prop_assert_eq!(everything(&spool), everything(&model));
+            prop_assert_eq!(spool.told().unwrap(), model.told().unwrap());
+            for sequence in 0..written + 2 {
+                prop_assert_eq!(spool.chain_at(sequence).unwrap(), model.chain_at(sequence).unwrap());
+            }
             let (there, expected) = (spool.usage().unwrap(), model.usage().unwrap());
             prop_assert_eq!((there.next_sequence, there.acknowledged), (expected.next_sequence, expected.acknowledged));
         }

@@ -43,6 +43,7 @@ fn told(refusal: &Refused) -> (Code, &'static str) {
         Refused::UnknownAgent => (Code::PermissionDenied, "UNKNOWN_AGENT"),
         Refused::SequenceGap { .. } => (Code::OutOfRange, "SEQUENCE_GAP"),
         Refused::ForgedFinding => (Code::InvalidArgument, "FORGED_FINDING"),
+        Refused::ForgedHead(_) => (Code::InvalidArgument, "FORGED_HEAD"),
         Refused::NoSuchFinding => (Code::NotFound, "NO_SUCH_FINDING"),
         Refused::Invalid(_) => (Code::InvalidArgument, "INVALID_COMMAND"),
     }
@@ -86,6 +87,7 @@ fn refusals() -> Vec<Refused> {
         Refused::UnknownAgent,
         Refused::SequenceGap { expected: 3 },
         Refused::ForgedFinding,
+        Refused::ForgedHead("it is of another host"),
         Refused::NoSuchFinding,
         Refused::Invalid(InvalidCommand::Undecodable),
         Refused::Invalid(InvalidCommand::TooLarge(1)),

@@ -9,6 +9,7 @@ mod deciding;
 mod denials;
 mod enrolment;
 mod errors;
+mod heads;
 mod identity;
 mod ingestion;
 mod limits;

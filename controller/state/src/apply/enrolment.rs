@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use verger_policy::digest::Digest;
+use verger_policy::finding::Chain;
 use verger_policy::model::AgentId;
 
 use super::Outcome;
@@ -156,6 +157,8 @@ impl State {
                 not_kept: 0,
                 machine,
                 standing: Standing::Enrolled,
+                chain: Some(Chain::START.digest),
+                head: None,
             },
         };
         let is_back = self.hosts.get(agent).is_some_and(|host| !host.serves());

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use verger_policy::drift::{Check, Outcome as Judged};
 use verger_policy::finding::{FindingUid, Lifecycle, SubjectClass, Transition, fingerprint};
 use verger_policy::model::{AgentId, Mode, RuleId};
-use verger_policy::rules::{CONTROLLER_CLOCK, COPIED_IDENTITY, Rule, SILENT, TOO_MANY_FINDINGS};
+use verger_policy::rules::{self, CONTROLLER_CLOCK, COPIED_IDENTITY, Rule, SILENT, TOO_MANY_FINDINGS};
 
 use super::Outcome;
 use crate::limits;
@@ -19,9 +19,7 @@ pub(super) fn controllers() -> AgentId {
 
 /// Whether only controllers raise this rule's findings.
 pub(super) fn is_own(rule: &RuleId) -> bool {
-    [TOO_MANY_FINDINGS, CONTROLLER_CLOCK, SILENT, COPIED_IDENTITY]
-        .iter()
-        .any(|own| own.id == rule.as_str())
+    rules::is_of_controllers(rule)
 }
 
 /// What such a finding says.

@@ -5,6 +5,7 @@ use prost::Message as _;
 use verger_policy::finding::FindingUid;
 use verger_policy::model::ObjectKey;
 use verger_proto::stored::v1 as stored;
+use verger_seal::SignedHead;
 
 use super::{Action, Command, InvalidCommand};
 use crate::convert;
@@ -63,10 +64,14 @@ impl Command {
                 first_sequence,
                 transitions,
                 anew,
+                chain_before,
+                head,
             } => Stored::Ingest(stored::Ingest {
                 agent_id: agent.to_string(),
                 first_sequence: *first_sequence,
                 anew: *anew,
+                chain_before: chain_before.as_ref().map(convert::bytes).unwrap_or_default(),
+                head: head.as_ref().map(convert::stored_head),
                 transitions: transitions.iter().map(convert::stored_transition).collect(),
             }),
             Action::AckFinding { uid, note } => Stored::AckFinding(stored::AckFinding {
@@ -269,6 +274,8 @@ impl Command {
                 first_sequence,
                 transitions,
                 anew,
+                head,
+                chain_before,
             }) => {
                 if transitions.len() > limits::TRANSITIONS {
                     return Err(InvalidCommand::Field("transitions"));
@@ -277,6 +284,15 @@ impl Command {
                     agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
                     first_sequence,
                     anew,
+                    chain_before: match &*chain_before {
+                        [] => None,
+                        bytes => Some(convert::digest(bytes).ok_or(InvalidCommand::Field("chain_before"))?),
+                    },
+                    // It becomes part of a row, which the store bounds.
+                    head: match head.map(convert::head) {
+                        Some(head) if !is_bounded(&head) => return Err(InvalidCommand::Field("head")),
+                        head => head,
+                    },
                     transitions: transitions
                         .into_iter()
                         .map(|transition| convert::transition(transition).map_err(InvalidCommand::Field))
@@ -416,6 +432,17 @@ fn object_keys(keys: Vec<stored::StoredKey>) -> Result<Vec<ObjectKey>, InvalidCo
     keys.into_iter()
         .map(|key| convert::object_key(key).ok_or(InvalidCommand::Field("deletes")))
         .collect()
+}
+
+fn is_bounded(head: &SignedHead) -> bool {
+    let SignedHead {
+        statement,
+        key,
+        signature,
+    } = head;
+    [statement, key, signature]
+        .iter()
+        .all(|part| part.len() <= limits::HEAD_BYTES)
 }
 
 fn bounded(field: &'static str, text: &str) -> Result<(), InvalidCommand> {

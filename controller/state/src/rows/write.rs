@@ -267,6 +267,8 @@ pub(crate) fn host(agent: &AgentId, host: &Host) -> RowChange {
         not_kept,
         machine,
         standing,
+        chain,
+        head,
     } = host;
     let (number, decided) = match standing {
         Standing::Enrolled => (0, None),
@@ -285,6 +287,8 @@ pub(crate) fn host(agent: &AgentId, host: &Host) -> RowChange {
         standing_by,
         standing_ms,
         standing_reason,
+        chain: chain.as_ref().map(convert::bytes).unwrap_or_default(),
+        head: head.as_ref().map(convert::stored_head),
     };
     put(Tree::Hosts, agent.as_str(), &row)
 }

@@ -8,6 +8,8 @@ use crate::fuzz::transition;
 fn tell_anew(member: &mut Member, first_sequence: u64, transitions: Vec<Transition>) -> Response {
     let action = Action::Ingest {
         agent: "h1".parse().unwrap(),
+        chain_before: None,
+        head: None,
         first_sequence,
         transitions,
         anew: true,
@@ -53,6 +55,8 @@ fn without_the_word_a_gap_stays_a_gap() {
     let mut member = told();
     let action = Action::Ingest {
         agent: "h1".parse().unwrap(),
+        chain_before: None,
+        head: None,
         first_sequence: 9,
         transitions: vec![transition(3, Lifecycle::Open)],
         anew: false,

@@ -135,7 +135,7 @@ fn stored_bytes_of_rows_never_change() {
     member.run(&command(10_000_000, Some("a"), ack));
     let tell = crate::fuzz::transition(most + 1, verger_policy::finding::Lifecycle::Open);
     member.tell("h1", vec![tell]);
-    let frozen = "ac0dcfcfade40da4b1e47a4e29a7975a4be42c485001b509f196e0192a06e83d";
+    let frozen = "b55333efe9906f1c76f73ab191ec64f33f55a87d90ccddf2dac130c5551b5966";
     assert_eq!(digest_of(&member).hex(), frozen);
     assert!(
         Tree::ALL
@@ -143,7 +143,8 @@ fn stored_bytes_of_rows_never_change() {
             .filter(|tree| !matches!(tree, Tree::Proposals | Tree::Logins))
             .all(|tree| member.rows.keys().any(|(of, _)| of == tree))
     );
-    // Since addresses and roots are kept, rows of the audit hold more; but for that they are as they were.
+    // Since addresses, roots and keys are kept, rows of the audit hold more, and so do those of hosts since there are chains; but
+    // for that they are as they were.
     without_what_was_added(&mut member);
     assert_eq!(
         digest_of(&member).hex(),
@@ -162,22 +163,37 @@ fn digest_of(member: &Member) -> Digest {
     Digest::of(&all)
 }
 
-/// Rows of the audit as versions wrote them that kept no addresses, roots, policies and attempts.
+/// Rows as versions wrote them that kept no addresses, roots, policies, attempts and keys in the audit, and no chains of hosts.
 fn without_what_was_added(member: &mut Member) {
+    let hosts = member
+        .rows
+        .iter_mut()
+        .filter(|((tree, _), _)| *tree == Tree::Hosts);
+    for (_, value) in hosts {
+        let row = stored::HostRow {
+            chain: Bytes::new(),
+            head: None,
+            ..stored::HostRow::decode(value.as_slice()).unwrap()
+        };
+        *value = row.encode_to_vec();
+    }
     let mut head = verger_seal::ChainHead::START;
     for ((_, key), value) in member
         .rows
         .iter_mut()
         .filter(|((tree, _), _)| *tree == Tree::Audit)
     {
+        let row = stored::AuditRow::decode(value.as_slice()).unwrap();
+        let (detail, _) = row.detail.split_once(", key").unwrap_or((&row.detail, ""));
         let row = stored::AuditRow {
+            detail: detail.to_owned(),
             previous: head.digest.as_bytes().to_vec().into(),
             from: String::new(),
             before: Bytes::new(),
             after: Bytes::new(),
             policies: Vec::new(),
             attempts: 0,
-            ..stored::AuditRow::decode(value.as_slice()).unwrap()
+            ..row
         };
         *value = row.encode_to_vec();
         head = head.then(key, value);

@@ -275,6 +275,9 @@ unary!(get_finding, findings.get, |prepared| fpb::GetRequest {
 streaming!(watch_findings, findings.watch, |_prepared| {
     fpb::WatchRequest::default()
 });
+streaming!(account, findings.account, |_prepared| fpb::AccountRequest {
+    agent_id: "h1".to_owned(),
+});
 unary!(ack_finding, findings.ack, |prepared| fpb::AckRequest {
     request_id: prepared.world.request_id(),
     uid: prepared.uid.clone(),

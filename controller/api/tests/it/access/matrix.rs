@@ -50,6 +50,7 @@ pub(crate) const MATRIX: &[(&str, Who)] = &[
     ("verger.findings.v1.FindingsService/List",          Roles("voapx")),
     ("verger.findings.v1.FindingsService/Get",           Roles("voapx")),
     ("verger.findings.v1.FindingsService/Watch",         Roles("voapx")),
+    ("verger.findings.v1.FindingsService/Account",       Roles("voapx")),
     ("verger.findings.v1.FindingsService/Ack",           Roles("ox")),
     ("verger.agent.v1.SessionService/Connect",           Agents),
     ("verger.agent.v1.SessionService/Report",            Agents),

@@ -131,6 +131,7 @@ const TABLE: &[Row] = &[
     row("verger.findings.v1.FindingsService/List",          PEOPLE, READS,   calls::list_findings),
     row("verger.findings.v1.FindingsService/Get",           PEOPLE, READS,   calls::get_finding),
     row("verger.findings.v1.FindingsService/Watch",         PEOPLE, READS,   calls::watch_findings),
+    row("verger.findings.v1.FindingsService/Account",       PEOPLE, READS,   calls::account),
     row("verger.findings.v1.FindingsService/Ack",           PEOPLE, CHANGES, calls::ack_finding),
     row("verger.agent.v1.SessionService/Connect",           AGENTS, READS,   calls::connect),
     row("verger.agent.v1.SessionService/Report",            AGENTS, CHANGES, calls::report),

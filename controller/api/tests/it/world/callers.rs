@@ -92,6 +92,7 @@ impl Caller {
             say,
             answers: answers.into_inner(),
             held: 0,
+            chain: bytes::Bytes::new(),
         };
         reporter.held = reporter.answer().await?;
         Ok(reporter)
@@ -199,6 +200,8 @@ pub(crate) struct Reporter {
     answers: Streaming<pb::ReportResponse>,
     /// What the member held when the stream was opened.
     pub(crate) held: u64,
+    /// The member's chain, as it said it last.
+    pub(crate) chain: bytes::Bytes,
 }
 
 impl Reporter {
@@ -216,7 +219,9 @@ impl Reporter {
     /// The next answer.
     pub(crate) async fn answer(&mut self) -> Result<u64, Status> {
         let answer = soon(self.answers.message()).await?;
-        Ok(answer.expect("the stream goes on").acknowledged)
+        let pb::ReportResponse { acknowledged, chain } = answer.expect("the stream goes on");
+        self.chain = chain;
+        Ok(acknowledged)
     }
 
     /// Sends transitions numbered from `first` and waits for the answer.

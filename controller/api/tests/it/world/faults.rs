@@ -16,6 +16,8 @@ use super::{World, start};
 pub(crate) fn batch(first: u64, transitions: &[Transition]) -> pb::ReportRequest {
     pb::ReportRequest {
         anew: false,
+        head: None,
+        chain_before: Default::default(),
         first_sequence: first,
         transitions: transitions
             .iter()
@@ -94,6 +96,8 @@ impl World {
             agent,
             first_sequence,
             anew: false,
+            chain_before: None,
+            head: None,
             transitions,
         })
     }

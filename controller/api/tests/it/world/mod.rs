@@ -33,7 +33,7 @@ use verger_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
 use verger_proto::findings::v1::findings_service_server::FindingsServiceServer;
 use verger_proto::policy::v1::policy_service_server::PolicyServiceServer;
 use verger_proto::policy::v1::proposal_service_server::ProposalServiceServer;
-use verger_seal::{MemberKey, SealingKey, Terms, TrustRoot, TrustedKey};
+use verger_seal::{AgentKey, MemberKey, SealingKey, Terms, TrustRoot, TrustedKey};
 use verger_transport::PeerCertificate;
 
 pub(crate) use callers::{Caller, Reporter, Talk, fields, reason, refused, soon};
@@ -254,6 +254,25 @@ impl World {
 
     /// Enrols an agent with this key.
     pub(crate) fn enrol_with(&self, agent: &str, key: &str) {
+        self.enrol_under(agent, key_digest(key));
+    }
+
+    /// Enrols an agent with a key that can sign.
+    pub(crate) fn enrol_signing(&self, agent: &str, key: &AgentKey) {
+        self.enrol_under(agent, Digest::of(&key.public_info()));
+    }
+
+    /// That agent, with a connection of its own.
+    pub(crate) fn signing_caller(&self, agent: &str, key: &AgentKey) -> Caller {
+        let certificate = PeerCertificate {
+            peer: format!("agent/{agent}").parse().unwrap(),
+            key: *Digest::of(&key.public_info()).as_bytes(),
+            not_after: start().as_second() + 86_400,
+        };
+        Caller(self.door.enter(Some(certificate)))
+    }
+
+    fn enrol_under(&self, agent: &str, key: Digest) {
         let (id, token): (AgentId, _) = (agent.parse().unwrap(), format!("token of {key}"));
         self.run(Action::CreateToken {
             id: token.clone(),
@@ -266,7 +285,7 @@ impl World {
             token_id: token,
             secret_hash: Digest::of(b"secret"),
             agent: id,
-            key: key_digest(key),
+            key,
             machine: None,
         });
         assert_eq!(enrolled, Response::Enrolled);

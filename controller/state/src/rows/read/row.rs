@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use verger_policy::digest::Digest;
-use verger_policy::finding::{Acknowledgement, FindingUid, Lifecycle};
+use verger_policy::finding::{Acknowledgement, Chain, FindingUid, Lifecycle};
 use verger_policy::model::{AgentId, ObjectKey};
 use verger_policy::set::{Body, Entry};
 use verger_proto::stored::v1 as stored;
@@ -267,7 +267,15 @@ impl Row<'_> {
             standing_by,
             standing_ms,
             standing_reason,
+            chain,
+            head,
         } = row;
+        let chain = match (chain.is_empty(), last_sequence) {
+            (false, _) => Some(self.digest(&chain)?),
+            // In rows of before it was kept; over nothing it is known all the same.
+            (true, 0) => Some(Chain::START.digest),
+            (true, _) => None,
+        };
         let agent = self.text()?.parse().map_err(|error| self.damaged(error))?;
         let host = Host {
             enrolled: self.time(enrolled_ms)?,
@@ -281,6 +289,8 @@ impl Row<'_> {
                 2 => Standing::Banned(self.verdict(standing_by, standing_ms, standing_reason)?),
                 other => return Err(self.damaged(format!("its standing is {other}"))),
             },
+            chain,
+            head: head.map(convert::head),
         };
         state.hosts.insert(agent, host);
         Ok(())
