@@ -67,6 +67,26 @@ impl Session {
         })
     }
 
+    /// Connects to one controller, with the certificate as it is.
+    ///
+    /// # Errors
+    /// When there is no usable context, or that controller does not answer.
+    pub(crate) async fn at(named: Option<&Path>, address: &str) -> anyhow::Result<Self> {
+        let place = context::place(named)?;
+        let context = Context::load(&place)?;
+        let client = Client::new(&context.cluster_id, &context.identity()?, &context.authorities()?)
+            .context("the context's certificates cannot be used")?;
+        let client = Arc::new(client);
+        let channel = channel(Arc::clone(&client), &[address.to_owned()]).await?;
+        Ok(Self {
+            memory: Memory::beside(&place, context.cluster()),
+            place,
+            context,
+            client,
+            channel,
+        })
+    }
+
     /// Renews the certificate now.
     ///
     /// # Errors
@@ -78,6 +98,11 @@ impl Session {
     /// The context it was opened with.
     pub(crate) const fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// The file of the context.
+    pub(crate) fn place(&self) -> &Path {
+        &self.place
     }
 
     /// What this person saw of the cluster's set before.

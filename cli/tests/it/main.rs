@@ -11,6 +11,7 @@ mod deciding;
 mod environment;
 mod findings;
 mod freshness;
+mod heads;
 mod judge;
 mod keys;
 mod policy;

@@ -7,7 +7,7 @@ mod filter;
 #[cfg(test)]
 mod fuzz;
 mod lines;
-mod row;
+pub(in crate::commands) mod row;
 mod signed;
 #[cfg(test)]
 mod tests;
@@ -79,11 +79,11 @@ pub(super) async fn audit(
 const UNSIGNED: &str = "no majority of members has signed the head: the trust root names none (`verger trust rotate --add-member`), or they do not run";
 
 /// What the audit says of itself.
-struct Head {
+pub(in crate::commands) struct Head {
     /// Over every row there ever was.
-    head: ChainHead,
+    pub(in crate::commands) head: ChainHead,
     /// How many of the oldest rows are dropped.
-    dropped: u64,
+    pub(in crate::commands) dropped: u64,
     /// What members signed of it, a little before.
     signed: Option<SignedHead>,
 }
@@ -122,7 +122,10 @@ async fn page(session: &Session, request: pb::ListRequest) -> anyhow::Result<(Ve
 }
 
 /// Visits every row under a head, oldest first; returns what the audit said of itself before.
-async fn walk(session: &Session, mut visit: impl FnMut(Row) -> anyhow::Result<()>) -> anyhow::Result<Head> {
+pub(in crate::commands) async fn walk(
+    session: &Session,
+    mut visit: impl FnMut(Row) -> anyhow::Result<()>,
+) -> anyhow::Result<Head> {
     let mut attempt = 0;
     loop {
         attempt += 1;

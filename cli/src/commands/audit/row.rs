@@ -30,12 +30,12 @@ const WIDTHS: [usize; 11] = [7, 24, 20, 20, 20, 40, 21, 36, 71, 71, 12];
 
 /// A row of the audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(in crate::commands) struct Row {
     /// 1 is the first that ever was.
     pub(super) number: u64,
     pub(super) key: Bytes,
     pub(super) value: Bytes,
-    pub(super) entry: AuditEntry,
+    pub(in crate::commands) entry: AuditEntry,
 }
 
 /// What a row says, for machines. Stable, also in its order: exports are compared with it byte for byte.
@@ -86,7 +86,7 @@ impl Row {
     }
 
     /// As the chain is checked.
-    pub(super) fn link(&self) -> ChainRow<'_> {
+    pub(in crate::commands) fn link(&self) -> ChainRow<'_> {
         ChainRow {
             number: self.number,
             key: &self.key,

@@ -5,6 +5,7 @@ mod filter;
 mod fuzz;
 mod record;
 mod tell;
+mod verify;
 mod watch;
 
 use std::path::Path;
@@ -58,6 +59,7 @@ pub(super) async fn findings(
                 format,
             )
         }
+        FindingsCommand::Verify(args) => verify::verify(args, context, format).await,
         FindingsCommand::Explain { uid } => {
             let finding = fetch(&Session::open(context).await?, uid).await?;
             if for_people(format) {
