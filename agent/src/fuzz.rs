@@ -76,6 +76,20 @@ fn hostile_messages_of_a_controller_are_refused_or_offers_with_all_their_parts()
                     assert_eq!(epoch, sent.epoch);
                     assert_eq!(stamp, sent.stamp.map(|stamp| stamp.json.to_vec()));
                 }
+                (
+                    Ok(Incoming::Unread {
+                        nonce,
+                        reason,
+                        detail,
+                    }),
+                    Some(pb::connect_response::Message::Set(_)),
+                ) => {
+                    assert_eq!((nonce, reason), (message.nonce, "unreadable"));
+                    assert!(
+                        printable(&detail) == detail && detail.len() < 1_000,
+                        "{detail:.300}"
+                    );
+                }
                 (Ok(other), sent) => panic!("{sent:?} became {other:?}"),
                 (Err(error), _) => {
                     let told = error.to_string();

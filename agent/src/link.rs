@@ -46,6 +46,8 @@ pub(crate) struct Lost {
     why: String,
     /// How long the controller asks the agent to stay away at least, milliseconds.
     pub(crate) retry_after: Option<u64>,
+    /// What came last was no message, or too long for one.
+    pub(crate) unreadable: bool,
 }
 
 impl Lost {
@@ -54,6 +56,7 @@ impl Lost {
         Self {
             why: why.to_string(),
             retry_after: None,
+            unreadable: false,
         }
     }
 }
@@ -69,7 +72,19 @@ impl From<Status> for Lost {
         Self {
             why: said(&status),
             retry_after: retry_after(&status),
+            unreadable: is_unreadable(&status),
         }
+    }
+}
+
+/// Whether a status was made here, of bytes that could not be taken in. tonic says so in its message alone; a controller that
+/// says the same of itself is believed.
+fn is_unreadable(status: &Status) -> bool {
+    let said = |words| status.message().contains(words);
+    match status.code() {
+        Code::OutOfRange => said("decoded message length too large"),
+        Code::Internal => said("failed to decode Protobuf message") || said("invalid compression flag"),
+        _ => false,
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use verger_agent_core::freshness::Freshness;
 use verger_agent_core::ledger::LedgerState;
 use verger_agent_core::report::{Pace, Report};
-use verger_agent_core::session::{Session, Timing};
+use verger_agent_core::session::{Offers, Session, Timing};
 use verger_agent_core::store::{LedgerStore, SpoolStore};
 use verger_agent_runtimes::docker::{DockerConfig, DockerRuntime};
 use verger_agent_runtimes::proc::MountWatch;
@@ -62,6 +62,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let (spooled, spooled_seen) = watch::channel(usage.next_sequence - 1);
     let (known, freshness_seen) = watch::channel(freshness.clone());
     let (contradicted, contradiction) = watch::channel(Numbers::default());
+    let (offers, offers_seen) = watch::channel(Offers::default());
     let (mounts, mounts_changed) = MountWatch::start().context("cannot watch mounts")?;
     let docker = DockerConfig {
         bundle_roots: config.oci_roots.clone(),
@@ -78,6 +79,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         contradiction,
         clock,
         freshness: freshness_seen,
+        offers: offers_seen,
     };
     let reconciler = Reconciler::new(ports, config.scan_every())?;
     let session = Session::new(state, freshness, Timing::default(), random()?);
@@ -86,6 +88,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         controllers: Arc::clone(&controllers),
         ledger,
         adopted,
+        offers,
         status: status_seen,
         clock,
         known,

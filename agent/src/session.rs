@@ -8,7 +8,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use verger_agent_core::freshness::Freshness;
 use verger_agent_core::ledger::LedgerState;
-use verger_agent_core::session::{Action, Event, Session};
+use verger_agent_core::session::{Action, Event, Incoming, Offers, Session};
 use verger_agent_core::store::{LedgerStore, StoreError};
 use verger_proto::agent::v1 as pb;
 
@@ -24,6 +24,8 @@ pub(crate) struct SessionPorts {
     pub(crate) ledger: Arc<dyn LedgerStore>,
     /// What is in force: the reconciler is woken by it.
     pub(crate) adopted: watch::Sender<Arc<LedgerState>>,
+    /// What became of what was offered: the reconciler raises what was refused.
+    pub(crate) offers: watch::Sender<Offers>,
     /// The whole status, as the reconciler last made it.
     pub(crate) status: watch::Receiver<Arc<pb::Status>>,
     pub(crate) clock: Clock,
@@ -57,7 +59,7 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
             }
             () = sleep(deadline) => Event::Tick,
         };
-        if matches!(event, Event::Disconnected { .. }) {
+        if matches!(event, Event::Disconnected { .. } | Event::Unreadable { .. }) {
             link = Link::Down;
         }
         for action in session.on(now(), event) {
@@ -93,6 +95,7 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
                 }
             }
         }
+        tell(session.offers(), &ports.offers);
     }
 }
 
@@ -106,6 +109,17 @@ fn keep(file: &mut FloorFile, ledger: &LedgerState, freshness: &Freshness) {
     if let Err(error) = file.keep(floor, time) {
         tracing::error!(error = %format_args!("{error:#}"), "how far this host has come is not kept beside its ledger; trying again");
     }
+}
+
+/// Passes on what is new.
+fn tell(offers: &Offers, told: &watch::Sender<Offers>) {
+    told.send_if_modified(|told| {
+        let news = told.news() != offers.news();
+        if news {
+            offers.clone_into(told);
+        }
+        news
+    });
 }
 
 async fn sleep(duration: Option<Duration>) {
@@ -135,12 +149,27 @@ async fn next_of_link(link: &mut SessionLink) -> Event {
             Event::Connected
         }
         Heard::Message(message) => match wire::incoming(message) {
-            Ok(message) => Event::Message(message),
+            Ok(message) => {
+                if let Incoming::Unread { reason, detail, .. } = &message {
+                    tracing::warn!(
+                        reason,
+                        detail,
+                        "a policy set was offered that cannot be looked at"
+                    );
+                }
+                Event::Message(message)
+            }
             Err(error) => {
                 tracing::warn!(%error, "the controller sent what has no meaning");
                 Event::Disconnected { retry_after: None }
             }
         },
+        Heard::Lost(lost) if lost.unreadable => {
+            tracing::warn!(why = %lost, "the controller sent what is no message, or too long for one");
+            Event::Unreadable {
+                why: lost.to_string(),
+            }
+        }
         Heard::Lost(lost) => {
             tracing::info!(why = %lost, retry_after_ms = lost.retry_after, "no session with a controller");
             Event::Disconnected {

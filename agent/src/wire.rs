@@ -1,14 +1,15 @@
 //! Between the state machines' words and the messages.
 
 use bytes::Bytes;
-use verger_agent_core::ledger::SetUpdate;
-use verger_agent_core::session::{Hello, Incoming, Outgoing};
+use verger_agent_core::ledger::{MAX_LATER_VERSIONS, SetUpdate};
+use verger_agent_core::session::{Hello, Incoming, Outgoing, TOO_MUCH, UNREADABLE};
 use verger_policy::model::ObjectKey;
-use verger_policy::set::Entry;
+use verger_policy::set::{Entry, MAX_OBJECTS};
 use verger_proto::agent::v1 as pb;
 use verger_proto::policy::v1::{Body, Envelope};
 use verger_wire::{FromWire as _, InvalidMessage, digest_bytes, required};
 
+/// A set that has no meaning is refused, as one whose seal does not hold is.
 pub(crate) fn incoming(message: pb::ConnectResponse) -> Result<Incoming, InvalidMessage> {
     use pb::connect_response::Message;
     let pb::ConnectResponse { nonce, message } = message;
@@ -17,11 +18,39 @@ pub(crate) fn incoming(message: pb::ConnectResponse) -> Result<Incoming, Invalid
             epoch,
             stamp: stamp.map(|Envelope { json }| json.to_vec()),
         },
-        Message::Set(update) => Incoming::Set {
-            nonce,
-            update: set_update(update)?,
+        Message::Set(update) => match too_much(&update) {
+            Some(detail) => Incoming::Unread {
+                nonce,
+                reason: TOO_MUCH,
+                detail,
+            },
+            None => match set_update(update) {
+                Ok(update) => Incoming::Set { nonce, update },
+                Err(error) => Incoming::Unread {
+                    nonce,
+                    reason: UNREADABLE,
+                    detail: error.to_string(),
+                },
+            },
         },
     })
+}
+
+/// What there is more of than any set has. Its parts are read before its seal is looked at, so their number is bounded first.
+fn too_much(update: &pb::SetUpdate) -> Option<String> {
+    let parts = [
+        ("entries", update.entries.len(), MAX_OBJECTS),
+        ("bodies", update.bodies.len(), MAX_OBJECTS),
+        (
+            "later versions of the trust root",
+            update.trust_roots.len(),
+            MAX_LATER_VERSIONS,
+        ),
+    ];
+    let (what, found, most) = parts.into_iter().find(|(_, found, most)| found > most)?;
+    Some(format!(
+        "the set comes with {found} {what}; at most {most} are looked at"
+    ))
 }
 
 fn set_update(message: pb::SetUpdate) -> Result<SetUpdate, InvalidMessage> {

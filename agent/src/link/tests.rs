@@ -79,11 +79,15 @@ impl SessionService for Busy {
 }
 
 async fn serve() -> SessionServiceClient<Channel> {
+    serve_with(Busy).await
+}
+
+async fn serve_with(service: impl SessionService) -> SessionServiceClient<Channel> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address: Endpoint = format!("http://{}", listener.local_addr().unwrap())
         .parse()
         .unwrap();
-    let server = Server::builder().add_service(SessionServiceServer::new(Busy));
+    let server = Server::builder().add_service(SessionServiceServer::new(service));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     SessionServiceClient::new(address.connect().await.unwrap())
 }
@@ -137,4 +141,69 @@ fn request(first_sequence: u64) -> pb::ReportRequest {
         head: None,
         chain_before: Default::default(),
     }
+}
+
+/// A controller whose only message says this much of nothing.
+struct Long(usize);
+
+#[tonic::async_trait]
+impl SessionService for Long {
+    type ConnectStream = Answers<pb::ConnectResponse>;
+    type ReportStream = Answers<pb::ReportResponse>;
+
+    async fn connect(
+        &self,
+        _: Request<Streaming<pb::ConnectRequest>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
+        let update = pb::SetUpdate {
+            trust_roots: vec![verger_proto::policy::v1::Envelope {
+                json: vec![0; self.0].into(),
+            }],
+            ..Default::default()
+        };
+        let message = pb::ConnectResponse {
+            nonce: 1,
+            message: Some(pb::connect_response::Message::Set(update)),
+        };
+        Ok(Response::new(Box::pin(tokio_stream::iter([Ok(message)]))))
+    }
+
+    async fn report(
+        &self,
+        _: Request<Streaming<pb::ReportRequest>>,
+    ) -> Result<Response<Self::ReportStream>, Status> {
+        // What a controller says of its own troubles is not about a message.
+        Err(Status::internal("the state machine answered another command"))
+    }
+
+    async fn renew(&self, _: Request<pb::RenewRequest>) -> Result<Response<pb::RenewResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_is_told_apart_from_a_lost_link() {
+    const LIMIT: usize = 64 << 10;
+    for (bytes, fits) in [(LIMIT / 2, true), (2 * LIMIT, false)] {
+        let mut client = serve_with(Long(bytes)).await.max_decoding_message_size(LIMIT);
+        let mut link: Link<pb::ConnectRequest, _> =
+            Link::open(0, move |queue| async move { Ok(client.connect(queue).await?) });
+        assert!(matches!(link.next().await, Heard::Connected));
+        match link.next().await {
+            Heard::Message(_) => assert!(fits),
+            Heard::Lost(lost) => assert!(!fits && lost.unreadable, "{lost}"),
+            Heard::Connected => panic!("it was"),
+        }
+    }
+    let mut client = serve_with(Long(0)).await;
+    let mut link: Link<pb::ReportRequest, _> =
+        Link::open(0, move |queue| async move { Ok(client.report(queue).await?) });
+    assert!(matches!(link.next().await, Heard::Lost(lost) if !lost.unreadable));
+}
+
+#[test]
+fn bytes_that_are_no_message_are_told_apart_too() {
+    use prost::Message as _;
+    let error = pb::ConnectResponse::decode(&b"\xff\xff"[..]).unwrap_err();
+    assert!(is_unreadable(&Status::internal(error.to_string())), "{error}");
 }

@@ -5,6 +5,7 @@ mod blind_spots;
 mod fresh_checks;
 mod host_checks;
 mod observation;
+mod refused_sets;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use verger_agent_core::freshness::Freshness;
 use verger_agent_core::ledger::LedgerState;
 use verger_agent_core::mode::{Capabilities, effective_modes, unsupported_checks};
 use verger_agent_core::runtime::{Runtime, RuntimeEvent};
+use verger_agent_core::session::Offers;
 use verger_agent_core::store::{Round as SpoolRound, SpoolStore, StoreError};
 use verger_agent_runtimes::proc::{MountWatch, SETTLING_STEP};
 use verger_policy::compile::{Compiled, compile};
@@ -32,6 +34,7 @@ use crate::clock::Clock;
 use crate::report::Numbers;
 use blind_spots::{BlindSpots, Looked, NOT_EVALUATED};
 use observation::Observation;
+use refused_sets::{REFUSED_SET, RefusedSets};
 
 /// A runtime tells of an exec before its process is there: some 100 ms on a quiet host. Looks at these times after it
 /// see the process soon, however long that takes within reason; after that the next scan does.
@@ -53,6 +56,7 @@ pub(crate) struct ReconcilerPorts {
     pub(crate) contradiction: watch::Receiver<Numbers>,
     pub(crate) clock: Clock,
     pub(crate) freshness: watch::Receiver<Freshness>,
+    pub(crate) offers: watch::Receiver<Offers>,
 }
 
 /// The reconciler and what it remembers: caches, and the findings as they are on disk.
@@ -64,6 +68,7 @@ pub(crate) struct Reconciler {
     compiled: Option<InForce>,
     table: Table,
     blind: BlindSpots,
+    refused: RefusedSets,
     /// When to look again because of an exec; the soonest is last.
     after_exec: Vec<Instant>,
 }
@@ -88,6 +93,7 @@ impl Reconciler {
             compiled: None,
             table,
             blind: BlindSpots::default(),
+            refused: RefusedSets::default(),
             after_exec: Vec::new(),
         })
     }
@@ -116,6 +122,7 @@ impl Reconciler {
                 }
                 woken = self.ports.mounts_changed.recv() => if woken.is_none() { return },
                 changed = self.ports.ledger.changed() => if changed.is_err() { return },
+                changed = self.ports.offers.changed() => if changed.is_err() { return },
                 () = after_exec(self.after_exec.last().copied()) => {
                     self.after_exec.pop();
                 }
@@ -172,6 +179,12 @@ impl Reconciler {
             at,
         ));
         host.extend(fresh_checks::checks(ledger, &freshness, now));
+        let offers = self.ports.offers.borrow_and_update().clone();
+        let position = ledger.position().map(|(epoch, _)| epoch);
+        host.extend(
+            self.refused
+                .checks(&offers, position, &open_fields(&self.table, &REFUSED_SET)),
+        );
         let unreadable: BTreeSet<RuntimeKind> = self.observation.unreadable().keys().copied().collect();
         let looked = Looked {
             judgements: &judgements,
@@ -199,6 +212,7 @@ impl Reconciler {
         // What could not be stored has not happened: the next round finds it again.
         if self.store(&reconciled).await {
             reconciled.carry_into(&mut self.table);
+            self.refused.told(&offers);
         }
         let made = *self.ports.spooled.borrow();
         let status = status::status(ledger, &self.observation, &judgements, &modes, made, at);

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use verger_agent_core::ledger::{SetUpdate, offer};
 use verger_agent_core::runtime::Phase;
+use verger_agent_core::session::{Event, Incoming, Now, Session, Timing};
 use verger_agent_core::store::memory::MemoryDisk;
 use verger_agent_runtimes::fake::{FakeRuntime, instance};
 use verger_policy::draft;
@@ -12,8 +13,15 @@ use verger_seal::{SealingKey, SetStatement, TrustRoot};
 use super::*;
 use crate::report::Contradiction;
 
+const NOW: Now = Now {
+    millis: 0,
+    wall: Timestamp::UNIX_EPOCH,
+};
+
 struct World {
     contradicted: watch::Sender<Numbers>,
+    offers: watch::Sender<Offers>,
+    session: Session,
     runtime: Arc<FakeRuntime>,
     reconciler: Reconciler,
     in_force: watch::Sender<Arc<LedgerState>>,
@@ -29,6 +37,9 @@ impl World {
         let (root, envelope) = TrustRoot::found(&[("ada".to_owned(), &key)], 1).unwrap();
         let agent = "h1".parse().unwrap();
         let (ledger, _) = LedgerState::found(agent, &root.cluster_id(), &envelope.to_json()).unwrap();
+        let mut session = Session::new(ledger.clone(), Timing::default(), 1);
+        session.on(NOW, Event::Connected);
+        let (offers, offered) = watch::channel(Offers::default());
         let (in_force, ledger) = watch::channel(Arc::new(ledger));
         let (status, seen) = watch::channel(Arc::new(pb::Status::default()));
         let (spooled, _) = watch::channel(0);
@@ -47,9 +58,12 @@ impl World {
             contradiction,
             clock: Clock::start(),
             freshness: watch::channel(Freshness::default()).1,
+            offers: offered,
         };
         Self {
             contradicted,
+            offers,
+            session,
             runtime,
             reconciler: Reconciler::new(ports, Duration::from_secs(3_600)).unwrap(),
             in_force,
@@ -64,12 +78,19 @@ impl World {
     fn restart(self) -> Self {
         let Self {
             contradicted,
+            offers,
+            session,
             reconciler,
             ..
         } = self;
         contradicted.send_replace(Numbers::default());
+        offers.send_replace(Offers::default());
+        let mut session = Session::new((**session.ledger()).clone(), Timing::default(), 1);
+        session.on(NOW, Event::Connected);
         Self {
             contradicted,
+            offers,
+            session,
             reconciler: Reconciler::new(reconciler.ports, Duration::from_secs(3_600)).unwrap(),
             ..self
         }
@@ -103,6 +124,45 @@ impl World {
         next
     }
 
+    /// A controller offers what cannot be read.
+    fn refuse(&mut self, reason: &'static str) {
+        let unread = Incoming::Unread {
+            nonce: 1,
+            reason,
+            detail: "it has no meaning".to_owned(),
+        };
+        self.session.on(NOW, Event::Message(unread));
+        self.offers.send_replace(self.session.offers().clone());
+    }
+
+    /// A controller offers what people sealed, and it is written to the ledger.
+    fn accept(&mut self) {
+        let set = self.set.change([], []).unwrap();
+        let end = Timestamp::now() + SignedDuration::from_hours(1);
+        let seal = SetStatement::new(&self.root, set.epoch(), set.root(), set.len() as u64, end)
+            .seal(&[&self.key])
+            .to_json();
+        let update = SetUpdate {
+            base_epoch: 0,
+            epoch: set.epoch(),
+            entries: Vec::new(),
+            bodies: Vec::new(),
+            seal,
+            trust_roots: Vec::new(),
+        };
+        self.session
+            .on(NOW, Event::Message(Incoming::Set { nonce: 2, update }));
+        self.session.on(NOW, Event::LedgerCommitted);
+        self.offers.send_replace(self.session.offers().clone());
+    }
+
+    /// The reasons of refusals that are open.
+    fn refusals(&self) -> Vec<String> {
+        open_fields(&self.reconciler.table, &REFUSED_SET)
+            .into_iter()
+            .collect()
+    }
+
     fn status(&self) -> Arc<pb::Status> {
         Arc::clone(&self.seen.borrow())
     }
@@ -114,6 +174,53 @@ impl World {
             .map(|finding| finding.check.rule.to_string())
             .collect()
     }
+}
+
+#[tokio::test]
+async fn a_refused_set_is_a_finding_by_its_reason_until_a_set_is_accepted() {
+    let mut world = World::new();
+    world.reconciler.activate().await;
+    assert_eq!(world.open(), Vec::<String>::new());
+    world.refuse("unreadable");
+    world.refuse("too-much");
+    for _ in 0..2 {
+        world.reconciler.activate().await;
+        assert_eq!(world.refusals(), ["too-much", "unreadable"]);
+    }
+    let finding = world.reconciler.table.values().next().unwrap();
+    assert_eq!(finding.check.actual.as_deref(), Some("it has no meaning"));
+    world.accept();
+    world.reconciler.activate().await;
+    assert_eq!(world.refusals(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_refusal_that_was_over_before_the_look_is_raised_all_the_same() {
+    let mut world = World::new();
+    world.refuse("unreadable");
+    world.accept();
+    world.reconciler.activate().await;
+    assert_eq!(world.refusals(), ["unreadable"]);
+    world.reconciler.activate().await;
+    assert_eq!(world.refusals(), Vec::<String>::new());
+    assert_eq!(world.reconciler.table.len(), 1, "it is known that it was");
+}
+
+#[tokio::test]
+async fn a_refusal_stays_after_a_restart_until_a_set_is_accepted() {
+    let mut world = World::new();
+    world.refuse("unreadable");
+    world.reconciler.activate().await;
+    let mut world = world.restart();
+    world.reconciler.activate().await;
+    assert_eq!(world.refusals(), ["unreadable"]);
+    // Another one does not speak for the first.
+    world.refuse("too-much");
+    world.reconciler.activate().await;
+    assert_eq!(world.refusals(), ["too-much", "unreadable"]);
+    world.accept();
+    world.reconciler.activate().await;
+    assert_eq!(world.refusals(), Vec::<String>::new());
 }
 
 const MONITORED: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: g }\nspec: { profile: baseline, mode: monitor }\n";

@@ -7,9 +7,9 @@ pub const OBJECT_BYTES: usize = 240 << 10;
 /// Bytes of a seal, and of a trust root: both are in one row of the store, which holds 256 KiB.
 pub const ENVELOPE_BYTES: usize = 64 << 10;
 /// Versions of the trust root after the first: agents are sent all of them.
-pub const LATER_TRUST_ROOTS: usize = 256;
+pub const LATER_TRUST_ROOTS: usize = verger_seal::MAX_LATER_VERSIONS;
 /// Objects in a set.
-pub const OBJECTS: usize = 100_000;
+pub const OBJECTS: usize = verger_policy::set::MAX_OBJECTS;
 /// Transitions in one command.
 pub const TRANSITIONS: usize = 1_000;
 /// Bytes of each part of what an agent signs of its findings.

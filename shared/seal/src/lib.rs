@@ -36,6 +36,6 @@ pub use refusal::Refusal;
 pub use rotation::{MAX_ROTATION_BYTES, Rotation, verify_rotation};
 pub use sshsig::{InvalidSignature, SSHSIG_NAMESPACE, sshsig_signed_data};
 pub use statement::{DEFAULT_VALID_DAYS, MAX_EPOCH, SET_PAYLOAD_TYPE, SetStatement, default_not_after};
-pub use trust_root::{MAX_KEYS, TRUST_ROOT_PAYLOAD_TYPE, Terms, TrustRoot, TrustedKey};
+pub use trust_root::{MAX_KEYS, MAX_LATER_VERSIONS, TRUST_ROOT_PAYLOAD_TYPE, Terms, TrustRoot, TrustedKey};
 pub use verify::{MAX_EPOCH_JUMP, SealedSet, admit, follows, verify_held, verify_set};
 pub use wire::{Reader, put_string};

@@ -13,6 +13,9 @@ use crate::refusal::Refusal;
 
 /// The DSSE payload type.
 pub const TRUST_ROOT_PAYLOAD_TYPE: &str = "application/vnd.verger.trust-root.v1+json";
+/// The most versions after the first. Agents are sent all of them, and look at no more.
+pub const MAX_LATER_VERSIONS: usize = 256;
+
 /// One version of a cluster's trust root, verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustRoot {

@@ -10,6 +10,7 @@ mod refusal;
 
 pub use floor::Floor;
 pub use refusal::{RefusedOffer, UnusableLedger};
+pub use verger_seal::MAX_LATER_VERSIONS;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

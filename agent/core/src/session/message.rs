@@ -30,6 +30,11 @@ pub enum Event {
     },
     /// The controller said something.
     Message(Incoming),
+    /// What it said is no message, or too long for one: the connection is down.
+    Unreadable {
+        /// What is wrong with it, for a person.
+        why: String,
+    },
     /// What was to be persisted is on stable storage.
     LedgerCommitted,
     /// What was to be persisted is not.
@@ -52,6 +57,15 @@ pub enum Incoming {
         nonce: u64,
         /// The set.
         update: SetUpdate,
+    },
+    /// Here is a set, and it is refused without a look at its seal.
+    Unread {
+        /// Names the offer in the answer.
+        nonce: u64,
+        /// [`UNREADABLE`](super::UNREADABLE) or [`TOO_MUCH`](super::TOO_MUCH).
+        reason: &'static str,
+        /// What is wrong with it, for a person.
+        detail: String,
     },
     /// I am there.
     Heartbeat {

@@ -6,12 +6,18 @@
 //! - An ACK or NACK goes only to the connection that offered: nonces mean nothing on another.
 //! - Seals are held against the time that the members say, not against this host's clock.
 //! - Whatever is lost on the way is sent again after the next Hello, and every so often (anti-entropy).
+//! - What is refused stays known ([`Offers`]) until a set is accepted after it.
+//! - A controller that says much and brings nothing is left alone for a while.
 //!
 //! The driver's part: each [`Action::Connect`] is answered by one [`Event::Connected`] or [`Event::Disconnected`]; a
 //! connection that was up, by one [`Event::Disconnected`] at most; after [`Action::Close`] nothing more comes of that
 //! connection. [`Event::Tick`] comes at [`Session::deadline`] or earlier.
 
 mod message;
+mod offers;
+mod patience;
+
+pub use offers::{Offers, RefusedSet};
 
 pub use message::{Action, Event, Hello, Incoming, Now, Outgoing};
 
@@ -22,6 +28,12 @@ use verger_policy::digest::Digest;
 use crate::backoff::Backoff;
 use crate::freshness::Freshness;
 use crate::ledger::{Accepted, LedgerState, RefusedOffer, SetUpdate, offer};
+use patience::Patience;
+
+/// The word for a message that has no meaning.
+pub const UNREADABLE: &str = "unreadable";
+/// The word for a set with more in it than any set holds.
+pub const TOO_MUCH: &str = "too-much";
 
 /// The times of a session, milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +51,12 @@ pub struct Timing {
     /// How long a controller may be seen ahead without what it is ahead by having been accepted, before the session
     /// asks anew. Up to as much again is added at random.
     pub behind: u64,
+    /// Messages a controller may say in one go without any of them bringing a set that is accepted. At least 1.
+    pub turns: u32,
+    /// After how long one more is allowed. At least 1.
+    pub turn_every: u64,
+    /// How long a controller that says more is left alone.
+    pub pause: u64,
 }
 
 impl Default for Timing {
@@ -50,6 +68,9 @@ impl Default for Timing {
             silence: 45_000,
             status_apart: 250,
             behind: 120_000,
+            turns: 64,
+            turn_every: 1_000,
+            pause: 30_000,
         }
     }
 }
@@ -71,6 +92,8 @@ pub struct Session {
     wants_all: bool,
     /// When to ask anew, if the controller stays ahead.
     ask_at: Option<u64>,
+    offers: Offers,
+    patience: Patience,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +128,8 @@ impl Session {
             status_due: true,
             wants_all: false,
             ask_at: None,
+            offers: Offers::default(),
+            patience: Patience::new(&timing),
         }
     }
 
@@ -116,6 +141,11 @@ impl Session {
     /// What is known of freshness and time.
     pub const fn freshness(&self) -> &Freshness {
         &self.freshness
+    }
+
+    /// What became of what was offered.
+    pub const fn offers(&self) -> &Offers {
+        &self.offers
     }
 
     /// Whether a controller is connected.
@@ -141,6 +171,10 @@ impl Session {
             Event::Connected => self.connected(now, &mut actions),
             Event::Disconnected { retry_after } => self.disconnected(now, retry_after, &mut actions),
             Event::Message(message) => self.message(now, message, &mut actions),
+            Event::Unreadable { why } => {
+                self.offers.refuse(UNREADABLE, &why);
+                self.disconnected(now, None, &mut actions);
+            }
             Event::LedgerCommitted => self.committed(now, &mut actions),
             Event::LedgerFailed { why } => self.failed(now, why, &mut actions),
             Event::StatusChanged => self.status_due = true,
@@ -187,6 +221,13 @@ impl Session {
             return;
         };
         *heard = now.millis;
+        if !self.patience.spend(now.millis, &self.timing) {
+            actions.push(Action::Close {
+                why: "the controller says much and brings nothing that can be accepted; leaving it alone",
+            });
+            self.disconnected(now, Some(self.timing.pause), actions);
+            return;
+        }
         match message {
             Incoming::Heartbeat { epoch, stamp } => {
                 if let Some(stamp) = stamp {
@@ -204,12 +245,29 @@ impl Session {
             }
             Incoming::Set { nonce, update } if self.writing.is_some() => self.waiting = Some((nonce, update)),
             Incoming::Set { nonce, update } => self.judge(now, nonce, &update, actions),
+            Incoming::Unread {
+                nonce,
+                reason,
+                detail,
+            } => self.refuse(nonce, reason, detail, actions),
         }
+    }
+
+    fn refuse(&mut self, nonce: u64, reason: &'static str, detail: String, actions: &mut Vec<Action>) {
+        self.offers.refuse(reason, &detail);
+        actions.push(Action::Send(Outgoing::Nack {
+            nonce,
+            reason,
+            detail,
+        }));
     }
 
     fn judge(&mut self, now: Now, nonce: u64, update: &SetUpdate, actions: &mut Vec<Action>) {
         match offer(&self.ledger, update, self.freshness.time(now)) {
-            Ok(Accepted { delta: None, .. }) => self.acknowledge(nonce, actions),
+            Ok(Accepted { delta: None, .. }) => {
+                self.offers.accept();
+                self.acknowledge(nonce, actions);
+            }
             Ok(Accepted {
                 next,
                 delta: Some(delta),
@@ -222,12 +280,7 @@ impl Session {
                 actions.push(Action::Persist(Box::new(delta)));
             }
             Err(refused) => {
-                let (reason, detail) = (refused.word(), refused.to_string());
-                actions.push(Action::Send(Outgoing::Nack {
-                    nonce,
-                    reason,
-                    detail,
-                }));
+                self.refuse(nonce, refused.word(), refused.to_string(), actions);
                 if matches!(refused, RefusedOffer::MissingBody(_)) && !self.wants_all {
                     self.wants_all = true;
                     self.close(
@@ -250,6 +303,8 @@ impl Session {
             return;
         };
         self.ledger = Arc::new(next);
+        self.offers.accept();
+        self.patience.restore(&self.timing);
         actions.push(Action::Adopt(Arc::clone(&self.ledger)));
         if self.is_up() && connection == self.connection {
             self.acknowledge(nonce, actions);

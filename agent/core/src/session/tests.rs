@@ -283,3 +283,106 @@ fn a_controller_that_asks_for_time_gets_it() {
         "{said:?}"
     );
 }
+
+fn refused(at: &Fixture) -> Vec<&'static str> {
+    at.session
+        .offers()
+        .refused_since(u64::MAX)
+        .map(|(word, _)| word)
+        .collect()
+}
+
+#[test]
+fn a_refusal_stands_until_a_set_is_accepted_or_the_held_one_is_offered_again() {
+    let mut at = Fixture::new();
+    at.connect(0);
+    let offer = at.offer(1, 2);
+    at.on(1, offer.clone());
+    at.on(2, Event::LedgerCommitted);
+    let older = at.offer(2, 1);
+    assert_eq!(sent(&at.on(3, older.clone())), ["nack 2 lower-epoch"]);
+    assert_eq!(refused(&at), ["lower-epoch"]);
+    // Neither a heartbeat nor another connection says that it is over.
+    at.on(4, Event::Message(Incoming::Heartbeat { epoch: 2 }));
+    at.on(5, Event::Disconnected { retry_after: None });
+    at.on(6, Event::Connected);
+    assert_eq!(refused(&at), ["lower-epoch"]);
+    assert_eq!(sent(&at.on(7, offer)), ["ack 1 epoch 2"]);
+    assert_eq!(refused(&at), Vec::<&str>::new());
+    at.on(8, older);
+    let next = at.offer(3, 3);
+    at.on(9, next);
+    assert_eq!(
+        refused(&at),
+        ["lower-epoch"],
+        "what is not on disk is not accepted"
+    );
+    at.on(10, Event::LedgerCommitted);
+    assert_eq!(refused(&at), Vec::<&str>::new());
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_refused_with_its_reason_too() {
+    let mut at = Fixture::new();
+    at.connect(0);
+    let unread = Incoming::Unread {
+        nonce: 4,
+        reason: UNREADABLE,
+        detail: "`seal` is missing".to_owned(),
+    };
+    assert_eq!(sent(&at.on(1, Event::Message(unread))), ["nack 4 unreadable"]);
+    assert_eq!(refused(&at), ["unreadable"]);
+    let offer = at.offer(5, 1);
+    at.on(2, offer);
+    at.on(3, Event::LedgerCommitted);
+    assert_eq!(refused(&at), Vec::<&str>::new());
+    let why = "too long".to_owned();
+    assert_eq!(sent(&at.on(4, Event::Unreadable { why })), ["connect"]);
+    assert_eq!(refused(&at), ["unreadable"]);
+}
+
+#[test]
+fn a_controller_that_says_much_and_brings_nothing_is_left_alone_for_a_while() {
+    let timing = Timing::default();
+    let turns = u64::from(timing.turns);
+    let mut at = Fixture::new();
+    at.connect(0);
+    let bad = at.people.update(&at.sets[1], &zone("b"), 0);
+    let bad = |nonce| {
+        let update = SetUpdate {
+            epoch: 9,
+            ..bad.clone()
+        };
+        Event::Message(Incoming::Set { nonce, update })
+    };
+    for nonce in 1..=turns {
+        assert_eq!(
+            sent(&at.on(0, bad(nonce))),
+            [format!("nack {nonce} epoch-mismatch")]
+        );
+    }
+    let said = at.on(0, bad(0));
+    let [Action::Close { .. }, Action::Connect { after }] = said.as_slice() else {
+        panic!("{said:?}")
+    };
+    assert!(
+        (timing.pause..=timing.pause + timing.backoff_base).contains(after),
+        "{after}"
+    );
+    // One that people feed says as much, and is heard: every set that is written is worth a word.
+    let mut at = Fixture::new();
+    at.connect(0);
+    for round in 0..turns {
+        at.on(round, bad(1));
+        let (epoch, nonce) = (at.sets.len(), 2 * round);
+        let set = next(
+            at.sets.last().unwrap(),
+            workload("pay/web", "a", u32::try_from(round).unwrap()),
+        );
+        at.sets.push(set);
+        let offer = at.offer(nonce, epoch);
+        at.on(round, offer);
+        let said = sent(&at.on(round, Event::LedgerCommitted));
+        assert_eq!(said.last().unwrap(), &format!("ack {nonce} epoch {epoch}"));
+    }
+}

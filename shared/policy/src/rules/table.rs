@@ -197,6 +197,9 @@ rules! {
     FINDINGS_CONTRADICTED = "host/findings-contradicted", Host, Critical, NO_PROFILE, [];
     "A controller that holds findings which the host never told has another host's, or the host lost its own";
     "look at both; when the host's disk was set back, evict it (`verger hosts AGENT --evict`) and enrol its agent with a new key, so that it tells everything again";
+    REFUSED_SET = "host/refused-set", Host, Critical, NO_PROFILE, [];
+    "An honest controller offers only what people sealed: a set that a host refuses was forged, altered, mixed or kept from before, or its seal ended";
+    "find out which controller offered it and whether that is still yours; the last good set stays in force. The finding ends with the next set that is accepted: `verger apply`";
     FINDINGS_ROOM = "host/findings-room", Host, High, NO_PROFILE, [];
     "Findings that there is no room for are counted, and not told one by one";
     "mend what raises so many, or except it";

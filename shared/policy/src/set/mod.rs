@@ -22,6 +22,9 @@ use crate::model::{AgentId, Labels, ObjectKey, PolicyObject, Spec};
 /// The largest epoch: the largest integer RFC 8785 can write exactly.
 pub const MAX_EPOCH: u64 = (1 << 53) - 1;
 
+/// The most objects in one. Controllers seal no larger one, and agents look at none.
+pub const MAX_OBJECTS: usize = 100_000;
+
 /// The domain separation in front of the canonical list of entries.
 const PREFIX: &[u8] = b"verger/v1/set\0";
 
