@@ -15,8 +15,9 @@ use crate::config::Config;
 use crate::enrolment::Enrolment;
 use crate::machine;
 
-/// The largest message taken from a controller, bytes: a whole set with the bodies of this host.
-const MESSAGE_BYTES: usize = 256 << 20;
+/// The largest message taken from a controller, bytes: a whole set, of which controllers hold at most
+/// [`MAX_SET_BYTES`](verger_policy::set::MAX_SET_BYTES), and the versions of the trust root.
+const MESSAGE_BYTES: usize = verger_policy::set::MAX_SET_BYTES + (16 << 20);
 /// How often the certificate's age is looked at, and a failed renewal tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// A certificate is renewed at this age, and when less than this is left of its life.

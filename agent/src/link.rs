@@ -129,6 +129,17 @@ where
         }
     }
 
+    /// Says no more. What was said is still sent, as long as the value that this gives is kept: with it goes the connection.
+    pub(crate) fn leave(&mut self) -> Option<Streaming<In>> {
+        match std::mem::replace(self, Self::Down) {
+            Self::Up(connection) => {
+                let Connection { send: _, incoming } = *connection;
+                Some(incoming)
+            }
+            Self::Down | Self::Opening(_) => None,
+        }
+    }
+
     /// The next thing it tells; never, while it is down. After [`Heard::Lost`] it is down.
     ///
     /// Cancellation safe: what was opened is moved into the link before anything else is awaited, and a message is taken from

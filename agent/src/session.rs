@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
 use verger_agent_core::freshness::Freshness;
 use verger_agent_core::ledger::LedgerState;
 use verger_agent_core::session::{Action, Event, Incoming, Offers, Session};
@@ -41,6 +42,8 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
     let clock = ports.clock;
     let now = move || clock.now();
     let mut link = Link::Down;
+    // A session that was closed goes on until another is open: why a set was refused is said on it.
+    let mut left = None;
     let mut writing: Option<oneshot::Receiver<Result<(), StoreError>>> = None;
     loop {
         let deadline = session
@@ -66,11 +69,11 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
             match action {
                 Action::Connect { after } => {
                     ports.controllers.believe(session.freshness().certain(now()));
-                    link = open(Arc::clone(&ports.controllers), after);
+                    link = open(Arc::clone(&ports.controllers), after, left.take());
                 }
                 Action::Close { why } => {
                     tracing::info!(why, "closing the session");
-                    link = Link::Down;
+                    left = link.leave();
                 }
                 Action::Send(message) => {
                     let machine = ports.controllers.machine();
@@ -179,8 +182,13 @@ async fn next_of_link(link: &mut SessionLink) -> Event {
     }
 }
 
-fn open(controllers: Arc<Controllers>, after: u64) -> SessionLink {
+fn open(
+    controllers: Arc<Controllers>,
+    after: u64,
+    left: Option<Streaming<pb::ConnectResponse>>,
+) -> SessionLink {
     Link::open(after, move |queue| async move {
+        let _left = left;
         let mut client = controllers.connect().await.map_err(Lost::because)?;
         Ok(client.connect(queue).await?)
     })

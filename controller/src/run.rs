@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
+use verger_controller_api::quotas::QuotasLayer;
 
 use crate::config::Config;
 use crate::wire_up::{MEMBER_LIFETIME, WiredUp, wire_up};
@@ -53,12 +54,16 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let enrolments = ReceiverStream::new(verger_transport::accept_enrolments(enrol, &wired.tls));
     let api = std::mem::take(&mut wired.api);
     let enrolment = std::mem::take(&mut wired.enrolment);
+    // One over both listeners.
+    let quotas = QuotasLayer::default();
     let server = || {
         Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .max_concurrent_streams(STREAMS)
             .layer(wired.watch())
+            // Within: what is over a quota is a refused call.
+            .layer(quotas.clone())
             .layer(tonic::service::InterceptorLayer::new(wired.check_logins()))
     };
     let serving = tokio::spawn(

@@ -8,6 +8,7 @@ pub mod canonical;
 pub mod clock;
 pub mod drift_eval;
 pub mod hostile;
+pub mod hostile_controller;
 pub mod kill;
 pub mod latency;
 pub mod power_cut;

@@ -121,6 +121,17 @@ pub(crate) const POINTS: &[Point] = &[
         }),
     },
     Point {
+        name: "hostile-controller",
+        claim: "Whatever a member that was taken over offers a real agent is refused with its own reason and a finding; the last good set stays.",
+        cargo: &program!("prove-hostile-controller"),
+        needs_docker: false,
+        sample: Some(Sample {
+            short: "SHORT",
+            full: "FULL",
+            of: "attacks",
+        }),
+    },
+    Point {
         name: "kill",
         claim: "kill -9 of agent or controller, 50 each under at least 50 writes a second, loses and doubles nothing acknowledged.",
         cargo: &program!("prove-kill"),

@@ -207,3 +207,53 @@ fn bytes_that_are_no_message_are_told_apart_too() {
     let error = pb::ConnectResponse::decode(&b"\xff\xff"[..]).unwrap_err();
     assert!(is_unreadable(&Status::internal(error.to_string())), "{error}");
 }
+
+/// A controller that hears everything and says nothing.
+struct Ear(mpsc::Sender<u64>);
+
+#[tonic::async_trait]
+impl SessionService for Ear {
+    type ConnectStream = Answers<pb::ConnectResponse>;
+    type ReportStream = Answers<pb::ReportResponse>;
+
+    async fn connect(
+        &self,
+        _: Request<Streaming<pb::ConnectRequest>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn report(
+        &self,
+        request: Request<Streaming<pb::ReportRequest>>,
+    ) -> Result<Response<Self::ReportStream>, Status> {
+        let (mut requests, heard) = (request.into_inner(), self.0.clone());
+        tokio::spawn(async move {
+            while let Ok(Some(request)) = requests.message().await {
+                heard.send(request.first_sequence).await.unwrap();
+            }
+        });
+        Ok(Response::new(Box::pin(tokio_stream::pending())))
+    }
+
+    async fn renew(&self, _: Request<pb::RenewRequest>) -> Result<Response<pb::RenewResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+}
+
+#[tokio::test]
+async fn what_was_said_last_arrives_when_the_link_is_left() {
+    let (hear, mut heard) = mpsc::channel(16);
+    let mut client = serve_with(Ear(hear)).await;
+    let mut link: Link<_, pb::ReportResponse> =
+        Link::open(0, move |queue| async move { Ok(client.report(queue).await?) });
+    assert!(matches!(link.next().await, Heard::Connected));
+    for number in 1..=9 {
+        link.send(|| request(number));
+    }
+    let left = link.leave();
+    assert!(left.is_some() && matches!(link, Link::Down));
+    for number in 1..=9 {
+        assert_eq!(heard.recv().await, Some(number));
+    }
+}

@@ -17,6 +17,7 @@ use verger_wire::{IntoWire as _, digest};
 
 use crate::agents::Agents;
 use crate::caller::CallingAgent;
+use crate::pace::{self, Pace};
 use crate::ports::read;
 use crate::stamp::stamp_of;
 use crate::status::{argument, invalid, stopping, with_reason};
@@ -115,6 +116,7 @@ impl Session<'_> {
         });
         let mut revisions = self.agents.replicated.revisions();
         self.offer().await?;
+        let mut heard = Pace::new();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         // What a slow agent did not read in time, it need not read later.
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -122,7 +124,15 @@ impl Session<'_> {
             tokio::select! {
                 message = incoming.next() => match message {
                     None => return Ok(()),
-                    Some(message) => self.hear(message?.message).await?,
+                    Some(message) => {
+                        let message = message?.message;
+                        let cost = match &message {
+                            Some(Message::Status(_)) => pace::STATUS,
+                            _ => pace::ANSWER,
+                        };
+                        self.hear(message).await?;
+                        heard.heard(cost).await;
+                    }
                 },
                 moved = revisions.changed() => {
                     moved.map_err(|_| stopping())?;

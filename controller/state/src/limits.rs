@@ -10,6 +10,8 @@ pub const ENVELOPE_BYTES: usize = 64 << 10;
 pub const LATER_TRUST_ROOTS: usize = verger_seal::MAX_LATER_VERSIONS;
 /// Objects in a set.
 pub const OBJECTS: usize = verger_policy::set::MAX_OBJECTS;
+/// Bytes of a set, as it is offered to an agent that needs all of it.
+pub const SET_BYTES: usize = verger_policy::set::MAX_SET_BYTES;
 /// Transitions in one command.
 pub const TRANSITIONS: usize = 1_000;
 /// Bytes of each part of what an agent signs of its findings.
@@ -57,4 +59,12 @@ pub const NAME_BYTES: usize = 512;
 /// The tests of this crate reach the bounds too.
 const fn in_tests_less(bound: usize, in_tests: usize) -> usize {
     if cfg!(test) { in_tests } else { bound }
+}
+
+/// Why a set over [`SET_BYTES`] is refused.
+pub fn set_too_large(set: &verger_policy::set::PolicySet) -> String {
+    format!(
+        "a set is at most {SET_BYTES} bytes, so that agents can take it, and this one is {}",
+        set.bytes()
+    )
 }

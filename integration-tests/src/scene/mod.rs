@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
+use verger_seal::SealingKey;
 
 use crate::programs::Programs;
 
@@ -45,6 +46,41 @@ impl Scene {
     /// # Errors
     /// When a step fails; says what it printed.
     pub fn found(programs: &Programs, docker: &Docker) -> Result<Self> {
+        let mut scene = Self::draw_up(programs, docker.socket(), &docker.bundles())?;
+        let (key, root) = (scene.path("sealing-key.pem"), scene.path("trust-root.json"));
+        checked(scene.verger().args(["keys", "generate", "--out"]).arg(&key))?;
+        let mut member = Command::new(programs.path("verger-controller")?);
+        member.arg("--config").arg(scene.path("controller.toml"));
+        let member = String::from_utf8(checked(member.arg("member-key"))?.stdout)?;
+        let mut trust = scene.verger();
+        trust.args(["trust", "init", "--name", "you", "--member", member.trim()]);
+        checked(trust.arg("--key").arg(&key).arg("--out").arg(&root))?;
+        scene.found_cluster()?;
+        scene.controller.start()?;
+        scene.join_agent()?;
+        scene.agent.start()?;
+        Ok(scene)
+    }
+
+    /// Founds a cluster on a trust root that was made elsewhere, and enrols an agent on a host without a container runtime. `key`
+    /// is one of the trust root's. The controller runs when it comes back, the agent does not.
+    ///
+    /// # Errors
+    /// When a step fails; says what it printed.
+    pub fn found_on(programs: &Programs, trust_root: &[u8], key: &SealingKey) -> Result<Self> {
+        let nowhere = Path::new("/nonexistent/docker.sock");
+        let mut scene = Self::draw_up(programs, nowhere, Path::new("/nonexistent"))?;
+        let pem = key.to_pem().context("the key is one of Verger's own")?;
+        verger_transport::files::create(&scene.path("sealing-key.pem"), pem.as_bytes())?;
+        fs::write(scene.path("trust-root.json"), trust_root)?;
+        scene.found_cluster()?;
+        scene.controller.start()?;
+        scene.join_agent()?;
+        Ok(scene)
+    }
+
+    /// The folder with the configurations; nothing runs.
+    fn draw_up(programs: &Programs, socket: &Path, bundles: &Path) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("verger-scene-")
             .tempdir()
@@ -64,8 +100,8 @@ impl Scene {
             format!(
                 "data_dir = {:?}\ndocker_socket = {:?}\noci_roots = [{:?}]\n",
                 at("agent"),
-                docker.socket(),
-                docker.bundles()
+                socket,
+                bundles
             ),
         )?;
         let program = |name: &str| -> Result<Program> {
@@ -77,17 +113,12 @@ impl Scene {
             ]);
             Ok(Program::new(name, line, folder.path()))
         };
-        let mut scene = Self {
+        Ok(Self {
             controller: program("controller")?,
             agent: program("agent")?,
             programs: programs.clone(),
             folder,
-        };
-        scene.found_cluster()?;
-        scene.controller.start()?;
-        scene.join_agent()?;
-        scene.agent.start()?;
-        Ok(scene)
+        })
     }
 
     fn found_cluster(&self) -> Result<()> {
@@ -96,21 +127,6 @@ impl Scene {
             self.path("trust-root.json"),
             self.path("admin.json"),
         );
-        checked(self.verger().args(["keys", "generate", "--out"]).arg(&key))?;
-        let mut member = Command::new(self.programs.path("verger-controller")?);
-        member.arg("--config").arg(self.path("controller.toml"));
-        let member = String::from_utf8(checked(member.arg("member-key"))?.stdout)?;
-        let mut trust = self.verger();
-        trust.args([
-            "trust",
-            "init",
-            "--name",
-            "you",
-            "--member",
-            member.trim(),
-            "--key",
-        ]);
-        checked(trust.arg(&key).arg("--out").arg(&root))?;
         let mut init = Command::new(self.programs.path("verger-controller")?);
         init.arg("--config").arg(self.path("controller.toml"));
         init.args(["init", "--admin", "you", "--trust-root"]).arg(&root);
@@ -286,7 +302,7 @@ pub fn checked(command: &mut Command) -> Result<Output> {
 }
 
 /// A port of loopback nobody listens at. Somebody may take it before the program does, which then says so.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").context("finding a free port")?;
     Ok(listener.local_addr()?.port())
 }

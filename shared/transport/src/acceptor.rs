@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use crate::admission::{Admission, Admitted};
 use crate::certificate::PeerCertificate;
 use crate::spiffe_id::Peer;
 use crate::tls::Server;
@@ -55,6 +56,7 @@ pub struct Accepted {
     stream: TlsStream<TcpStream>,
     info: PeerInfo,
     end: Option<Pin<Box<Sleep>>>,
+    _admitted: Admitted,
 }
 
 impl Accepted {
@@ -126,6 +128,7 @@ fn serve(
     tokio::spawn(async move {
         let acceptor = TlsAcceptor::from(config);
         let mut handshakes = Handshakes::default();
+        let admission = Admission::default();
         loop {
             let next = tokio::select! {
                 next = listener.accept() => next,
@@ -140,10 +143,13 @@ fn serve(
                     continue;
                 }
             };
-            let (acceptor, ready) = (acceptor.clone(), ready.clone());
+            let (acceptor, ready, admission) = (acceptor.clone(), ready.clone(), admission.clone());
             handshakes.begin(async move {
-                let handshake =
-                    tokio::time::timeout(HANDSHAKE_LIMIT, shake(acceptor, stream, address, mutual)).await;
+                let handshake = tokio::time::timeout(
+                    HANDSHAKE_LIMIT,
+                    shake(acceptor, &admission, stream, address, mutual),
+                )
+                .await;
                 match handshake {
                     Ok(Ok(accepted)) => drop(ready.send(Ok(accepted)).await),
                     Ok(Err(error)) => tracing::info!(%address, %error, "a handshake was refused"),
@@ -180,6 +186,7 @@ impl Handshakes {
 
 async fn shake(
     acceptor: TlsAcceptor,
+    admission: &Admission,
     stream: TcpStream,
     address: SocketAddr,
     mutual: bool,
@@ -195,10 +202,15 @@ async fn shake(
         ));
     }
     let end = certificate.as_ref().and_then(connection_end).map(Box::pin);
+    let info = PeerInfo { certificate, address };
+    let admitted = admission
+        .admit(&info)
+        .ok_or_else(|| io::Error::other("the caller has too many connections open already"))?;
     Ok(Accepted {
         stream,
-        info: PeerInfo { certificate, address },
+        info,
         end,
+        _admitted: admitted,
     })
 }
 

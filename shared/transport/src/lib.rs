@@ -3,6 +3,7 @@
 //! There is no plaintext mode, not even for tests. The crate knows no policy and no message.
 
 mod acceptor;
+mod admission;
 mod authority;
 mod certificate;
 pub mod config_file;

@@ -88,3 +88,44 @@ impl IntoWire<pb::Body> for &Body {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use prost::Message as _;
+    use verger_policy::draft;
+    use verger_policy::set::PolicySet;
+    use verger_proto::agent::v1::SetUpdate;
+
+    use super::*;
+
+    #[test]
+    fn a_set_takes_no_more_bytes_on_its_way_than_it_says_and_not_much_less() {
+        let object = |number: usize| {
+            let labels: Vec<String> = (0..number % 7)
+                .map(|label| format!("label-{label}: \"{}\"", "v".repeat(label)))
+                .collect();
+            let text = format!(
+                "apiVersion: verger/v1\nkind: Workload\nmetadata: {{ name: \"pay/{}{number}\" }}\nspec:\n  hosts: {{ {} }}\n  config:\n    images: [ \"sha256:{}\" ]\n",
+                "n".repeat(number % 50),
+                labels.join(", "),
+                "ab".repeat(32)
+            );
+            draft::read("w.yaml", text.as_bytes()).unwrap().remove(0)
+        };
+        for count in [1, 200] {
+            let set = PolicySet::empty().change((0..count).map(object), []).unwrap();
+            let update = SetUpdate {
+                entries: set.entries().map(|entry| entry.into_wire()).collect(),
+                bodies: set
+                    .parts()
+                    .filter_map(|(_, body)| body)
+                    .map(|body| (&**body).into_wire())
+                    .collect(),
+                ..Default::default()
+            };
+            let (said, takes) = (set.bytes(), update.encoded_len());
+            assert!(takes <= said && said < 2 * takes, "{takes} of {said}");
+        }
+    }
+}

@@ -10,7 +10,7 @@
 //! - A controller that says much and brings nothing is left alone for a while.
 //!
 //! The driver's part: each [`Action::Connect`] is answered by one [`Event::Connected`] or [`Event::Disconnected`]; a
-//! connection that was up, by one [`Event::Disconnected`] at most; after [`Action::Close`] nothing more comes of that
+//! connection that was up, by one [`Event::Disconnected`] or [`Event::Unreadable`] at most; after [`Action::Close`] nothing more comes of that
 //! connection. [`Event::Tick`] comes at [`Session::deadline`] or earlier.
 
 mod message;
@@ -405,3 +405,5 @@ impl Session {
 mod simulation;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tuf;

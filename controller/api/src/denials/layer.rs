@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tonic::codegen::http;
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
+use tonic_types::{ErrorInfo, StatusExt as _};
 use tower::{Layer, Service};
 use verger_transport::PeerInfo;
 
@@ -16,6 +16,8 @@ use crate::status::cut_name;
 
 /// What the log refuses is in the audit already, in the row of the command.
 const ON_RECORD: &[&str] = &["SEAL_REFUSED"];
+/// Of what there is too much of, only that is the caller's own.
+const OVER_QUOTA: &[&str] = &["TOO_MANY_CALLS", "TOO_OFTEN"];
 /// The longest name of an rpc that is kept, bytes.
 const RPC_BYTES: usize = 128;
 
@@ -43,14 +45,19 @@ impl DenialsLayer {
     }
 }
 
-/// Why a call was refused for what the caller is, and the rule that decided; `None` of every other answer.
+/// Why a call was refused for what the caller is or has taken, and the rule that decided; `None` of every other answer.
 fn reason(status: &Status) -> Option<(String, Option<String>)> {
     let word = match status.code() {
         Code::PermissionDenied => "PERMISSION_DENIED",
         Code::Unauthenticated => "UNAUTHENTICATED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
         _ => return None,
     };
     let info = status.get_details_error_info();
+    let quota = |info: &ErrorInfo| OVER_QUOTA.contains(&info.reason.as_str());
+    if status.code() == Code::ResourceExhausted && !info.as_ref().is_some_and(quota) {
+        return None;
+    }
     let rule = info.as_ref().and_then(|info| info.metadata.get("rule"));
     let rule = rule.map(|rule| cut_name(rule));
     let reason = info.map_or_else(|| word.to_owned(), |info| info.reason);

@@ -109,6 +109,9 @@ impl Policy {
         if next.len() > limits::OBJECTS {
             return Err(no_set(format!("a set holds at most {} objects", limits::OBJECTS)));
         }
+        if next.bytes() > limits::SET_BYTES {
+            return Err(no_set(limits::set_too_large(&next)));
+        }
         Ok((next.epoch(), digest_bytes(&next.root()), revision))
     }
 }

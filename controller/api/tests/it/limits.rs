@@ -119,3 +119,36 @@ async fn a_set_over_its_limit_is_refused_also_in_a_rehearsal() {
         assert_eq!(world.log.state().set().epoch(), 0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_set_that_no_agent_could_take_is_refused_also_in_a_rehearsal() {
+    let world = World::founded();
+    let large = filler("w", "a", 1, limits::OBJECT_BYTES - 1_000);
+    let at_once = limits::COMMAND_BYTES / limits::OBJECT_BYTES - 1;
+    let mut number = 0;
+    let mut more = || {
+        number += at_once;
+        (number - at_once..number)
+            .map(|number| named(&large, number))
+            .collect::<Vec<_>>()
+    };
+    let objects = loop {
+        let objects = more();
+        let next = world.log.state().set().change(objects.clone(), []).unwrap();
+        if next.bytes() > limits::SET_BYTES {
+            break objects;
+        }
+        world.apply(&objects, &[]).await;
+    };
+    let epoch = world.log.state().set().epoch();
+    assert!(epoch > 1, "most of it is taken");
+    for dry_run in [true, false] {
+        let request = pb::ApplyRequest {
+            dry_run,
+            ..world.change(&objects, &[])
+        };
+        let status = refused(apply(&world, request).await, Code::InvalidArgument, "SET_REFUSED");
+        names(&status, limits::SET_BYTES);
+        assert_eq!(world.log.state().set().epoch(), epoch);
+    }
+}

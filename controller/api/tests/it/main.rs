@@ -17,6 +17,7 @@ mod lists;
 mod lookups;
 mod node_restriction;
 mod proposing;
+mod quotas;
 mod repeats;
 mod revocation;
 mod roles;

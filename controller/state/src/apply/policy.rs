@@ -114,6 +114,9 @@ impl State {
                 limits::OBJECTS
             )));
         }
+        if next.bytes() > limits::SET_BYTES {
+            return Err(Refused::Set(limits::set_too_large(&next)));
+        }
         Ok((keys, next))
     }
 

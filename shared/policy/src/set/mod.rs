@@ -25,6 +25,9 @@ pub const MAX_EPOCH: u64 = (1 << 53) - 1;
 /// The most objects in one. Controllers seal no larger one, and agents look at none.
 pub const MAX_OBJECTS: usize = 100_000;
 
+/// The most [bytes](PolicySet::bytes) of one. With 16 MiB for versions of the trust root it is a message that agents take.
+pub const MAX_SET_BYTES: usize = 48 << 20;
+
 /// The domain separation in front of the canonical list of entries.
 const PREFIX: &[u8] = b"verger/v1/set\0";
 
@@ -145,6 +148,26 @@ impl PolicySet {
         self.members
             .values()
             .map(|member| (&member.entry, member.body.as_ref()))
+    }
+
+    /// How many bytes its entries and the bodies that are here take on the way to an agent, at most.
+    pub fn bytes(&self) -> usize {
+        // A digest, an epoch, tags and lengths.
+        const ENTRY: usize = 96;
+        const LABEL: usize = 8;
+        let of = |member: &Member| {
+            let Member { entry, body } = member;
+            // With a body the key travels twice.
+            let key = 2 * (entry.key.name.as_str().len() + entry.key.kind.word().len());
+            let hosts: usize = entry
+                .hosts
+                .0
+                .iter()
+                .map(|(key, value)| key.len() + value.len() + LABEL)
+                .sum();
+            ENTRY + key + hosts + body.as_ref().map_or(0, |body| body.bytes().len())
+        };
+        self.members.values().map(of).sum()
     }
 
     /// The objects whose bodies are here, in order.

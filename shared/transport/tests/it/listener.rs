@@ -81,6 +81,21 @@ impl Listener {
         peer
     }
 
+    /// As [`Self::accepts`], as soon as there is room.
+    pub(crate) async fn admits(&mut self, client: &Arc<Client>) -> Option<Peer> {
+        let deadline = tokio::time::Instant::now() + LIMIT;
+        loop {
+            if let Ok(channel) = channel(Arc::clone(client), &[self.address.to_string()]).await
+                && check(channel).await.is_ok()
+            {
+                let certificate = self.calls.try_recv().expect("the service was called");
+                return certificate.map(|certificate| certificate.peer);
+            }
+            assert!(tokio::time::Instant::now() < deadline, "there is no room");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// As [`Self::accepts`], and leaves the connection open.
     pub(crate) async fn connects(&mut self, client: &Arc<Client>) -> (Channel, Option<Peer>) {
         let channel = match channel(Arc::clone(client), &[self.address.to_string()]).await {

@@ -1,6 +1,7 @@
 //! Who may connect to whom, over real TLS on the loopback: every refusal has a twin that differs in one thing and is accepted.
 #![allow(clippy::unwrap_used)]
 
+mod admission;
 mod callers;
 mod cluster;
 mod connecting;

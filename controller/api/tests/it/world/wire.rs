@@ -18,6 +18,7 @@ use tower::service_fn;
 use verger_controller_api::denials::DenialsLayer;
 use verger_controller_api::logins;
 use verger_controller_api::ports::Replicated;
+use verger_controller_api::quotas::QuotasLayer;
 use verger_transport::{PeerCertificate, PeerInfo};
 
 /// Bytes on the way in one direction.
@@ -74,6 +75,7 @@ impl Door {
         tokio::spawn(
             Server::builder()
                 .layer(denials)
+                .layer(QuotasLayer::default())
                 .layer(InterceptorLayer::new(move |request| {
                     logins::check(&replicated, request)
                 }))

@@ -1,0 +1,103 @@
+#![allow(clippy::unwrap_used)]
+use std::net::Ipv6Addr;
+
+use verger_transport::PeerCertificate;
+
+use super::*;
+
+fn peer(name: &str) -> PeerInfo {
+    PeerInfo {
+        certificate: Some(PeerCertificate {
+            peer: name.parse().unwrap(),
+            key: [0; 32],
+            not_after: i64::MAX,
+        }),
+        address: ([192, 0, 2, 1], 1).into(),
+    }
+}
+
+fn stranger(address: IpAddr) -> PeerInfo {
+    PeerInfo {
+        certificate: None,
+        address: (address, 1).into(),
+    }
+}
+
+fn reason(begun: Result<OpenCall, Status>) -> String {
+    let status = begun.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(RETRY));
+    status.get_details_error_info().unwrap().reason
+}
+
+#[test]
+fn one_peer_has_so_many_calls_open_and_another_has_its_own() {
+    let (quotas, now) = (Quotas::default(), Instant::now());
+    let open: Vec<OpenCall> = (0..AGENT.open)
+        .map(|_| quotas.begin(&peer("agent/h1"), now).unwrap())
+        .collect();
+    assert_eq!(reason(quotas.begin(&peer("agent/h1"), now)), "TOO_MANY_CALLS");
+    quotas.begin(&peer("agent/h2"), now).unwrap();
+    quotas.begin(&peer("person/h1"), now).unwrap();
+    drop(open);
+    quotas.begin(&peer("agent/h1"), now).unwrap();
+}
+
+#[test]
+fn one_peer_begins_so_many_calls_in_a_time_also_when_each_is_over_at_once() {
+    let (quotas, now) = (Quotas::default(), Instant::now());
+    let burst = AGENT.burst.unwrap();
+    for _ in 0..burst {
+        quotas.begin(&peer("agent/h1"), now).unwrap();
+    }
+    assert_eq!(reason(quotas.begin(&peer("agent/h1"), now)), "TOO_OFTEN");
+    quotas.begin(&peer("agent/h2"), now).unwrap();
+    quotas.begin(&peer("agent/h1"), now + AGENT.every).unwrap();
+    assert_eq!(
+        reason(quotas.begin(&peer("agent/h1"), now + AGENT.every)),
+        "TOO_OFTEN"
+    );
+    // Part of the time between two calls is not lost.
+    quotas
+        .begin(&peer("agent/h1"), now + AGENT.every * 5 / 2)
+        .unwrap();
+    quotas.begin(&peer("agent/h1"), now + AGENT.every * 3).unwrap();
+    let later = now + AGENT.every * (burst + 9);
+    for _ in 0..burst {
+        quotas.begin(&peer("agent/h1"), later).unwrap();
+    }
+    assert_eq!(reason(quotas.begin(&peer("agent/h1"), later)), "TOO_OFTEN");
+}
+
+#[test]
+fn strangers_are_known_by_their_address_and_those_without_room_are_one() {
+    let (quotas, now) = (Quotas::default(), Instant::now());
+    let v6 = |last: u16| -> IpAddr { Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, last).into() };
+    let open: Vec<OpenCall> = (0..STRANGER.open)
+        .map(|each| {
+            quotas
+                .begin(&stranger(v6(u16::try_from(each).unwrap())), now)
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(reason(quotas.begin(&stranger(v6(9_999)), now)), "TOO_MANY_CALLS");
+    drop(open);
+    let many: Vec<OpenCall> = (0..u32::try_from(STRANGERS).unwrap() + STRANGER.open)
+        .map_while(|each| {
+            quotas
+                .begin(&stranger(IpAddr::V4((0x0a00_0000 + each).into())), now)
+                .ok()
+        })
+        .collect();
+    assert_eq!(
+        many.len(),
+        STRANGERS - 1 + usize::try_from(STRANGER.open).unwrap()
+    );
+    let one_more = stranger(IpAddr::V4(0x0b00_0000.into()));
+    assert_eq!(reason(quotas.begin(&one_more, now)), "TOO_MANY_CALLS");
+    quotas.begin(&peer("agent/h1"), now).unwrap();
+    // Who has been quiet gives way.
+    drop(many);
+    quotas.begin(&one_more, now + Duration::from_secs(3_600)).unwrap();
+    assert!(quotas.taken().len() < 4);
+}

@@ -1,0 +1,36 @@
+//! Nobody takes all the connections there is room for.
+
+use std::sync::Arc;
+
+use verger_transport::Client;
+
+use crate::cluster::{Cluster, peer};
+use crate::listener::Listener;
+
+/// Connections that an agent may have.
+const AGENT: usize = 16;
+
+#[tokio::test]
+async fn one_agents_connections_are_bounded_and_others_are_let_in() {
+    let cluster = Cluster::new('a');
+    let mut listener = Listener::mutual(&cluster.server(&cluster.identity("controller/c1"))).await;
+    let greedy = cluster.client(&cluster.identity("agent/h1"));
+    let mut open = Vec::new();
+    for _ in 0..AGENT {
+        open.push(listener.connects(&greedy).await.0);
+    }
+    listener
+        .refuses(&greedy, "the caller has too many connections open already")
+        .await;
+    // Also under another certificate of the same name.
+    let again: Arc<Client> = cluster.client(&cluster.identity("agent/h1"));
+    listener
+        .refuses(&again, "the caller has too many connections open already")
+        .await;
+    let other = cluster.client(&cluster.identity("agent/h2"));
+    assert_eq!(listener.accepts(&other).await, Some(peer("agent/h2")));
+    // What is open goes on, and what is closed makes room.
+    assert_eq!(listener.answers(&open[0]).await, Some(peer("agent/h1")));
+    drop(open);
+    assert_eq!(listener.admits(&greedy).await, Some(peer("agent/h1")));
+}
