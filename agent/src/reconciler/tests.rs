@@ -37,7 +37,7 @@ impl World {
         let (root, envelope) = TrustRoot::found(&[("ada".to_owned(), &key)], 1).unwrap();
         let agent = "h1".parse().unwrap();
         let (ledger, _) = LedgerState::found(agent, &root.cluster_id(), &envelope.to_json()).unwrap();
-        let mut session = Session::new(ledger.clone(), Timing::default(), 1);
+        let mut session = Session::new(ledger.clone(), Freshness::default(), Timing::default(), 1);
         session.on(NOW, Event::Connected);
         let (offers, offered) = watch::channel(Offers::default());
         let (in_force, ledger) = watch::channel(Arc::new(ledger));
@@ -85,7 +85,7 @@ impl World {
         } = self;
         contradicted.send_replace(Numbers::default());
         offers.send_replace(Offers::default());
-        let mut session = Session::new((**session.ledger()).clone(), Timing::default(), 1);
+        let mut session = Session::new((**session.ledger()).clone(), Freshness::default(), Timing::default(), 1);
         session.on(NOW, Event::Connected);
         Self {
             contradicted,

@@ -12,7 +12,7 @@ use verger_policy::set::{Entry, PolicySet, diff};
 use verger_proto::agent::v1 as pb;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_proto::policy::v1::{ApplyRequest, Envelope, RotateTrustRootRequest};
-use verger_seal::{Rotation, SealingKey, SetStatement, TrustRoot, TrustedKey};
+use verger_seal::{Rotation, SealingKey, SetStatement, Terms, TrustRoot, TrustedKey};
 use verger_wire::{FromWire as _, IntoWire as _};
 
 use crate::access::Access;
@@ -188,7 +188,7 @@ impl Cluster {
     pub(super) async fn rotate(&mut self, to: People) -> Result<Next> {
         let keys = to.trusted();
         let current = self.trust.root.clone();
-        let draft = current.succeed(&keys, keys.len(), &[])?;
+        let draft = current.succeed(&Terms::new(keys.clone(), keys.len()), &[])?;
         let (next_root, _) = current.read_successor(&draft.to_json())?;
         let next = self.set.change([], [])?;
         let trust = Trust {

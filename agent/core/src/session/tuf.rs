@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use verger_policy::digest::Digest;
 use verger_policy::set::PolicySet;
-use verger_seal::{MAX_EPOCH_JUMP, SealingKey, SetStatement, TrustRoot};
+use verger_seal::{MAX_EPOCH_JUMP, SealingKey, SetStatement, Terms, TrustRoot};
 
 use super::*;
 use crate::sealed::{People, end, host, next, start, workload, zone};
@@ -78,7 +78,7 @@ fn cases() -> Vec<Case> {
                 |at| {
                     let (next, _) = at.people.hand_over(9);
                     let keys = next.trust_root.keys().to_vec();
-                    let version = at.people.trust_root.succeed(&keys, 1, &[&at.people.key]).unwrap();
+                    let version = at.people.trust_root.succeed(&Terms::new(keys, 1), &[&at.people.key]).unwrap();
                     (
                         SetUpdate {
                             trust_roots: vec![version.to_json()],
@@ -379,7 +379,7 @@ impl World {
         let held = offer(&ledger, &people.update(&sets[2], &zone("a"), 0), start())
             .unwrap()
             .next;
-        let mut session = Session::new(held, Timing::default(), 1);
+        let mut session = Session::new(held, Freshness::default(), Timing::default(), 1);
         session.on(now(0), Event::Tick);
         session.on(now(0), Event::Connected);
         Self {
