@@ -14,11 +14,10 @@ use verger_controller_state::{Command, Response, State, Tree};
 use verger_policy::digest::Digest;
 use verger_transport::{Authority, AuthorityError, Peer, SpiffeId};
 
+use crate::login::time_left;
+
 /// How long an agent's certificate is good; it renews at half of it.
 pub(crate) const AGENT_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
-
-/// How long a person's certificate is good. The CLI renews it once half of that is over.
-pub(crate) const PERSON_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 
 /// The replicated state, over Raft.
 pub(crate) struct RaftState(pub(crate) Arc<Member>);
@@ -66,6 +65,8 @@ pub(crate) struct Authorities {
     pub(crate) agents: Authority,
     pub(crate) people: Authority,
     pub(crate) members: Vec<u8>,
+    /// How long a local login's certificate is good.
+    pub(crate) person_lifetime: Duration,
 }
 
 fn issue_error(error: AuthorityError) -> IssueError {
@@ -91,7 +92,11 @@ impl Issuer for Authorities {
                     .map_err(|error| IssueError::Request(format!("agent id: {error}")))?;
                 (&self.agents, Peer::Agent(name), AGENT_LIFETIME)
             }
-            Holder::Person(name) => (&self.people, Peer::Person(name.clone()), PERSON_LIFETIME),
+            Holder::Person(name) => (&self.people, Peer::Person(name.clone()), self.person_lifetime),
+            Holder::PersonUntil(name, end) => {
+                let left = time_left(*end).map_err(|error| IssueError::Request(error.to_string()))?;
+                (&self.people, Peer::Person(name.clone()), left)
+            }
         };
         let id = SpiffeId {
             cluster: self.cluster.clone(),

@@ -3,10 +3,13 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use verger_transport::config_file;
 use verger_transport::telemetry::LogFormat;
+
+use crate::oidc::{Oidc, OidcConfig};
 
 /// `controller.toml`.
 #[derive(Debug, Deserialize)]
@@ -30,6 +33,17 @@ pub(crate) struct Config {
     /// How log lines look: `text` or `json`.
     #[serde(default)]
     pub(crate) log: LogFormat,
+    /// How long a local login's certificate is good, hours: 24 to 720. The CLI renews it once half of that is over.
+    #[serde(default = "person_hours")]
+    pub(crate) person_certificate_hours: u16,
+    /// The identity provider people log in by. Absent: there is none.
+    #[serde(default)]
+    pub(crate) oidc: Option<OidcConfig>,
+}
+
+/// A week: half of it is longer than a weekend, so whoever worked on Friday is not locked out on Monday.
+const fn person_hours() -> u16 {
+    7 * 24
 }
 
 fn member() -> String {
@@ -53,6 +67,11 @@ impl Config {
             "{}: `listen` and `enrol_listen` must differ: enrolment has a listener of its own",
             file.display()
         );
+        anyhow::ensure!(
+            (24..=720).contains(&config.person_certificate_hours),
+            "{}: `person_certificate_hours` is 24 to 720: a day to 30 days",
+            file.display()
+        );
         for (field, listen, address) in [
             ("address", config.listen, &config.address),
             ("enrol_address", config.enrol_listen, &config.enrol_address),
@@ -74,6 +93,16 @@ impl Config {
         self.enrol_address
             .clone()
             .unwrap_or_else(|| self.enrol_listen.to_string())
+    }
+
+    /// How long a local login's certificate is good.
+    pub(crate) fn person_lifetime(&self) -> Duration {
+        Duration::from_secs(u64::from(self.person_certificate_hours) * 3_600)
+    }
+
+    /// Where a person on this host reaches the member while it runs.
+    pub(crate) fn emergency_socket(&self) -> PathBuf {
+        self.data_dir.join("emergency.sock")
     }
 
     pub(crate) fn pki_dir(&self) -> PathBuf {
@@ -101,6 +130,9 @@ impl Config {
             self.enrol_listen,
             self.enrol_address(),
         )?;
+        if let Some(oidc) = &self.oidc {
+            Oidc::new(oidc)?.explain()?;
+        }
         Ok(())
     }
 }
@@ -117,6 +149,30 @@ mod tests {
     }
 
     #[test]
+    fn what_the_shipped_file_shows_of_an_identity_provider_is_valid_once_it_is_no_comment() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/config/controller.toml");
+        let text = std::fs::read_to_string(shipped).unwrap();
+        let is_setting =
+            |line: &&str| line.starts_with("#[") || (line.starts_with('#') && line.contains(" = "));
+        let shown: String = text
+            .lines()
+            .map(|line| {
+                line.strip_prefix('#')
+                    .filter(|_| is_setting(&line))
+                    .unwrap_or(line)
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("controller.toml");
+        std::fs::write(&file, shown).unwrap();
+        let oidc = Config::load(&file).unwrap().oidc.unwrap();
+        // It names a file of a secret that is not there.
+        let missing = Oidc::new(&oidc).map(drop).unwrap_err();
+        assert!(format!("{missing:#}").contains("oidc-secret"), "{missing:#}");
+    }
+
+    #[test]
     fn an_address_nobody_can_connect_to_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("controller.toml");
@@ -126,5 +182,23 @@ mod tests {
         assert!(error.contains("`address` is missing"), "{error}");
         std::fs::write(&file, format!("{text}address = \"c.example:7400\"\n")).unwrap();
         Config::load(&file).unwrap();
+    }
+
+    #[test]
+    fn a_certificate_of_a_person_lives_a_week_unless_told_and_never_shorter_than_a_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("controller.toml");
+        let text = "data_dir = \"/x\"\nlisten = \"127.0.0.1:7400\"\nenrol_listen = \"127.0.0.1:7401\"\n";
+        let load = |more: &str| {
+            std::fs::write(&file, format!("{text}{more}")).unwrap();
+            Config::load(&file)
+        };
+        let hours = |config: Config| config.person_lifetime().as_secs() / 3_600;
+        assert_eq!(hours(load("").unwrap()), 168);
+        assert_eq!(hours(load("person_certificate_hours = 24\n").unwrap()), 24);
+        for wrong in [0, 23, 721] {
+            let error = load(&format!("person_certificate_hours = {wrong}\n")).unwrap_err();
+            assert!(error.to_string().contains("24 to 720"), "{error}");
+        }
     }
 }

@@ -59,8 +59,9 @@ pub(crate) async fn init(config: &Config, args: &InitArgs) -> anyhow::Result<()>
     let draft = Draft::begin(config)?;
     let mut context = Reserved::new("--admin-context", admin_context)?;
 
-    let cluster = found(&draft.config, trust_root, envelope).await?;
-    let (handed_over, pin) = authorities(&draft.config, &cluster, person)?;
+    let login = NewLogin::generate()?;
+    let cluster = found(&draft.config, trust_root, envelope, &person, &login).await?;
+    let (handed_over, pin) = authorities(&draft.config, &cluster, &person, &login)?;
     context.fill(&handed_over)?;
     draft.put_in_place(config, &folder)?;
     // From here on the cluster is founded, and this file is the way in.
@@ -77,45 +78,64 @@ pub(crate) async fn init(config: &Config, args: &InitArgs) -> anyhow::Result<()>
 }
 
 /// Makes the member's stores with the cluster in them, and gives the cluster's id.
-async fn found(config: &Config, trust_root: &Path, envelope: Vec<u8>) -> anyhow::Result<String> {
+///
+/// The first person's login is in it, like everybody's: nobody else gets one of that name unnoticed.
+async fn found(
+    config: &Config,
+    trust_root: &Path,
+    envelope: Vec<u8>,
+    person: &Label,
+    login: &NewLogin,
+) -> anyhow::Result<String> {
     let raft_dir = config.raft_dir();
     make_private_dir(&raft_dir)?;
     Member::create(&raft_dir)?;
     let member = wire_up::open_member(config).await?;
-    let command = Command {
+    let command = |action| Command {
         stamp: SystemAmbient.now(),
         actor: format!("controller/{}", config.member),
         request_id: None,
         from: None,
         policies: Vec::new(),
-        action: Action::Found {
-            trust_root: envelope.into(),
-        },
+        action,
     };
-    let founded = member.propose(&command).await;
+    let founded = member
+        .propose(&command(Action::Found {
+            trust_root: envelope.into(),
+        }))
+        .await;
+    let given = match &founded {
+        Ok(Response::Founded(_)) => {
+            let action = Action::CreateLogin {
+                person: person.to_string(),
+                key: login.digest()?,
+            };
+            member.propose(&command(action)).await.map(Some)
+        }
+        _ => Ok(None),
+    };
     member.stop().await;
-    match founded? {
-        Response::Founded(cluster) => Ok(cluster.hex()),
-        Response::Refused(reason) => anyhow::bail!("{}: {reason}", trust_root.display()),
+    match (founded?, given?) {
+        (Response::Founded(cluster), Some(Response::LoginCreated)) => Ok(cluster.hex()),
+        (Response::Refused(reason), _) => anyhow::bail!("{}: {reason}", trust_root.display()),
+        (_, Some(Response::Refused(reason))) => anyhow::bail!("--admin {person}: {reason}"),
         other => anyhow::bail!("the state machine answered {other:?}"),
     }
 }
 
 /// Makes the three authorities; gives the first person's context and the members' pin.
-fn authorities(config: &Config, cluster: &str, person: Label) -> anyhow::Result<(Vec<u8>, String)> {
+fn authorities(
+    config: &Config,
+    cluster: &str,
+    person: &Label,
+    login: &NewLogin,
+) -> anyhow::Result<(Vec<u8>, String)> {
     let pki = config.pki_dir();
     make_private_dir(&pki)?;
     let members = Authority::create(&pki, Purpose::Members, cluster)?;
     Authority::create(&pki, Purpose::Agents, cluster)?;
     let people = Authority::create(&pki, Purpose::People, cluster)?;
-    let context = context_of(
-        config,
-        cluster,
-        &person,
-        &NewLogin::generate()?,
-        &people,
-        &members,
-    )?;
+    let context = context_of(config, cluster, person, login, &people, &members, None)?;
     let pin = spki_pin(members.certificate()).context("the members' authority has no readable key")?;
     Ok((context, pin))
 }
@@ -155,6 +175,8 @@ impl Draft {
                 address: config.address.clone(),
                 enrol_address: config.enrol_address.clone(),
                 log: config.log,
+                person_certificate_hours: config.person_certificate_hours,
+                oidc: None,
             },
         })
     }

@@ -4,12 +4,13 @@ use std::fs::{File, Metadata};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use verger_policy::digest::Digest;
 use verger_transport::{Authority, Identity, KeyPair, Label, Peer, SpiffeId, certificate_pem};
 
-use crate::adapters::PERSON_LIFETIME;
 use crate::config::Config;
 
 /// A new key of a person, before it is certified.
@@ -38,7 +39,7 @@ impl NewLogin {
     }
 }
 
-/// Has a key certified, and writes it down as the CLI reads it.
+/// Has a key certified, and writes it down as the CLI reads it. The certificate of a break-glass login is good `until` that ends.
 ///
 /// # Errors
 /// When it cannot be certified.
@@ -49,15 +50,20 @@ pub(crate) fn context_of(
     login: &NewLogin,
     people: &Authority,
     members: &Authority,
+    until: Option<Timestamp>,
 ) -> anyhow::Result<Vec<u8>> {
     let NewLogin { key, request } = login;
     let id = SpiffeId {
         cluster: cluster.to_owned(),
         peer: Peer::Person(person.clone()),
     };
-    let issued = people.issue(request, &id, PERSON_LIFETIME, &[])?;
+    let lifetime = match until {
+        None => config.person_lifetime(),
+        Some(end) => time_left(end)?,
+    };
+    let issued = people.issue(request, &id, lifetime, &[])?;
     let identity = Identity::new(issued.chain, key);
-    let context = serde_json::json!({
+    let mut context = serde_json::json!({
         "clusterId": cluster,
         "addresses": [config.address()],
         "memberCas": [certificate_pem(members.certificate())],
@@ -65,7 +71,20 @@ pub(crate) fn context_of(
         "key": identity.key_pem(),
         "person": person.to_string(),
     });
+    if until.is_some() {
+        context["login"] = "breakGlass".into();
+    }
     Ok(serde_json::to_vec_pretty(&context)?)
+}
+
+/// How long it is until then.
+///
+/// # Errors
+/// When it is over.
+pub(crate) fn time_left(end: Timestamp) -> anyhow::Result<Duration> {
+    let left = end.duration_since(Timestamp::now());
+    anyhow::ensure!(left.is_positive(), "the login is over already, at {end}");
+    Ok(left.unsigned_abs())
 }
 
 /// A place for a file, taken before anything else, so that the file can be written when everything else is done. Until it is

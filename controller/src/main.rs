@@ -1,10 +1,13 @@
 //! `verger-controller`: a member of the control plane.
 
 mod adapters;
+mod break_glass;
 mod config;
+mod emergency;
 mod init;
 mod login;
 mod member_key;
+mod oidc;
 mod recover;
 mod run;
 mod stamper;
@@ -44,6 +47,8 @@ enum Command {
     MemberKey,
     /// Issue a person's login anew, on a stopped member: for who has none any more. The audit records it.
     RecoverLogin(recover::RecoverArgs),
+    /// Give a person every power through the API for a short while, past all roles. A finding says so until it is over.
+    BreakGlass(break_glass::BreakGlassArgs),
     /// Serve.
     Run,
     /// Check the configuration file and say what it means.
@@ -70,6 +75,7 @@ fn carry_out(cli: &Cli) -> anyhow::Result<()> {
         Command::Init(args) => runtime.block_on(init::init(&config, args)),
         Command::MemberKey => member_key::print(&config),
         Command::RecoverLogin(args) => runtime.block_on(recover::recover(&config, args)),
+        Command::BreakGlass(args) => runtime.block_on(break_glass::break_glass(&config, args)),
         Command::Run => runtime.block_on(run::run(config)),
         Command::CheckConfig => config.explain(),
     }

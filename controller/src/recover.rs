@@ -83,7 +83,9 @@ pub(crate) async fn recover(config: &Config, args: &RecoverArgs) -> anyhow::Resu
     let pki = config.pki_dir();
     let people = Authority::load(&pki, Purpose::People)?;
     let members = Authority::load(&pki, Purpose::Members)?;
-    reserved.fill(&context_of(config, &cluster, &name, &login, &people, &members)?)?;
+    reserved.fill(&context_of(
+        config, &cluster, &name, &login, &people, &members, None,
+    )?)?;
     reserved.keep();
     writeln!(
         std::io::stdout(),
@@ -95,7 +97,7 @@ pub(crate) async fn recover(config: &Config, args: &RecoverArgs) -> anyhow::Resu
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::init::tests::Place;
@@ -112,7 +114,7 @@ mod tests {
     }
 
     /// The member, once the one before it in this process has let go of its files.
-    fn opened(place: &Place) -> verger_controller_raft::Member {
+    pub(crate) fn opened(place: &Place) -> verger_controller_raft::Member {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         loop {
             match place.runtime.block_on(wire_up::open_member(&place.config)) {
@@ -146,9 +148,9 @@ mod tests {
         let identity = Identity::from_pem(&text("certificate"), &text("key")).unwrap();
         Client::new(&text("clusterId"), &identity, &[]).map(drop).unwrap();
         let member = opened(&place);
-        // The founding, and this.
-        assert_eq!(member.read(|state| state.audit_head().written), 2);
-        assert!(member.read(|state| state.login("bob").is_some() && state.login("ada").is_none()));
+        // The founding, its login, and this.
+        assert_eq!(member.read(|state| state.audit_head().written), 3);
+        assert!(member.read(|state| state.login("bob").is_some() && state.login("ada").is_some()));
         // The member runs.
         let running = recover_in(&place, "bob", "again", "again.json").unwrap_err();
         assert!(running.contains("stop the controller first"), "{running}");
@@ -173,6 +175,6 @@ mod tests {
             assert!(!place.path("new.json").exists());
         }
         let member = opened(&place);
-        assert_eq!(member.read(|state| state.audit_head().written), 1);
+        assert_eq!(member.read(|state| state.audit_head().written), 2);
     }
 }

@@ -12,7 +12,7 @@ use verger_controller_api::quotas::QuotasLayer;
 
 use crate::config::Config;
 use crate::wire_up::{MEMBER_LIFETIME, WiredUp, wire_up};
-use crate::{member_key, stamper, timekeeper, watchman};
+use crate::{emergency, member_key, stamper, timekeeper, watchman};
 
 /// A silent connection is asked this often whether it lives.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -40,6 +40,11 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let watch = tokio::spawn(watchman::keep_watch(
         std::sync::Arc::clone(&wired.member),
         std::sync::Arc::clone(&wired.fleet),
+        config.member.clone(),
+    ));
+    let emergency = tokio::spawn(emergency::serve(
+        config.emergency_socket(),
+        std::sync::Arc::clone(&wired.member),
         config.member.clone(),
     ));
     let listener = TcpListener::bind(config.listen)
@@ -84,7 +89,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     notify(&[sd_notify::NotifyState::Ready]);
     let ended = attend(&config, &wired, serving, enrolling, &stop).await;
     notify(&[sd_notify::NotifyState::Stopping]);
-    for task in [time, record, watch].into_iter().chain(fresh) {
+    for task in [time, record, watch, emergency].into_iter().chain(fresh) {
         task.abort();
         let _ = task.await;
     }

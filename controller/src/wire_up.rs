@@ -7,10 +7,11 @@ use anyhow::Context as _;
 use tonic::service::RoutesBuilder;
 use verger_controller_api::denials::{Denials, DenialsLayer, keep_record, write_rest};
 use verger_controller_api::fleet::Fleet;
+use verger_controller_api::identity_provider::IdentityProvider;
 use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Replicated};
 use verger_controller_api::{
-    Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy,
-    Proposals,
+    Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, LogIn, MESSAGE_BYTES, MemberInfo,
+    Policy, Proposals,
 };
 use verger_controller_raft::{Member, MemberConfig};
 use verger_proto::agent::v1::enrolment_service_server::EnrolmentServiceServer;
@@ -18,6 +19,7 @@ use verger_proto::agent::v1::session_service_server::SessionServiceServer;
 use verger_proto::cluster::v1::audit_service_server::AuditServiceServer;
 use verger_proto::cluster::v1::certificate_service_server::CertificateServiceServer;
 use verger_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
+use verger_proto::cluster::v1::login_service_server::LoginServiceServer;
 use verger_proto::findings::v1::findings_service_server::FindingsServiceServer;
 use verger_proto::policy::v1::policy_service_server::PolicyServiceServer;
 use verger_proto::policy::v1::proposal_service_server::ProposalServiceServer;
@@ -25,6 +27,7 @@ use verger_transport::{Authority, Identity, KeyPair, Peer, Purpose, Server, Spif
 
 use crate::adapters::{Authorities, RaftState, SystemAmbient};
 use crate::config::Config;
+use crate::oidc::Oidc;
 
 /// How long a member's certificate is good; a fresh one is made every third of it.
 pub(crate) const MEMBER_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
@@ -83,7 +86,15 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
         agents: Authority::load(&pki, Purpose::Agents)?,
         people: Authority::load(&pki, Purpose::People)?,
         members,
+        person_lifetime: config.person_lifetime(),
     });
+    let provider = config
+        .oidc
+        .as_ref()
+        .map(Oidc::new)
+        .transpose()
+        .context("`[oidc]`")?;
+    let provider = provider.map(|provider| Arc::new(provider) as Arc<dyn IdentityProvider>);
     let fleet = Arc::new(Fleet::default());
     let authorizer = Authorizer::new(Arc::clone(&replicated));
     let info = MemberInfo {
@@ -91,6 +102,7 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
         address: config.address(),
         enrol_address: config.enrol_address(),
         ca_pin,
+        oidc_issuer: provider.as_ref().map(|provider| provider.issuer().to_owned()),
     };
     let (health, health_service) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
@@ -151,6 +163,16 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
         .max_encoding_message_size(usize::MAX),
     );
     let mut enrolment = RoutesBuilder::default();
+    enrolment.add_service(
+        LoginServiceServer::new(LogIn::new(
+            Arc::clone(&replicated),
+            Arc::clone(&ambient),
+            Arc::clone(&issuer),
+            provider,
+            config.address(),
+        ))
+        .max_decoding_message_size(ENROLMENT_BYTES),
+    );
     enrolment.add_service(
         EnrolmentServiceServer::new(Enrolment::new(replicated, ambient, issuer))
             .max_decoding_message_size(ENROLMENT_BYTES),

@@ -80,6 +80,18 @@ impl CertificateService for Certificates {
         Ok(Response::new(pb::RevokeLoginResponse {}))
     }
 
+    async fn who_am_i(
+        &self,
+        _request: Request<pb::WhoAmIRequest>,
+    ) -> Result<Response<pb::WhoAmIResponse>, Status> {
+        let groups = self.world.lock().unwrap().groups.clone();
+        Ok(Response::new(pb::WhoAmIResponse {
+            person: "ann".to_owned(),
+            groups,
+            ..Default::default()
+        }))
+    }
+
     async fn renew_certificate(
         &self,
         request: Request<pb::RenewCertificateRequest>,

@@ -63,6 +63,8 @@ pub(crate) struct World {
     pub(crate) instances: Vec<cv1::Instance>,
     pub(crate) pin: String,
     pub(crate) issuing: Issuing,
+    /// Of the person who asks.
+    pub(crate) groups: Vec<String>,
     pub(crate) proposals: Vec<pv1::Proposal>,
     /// Hosts taken out.
     pub(crate) removed: Vec<String>,

@@ -5,13 +5,14 @@
 //! before the call can be read, and before anything else is read or proposed.
 
 mod change;
+mod glass;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tonic::{Request, Status};
 use verger_controller_authz::{Ask, Because, Roles, Subject};
-use verger_controller_state::{State, limits};
+use verger_controller_state::{Login, State, limits};
 use verger_policy::digest::Digest;
 use verger_policy::model::{Kind, Resource, Verb};
 use verger_policy::set::{Entry, PolicySet};
@@ -20,7 +21,7 @@ pub(crate) use change::{Change, Way, as_it_is, of_finding, of_host};
 
 use crate::asking::Asker;
 use crate::caller;
-use crate::logins;
+use crate::logins::Standing;
 use crate::ports::{Replicated, read};
 use crate::status::{cut_name, role_denied, roles_unsafe, unavailable};
 
@@ -120,26 +121,47 @@ impl Caller {
         self.may_all(|_| asks).await
     }
 
+    /// The caller, who asks about nothing else: the name, and the login; `None` where it is that of the founding.
+    ///
+    /// # Errors
+    /// When the login serves no more.
+    pub(crate) async fn itself(self) -> Result<(String, Option<Login>), Status> {
+        let caught_up = self.authorizer.replicated.catch_up().await;
+        caught_up.map_err(|error| unavailable(&error))?;
+        let login = read(&*self.authorizer.replicated, |state| {
+            self.standing(state).map(|_| state.login(&self.name).cloned())
+        })?;
+        Ok((self.name, login))
+    }
+
+    fn standing(&self, state: &State) -> Result<Standing, Status> {
+        Standing::of(state, &self.name, &self.key)
+    }
+
     /// Lets a caller do all that the state says is asked.
     pub(crate) async fn may_all(self, asks: impl FnOnce(&State) -> Vec<Ask>) -> Result<Permit, Status> {
         let authorizer = &self.authorizer;
         let caught_up = authorizer.replicated.catch_up().await;
         caught_up.map_err(|error| unavailable(&error))?;
-        let (asks, known) = read(&*authorizer.replicated, |state| {
+        let (asks, known, standing) = read(&*authorizer.replicated, |state| {
             // Looked at before, as this member knew it then; now everything acknowledged before the call can be read.
-            logins::serves(state, &self.name, &self.key)?;
+            let standing = self.standing(state)?;
             let set = state.set();
             // Compiling takes longer than writers should wait.
             let known = authorizer.known(set.epoch()).ok_or_else(|| set.clone());
-            Ok::<_, Status>((asks(state), known))
+            Ok::<_, Status>((asks(state), known, standing))
         })?;
-        let roles = known.or_else(|set| authorizer.roles(&set))?;
+        // Broken glass asks nothing of the set, whose roles may be what is wrong.
+        let roles = match standing.break_glass {
+            true => Arc::default(),
+            false => known.or_else(|set| authorizer.roles(&set))?,
+        };
         let mut permit = Permit {
             caller: self,
             asks,
             because: BTreeSet::new(),
         };
-        permit.because = permit.is_given_by(&roles)?;
+        permit.because = permit.is_given_by(&roles, standing)?;
         Ok(permit)
     }
 }
@@ -168,22 +190,24 @@ impl Permit {
 
     /// Checks that it is still allowed: for streams, which outlive roles and logins.
     pub(crate) fn holds(&self, state: &State) -> Result<(), Status> {
-        logins::serves(state, &self.caller.name, &self.caller.key)?;
+        let standing = self.caller.standing(state)?;
         let set = state.set();
         let authorizer = &self.caller.authorizer;
         let roles = match authorizer.known(set.epoch()) {
+            _ if standing.break_glass => Arc::default(),
             Some(roles) => roles,
             None => authorizer.roles(set)?,
         };
-        self.is_given_by(&roles).map(drop)
+        self.is_given_by(&roles, standing).map(drop)
     }
 
     /// What decides, where it is allowed.
-    fn is_given_by(&self, roles: &Roles) -> Result<BTreeSet<Because>, Status> {
-        let subject = Subject {
-            person: self.caller.name.parse().ok(),
-            // No login names groups yet.
-            groups: Default::default(),
+    fn is_given_by(&self, roles: &Roles, standing: Standing) -> Result<BTreeSet<Because>, Status> {
+        let Standing { groups, break_glass } = standing;
+        let person = self.caller.name.parse().ok();
+        let (roles, subject) = match break_glass {
+            true => (glass::roles()?, glass::subject(person)),
+            false => (roles, Subject { person, groups }),
         };
         let mut because = BTreeSet::new();
         for ask in &self.asks {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tonic::{Request, Response, Status};
-use verger_controller_state::{Action, Response as Answer};
+use tonic::{Code, Request, Response, Status};
+use verger_controller_state::{Action, LoginKind, Response as Answer, Vouched};
 use verger_policy::model::{Resource, Verb};
 use verger_proto::cluster::v1 as pb;
 use verger_proto::cluster::v1::certificate_service_server::CertificateService;
@@ -13,8 +13,8 @@ use verger_wire::{parse, timestamp};
 
 use crate::asking::needed_reason;
 use crate::authorizer::Authorizer;
-use crate::ports::{Ambient, Holder, Issuer, Replicated};
-use crate::status::{answered_otherwise, argument, invalid, issue};
+use crate::ports::{Ambient, Holder, Issuer, Replicated, read};
+use crate::status::{answered_otherwise, argument, invalid, issue, with_reason};
 
 /// The service.
 pub struct Certificates {
@@ -116,6 +116,16 @@ impl CertificateService for Certificates {
             .person(&request)?
             .may(Verb::Renew, Resource::Certificates);
         let (person, own) = permit.await?.name_and_key();
+        let lasts = read(&*self.replicated, |state| {
+            state.login(&person).is_none_or(|login| login.ends().is_none())
+        });
+        if !lasts {
+            return Err(with_reason(
+                Code::FailedPrecondition,
+                "LOGIN_NOT_RENEWED",
+                "this login ends when it was given to, and is not renewed: log in again with `verger login`",
+            ));
+        }
         let pb::RenewCertificateRequest { csr } = request.into_inner();
         let key = self.issuer.key_of(&csr).map_err(|error| issue(&error))?;
         if key != own {
@@ -131,5 +141,31 @@ impl CertificateService for Certificates {
             chain: issued.chain.into_iter().map(Bytes::from).collect(),
             not_after: Some(timestamp(issued.not_after)),
         }))
+    }
+
+    async fn who_am_i(
+        &self,
+        request: Request<pb::WhoAmIRequest>,
+    ) -> Result<Response<pb::WhoAmIResponse>, Status> {
+        let caller = self.authorizer.person(&request)?;
+        let pb::WhoAmIRequest {} = request.into_inner();
+        let (person, login) = caller.itself().await?;
+        let mut answer = pb::WhoAmIResponse {
+            person,
+            ..Default::default()
+        };
+        if let Some(login) = login {
+            answer.groups = login.groups().iter().map(ToString::to_string).collect();
+            answer.ends = login.ends().map(timestamp);
+            match login.kind {
+                LoginKind::Local => {}
+                LoginKind::Vouched { word, ends: _ } => {
+                    let Vouched { issuer, subject, .. } = word;
+                    (answer.issuer, answer.subject) = (issuer, subject);
+                }
+                LoginKind::BreakGlass { reason, ends: _ } => answer.break_glass = reason,
+            }
+        }
+        Ok(Response::new(answer))
     }
 }

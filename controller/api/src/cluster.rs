@@ -38,6 +38,8 @@ pub struct MemberInfo {
     pub enrol_address: String,
     /// The pin of the members' authority.
     pub ca_pin: String,
+    /// The identity provider people log in by, where there is one.
+    pub oidc_issuer: Option<String>,
 }
 
 /// The service.
@@ -136,6 +138,7 @@ impl ClusterService for Cluster {
             address,
             enrol_address,
             ca_pin,
+            oidc_issuer,
         } = self.info.clone();
         let response = self.now(|state| pb::GetStatusResponse {
             cluster_id: state
@@ -157,6 +160,7 @@ impl ClusterService for Cluster {
                 .set()
                 .entries()
                 .any(|entry| entry.key.kind == Kind::RoleBinding),
+            oidc_issuer: oidc_issuer.unwrap_or_default(),
         });
         Ok(Response::new(response))
     }

@@ -14,6 +14,8 @@ pub mod denials;
 mod enrolment;
 mod findings;
 pub mod fleet;
+pub mod identity_provider;
+mod log_in;
 pub mod logins;
 mod pace;
 mod paging;
@@ -33,6 +35,7 @@ pub use certificates::Certificates;
 pub use cluster::{Cluster, MemberInfo};
 pub use enrolment::Enrolment;
 pub use findings::Findings;
+pub use log_in::LogIn;
 pub use policy::Policy;
 pub use proposals::Proposals;
 

@@ -1,19 +1,75 @@
-//! Logins that were replaced or revoked: whoever has one is nobody.
+//! Which logins still serve, and what comes with one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tonic::{Code, Request, Status};
-use verger_controller_state::{Login, State};
+use verger_controller_state::{LoginKind, State, is_break_glass};
 use verger_policy::digest::Digest;
+use verger_policy::model::Name;
 use verger_transport::{Peer, PeerCertificate, certificate_of};
 
 use crate::ports::{Replicated, read};
 use crate::status::with_reason;
 
-/// Refuses people whose login gave way to another, or was revoked. Goes around all services, so that none can forget to ask.
+/// What a login that serves says of its person beside the name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The groups that roles are bound to.
+    pub(crate) groups: BTreeSet<Name>,
+    /// Whether the glass was broken: it has every power through the API, past all roles.
+    pub(crate) break_glass: bool,
+}
+
+impl Standing {
+    /// That of the person with this name and certificate's key.
+    ///
+    /// # Errors
+    /// When the login was revoked or replaced, or is over. A connection may be older than either.
+    pub(crate) fn of(state: &State, name: &str, key: &Digest) -> Result<Self, Status> {
+        let Some(login) = state.login(name) else {
+            // Who has no row has the login of the founding; break-glass has a row for as long as it lasts.
+            return match is_break_glass(name) {
+                true => Err(over()),
+                false => Ok(Self::default()),
+            };
+        };
+        if login.revoked.is_some() {
+            return Err(with_reason(
+                Code::Unauthenticated,
+                "LOGIN_REVOKED",
+                "this login was revoked: whoever may create logins can give you another one",
+            ));
+        }
+        if login.key != *key {
+            return Err(with_reason(
+                Code::Unauthenticated,
+                "LOGIN_REPLACED",
+                "this login was replaced by another one of the same person: use that",
+            ));
+        }
+        if login.ends().is_some_and(|ends| ends <= state.clock()) {
+            return Err(over());
+        }
+        Ok(Self {
+            groups: login.groups(),
+            break_glass: matches!(login.kind, LoginKind::BreakGlass { .. }),
+        })
+    }
+}
+
+fn over() -> Status {
+    with_reason(
+        Code::Unauthenticated,
+        "LOGIN_ENDED",
+        "this login is over: log in again with `verger login`, or ask whoever gave it",
+    )
+}
+
+/// Refuses people whose login gave way to another, was revoked, or is over. Goes around all services, so that none can forget to ask.
 ///
 /// # Errors
-/// When the caller is a person whose login was replaced or revoked.
+/// When the caller is a person whose login serves no more.
 pub fn check<T>(replicated: &Arc<dyn Replicated>, request: Request<T>) -> Result<Request<T>, Status> {
     if let Some(PeerCertificate {
         peer: Peer::Person(name),
@@ -22,24 +78,9 @@ pub fn check<T>(replicated: &Arc<dyn Replicated>, request: Request<T>) -> Result
     }) = certificate_of(&request)
     {
         let key = Digest::from_bytes(*key);
-        read(&**replicated, |state| serves(state, &name.to_string(), &key))?;
+        read(&**replicated, |state| {
+            Standing::of(state, &name.to_string(), &key).map(drop)
+        })?;
     }
     Ok(request)
-}
-
-/// Whether a person's certificate with this key serves.
-pub(crate) fn serves(state: &State, person: &str, key: &Digest) -> Result<(), Status> {
-    match state.login(person) {
-        Some(Login { revoked: Some(_), .. }) => Err(with_reason(
-            Code::Unauthenticated,
-            "LOGIN_REVOKED",
-            "this login was revoked: whoever may create logins can give you another one",
-        )),
-        Some(login) if login.key != *key => Err(with_reason(
-            Code::Unauthenticated,
-            "LOGIN_REPLACED",
-            "this login was replaced by another one of the same person: use that",
-        )),
-        _ => Ok(()),
-    }
 }

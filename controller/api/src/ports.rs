@@ -84,6 +84,8 @@ pub enum Holder {
     Agent(AgentId),
     /// A person, by name.
     Person(Label),
+    /// A person whose login ends then, and the certificate with it.
+    PersonUntil(Label, jiff::Timestamp),
 }
 
 /// The authorities for certificates of agents and people.

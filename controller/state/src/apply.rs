@@ -2,6 +2,7 @@
 
 mod enrolment;
 mod ingest;
+mod logins;
 mod own;
 mod policy;
 mod proposals;
@@ -87,6 +88,7 @@ impl State {
             changes.push(rows::held_back(self.clock.held_back.as_ref()));
         }
         self.tell_clock(changes);
+        self.end_break_glass(changes);
     }
 
     fn carry_out(&mut self, command: &Command, changes: &mut Vec<RowChange>) -> Outcome {
@@ -165,6 +167,20 @@ impl State {
             Action::RecoverLogin { person, key, .. } | Action::CreateLogin { person, key } => {
                 self.create_login(person, *key, changes)
             }
+            Action::LogIn {
+                person,
+                key,
+                word,
+                ends,
+                replaces,
+            } => self.log_in(person, *key, word, *ends, *replaces, changes),
+            Action::BreakGlass {
+                person,
+                reason,
+                key,
+                ends,
+            } => self.break_glass(person, reason, *key, *ends, changes),
+            Action::EndBreakGlass { person } => self.end_break_glass_of(person, changes),
             Action::RemoveHost { agent } => self.remove_host(agent, changes),
             Action::DecideHost { agent, key, approved } => {
                 self.decide_host(agent, key, *approved, &command.actor, changes)

@@ -9,6 +9,9 @@ use verger_policy::finding::{FindingUid, Transition};
 use verger_policy::model::{AgentId, ObjectKey};
 use verger_seal::SignedHead;
 
+use crate::logins::in_short;
+use crate::state::Vouched;
+
 /// One command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -123,7 +126,7 @@ pub enum Action {
         /// Which.
         number: u64,
     },
-    /// Record that a person's login was issued anew on a member's own host: break-glass, for who has no login any more.
+    /// Record that a person's login was issued anew on a member's own host, for who has no login any more.
     RecoverLogin {
         /// Whose.
         person: String,
@@ -138,6 +141,35 @@ pub enum Action {
         person: String,
         /// Digest of its public key.
         key: Digest,
+    },
+    /// Give a person a login on an identity provider's word.
+    LogIn {
+        /// Whose.
+        person: String,
+        /// Digest of its public key.
+        key: Digest,
+        /// What the provider said.
+        word: Vouched,
+        /// When it is to end, which it does earlier where that is too long.
+        ends: Timestamp,
+        /// Whether it may take the place of a login that is not of this provider and subject.
+        replaces: bool,
+    },
+    /// Give a person every power through the API for a short while, under a name of its own: asked for on a member's own host.
+    BreakGlass {
+        /// Whose.
+        person: String,
+        /// Why.
+        reason: String,
+        /// Digest of its public key.
+        key: Digest,
+        /// When it is to end, which it does earlier where that is too long.
+        ends: Timestamp,
+    },
+    /// End a break-glass login before its time.
+    EndBreakGlass {
+        /// Whose.
+        person: String,
     },
     /// Take a host out: its agent is no longer known, and what it told is forgotten.
     RemoveHost {
@@ -235,6 +267,31 @@ impl Action {
                 format!("agent {agent}: {reason}")
             }
             Self::RevokeLogin { person, reason } => format!("of person/{person}: {reason}"),
+            Self::LogIn {
+                person,
+                key,
+                word,
+                ends,
+                replaces: _,
+            } => {
+                let Vouched {
+                    issuer,
+                    subject,
+                    issued: _,
+                    groups,
+                } = word;
+                let groups = in_short(groups);
+                format!(
+                    "of person/{person}, key {key}, until {ends}, by {issuer} as {subject}; groups: {groups}"
+                )
+            }
+            Self::BreakGlass {
+                person,
+                reason,
+                key,
+                ends,
+            } => format!("for person/{person}, key {key}, until {ends}: {reason}"),
+            Self::EndBreakGlass { person } => format!("of person/{person}"),
             Self::SignProposal { number, .. } | Self::WithdrawProposal { number } => {
                 format!("proposal {number}")
             }
@@ -265,6 +322,9 @@ impl Action {
             Self::WithdrawProposal { .. } => "withdraw-proposal",
             Self::RecoverLogin { .. } => "recover-login",
             Self::CreateLogin { .. } => "create-login",
+            Self::LogIn { .. } => "log-in",
+            Self::BreakGlass { .. } => "break-glass",
+            Self::EndBreakGlass { .. } => "end-break-glass",
             Self::RemoveHost { .. } => "remove-host",
             Self::DecideHost { approved: true, .. } => "approve-host",
             Self::DecideHost { approved: false, .. } => "reject-host",

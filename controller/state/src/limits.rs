@@ -33,6 +33,14 @@ pub const PROPOSAL_BYTES: usize = in_tests_less(64 << 20, 64 << 10);
 pub const PROPOSAL_DELETES: usize = 500;
 /// People with a login.
 pub const LOGINS: usize = 10_000;
+/// The longest life of a login on an identity provider's word, seconds: 12 hours.
+pub const VOUCHED_SECONDS: i64 = 12 * 3_600;
+/// The longest life of a break-glass login, seconds: 4 hours.
+pub const BREAK_GLASS_SECONDS: i64 = 4 * 3_600;
+/// Bytes of what an identity provider calls itself or a person.
+pub const PROVIDER_BYTES: usize = 512;
+/// Groups of a login. A row of the store holds them.
+pub const GROUPS: usize = 256;
 /// Unspent join tokens.
 pub const TOKENS: usize = 10_000;
 /// How long a host waits for approval, seconds: a day.

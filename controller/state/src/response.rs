@@ -43,6 +43,8 @@ pub enum Response {
     Withdrawn(u64),
     /// The person has that login, and no other.
     LoginCreated,
+    /// The break-glass login is over.
+    BreakGlassEnded,
     /// The host is gone.
     HostRemoved,
     /// It is said.
@@ -123,6 +125,26 @@ pub enum Refused {
     /// Too many people have logins.
     #[error("there are as many logins as there may be: {0}")]
     TooManyLogins(usize),
+    /// The name's login is not of this identity provider and subject.
+    #[error(
+        "{0} has a login that is not of this identity provider's account: let the provider give another name, or name it in `replace_logins` of the controllers' configuration"
+    )]
+    LoginTaken(String),
+    /// The person's login was revoked; an identity provider's word does not give it back.
+    #[error("the login of person/{0} was revoked: whoever may create logins can give another one")]
+    LoginRevoked(String),
+    /// The provider's word is from before the login there is: it was used already, or the login was given since.
+    #[error("the identity provider's word is older than the login there is: log in again")]
+    LoginStale,
+    /// The login would be over already.
+    #[error("the login would be over already: see that the controllers' clocks are right, and ask again")]
+    LoginOver,
+    /// Only break-glass logins are named so.
+    #[error("names that begin with `break-glass.` are those of break-glass logins: choose another")]
+    LoginName,
+    /// There is none.
+    #[error("{0} has no break-glass login")]
+    NoBreakGlass(String),
     /// Too many tokens wait to be used.
     #[error("too many join tokens are waiting to be used; let them expire first")]
     TooManyTokens,
@@ -207,6 +229,12 @@ impl Refused {
             Self::TokenAlreadyCreated(_) => "TOKEN_ALREADY_CREATED",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::TooManyLogins(_) => "TOO_MANY_LOGINS",
+            Self::LoginTaken(_) => "LOGIN_TAKEN",
+            Self::LoginRevoked(_) => "LOGIN_REVOKED",
+            Self::LoginStale => "LOGIN_STALE",
+            Self::LoginOver => "LOGIN_OVER",
+            Self::LoginName => "LOGIN_NAME",
+            Self::NoBreakGlass(_) => "NO_BREAK_GLASS",
             Self::TooManyTokens => "TOO_MANY_TOKENS",
             Self::Token => "TOKEN_REFUSED",
             Self::Rejected => "REJECTED",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use jiff::Timestamp;
 use verger_policy::digest::Digest;
-use verger_policy::model::AgentId;
+use verger_policy::model::{AgentId, Name};
 use verger_policy::set::PolicySet;
 use verger_seal::{SignedHead, TrustRoot};
 
@@ -128,6 +128,60 @@ pub struct Login {
     pub created: Timestamp,
     /// That it serves no more, whatever the key.
     pub revoked: Option<Verdict>,
+    /// On whose word.
+    pub kind: LoginKind,
+}
+
+/// On whose word somebody has a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginKind {
+    /// Of somebody who may give logins, or who is on a member's own host. Its certificate is renewed.
+    Local,
+    /// Of an identity provider. It is not renewed.
+    Vouched {
+        /// What the provider said.
+        word: Vouched,
+        /// When it ends.
+        ends: Timestamp,
+    },
+    /// Of somebody on a member's own host, in an emergency. It has every power through the API, and is not renewed.
+    BreakGlass {
+        /// Why.
+        reason: String,
+        /// When it ends.
+        ends: Timestamp,
+    },
+}
+
+/// What an identity provider says of a person, after it was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vouched {
+    /// The provider.
+    pub issuer: String,
+    /// Its own name for the person, which is never another's.
+    pub subject: String,
+    /// When it said so.
+    pub issued: Timestamp,
+    /// The groups that the person is in.
+    pub groups: BTreeSet<Name>,
+}
+
+impl Login {
+    /// When it ends by itself; `None` where its certificate is renewed.
+    pub const fn ends(&self) -> Option<Timestamp> {
+        match &self.kind {
+            LoginKind::Local => None,
+            LoginKind::Vouched { ends, .. } | LoginKind::BreakGlass { ends, .. } => Some(*ends),
+        }
+    }
+
+    /// The groups that it puts the person in.
+    pub fn groups(&self) -> BTreeSet<Name> {
+        match &self.kind {
+            LoginKind::Vouched { word, .. } => word.groups.clone(),
+            LoginKind::Local | LoginKind::BreakGlass { .. } => BTreeSet::new(),
+        }
+    }
 }
 
 /// A request that was carried out.

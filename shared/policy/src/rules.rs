@@ -49,7 +49,7 @@ pub fn find(id: &str) -> Option<&'static Rule> {
 
 /// Whether only controllers raise the rule's findings: of themselves, and of what they know of hosts. No agent tells them.
 pub fn is_of_controllers(rule: &RuleId) -> bool {
-    [TOO_MANY_FINDINGS, CONTROLLER_CLOCK, SILENT, COPIED_IDENTITY]
+    [TOO_MANY_FINDINGS, CONTROLLER_CLOCK, SILENT, COPIED_IDENTITY, BREAK_GLASS]
         .iter()
         .any(|own| own.id == rule.as_str())
 }

@@ -17,6 +17,7 @@ mod spiffe_id;
 pub mod telemetry;
 mod tls;
 mod token;
+mod web;
 
 pub use acceptor::{Accepted, PeerInfo, accept, accept_enrolments, certificate_of, peer_info};
 pub use authority::{Authority, AuthorityError, Issued, Purpose, spki_pin};
@@ -27,3 +28,4 @@ pub use join::{InvalidJoinCommand, JoinCommand};
 pub use spiffe_id::{InvalidPeer, Label, Peer, SpiffeId};
 pub use tls::{Client, Server, TlsError, install_crypto_provider};
 pub use token::{InvalidToken, JoinToken};
+pub use web::{WebRoots, WebRootsError};

@@ -278,6 +278,10 @@ pub(super) const RULES: Rules = Rules {
             owners: &["verger-decisions"],
         },
         Owned {
+            name: "openidconnect",
+            owners: &["verger-controller"],
+        },
+        Owned {
             name: "protox",
             owners: &["verger-proto"],
         },

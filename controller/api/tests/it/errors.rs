@@ -32,6 +32,12 @@ fn told(refusal: &Refused) -> (Code, &'static str) {
         Refused::TooManyProposals => (Code::ResourceExhausted, "TOO_MANY_PROPOSALS"),
         Refused::TooManyTokens => (Code::ResourceExhausted, "TOO_MANY_TOKENS"),
         Refused::TooManyLogins(_) => (Code::ResourceExhausted, "TOO_MANY_LOGINS"),
+        Refused::LoginTaken(_) => (Code::PermissionDenied, "LOGIN_TAKEN"),
+        Refused::LoginRevoked(_) => (Code::PermissionDenied, "LOGIN_REVOKED"),
+        Refused::LoginStale => (Code::PermissionDenied, "LOGIN_STALE"),
+        Refused::LoginOver => (Code::FailedPrecondition, "LOGIN_OVER"),
+        Refused::LoginName => (Code::InvalidArgument, "LOGIN_NAME"),
+        Refused::NoBreakGlass(_) => (Code::NotFound, "NO_BREAK_GLASS"),
         Refused::Token => (Code::PermissionDenied, "TOKEN_REFUSED"),
         Refused::Rejected => (Code::PermissionDenied, "REJECTED"),
         Refused::NotWaiting => (Code::NotFound, "NOT_WAITING"),
@@ -73,6 +79,12 @@ fn refusals() -> Vec<Refused> {
         Refused::NoSuchProposal(7),
         Refused::TooManyProposals,
         Refused::TooManyTokens,
+        Refused::LoginTaken("bea".to_owned()),
+        Refused::LoginRevoked("bea".to_owned()),
+        Refused::LoginStale,
+        Refused::LoginOver,
+        Refused::LoginName,
+        Refused::NoBreakGlass("bea".to_owned()),
         Refused::Token,
         Refused::Rejected,
         Refused::NotWaiting,
@@ -219,7 +231,7 @@ fn every_reason_is_the_word_of_its_refusal_and_no_two_share_one() {
     assert!(words.iter().all(|(word, reason)| word == reason), "{words:?}");
     words.sort_unstable();
     words.dedup();
-    assert_eq!(words.len(), 26);
+    assert_eq!(words.len(), 32);
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ mod identity;
 mod ingestion;
 mod limits;
 mod lists;
+mod logins;
 mod lookups;
 mod node_restriction;
 mod proposing;

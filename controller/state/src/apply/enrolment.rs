@@ -11,7 +11,7 @@ use crate::admission::{Admission, Presented, banned};
 use crate::limits;
 use crate::response::{Refused, Response};
 use crate::rows::{self, RowChange};
-use crate::state::{Asked, Host, Login, Standing, State, Token};
+use crate::state::{Asked, Host, Standing, State, Token};
 
 impl State {
     /// A token as it is asked for, with the longest life there is at most.
@@ -60,27 +60,6 @@ impl State {
         changes.push(rows::token(id, &token));
         self.tokens.insert(id.to_owned(), token);
         Ok(Response::TokenCreated(id.to_owned()))
-    }
-
-    /// Gives a person a login: no other key serves under that name from then on.
-    pub(super) fn create_login(
-        &mut self,
-        person: &str,
-        key: Digest,
-        changes: &mut Vec<RowChange>,
-    ) -> Outcome {
-        self.cluster.as_ref().ok_or(Refused::NotFounded)?;
-        if self.logins.len() >= limits::LOGINS && !self.logins.contains_key(person) {
-            return Err(Refused::TooManyLogins(limits::LOGINS));
-        }
-        let login = Login {
-            key,
-            created: self.clock.now,
-            revoked: None,
-        };
-        changes.push(rows::login(person, &login));
-        self.logins.insert(person.to_owned(), login);
-        Ok(Response::LoginCreated)
     }
 
     /// Takes a host out. It may come back with another token, as a new one; so a ban is lifted first.

@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use verger_policy::drift::{Check, Outcome as Judged};
 use verger_policy::finding::{FindingUid, Lifecycle, SubjectClass, Transition, fingerprint};
 use verger_policy::model::{AgentId, Mode, RuleId};
-use verger_policy::rules::{self, CONTROLLER_CLOCK, COPIED_IDENTITY, Rule, SILENT, TOO_MANY_FINDINGS};
+use verger_policy::rules::{self, BREAK_GLASS, CONTROLLER_CLOCK, COPIED_IDENTITY, Rule, SILENT, TOO_MANY_FINDINGS};
 
 use super::Outcome;
 use crate::limits;
+use crate::logins::break_glass_name;
 use crate::response::{Refused, Response};
 use crate::rows::RowChange;
 use crate::state::{Host, State};
@@ -23,9 +24,9 @@ pub(super) fn is_own(rule: &RuleId) -> bool {
 }
 
 /// What such a finding says.
-struct Word {
+struct Word<'a> {
     rule: Rule,
-    field: &'static str,
+    field: &'a str,
     expected: String,
     actual: String,
     reason: &'static str,
@@ -209,12 +210,37 @@ impl State {
             .is_some_and(|row| row.lifecycle == Lifecycle::Open)
     }
 
+    /// Says that somebody broke the glass, until when and why; or, with nothing, that it is over.
+    pub(super) fn tell_break_glass(
+        &mut self,
+        person: &str,
+        broken: Option<(Timestamp, &str)>,
+        changes: &mut Vec<RowChange>,
+    ) {
+        let (lifecycle, actual) = match broken {
+            Some((ends, reason)) => (
+                Lifecycle::Open,
+                format!("person/{} until {ends}: {reason}", break_glass_name(person)),
+            ),
+            None => (Lifecycle::Resolved, "it is over".to_owned()),
+        };
+        let word = Word {
+            rule: BREAK_GLASS,
+            field: person,
+            expected: "nobody has powers past the roles".to_owned(),
+            actual,
+            reason: "somebody on a member's own host broke the glass: what that login did is in the audit under its name",
+            occurrences: 1,
+        };
+        self.tell(&controllers(), word, lifecycle, changes);
+    }
+
     /// Whether it is said of this agent that it is silent.
     pub fn is_silent(&self, agent: &AgentId) -> bool {
         self.is_told(&SILENT, "agent", agent)
     }
 
-    fn tell(&mut self, agent: &AgentId, word: Word, lifecycle: Lifecycle, changes: &mut Vec<RowChange>) {
+    fn tell(&mut self, agent: &AgentId, word: Word<'_>, lifecycle: Lifecycle, changes: &mut Vec<RowChange>) {
         let Word {
             rule,
             field,
@@ -240,7 +266,7 @@ impl State {
             check: Check {
                 control: rule.control,
                 rule: rule.rule_id(),
-                field: field.into(),
+                field: field.to_owned().into(),
                 result: if is_open { Judged::Fail } else { Judged::Pass },
                 expected: Some(expected),
                 actual: Some(actual),

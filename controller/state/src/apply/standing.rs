@@ -8,7 +8,7 @@ use crate::admission::{banned, waits};
 use crate::limits;
 use crate::response::{Refused, Response};
 use crate::rows::{self, RowChange};
-use crate::state::{Login, Standing, State, Verdict};
+use crate::state::{Login, LoginKind, Standing, State, Verdict};
 
 impl State {
     pub(super) fn verdict(&self, by: &str, reason: &str) -> Verdict {
@@ -116,6 +116,7 @@ impl State {
                 key: Digest::from_bytes([0; 32]),
                 created: self.clock.now,
                 revoked: None,
+                kind: LoginKind::Local,
             })
         };
         changes.push(rows::login(person, &login));

@@ -10,6 +10,7 @@ use verger_seal::SignedHead;
 use super::{Action, Command, InvalidCommand};
 use crate::convert;
 use crate::limits;
+use crate::state::Vouched;
 
 /// The stored format this version writes.
 const FORMAT: u32 = 1;
@@ -110,6 +111,44 @@ impl Command {
             Action::CreateLogin { person, key } => Stored::CreateLogin(stored::CreateLogin {
                 person: person.clone(),
                 key_digest: convert::bytes(key),
+            }),
+            Action::LogIn {
+                person,
+                key,
+                word,
+                ends,
+                replaces,
+            } => {
+                let Vouched {
+                    issuer,
+                    subject,
+                    issued,
+                    groups,
+                } = word;
+                Stored::LogIn(stored::LogIn {
+                    person: person.clone(),
+                    key_digest: convert::bytes(key),
+                    issuer: issuer.clone(),
+                    subject: subject.clone(),
+                    issued_ms: issued.as_millisecond(),
+                    ends_ms: ends.as_millisecond(),
+                    groups: groups.iter().map(ToString::to_string).collect(),
+                    replaces: *replaces,
+                })
+            }
+            Action::BreakGlass {
+                person,
+                reason,
+                key,
+                ends,
+            } => Stored::BreakGlass(stored::BreakGlass {
+                person: person.clone(),
+                reason: reason.clone(),
+                key_digest: convert::bytes(key),
+                ends_ms: ends.as_millisecond(),
+            }),
+            Action::EndBreakGlass { person } => Stored::EndBreakGlass(stored::EndBreakGlass {
+                person: person.clone(),
             }),
             Action::RemoveHost { agent } => Stored::RemoveHost(stored::RemoveHost {
                 agent_id: agent.to_string(),
@@ -325,6 +364,26 @@ impl Command {
                     key: convert::digest(&key_digest).ok_or(InvalidCommand::Field("key_digest"))?,
                 }
             }
+            Stored::LogIn(message) => log_in(message)?,
+            Stored::BreakGlass(stored::BreakGlass {
+                person,
+                reason,
+                key_digest,
+                ends_ms,
+            }) => {
+                named("person", &person)?;
+                named("reason", &reason)?;
+                Action::BreakGlass {
+                    person,
+                    reason,
+                    key: convert::digest(&key_digest).ok_or(InvalidCommand::Field("key_digest"))?,
+                    ends: convert::time(ends_ms).ok_or(InvalidCommand::Field("ends_ms"))?,
+                }
+            }
+            Stored::EndBreakGlass(stored::EndBreakGlass { person }) => {
+                named("person", &person)?;
+                Action::EndBreakGlass { person }
+            }
             Stored::RemoveHost(stored::RemoveHost { agent_id }) => Action::RemoveHost {
                 agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
             },
@@ -426,6 +485,51 @@ impl Command {
             action,
         })
     }
+}
+
+fn log_in(message: stored::LogIn) -> Result<Action, InvalidCommand> {
+    let stored::LogIn {
+        person,
+        key_digest,
+        issuer,
+        subject,
+        issued_ms,
+        ends_ms,
+        groups,
+        replaces,
+    } = message;
+    named("person", &person)?;
+    for (field, text) in [("issuer", &issuer), ("subject", &subject)] {
+        if text.is_empty() || text.len() > limits::PROVIDER_BYTES {
+            return Err(InvalidCommand::Field(field));
+        }
+    }
+    if groups.len() > limits::GROUPS {
+        return Err(InvalidCommand::Field("groups"));
+    }
+    let groups = groups
+        .iter()
+        .map(|group| group.parse().map_err(|_| InvalidCommand::Field("groups")));
+    Ok(Action::LogIn {
+        person,
+        key: convert::digest(&key_digest).ok_or(InvalidCommand::Field("key_digest"))?,
+        word: Vouched {
+            issuer,
+            subject,
+            issued: convert::time(issued_ms).ok_or(InvalidCommand::Field("issued_ms"))?,
+            groups: groups.collect::<Result<_, _>>()?,
+        },
+        ends: convert::time(ends_ms).ok_or(InvalidCommand::Field("ends_ms"))?,
+        replaces,
+    })
+}
+
+/// Bounded, and there.
+fn named(field: &'static str, text: &str) -> Result<(), InvalidCommand> {
+    if text.is_empty() {
+        return Err(InvalidCommand::Field(field));
+    }
+    bounded(field, text)
 }
 
 fn object_keys(keys: Vec<stored::StoredKey>) -> Result<Vec<ObjectKey>, InvalidCommand> {

@@ -21,7 +21,7 @@ use crate::objects::Version;
 use crate::proposals::Proposal;
 use crate::response::Response;
 use crate::stamps::{self, Stamped, Stamps};
-use crate::state::{Cluster, Host, Login, Remembered, Standing, State, Token, Verdict};
+use crate::state::{Cluster, Host, Login, LoginKind, Remembered, Standing, State, Token, Verdict, Vouched};
 
 fn put(tree: Tree, key: impl Into<Vec<u8>>, row: &impl prost::Message) -> RowChange {
     RowChange {
@@ -234,16 +234,39 @@ pub(crate) fn login(person: &str, login: &Login) -> RowChange {
         key,
         created,
         revoked,
+        kind,
     } = login;
     let (revoked_by, revoked_ms, revoked_reason) = verdict(revoked.as_ref());
-    let row = stored::LoginRow {
+    let mut row = stored::LoginRow {
         format: FORMAT,
         key_digest: convert::bytes(key),
         created_ms: created.as_millisecond(),
         revoked_by,
         revoked_ms,
         revoked_reason,
+        issuer: String::new(),
+        subject: String::new(),
+        issued_ms: 0,
+        groups: Vec::new(),
+        ends_ms: login.ends().map_or(0, |ends| ends.as_millisecond()),
+        reason: String::new(),
     };
+    match kind {
+        LoginKind::Local => {}
+        LoginKind::Vouched { word, ends: _ } => {
+            let Vouched {
+                issuer,
+                subject,
+                issued,
+                groups,
+            } = word;
+            row.issuer = issuer.clone();
+            row.subject = subject.clone();
+            row.issued_ms = issued.as_millisecond();
+            row.groups = groups.iter().map(ToString::to_string).collect();
+        }
+        LoginKind::BreakGlass { reason, ends: _ } => row.reason = reason.clone(),
+    }
     put(Tree::Logins, person, &row)
 }
 
@@ -253,6 +276,10 @@ fn verdict(verdict: Option<&Verdict>) -> (String, i64, String) {
         Some(Verdict { by, at, reason }) => (by.clone(), at.as_millisecond(), reason.clone()),
         None => Default::default(),
     }
+}
+
+pub(crate) fn login_gone(person: &str) -> RowChange {
+    gone(Tree::Logins, person)
 }
 
 pub(crate) fn host_gone(agent: &AgentId) -> RowChange {
@@ -376,6 +403,7 @@ pub(crate) fn request(id: &str, request: &Remembered) -> Option<RowChange> {
         | Response::AwaitsApproval
         | Response::Ingested(_)
         | Response::LoginCreated
+        | Response::BreakGlassEnded
         | Response::SilenceTold
         | Response::CopyTold
         | Response::DeniedNoted

@@ -229,3 +229,65 @@ fn stored_bytes_of_an_address_and_of_denied_calls_never_change() {
     assert_eq!(hex, frozen.replace(' ', ""));
     assert_eq!(Command::decode(denied.encode()).unwrap(), denied);
 }
+
+fn hex_of(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Of an identity provider's, and of broken glass, with the rows they leave; and a row of before there were either.
+#[test]
+fn stored_bytes_of_logins_never_change() {
+    use crate::{LoginKind, Vouched};
+    let vouched = Action::LogIn {
+        person: "b".to_owned(),
+        key: Digest::from_bytes([0xab; 32]),
+        word: Vouched {
+            issuer: "i".to_owned(),
+            subject: "s".to_owned(),
+            issued: at(100),
+            groups: ["g".parse().unwrap(), "h".parse().unwrap()].into(),
+        },
+        ends: at(200),
+        replaces: true,
+    };
+    let broken = Action::BreakGlass {
+        person: "a".to_owned(),
+        reason: "r".to_owned(),
+        key: Digest::from_bytes([0xab; 32]),
+        ends: at(200),
+    };
+    let end = Action::EndBreakGlass {
+        person: "a".to_owned(),
+    };
+    let key = "ab".repeat(32);
+    let mut member = Member::founded();
+    for (action, frozen) in [
+        (
+            vouched,
+            format!("9203 3b 0a0162 1220{key} 1a0169 220173 28a08d06 30c09a0c 3a0167 3a0168 4001"),
+        ),
+        (broken, format!("9a03 2c 0a0161 120172 1a20{key} 20c09a0c")),
+        (end, "a203 03 0a0161".to_owned()),
+    ] {
+        let command = command(100, None, action);
+        let hex = hex_of(&command.encode());
+        let head = "0801 10a08d06 1a0a706572736f6e2f616461".replace(' ', "");
+        assert_eq!(hex, format!("{head}{}", frozen.replace(' ', "")));
+        assert_eq!(Command::decode(command.encode()).unwrap(), command);
+        if !matches!(command.action, Action::EndBreakGlass { .. }) {
+            member.run(&command);
+        }
+    }
+    let row = |name: &str| hex_of(&member.rows[&(Tree::Logins, name.as_bytes().to_vec())]);
+    let begin = format!("0801 1220{key} 18a08d06");
+    let vouched =
+        format!("{begin} f20101 69 fa0101 73 8002a08d06 8a020167 8a020168 9002c09a0c").replace(' ', "");
+    assert_eq!(row("b"), vouched);
+    let broken = format!("{begin} 9002c09a0c 9a020172").replace(' ', "");
+    assert_eq!(row("break-glass.a"), broken);
+    let before = bytes(&begin.replace(' ', ""));
+    member.rows.insert((Tree::Logins, b"old".to_vec()), before);
+    let rebuilt = member.rebuilt();
+    assert_eq!(rebuilt.login("old").unwrap().kind, LoginKind::Local);
+    assert_eq!(rebuilt.login("b"), member.state.login("b"));
+}

@@ -228,4 +228,7 @@ rules! {
     CONTROLLER_CLOCK = "host/controller-clock", Host, High, NO_PROFILE, [];
     "A controller whose clock is far ahead would end seals, tokens and exceptions before their time";
     "set the clocks of the controllers; if they are right, the cluster's time catches up by itself, an hour a minute";
+    BREAK_GLASS = "host/break-glass", Host, Critical, NO_PROFILE, [];
+    "Somebody holds every power through the API past all roles, which nothing but an emergency asks for";
+    "ask the person for the reason, and read `verger audit list --actor person/break-glass.NAME`; it ends by itself, or with `verger-controller break-glass --person NAME --end`";
 }

@@ -10,4 +10,5 @@ mod keeping;
 mod listener;
 mod replacement;
 mod resumption;
+mod web;
 mod wire;

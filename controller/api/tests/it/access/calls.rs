@@ -246,6 +246,25 @@ unary!(renew_certificate, certificates.renew_certificate, |_prepared| {
         csr: request_of("ada"),
     }
 });
+unary!(who_am_i, certificates.who_am_i, |_prepared| {
+    cpb::WhoAmIRequest {}
+});
+unary!(begin_login, login.begin_login, |_prepared| {
+    cpb::BeginLoginRequest {
+        csr: request_of("bea"),
+        port: 40_000,
+        state: "state".to_owned(),
+        code_challenge: "challenge".to_owned(),
+    }
+});
+unary!(complete_login, login.complete_login, |_prepared| {
+    cpb::CompleteLoginRequest {
+        csr: request_of("bea"),
+        port: 40_000,
+        code: "code".to_owned(),
+        code_verifier: "verifier".to_owned(),
+    }
+});
 unary!(list_hosts, cluster.list_hosts, |_prepared| {
     cpb::ListHostsRequest::default()
 });

@@ -73,7 +73,7 @@ const AGENTS: Answers = [
     Denied("UNKNOWN_AGENT"),
     Denied("NOT_AN_AGENT"),
 ];
-/// The token is the proof, whoever brings it.
+/// The token is the proof, or what the identity provider says, whoever brings it.
 const TOKEN: Answers = [Allowed; 5];
 
 /// An rpc, who may call it, whether it changes the replicated state, and a call of it that is good but for the caller.
@@ -125,6 +125,9 @@ const TABLE: &[Row] = &[
     row("verger.cluster.v1.CertificateService/CreateLogin", PEOPLE, CHANGES, calls::create_login),
     row("verger.cluster.v1.CertificateService/RevokeLogin", PEOPLE, CHANGES, calls::revoke_login),
     row("verger.cluster.v1.CertificateService/RenewCertificate", PEOPLE, READS, calls::renew_certificate),
+    row("verger.cluster.v1.CertificateService/WhoAmI",      PEOPLE, READS,   calls::who_am_i),
+    row("verger.cluster.v1.LoginService/BeginLogin",        TOKEN,  READS,   calls::begin_login),
+    row("verger.cluster.v1.LoginService/CompleteLogin",     TOKEN,  CHANGES, calls::complete_login),
     row("verger.cluster.v1.AuditService/List",              PEOPLE, READS,   calls::list_audit),
     row("verger.cluster.v1.AuditService/Watch",             PEOPLE, READS,   calls::watch_audit),
     row("verger.cluster.v1.AuditService/Head",              PEOPLE, READS,   calls::audit_head),
@@ -186,7 +189,7 @@ async fn what_is_proposed_is_in_the_name_of_the_certificate() {
         let actors: Vec<String> = match row.answers {
             PEOPLE => vec!["person/ada".to_owned(), "person/bob".to_owned()],
             AGENTS => vec!["agent/h1".to_owned()],
-            // Whoever enrols has no name yet but the one that the token was made for.
+            // Whoever enrols or logs in has no name yet but the one that the token was made for.
             _ => vec![String::new()],
         };
         for actor in actors {
@@ -195,7 +198,11 @@ async fn what_is_proposed_is_in_the_name_of_the_certificate() {
                 .await
                 .unwrap();
             let last = prepared.world.log.proposed().pop().unwrap();
-            let wanted = if actor.is_empty() { "agent/h2" } else { &actor };
+            let wanted = match actor.as_str() {
+                "" if row.rpc.ends_with("/CompleteLogin") => "person/bea",
+                "" => "agent/h2",
+                actor => actor,
+            };
             assert_eq!(last.actor, wanted, "{row}");
         }
     }

@@ -18,6 +18,7 @@ use verger_proto::agent::v1::session_service_client::SessionServiceClient;
 use verger_proto::cluster::v1::audit_service_client::AuditServiceClient;
 use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
 use verger_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
+use verger_proto::cluster::v1::login_service_client::LoginServiceClient;
 use verger_proto::findings::v1::findings_service_client::FindingsServiceClient;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_proto::policy::v1::proposal_service_client::ProposalServiceClient;
@@ -53,6 +54,10 @@ impl Caller {
 
     pub(crate) fn certificates(&self) -> CertificateServiceClient<Channel> {
         CertificateServiceClient::new(self.0.clone())
+    }
+
+    pub(crate) fn login(&self) -> LoginServiceClient<Channel> {
+        LoginServiceClient::new(self.0.clone())
     }
 
     pub(crate) fn findings(&self) -> FindingsServiceClient<Channel> {

@@ -6,6 +6,7 @@ mod callers;
 mod faults;
 mod log;
 mod objects;
+mod provider;
 mod surroundings;
 mod wire;
 
@@ -18,8 +19,8 @@ use verger_controller_api::denials::{Denials, DenialsLayer};
 use verger_controller_api::fleet::Fleet;
 use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Replicated};
 use verger_controller_api::{
-    Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, MESSAGE_BYTES, MemberInfo, Policy,
-    Proposals,
+    Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, LogIn, MESSAGE_BYTES, MemberInfo,
+    Policy, Proposals,
 };
 use verger_controller_state::{Action, Command, Response};
 use verger_policy::digest::Digest;
@@ -30,6 +31,7 @@ use verger_proto::cluster::v1 as cpb;
 use verger_proto::cluster::v1::audit_service_server::AuditServiceServer;
 use verger_proto::cluster::v1::certificate_service_server::CertificateServiceServer;
 use verger_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
+use verger_proto::cluster::v1::login_service_server::LoginServiceServer;
 use verger_proto::findings::v1::findings_service_server::FindingsServiceServer;
 use verger_proto::policy::v1::policy_service_server::PolicyServiceServer;
 use verger_proto::policy::v1::proposal_service_server::ProposalServiceServer;
@@ -40,6 +42,7 @@ pub(crate) use callers::{Caller, Reporter, Talk, fields, reason, refused, soon};
 pub(crate) use faults::batch;
 pub(crate) use log::Log;
 pub(crate) use objects::{binding, body, filler, guardrail, host, key_of, labelled, role, workload};
+pub(crate) use provider::Provider;
 pub(crate) use surroundings::{Authority, Surroundings, key_digest, request_of, start};
 use wire::Door;
 
@@ -59,6 +62,7 @@ pub(crate) struct World {
     pub(crate) surroundings: Arc<Surroundings>,
     pub(crate) authority: Arc<Authority>,
     pub(crate) fleet: Arc<Fleet>,
+    pub(crate) provider: Arc<Provider>,
     /// Calls that were refused, and that nobody writes unless a test does.
     pub(crate) denials: Arc<Denials>,
     /// The person's.
@@ -78,6 +82,7 @@ impl World {
         let surroundings = Arc::new(Surroundings::new());
         let authority = Arc::new(Authority::default());
         let fleet = Arc::new(Fleet::default());
+        let provider = Arc::new(Provider::default());
         let denials = Arc::new(Denials::default());
         let replicated: Arc<dyn Replicated> = Arc::clone(&log) as _;
         let ambient: Arc<dyn Ambient> = Arc::clone(&surroundings) as _;
@@ -111,6 +116,7 @@ impl World {
                     address: "c1.example:7443".to_owned(),
                     enrol_address: "c1.example:7444".to_owned(),
                     ca_pin: "sha256:00".to_owned(),
+                    oidc_issuer: Some("https://id.example".to_owned()),
                 },
             )))
             .add_service(AuditServiceServer::new(Audit::new(
@@ -138,6 +144,13 @@ impl World {
                 ))
                 .max_decoding_message_size(MESSAGE_BYTES),
             )
+            .add_service(LoginServiceServer::new(LogIn::new(
+                Arc::clone(&replicated),
+                Arc::clone(&ambient),
+                Arc::clone(&issuer),
+                Some(Arc::clone(&provider) as _),
+                "c1.example:7443".to_owned(),
+            )))
             .add_service(EnrolmentServiceServer::new(Enrolment::new(
                 replicated, ambient, issuer,
             )));
@@ -147,6 +160,7 @@ impl World {
             surroundings,
             authority,
             fleet,
+            provider,
             key: SealingKey::from_seed([1; 32]),
             second: SealingKey::from_seed([2; 32]),
             member: MemberKey::from_seed([3; 32]),

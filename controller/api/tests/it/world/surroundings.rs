@@ -55,6 +55,7 @@ impl Issuer for Authority {
         let holder = match holder {
             Holder::Agent(agent) => agent.to_string(),
             Holder::Person(person) => format!("person {person}"),
+            Holder::PersonUntil(person, end) => format!("person {person} until {end}"),
         };
         Ok(Issued {
             chain: vec![format!("{holder} holds {key}").into_bytes(), b"agents".to_vec()],

@@ -17,7 +17,7 @@ use crate::clock::HeldBack;
 use crate::convert;
 use crate::objects::Version;
 use crate::response::Response;
-use crate::state::{Asked, Cluster, Host, Login, Remembered, Standing, State, Token, Verdict};
+use crate::state::{Asked, Cluster, Host, Login, LoginKind, Remembered, Standing, State, Token, Verdict, Vouched};
 
 /// An object as the set is assembled from it.
 type Part = (Entry, Option<Arc<Body>>);
@@ -241,7 +241,33 @@ impl Row<'_> {
             revoked_by,
             revoked_ms,
             revoked_reason,
+            issuer,
+            subject,
+            issued_ms,
+            groups,
+            ends_ms,
+            reason,
         } = row;
+        let kind = match (issuer.is_empty(), reason.is_empty()) {
+            (true, true) => LoginKind::Local,
+            (true, false) => LoginKind::BreakGlass {
+                reason,
+                ends: self.time(ends_ms)?,
+            },
+            (false, true) => LoginKind::Vouched {
+                word: Vouched {
+                    issuer,
+                    subject,
+                    issued: self.time(issued_ms)?,
+                    groups: groups
+                        .iter()
+                        .map(|group| group.parse().map_err(|error| self.damaged(error)))
+                        .collect::<Result<_, _>>()?,
+                },
+                ends: self.time(ends_ms)?,
+            },
+            (false, false) => return Err(self.damaged("a login of two kinds")),
+        };
         let login = Login {
             key: self.digest(&key_digest)?,
             created: self.time(created_ms)?,
@@ -249,6 +275,7 @@ impl Row<'_> {
                 "" => None,
                 _ => Some(self.verdict(revoked_by, revoked_ms, revoked_reason)?),
             },
+            kind,
         };
         state.logins.insert(self.text()?.to_owned(), login);
         Ok(())
