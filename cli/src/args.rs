@@ -3,6 +3,7 @@
 mod audit;
 mod auth;
 mod hosts;
+mod login;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::output::note;
 pub(crate) use audit::{AuditCommand, AuditFilterArgs};
 pub(crate) use auth::{AskArgs, AuthCommand, WhoArgs};
 pub(crate) use hosts::{Decision, HostsArgs};
+pub(crate) use login::LoginArgs;
 
 /// Blesses configurations, and says what departs from them.
 ///
@@ -151,6 +153,11 @@ pub(crate) enum Command {
     /// Join tokens for agents.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Log in by the cluster's identity provider, with your browser, and write the context file.
+    #[command(
+        after_help = "Example: verger login --oidc\nThe first time, as `verger context invite` prints it: verger login --oidc --enrol HOST:PORT --cluster-id ID --ca-pin PIN"
+    )]
+    Login(LoginArgs),
     /// The context file.
     #[command(subcommand)]
     Context(ContextCommand),
@@ -656,6 +663,8 @@ pub(crate) enum ContextCommand {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
+    /// Print the command by which somebody logs in who has nothing yet but an account at the identity provider.
+    Invite,
     /// Renew your certificate now. Every command that talks to the cluster does so once half of its life is over.
     Renew,
 }

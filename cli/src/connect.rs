@@ -53,6 +53,9 @@ impl Session {
     pub(crate) async fn open(named: Option<&Path>) -> anyhow::Result<Self> {
         let place = context::place(named)?;
         let mut context = Context::load(&place)?;
+        if context.login.is_some() {
+            renewal::refuse_ended(&context)?;
+        }
         let client = Client::new(&context.cluster_id, &context.identity()?, &context.authorities()?)
             .context("the context's certificates cannot be used")?;
         let client = Arc::new(client);

@@ -31,6 +31,25 @@ pub(crate) struct Context {
     /// Path of the sealing key used where none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealing_key: Option<PathBuf>,
+    /// What kind of login it is, where its certificate is not renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<LoginKind>,
+}
+
+/// A login that ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum LoginKind {
+    /// By the cluster's identity provider: there is another whenever the person logs in again.
+    #[serde(rename_all = "camelCase")]
+    Oidc {
+        /// Where to log in: `HOST:PORT`.
+        enrol: String,
+        /// The pin of the members' authority.
+        ca_pin: String,
+    },
+    /// Of an emergency.
+    BreakGlass,
 }
 
 impl std::fmt::Debug for Context {
@@ -72,7 +91,8 @@ pub(crate) fn place(named: Option<&Path>) -> anyhow::Result<PathBuf> {
 fn told(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!("at line {} column {}", error.line(), error.column());
-    if text.starts_with("invalid type") || text.starts_with("invalid value") {
+    let wrong = ["invalid type", "invalid value", "unknown variant"];
+    if wrong.iter().any(|what| text.starts_with(what)) {
         return format!("a value is of the wrong kind {place}");
     }
     let name = text
@@ -181,6 +201,7 @@ impl Context {
             key: Zeroizing::default(),
             person: String::new(),
             sealing_key: None,
+            login: None,
         }
     }
 
@@ -210,6 +231,7 @@ mod tests {
             (r#"{"clusterID":"00","key":"SECRET"}"#, "clusterID"),
             (r#"{"clusterId":"00","addresses":"SECRET"}"#, "line 1 column 38"),
             (r#"{"k--SECRET":"00"}"#, "unknown field at line 1"),
+            (r#"{"login":"SECRET"}"#, "wrong kind at line 1"),
         ];
         for (text, wanted) in cases {
             let error = Context::parse(text.as_bytes()).unwrap_err();

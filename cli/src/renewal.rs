@@ -1,4 +1,5 @@
-//! The person's certificate renews itself: whoever uses the program more often than every other week never sees one end.
+//! The person's certificate renews itself: whoever uses the program more often than every half of its life never sees one end.
+//! A login by an identity provider, and one of an emergency, end.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,12 +12,15 @@ use verger_proto::cluster::v1::certificate_service_client::CertificateServiceCli
 use verger_transport::{Client, files};
 
 use crate::connect::call;
-use crate::context::Context;
+use crate::context::{Context, LoginKind};
 use crate::exit::{Exit, Failure};
 use crate::output::note;
 
 /// Renews the certificate once half of its life is over. What fails is said, and keeps nobody from what he came for.
 pub(crate) async fn keep(context: &mut Context, place: &Path, client: &Arc<Client>, channel: &Channel) {
+    if context.login.is_some() {
+        return;
+    }
     let Ok(identity) = context.identity() else {
         return;
     };
@@ -61,15 +65,16 @@ pub(crate) fn refuse_ended(context: &Context) -> anyhow::Result<()> {
     if end > Timestamp::now() {
         return Ok(());
     }
-    Err(Failure::new(
-        Exit::Violation,
-        format!(
-            "your certificate ended at {end}, and no controller takes it any more. Have a new one issued on a member's host \
-             (verger-controller recover-login --person {}), then: verger context use FILE",
+    let remedy = match context.login {
+        Some(LoginKind::Oidc { .. }) => "Log in again: verger login".to_owned(),
+        Some(LoginKind::BreakGlass) => "The emergency is over: go on with your own login".to_owned(),
+        None => format!(
+            "Have a new one issued on a member's host (verger-controller recover-login --person {}), then: verger context use FILE",
             context.person
         ),
-    )
-    .into())
+    };
+    let text = format!("your certificate ended at {end}, and no controller takes it any more. {remedy}");
+    Err(Failure::new(Exit::Violation, text).into())
 }
 
 /// Renews the certificate with its own key, and writes it to the context's file.

@@ -27,6 +27,8 @@ pub(crate) enum AuthCommand {
         #[command(flatten)]
         held: SetArgs,
     },
+    /// Say who you are to the cluster: name, groups, and when the login ends.
+    Whoami,
     /// List every rule that bindings give to somebody, or, with `--roles`, what every role says.
     #[command(after_help = "Example: verger auth explain --as bob")]
     Explain {
@@ -55,7 +57,7 @@ pub(crate) struct AskArgs {
     pub labels: Vec<String>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct WhoArgs {
     /// This person [default: you].
     #[arg(long = "as", value_name = "PERSON")]

@@ -9,14 +9,22 @@ use verger_policy::model::{
 };
 use verger_policy::roles;
 use verger_policy::set::PolicySet;
+use verger_proto::cluster::v1 as pb;
+use verger_wire::instant;
 
 use crate::args::{AskArgs, AuthCommand, Format, WhoArgs};
-use crate::connect::Session;
+use crate::connect::{Session, call};
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Sheet, note, print};
 use crate::sealed;
 
 const ANSWER: &[Column] = &[Column::new("WHO"), Column::new("MAY"), Column::new("BECAUSE")];
+const WHOAMI: &[Column] = &[
+    Column::new("WHO"),
+    Column::new("GROUPS"),
+    Column::new("BY"),
+    Column::new("UNTIL"),
+];
 const RULES: &[Column] = &[
     Column::new("ROLE"),
     Column::new("BINDING"),
@@ -35,16 +43,19 @@ pub(super) async fn auth(
         AuthCommand::CanI { ask, who, held } => (Asked::CanI(Wanted::read(ask)?, who), held),
         AuthCommand::WhoCan { ask, held } => (Asked::WhoCan(Wanted::read(ask)?), held),
         AuthCommand::Explain { who, roles, held } => (Asked::Explain(who, roles), held),
+        AuthCommand::Whoami => return whoami(context, format).await,
     };
     let session = Session::open(context).await?;
     let set = sealed::fetch(&session, &held).await?.set;
     let compiled = Roles::compile(set.objects().collect::<Vec<_>>())?;
-    let you = session.context().person.as_str();
     match asked {
-        Asked::CanI(wanted, who) => can_i(&wanted.of(&set)?, &subject(&who, you)?, &compiled, format),
+        Asked::CanI(wanted, who) => {
+            let (ask, who) = (wanted.of(&set)?, subject(&who, &session).await?);
+            can_i(&ask, &who, &compiled, format)
+        }
         Asked::WhoCan(wanted) => who_can(&wanted.of(&set)?, &compiled, format),
         Asked::Explain(_, true) => all_roles(&set, format),
-        Asked::Explain(who, false) => explain(&subject(&who, you)?, &compiled, format),
+        Asked::Explain(who, false) => explain(&subject(&who, &session).await?, &compiled, format),
     }
 }
 
@@ -146,7 +157,67 @@ fn within(scope: &Scope) -> String {
     }
 }
 
-fn subject(args: &WhoArgs, you: &str) -> Result<Subject, Failure> {
+/// Asks the cluster who it takes the caller for.
+async fn whoami(context: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
+    let session = Session::open(context).await?;
+    let answer = session
+        .certificates()
+        .who_am_i(call(pb::WhoAmIRequest {}))
+        .await?;
+    let pb::WhoAmIResponse {
+        person,
+        groups,
+        issuer,
+        subject,
+        ends,
+        break_glass,
+    } = answer.into_inner();
+    let ends = ends
+        .map(|at| instant("ends", at))
+        .transpose()?
+        .map(|at| at.to_string());
+    let by = match (issuer.is_empty(), break_glass.is_empty()) {
+        (false, _) => format!("{issuer} as {subject}"),
+        (true, false) => format!("break-glass, past all roles: {break_glass}"),
+        (true, true) => "a login of this cluster".to_owned(),
+    };
+    let shown = if groups.is_empty() {
+        "none".to_owned()
+    } else {
+        groups.join(", ")
+    };
+    let until = ends.clone().unwrap_or_else(|| "renewed as you use it".to_owned());
+    let mut sheet = Sheet::one(WHOAMI);
+    let object = json!({
+        "person": person, "groups": groups, "issuer": issuer, "subject": subject, "ends": ends, "breakGlass": break_glass,
+    });
+    sheet.push(
+        person.clone(),
+        vec![format!("person/{person}"), shown, by, until],
+        object,
+    );
+    print(&sheet, format)?;
+    Ok(Exit::Clean)
+}
+
+/// Whoever is asked about. Of oneself the cluster knows the groups; of others nobody does before they log in.
+async fn subject(args: &WhoArgs, session: &Session) -> anyhow::Result<Subject> {
+    let mut named = args.clone();
+    let you = match args.person {
+        Some(_) => "",
+        None => {
+            let answer = session
+                .certificates()
+                .who_am_i(call(pb::WhoAmIRequest {}))
+                .await?;
+            named.groups.extend(answer.into_inner().groups);
+            session.context().person.as_str()
+        }
+    };
+    Ok(stated(&named, you)?)
+}
+
+fn stated(args: &WhoArgs, you: &str) -> Result<Subject, Failure> {
     let name = args.person.as_deref().unwrap_or(you);
     let name = name.strip_prefix("person/").unwrap_or(name);
     let Ok(RoleSubject::Person(person)) = format!("person/{name}").parse() else {

@@ -18,6 +18,8 @@ use crate::files;
 use crate::output::{Column, Sheet, document, emit, for_people, note, print};
 use crate::signer;
 
+use super::token::{address, trusted_pin};
+
 const COLUMNS: &[Column] = &[
     Column::new("PERSON"),
     Column::new("CLUSTER"),
@@ -43,7 +45,16 @@ pub(super) async fn context(
             return Ok(Exit::Clean);
         }
         ContextCommand::Revoke { person, reason } => return revoke(person, reason, named, format).await,
+        ContextCommand::Invite => return invite(named, format).await,
         ContextCommand::Renew => {
+            let held = Context::load(&place)?;
+            anyhow::ensure!(
+                held.login.is_none(),
+                Failure::new(
+                    Exit::Violation,
+                    "this login ends, and is not renewed; log in again: verger login"
+                )
+            );
             Session::open(named).await?.renew().await?;
             Context::load(&place)?
         }
@@ -81,6 +92,7 @@ async fn create(person: String, out: &Path, named: Option<&Path>) -> anyhow::Res
         key: Zeroizing::new(identity.key_pem().to_owned()),
         person,
         sealing_key: None,
+        login: None,
         ..session.context().for_another()
     };
     create_file(out, &context.to_json())?;
@@ -121,6 +133,40 @@ async fn revoke(
             &json!({ "person": person, "decided": "revoked" }),
             format,
         )?)?;
+    }
+    Ok(Exit::Clean)
+}
+
+/// Prints the command by which somebody logs in who has nothing yet. It holds no secret; what it pins is this context's.
+async fn invite(named: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
+    let session = Session::open(named).await?;
+    let status = session
+        .cluster()
+        .get_status(call(pb::GetStatusRequest {}))
+        .await?
+        .into_inner();
+    let pin = trusted_pin(&session, &status)?;
+    anyhow::ensure!(
+        !status.oidc_issuer.is_empty(),
+        Failure::new(
+            Exit::Violation,
+            "this cluster has no identity provider: set `[oidc]` in the controllers' configuration, or give a login with \
+             `verger context create`"
+        )
+    );
+    let command = format!(
+        "verger login --oidc --enrol {} --cluster-id {} --ca-pin {pin}",
+        address("enrol_address", &status.enrol_address)?,
+        session.context().cluster_id
+    );
+    if for_people(format) {
+        note(&format!("whoever has an account at {} runs:", status.oidc_issuer));
+        emit(&format!("{command}\n"))?;
+    } else if format == Format::Name {
+        emit(&format!("{command}\n"))?;
+    } else {
+        let object = json!({ "command": command, "issuer": status.oidc_issuer });
+        emit(&document(&object, format)?)?;
     }
     Ok(Exit::Clean)
 }

@@ -11,6 +11,7 @@ mod hosts;
 mod instances;
 mod judge;
 mod keys;
+mod login;
 mod objects;
 mod proposals;
 mod rotation;
@@ -54,6 +55,7 @@ pub(crate) async fn run(
         Command::Keys(command) => keys::keys(command, context, output).await,
         Command::Trust(command) => trust::trust(command, context, output).await,
         Command::Token(command) => token::token(command, context, output).await,
+        Command::Login(args) => login::login(args, context, output).await,
         Command::Context(command) => self::context::context(command, context, output).await,
         Command::Version => version::version(context, output).await,
         Command::Completions { shell } => shell::completions(shell),

@@ -79,13 +79,13 @@ pub(super) async fn token(
 }
 
 /// The pin the agent is given: of the authority in the context. The controller may say nothing else.
-fn trusted_pin(session: &Session, status: &pb::GetStatusResponse) -> anyhow::Result<String> {
+pub(super) fn trusted_pin(session: &Session, status: &pb::GetStatusResponse) -> anyhow::Result<String> {
     let context = session.context();
     let pins = context.pins()?;
     if status.cluster_id != context.cluster_id || !pins.contains(&status.ca_pin) {
         return Err(Failure::new(
             Exit::Violation,
-            "the controller names another cluster, or another authority of members, than your context; no token was made. \
+            "the controller names another cluster, or another authority of members, than your context; nothing was made. \
              Ask whoever runs the controllers",
         )
         .into());
@@ -94,7 +94,7 @@ fn trusted_pin(session: &Session, status: &pb::GetStatusResponse) -> anyhow::Res
 }
 
 /// An address that can stand in a command line: the controller's word goes into a person's shell.
-fn address<'a>(field: &str, text: &'a str) -> Result<&'a str, Failure> {
+pub(super) fn address<'a>(field: &str, text: &'a str) -> Result<&'a str, Failure> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'[' | b']');
     let port = text
         .rsplit_once(':')
@@ -102,7 +102,7 @@ fn address<'a>(field: &str, text: &'a str) -> Result<&'a str, Failure> {
     if text.starts_with('-') || !text.bytes().all(plain) || port.is_none() {
         return Err(Failure::new(
             Exit::Violation,
-            format!("the controller's `{field}` is not HOST:PORT; no join command can be made"),
+            format!("the controller's `{field}` is not HOST:PORT; no command can be made"),
         ));
     }
     Ok(text)

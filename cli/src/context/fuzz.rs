@@ -21,6 +21,10 @@ fn hostile_contexts_are_refused_without_their_key_or_written_back_to_the_same() 
         ),
         person: "ada".to_owned(),
         sealing_key: Some("/home/ada/key.pem".into()),
+        login: Some(LoginKind::Oidc {
+            enrol: "controller.example:7401".to_owned(),
+            ca_pin: format!("sha256:{}", "cd".repeat(32)),
+        }),
     };
     check!()
         .with_generator(Damaged::json([context.to_json().as_slice()]))

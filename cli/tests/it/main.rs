@@ -14,6 +14,7 @@ mod freshness;
 mod heads;
 mod judge;
 mod keys;
+mod login;
 mod policy;
 mod program;
 mod proposals;
