@@ -121,6 +121,53 @@ impl Scene {
         })
     }
 
+    /// Founds a cluster without agents, whose controller's configuration ends with `more`; it runs when it comes back.
+    ///
+    /// # Errors
+    /// As [`found`](Self::found).
+    pub fn of_people(programs: &Programs, more: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("verger-scene-")
+            .tempdir()
+            .context("making the scene's folder")?;
+        let file = folder.path().join("controller.toml");
+        fs::write(
+            &file,
+            format!(
+                "data_dir = {:?}\nlisten = \"127.0.0.1:{}\"\nenrol_listen = \"127.0.0.1:{}\"\n{more}",
+                folder.path().join("controller"),
+                free_port()?,
+                free_port()?
+            ),
+        )?;
+        let mut line = vec![programs.path("verger-controller")?.into_os_string()];
+        line.extend(["--config".into(), file.into(), "run".into()]);
+        let mut scene = Self {
+            controller: Program::new("controller", line, folder.path()),
+            // Never started.
+            agent: Program::new("agent", vec!["verger-agent".into()], folder.path()),
+            programs: programs.clone(),
+            folder,
+        };
+        scene.found_cluster()?;
+        scene.controller.start()?;
+        Ok(scene)
+    }
+
+    /// `verger-controller`, as somebody on its host.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn on_the_member(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(self.programs.path("verger-controller")?);
+        command
+            .arg("--config")
+            .arg(self.path("controller.toml"))
+            .args(arguments);
+        command.stdin(Stdio::null());
+        Ok(command)
+    }
+
     fn found_cluster(&self) -> Result<()> {
         let (key, root, admin) = (
             self.path("sealing-key.pem"),
