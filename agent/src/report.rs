@@ -136,7 +136,15 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
                             tokio::task::spawn_blocking(move || signed(&*spool, &signer, None)).await;
                         if let Ok(Some((last, head))) = signed {
                             let before = chain_before(&*ports.spool, last + 1, anew);
-                            link.send(|| message(last + 1, &[], before, Some((last, head)), ports.controllers.machine()));
+                            link.send(|| {
+                                message(
+                                    last + 1,
+                                    &[],
+                                    before,
+                                    Some((last, head)),
+                                    ports.controllers.machine(),
+                                )
+                            });
                         }
                     }
                     ReportAction::Forget { sequence, chain } => {

@@ -85,7 +85,12 @@ impl World {
         } = self;
         contradicted.send_replace(Numbers::default());
         offers.send_replace(Offers::default());
-        let mut session = Session::new((**session.ledger()).clone(), Freshness::default(), Timing::default(), 1);
+        let mut session = Session::new(
+            (**session.ledger()).clone(),
+            Freshness::default(),
+            Timing::default(),
+            1,
+        );
         session.on(NOW, Event::Connected);
         Self {
             contradicted,

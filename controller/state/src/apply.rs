@@ -16,8 +16,8 @@ use verger_policy::digest::Digest;
 use verger_policy::set::PolicySet;
 use verger_seal::TrustRoot;
 
-pub use self::ingest::authentic_head;
 use self::ingest::Ingested;
+pub use self::ingest::authentic_head;
 use crate::admission::Presented;
 use crate::audit::{AuditMark, Done};
 use crate::command::{Action, Command};

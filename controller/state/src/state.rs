@@ -97,6 +97,11 @@ pub struct Host {
     pub machine: Option<Digest>,
     /// What it may.
     pub standing: Standing,
+    /// The chain over all transitions taken in; `None` where it is not known: what was taken in before it was kept, or told
+    /// anew by an agent that keeps none.
+    pub chain: Option<Digest>,
+    /// The newest that the agent signed of its findings, byte for byte.
+    pub head: Option<SignedHead>,
 }
 
 impl Host {
@@ -112,11 +117,6 @@ impl Host {
             _ => true,
         }
     }
-    /// The chain over all transitions taken in; `None` where it is not known: what was taken in before it was kept, or told
-    /// anew by an agent that keeps none.
-    pub chain: Option<Digest>,
-    /// The newest that the agent signed of its findings, byte for byte.
-    pub head: Option<SignedHead>,
 }
 
 /// A person's login.

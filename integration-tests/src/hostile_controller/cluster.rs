@@ -187,8 +187,9 @@ impl Cluster {
     /// People hand the trust root over to others, through the honest controller.
     pub(super) async fn rotate(&mut self, to: People) -> Result<Next> {
         let keys = to.trusted();
+        let threshold = keys.len();
         let current = self.trust.root.clone();
-        let draft = current.succeed(&Terms::new(keys.clone(), keys.len()), &[])?;
+        let draft = current.succeed(&Terms::new(keys, threshold), &[])?;
         let (next_root, _) = current.read_successor(&draft.to_json())?;
         let next = self.set.change([], [])?;
         let trust = Trust {

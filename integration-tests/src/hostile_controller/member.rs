@@ -238,7 +238,13 @@ impl SessionService for Service {
         let stop = self.stop.clone();
         tokio::spawn(async move {
             let held = *acknowledged.lock().await;
-            let mut answer = Ok(pb::ReportResponse { acknowledged: held });
+            let answered = |acknowledged| {
+                Ok(pb::ReportResponse {
+                    acknowledged,
+                    chain: Vec::new().into(),
+                })
+            };
+            let mut answer = answered(held);
             while say.send(answer).await.is_ok() {
                 let next = tokio::select! {
                     next = incoming.message() => next,
@@ -249,12 +255,15 @@ impl SessionService for Service {
                     first_sequence,
                     transitions,
                     anew: _,
+                    machine: _,
+                    head: _,
+                    chain_before: _,
                 } = message;
                 let mut held = acknowledged.lock().await;
                 let known = held.saturating_sub(first_sequence.saturating_sub(1));
                 let known = usize::try_from(known).unwrap_or(usize::MAX);
                 *held = (*held).max(first_sequence + transitions.len() as u64 - 1);
-                answer = Ok(pb::ReportResponse { acknowledged: *held });
+                answer = answered(*held);
                 told.send_modify(|told| told.extend(transitions.into_iter().skip(known)));
             }
         });

@@ -49,9 +49,15 @@ pub fn find(id: &str) -> Option<&'static Rule> {
 
 /// Whether only controllers raise the rule's findings: of themselves, and of what they know of hosts. No agent tells them.
 pub fn is_of_controllers(rule: &RuleId) -> bool {
-    [TOO_MANY_FINDINGS, CONTROLLER_CLOCK, SILENT, COPIED_IDENTITY, BREAK_GLASS]
-        .iter()
-        .any(|own| own.id == rule.as_str())
+    [
+        TOO_MANY_FINDINGS,
+        CONTROLLER_CLOCK,
+        SILENT,
+        COPIED_IDENTITY,
+        BREAK_GLASS,
+    ]
+    .iter()
+    .any(|own| own.id == rule.as_str())
 }
 
 /// The rules of a profile.

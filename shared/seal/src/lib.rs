@@ -10,8 +10,8 @@
 
 mod chain;
 mod dsse;
-mod freshness;
 mod findings_head;
+mod freshness;
 #[cfg(test)]
 mod frozen;
 #[cfg(test)]
@@ -28,8 +28,8 @@ mod wire;
 
 pub use chain::{BrokenChain, ChainCheck, ChainHead, ChainRow, InvalidChainHead, KeptHead, Verified};
 pub use dsse::{Envelope, InvalidEnvelope, MAX_ENVELOPE_BYTES, MAX_SIGNATURES};
-pub use freshness::{FRESHNESS_PAYLOAD_TYPE, MemberKey, Stamp, merge_stamps, verify_stamp};
 pub use findings_head::{AgentKey, FINDINGS_HEAD_PAYLOAD_TYPE, FindingsHead, HeadRefusal, SignedHead};
+pub use freshness::{FRESHNESS_PAYLOAD_TYPE, MemberKey, Stamp, merge_stamps, verify_stamp};
 pub use keys::{InvalidKey, PublicKey, SealingKey};
 pub use partial::PartialSeal;
 pub use refusal::Refusal;

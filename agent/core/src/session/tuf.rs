@@ -78,7 +78,11 @@ fn cases() -> Vec<Case> {
                 |at| {
                     let (next, _) = at.people.hand_over(9);
                     let keys = next.trust_root.keys().to_vec();
-                    let version = at.people.trust_root.succeed(&Terms::new(keys, 1), &[&at.people.key]).unwrap();
+                    let version = at
+                        .people
+                        .trust_root
+                        .succeed(&Terms::new(keys, 1), &[&at.people.key])
+                        .unwrap();
                     (
                         SetUpdate {
                             trust_roots: vec![version.to_json()],

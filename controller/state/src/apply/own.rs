@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use verger_policy::drift::{Check, Outcome as Judged};
 use verger_policy::finding::{FindingUid, Lifecycle, SubjectClass, Transition, fingerprint};
 use verger_policy::model::{AgentId, Mode, RuleId};
-use verger_policy::rules::{self, BREAK_GLASS, CONTROLLER_CLOCK, COPIED_IDENTITY, Rule, SILENT, TOO_MANY_FINDINGS};
+use verger_policy::rules::{
+    self, BREAK_GLASS, CONTROLLER_CLOCK, COPIED_IDENTITY, Rule, SILENT, TOO_MANY_FINDINGS,
+};
 
 use super::Outcome;
 use crate::limits;

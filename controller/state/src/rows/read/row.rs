@@ -17,7 +17,9 @@ use crate::clock::HeldBack;
 use crate::convert;
 use crate::objects::Version;
 use crate::response::Response;
-use crate::state::{Asked, Cluster, Host, Login, LoginKind, Remembered, Standing, State, Token, Verdict, Vouched};
+use crate::state::{
+    Asked, Cluster, Host, Login, LoginKind, Remembered, Standing, State, Token, Verdict, Vouched,
+};
 
 /// An object as the set is assembled from it.
 type Part = (Entry, Option<Arc<Body>>);
