@@ -1,6 +1,7 @@
 //! The public API, insisted upon through the controller's restarts.
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,14 @@ pub(crate) struct Access {
 impl Access {
     /// As the scene's administrator.
     pub(crate) fn of(scene: &Scene) -> Result<Self> {
-        let context: Value = serde_json::from_slice(&std::fs::read(scene.context())?)?;
+        let key = std::fs::read_to_string(scene.path("sealing-key.pem"))?;
+        let key = SealingKey::from_pem(&key).context("the sealing key")?;
+        Self::with(&scene.context(), key)
+    }
+
+    /// As whom a context file names, with a sealing key.
+    pub(crate) fn with(context: &Path, key: SealingKey) -> Result<Self> {
+        let context: Value = serde_json::from_slice(&std::fs::read(context)?)?;
         let text = |field: &str| {
             context[field]
                 .as_str()
@@ -49,11 +57,10 @@ impl Access {
                 authorities.push(der.context("an authority in the context")?.to_vec());
             }
         }
-        let key = std::fs::read_to_string(scene.path("sealing-key.pem"))?;
         Ok(Self {
             client: Arc::new(Client::new(text("clusterId")?, &identity, &authorities)?),
             addresses: list("addresses"),
-            key: Arc::new(SealingKey::from_pem(&key).context("the sealing key")?),
+            key: Arc::new(key),
         })
     }
 

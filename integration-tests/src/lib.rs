@@ -14,6 +14,8 @@ pub mod latency;
 pub mod people;
 pub mod power_cut;
 pub mod programs;
+pub mod rpc_access;
 pub mod scene;
+pub mod token_spend;
 
 pub use verger_rig::{dice, point};

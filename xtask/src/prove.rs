@@ -184,6 +184,24 @@ pub(crate) const POINTS: &[Point] = &[
             of: "random requests",
         }),
     },
+    Point {
+        name: "rpc-access",
+        claim: "Every RPC is refused to who has no certificate, or another's, the wrong kind's, an ended or a revoked one; the role matrix is complete.",
+        cargo: &program!("prove-rpc-access"),
+        needs_docker: false,
+        sample: None,
+    },
+    Point {
+        name: "token-spend",
+        claim: "Of 50 hosts that use one join token at once, exactly one is let in, in 1,000 rounds.",
+        cargo: &program!("prove-token-spend"),
+        needs_docker: false,
+        sample: Some(Sample {
+            short: "50",
+            full: "1000",
+            of: "rounds",
+        }),
+    },
 ];
 
 /// What is measured; run on demand.

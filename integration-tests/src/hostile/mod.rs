@@ -4,7 +4,7 @@
 mod container;
 mod files;
 mod frames;
-mod raw;
+pub(crate) mod raw;
 
 use anyhow::{Result, ensure};
 

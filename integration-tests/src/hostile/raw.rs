@@ -6,7 +6,7 @@ use tonic::{Request, Status};
 
 /// Sends bytes as they are, and takes any answer.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Raw;
+pub(crate) struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;
@@ -43,7 +43,7 @@ impl Decoder for Raw {
 }
 
 /// Calls a unary method, and gives how it ended. Streams of answers are closed after the first.
-pub(super) async fn call(
+pub(crate) async fn call(
     channel: tonic::transport::Channel,
     method: &str,
     message: Bytes,

@@ -46,7 +46,24 @@ impl Scene {
     /// # Errors
     /// When a step fails; says what it printed.
     pub fn found(programs: &Programs, docker: &Docker) -> Result<Self> {
-        let mut scene = Self::draw_up(programs, docker.socket(), &docker.bundles())?;
+        let mut scene = Self::founded_at(programs, docker.socket(), &docker.bundles())?;
+        scene.join_agent()?;
+        scene.agent.start()?;
+        Ok(scene)
+    }
+
+    /// Founds a cluster whose controller runs when it comes back. There is no Docker, and its agent has joined nothing.
+    ///
+    /// # Errors
+    /// When a step fails; says what it printed.
+    pub fn without_agent(programs: &Programs) -> Result<Self> {
+        let nowhere = Path::new("/nonexistent");
+        Self::founded_at(programs, &nowhere.join("docker.sock"), nowhere)
+    }
+
+    /// With a trust root of its own, which names its member.
+    fn founded_at(programs: &Programs, socket: &Path, bundles: &Path) -> Result<Self> {
+        let mut scene = Self::draw_up(programs, socket, bundles)?;
         let (key, root) = (scene.path("sealing-key.pem"), scene.path("trust-root.json"));
         checked(scene.verger().args(["keys", "generate", "--out"]).arg(&key))?;
         let mut member = Command::new(programs.path("verger-controller")?);
@@ -57,8 +74,6 @@ impl Scene {
         checked(trust.arg("--key").arg(&key).arg("--out").arg(&root))?;
         scene.found_cluster()?;
         scene.controller.start()?;
-        scene.join_agent()?;
-        scene.agent.start()?;
         Ok(scene)
     }
 
@@ -184,14 +199,33 @@ impl Scene {
     }
 
     fn join_agent(&self) -> Result<()> {
-        let text = self.say(&["token", "create", "--agent", HOST])?;
+        checked(&mut self.join(HOST, &[], "agent.toml")?).map(drop)
+    }
+
+    /// The command that has an agent join, by a token that was made for it with these arguments, under a configuration file.
+    ///
+    /// # Errors
+    /// When no token is made.
+    pub fn join(&self, agent: &str, arguments: &[&str], config: &str) -> Result<Command> {
+        let text = self.say(&[&["token", "create", "--agent", agent], arguments].concat())?;
         let line = text
             .lines()
             .find_map(|line| line.trim().strip_prefix("verger-agent "))
             .with_context(|| format!("no join command in {text:?}"))?;
         let mut join = Command::new(self.programs.path("verger-agent")?);
-        join.arg("--config").arg(self.path("agent.toml"));
-        checked(join.args(line.split_whitespace())).map(drop)
+        join.arg("--config").arg(self.path(config));
+        join.args(line.split_whitespace()).stdin(Stdio::null());
+        Ok(join)
+    }
+
+    /// The program of another agent, under a configuration file of its own. It is not started.
+    ///
+    /// # Errors
+    /// When there is no such program.
+    pub fn another_agent(&self, name: &str, config: &str) -> Result<Program> {
+        let mut line = vec![self.programs.path("verger-agent")?.into_os_string()];
+        line.extend(["--config".into(), self.path(config).into(), "run".into()]);
+        Ok(Program::new(name, line, self.folder.path()))
     }
 
     /// A file of the scene.

@@ -1,6 +1,7 @@
 //! The rigs, each in its shortest form.
 #![allow(clippy::unwrap_used)]
 
+mod enrolment;
 mod people;
 mod power_cut;
 mod with_docker;

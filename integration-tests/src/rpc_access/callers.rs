@@ -1,0 +1,354 @@
+//! Those who come to the doors of a controller: with a right, and without one of every kind.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
+use tonic::transport::Channel;
+use verger_proto::cluster::v1 as cpb;
+use verger_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
+use verger_transport::{Authority, Client, Identity, KeyPair, Purpose, SpiffeId};
+
+use super::probe::{self, Answer, Door};
+use crate::access::Access;
+use crate::scene::{Scene, checked};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// How a caller without a right is refused.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanted {
+    NoHandshake,
+    NotServed,
+    Denied(&'static str),
+}
+
+impl PartialEq<Answer> for Wanted {
+    fn eq(&self, answer: &Answer) -> bool {
+        match (self, answer) {
+            (Self::NoHandshake, Answer::NoHandshake) | (Self::NotServed, Answer::NotServed) => true,
+            (Self::Denied(wanted), Answer::Denied(reason)) => wanted == reason,
+            _ => false,
+        }
+    }
+}
+
+/// Who calls, and how he is to be refused.
+pub(super) struct Caller<'a> {
+    pub(super) who: &'static str,
+    pub(super) wanted: Wanted,
+    stranger: &'a Stranger,
+}
+
+impl Caller<'_> {
+    pub(super) async fn call(&self, rpc: &str) -> Result<Answer> {
+        match &self.stranger.channel {
+            Some(channel) => probe::call_over(channel.clone(), rpc).await,
+            // Each call is a handshake of its own.
+            None => probe::call(&self.stranger.door, rpc).await,
+        }
+    }
+}
+
+/// Somebody at a door. Whoever gets through the handshake keeps the connection.
+struct Stranger {
+    door: Door,
+    channel: Option<Channel>,
+}
+
+/// All of them.
+pub(super) struct Callers {
+    person: Channel,
+    agent: Channel,
+    nobody: Stranger,
+    nobody_at_enrolment: Stranger,
+    of_another_cluster: Stranger,
+    by_another_authority: Stranger,
+    by_the_wrong_authority: Stranger,
+    wrong_person: Stranger,
+    wrong_agent: Stranger,
+    wrong_member: Stranger,
+    ended_person: Stranger,
+    ended_agent: Stranger,
+    revoked: Stranger,
+    evicted: Stranger,
+    unknown: Stranger,
+}
+
+/// Whose calls an rpc is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    People,
+    Agents,
+    /// At a door of its own.
+    Joining,
+    /// Whoever has a certificate.
+    Anybody,
+}
+
+fn whose(rpc: &str) -> For {
+    if rpc.starts_with("verger.agent.v1.SessionService/") {
+        For::Agents
+    } else if rpc.starts_with("verger.agent.v1.EnrolmentService/") {
+        For::Joining
+    } else if rpc.starts_with("grpc.") {
+        For::Anybody
+    } else {
+        For::People
+    }
+}
+
+/// Where certificates come from: the scene's own authorities, which no caller has.
+struct Pki {
+    folder: PathBuf,
+    cluster: String,
+    member_cas: Vec<Vec<u8>>,
+    address: String,
+}
+
+impl Pki {
+    /// The door of people and agents, as `peer` comes to it with a certificate.
+    fn door(&self, identity: &Identity) -> Result<Door> {
+        Ok(Door {
+            client: Arc::new(Client::new(&self.cluster, identity, &self.member_cas)?),
+            address: self.address.clone(),
+        })
+    }
+
+    fn authority(&self, purpose: Purpose) -> Result<Authority> {
+        Ok(Authority::load(&self.folder, purpose)?)
+    }
+
+    /// Whoever gets through the handshake, with the cluster's own authority of that purpose.
+    async fn inside(&self, purpose: Purpose, peer: &str, life: Duration) -> Result<(Stranger, KeyPair)> {
+        let (identity, key) = issue(&self.authority(purpose)?, &self.cluster, peer, life)?;
+        let door = self.door(&identity)?;
+        let channel = door.open().await?;
+        ensure!(channel.is_some(), "{peer} does not get through the handshake");
+        Ok((Stranger { door, channel }, key))
+    }
+
+    fn outside(&self, identity: &Identity) -> Result<Stranger> {
+        Ok(Stranger {
+            door: self.door(identity)?,
+            channel: None,
+        })
+    }
+}
+
+fn issue(authority: &Authority, cluster: &str, peer: &str, life: Duration) -> Result<(Identity, KeyPair)> {
+    let key = KeyPair::generate()?;
+    let id = SpiffeId {
+        cluster: cluster.to_owned(),
+        peer: peer.parse()?,
+    };
+    let issued = authority.issue(&key.request()?, &id, life, &[])?;
+    Ok((Identity::new(issued.chain, &key), key))
+}
+
+impl Callers {
+    pub(super) async fn new(scene: &Scene) -> Result<Self> {
+        let access = Access::of(scene)?;
+        let person = access.channel().await?;
+        let status = ClusterServiceClient::new(person.clone())
+            .get_status(cpb::GetStatusRequest {})
+            .await?
+            .into_inner();
+        let pki = Pki {
+            folder: scene.path("controller").join("pki"),
+            cluster: status.cluster_id.clone(),
+            member_cas: vec![
+                Authority::load(&scene.path("controller").join("pki"), Purpose::Members)?
+                    .certificate()
+                    .to_vec(),
+            ],
+            address: status.address.clone(),
+        };
+        let pinned = |address: &str| -> Result<Stranger> {
+            Ok(Stranger {
+                door: Door {
+                    client: Arc::new(Client::pinned(&status.cluster_id, &status.ca_pin)?),
+                    address: address.to_owned(),
+                },
+                channel: None,
+            })
+        };
+        let mut nobody_at_enrolment = pinned(&status.enrol_address)?;
+        nobody_at_enrolment.channel = nobody_at_enrolment.door.open().await?;
+
+        // Somebody else's authorities, with this cluster's name and with their own.
+        let folder = scene.path("others");
+        std::fs::create_dir_all(&folder)?;
+        let others = Authority::create(&folder, Purpose::People, &pki.cluster)?;
+        let (forged, _) = issue(&others, &pki.cluster, "person/you", HOUR)?;
+        let (foreign, _) = issue(&others, &"ab".repeat(32), "person/you", HOUR)?;
+        let (crossed, _) = issue(&pki.authority(Purpose::Agents)?, &pki.cluster, "person/you", HOUR)?;
+        let (ended, _) = issue(
+            &pki.authority(Purpose::People)?,
+            &pki.cluster,
+            "person/late",
+            Duration::ZERO,
+        )?;
+        let agents = [("agent", "enrolled-1"), ("evicted", "evicted-1")];
+        let mut enrolled = Vec::new();
+        for (file, name) in agents {
+            enrolled.push(enrol(scene, &pki, file, name).await?);
+        }
+        scene.say(&["hosts", "evicted-1", "--evict"])?;
+        let (agent, evicted) = match <[Stranger; 2]>::try_from(enrolled) {
+            Ok([agent, evicted]) => (agent, evicted),
+            Err(_) => anyhow::bail!("two agents were enrolled"),
+        };
+        let (revoked, _) = pki.inside(Purpose::People, "person/revoked", HOUR).await?;
+        scene.say(&[
+            "context",
+            "revoke",
+            "--person",
+            "revoked",
+            "--reason",
+            "to show it",
+        ])?;
+        let (ended_agent, _) = pki
+            .inside(Purpose::Agents, "agent/ended-1", Duration::ZERO)
+            .await?;
+        // Time itself is waited for: certificates end at a whole second.
+        let end = ended.not_after()?;
+        while Timestamp::now().as_second() <= end {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Self {
+            person,
+            agent: agent.channel.context("an agent that is enrolled gets in")?,
+            nobody: pinned(&status.address)?,
+            nobody_at_enrolment,
+            of_another_cluster: pki.outside(&foreign)?,
+            by_another_authority: pki.outside(&forged)?,
+            by_the_wrong_authority: pki.outside(&crossed)?,
+            wrong_person: pki.inside(Purpose::People, "person/wrong", HOUR).await?.0,
+            wrong_agent: pki.inside(Purpose::Agents, "agent/wrong-1", HOUR).await?.0,
+            wrong_member: pki.inside(Purpose::Members, "controller/wrong-1", HOUR).await?.0,
+            ended_person: pki.outside(&ended)?,
+            ended_agent,
+            revoked,
+            evicted,
+            unknown: pki.inside(Purpose::Agents, "agent/unknown-1", HOUR).await?.0,
+        })
+    }
+
+    /// How an rpc is answered to those whom it is for.
+    pub(super) async fn with_a_right(&self, rpc: &str) -> Result<Vec<(&'static str, Answer)>> {
+        let answer = match whose(rpc) {
+            For::People => ("a person", probe::call_over(self.person.clone(), rpc).await?),
+            For::Agents => ("an agent", probe::call_over(self.agent.clone(), rpc).await?),
+            // Shown by the agents that were enrolled to be here.
+            For::Joining | For::Anybody => return Ok(Vec::new()),
+        };
+        Ok(vec![answer])
+    }
+
+    /// Those whom an rpc is not for, and how each is to be refused.
+    pub(super) fn without_a_right(&self, rpc: &str) -> Vec<Caller<'_>> {
+        use Wanted::{Denied, NoHandshake, NotServed};
+        let whose = whose(rpc);
+        let mut callers = Vec::new();
+        let mut add = |who, stranger, wanted| {
+            callers.push(Caller {
+                who,
+                wanted,
+                stranger,
+            });
+        };
+        add("nobody", &self.nobody, NoHandshake);
+        let at_enrolment = match whose {
+            For::Joining => Denied("TOKEN_REFUSED"),
+            _ => NotServed,
+        };
+        add(
+            "nobody, where hosts enrol",
+            &self.nobody_at_enrolment,
+            at_enrolment,
+        );
+        add(
+            "a person of another cluster",
+            &self.of_another_cluster,
+            NoHandshake,
+        );
+        add(
+            "a person by another authority",
+            &self.by_another_authority,
+            NoHandshake,
+        );
+        add(
+            "a person by the agents' authority",
+            &self.by_the_wrong_authority,
+            NoHandshake,
+        );
+        add(
+            "a person whose certificate has ended",
+            &self.ended_person,
+            NoHandshake,
+        );
+        match whose {
+            For::People => {
+                add("an agent", &self.wrong_agent, Denied("NOT_A_PERSON"));
+                add("a member", &self.wrong_member, Denied("NOT_A_PERSON"));
+                add(
+                    "an agent whose certificate has ended",
+                    &self.ended_agent,
+                    Denied("NOT_A_PERSON"),
+                );
+                add(
+                    "a person whose login was revoked",
+                    &self.revoked,
+                    Denied("LOGIN_REVOKED"),
+                );
+                add("an agent that was evicted", &self.evicted, Denied("NOT_A_PERSON"));
+            }
+            For::Agents => {
+                // An ended certificate serves for its own renewal alone, and that only to who is enrolled.
+                let ended = match rpc.ends_with("/Renew") {
+                    true => "UNKNOWN_AGENT",
+                    false => "CERTIFICATE_EXPIRED",
+                };
+                add("a person", &self.wrong_person, Denied("NOT_AN_AGENT"));
+                add("a member", &self.wrong_member, Denied("NOT_AN_AGENT"));
+                add(
+                    "an agent whose certificate has ended",
+                    &self.ended_agent,
+                    Denied(ended),
+                );
+                add(
+                    "a person whose login was revoked",
+                    &self.revoked,
+                    Denied("LOGIN_REVOKED"),
+                );
+                add("an agent that was evicted", &self.evicted, Denied("EVICTED"));
+                add(
+                    "an agent that was never enrolled",
+                    &self.unknown,
+                    Denied("UNKNOWN_AGENT"),
+                );
+            }
+            For::Joining => {
+                add("a person", &self.wrong_person, NotServed);
+                add("an agent", &self.wrong_agent, NotServed);
+                add("a member", &self.wrong_member, NotServed);
+            }
+            For::Anybody => {}
+        }
+        callers
+    }
+}
+
+/// Enrols an agent by the program itself, and comes to the door with its certificate.
+async fn enrol(scene: &Scene, pki: &Pki, file: &str, name: &str) -> Result<Stranger> {
+    let (config, data) = (format!("{file}-1.toml"), scene.path(&format!("{file}-1")));
+    std::fs::write(scene.path(&config), format!("data_dir = {data:?}\n"))?;
+    checked(&mut scene.join(name, &[], &config)?)?;
+    let door = pki.door(&Identity::load(&data.join("identity.pem"))?)?;
+    let channel = door.open().await?;
+    ensure!(channel.is_some(), "{name} does not get through the handshake");
+    Ok(Stranger { door, channel })
+}
