@@ -197,7 +197,7 @@ impl Campaign<'_> {
 
     /// Ends the session, or kills the agent, and looks what the next Hello says is in the ledger.
     async fn reconnect(&mut self, name: &str, asks_for_all: bool) -> Result<()> {
-        if self.tally.attacks() % RESTART_EVERY == 0 {
+        if self.tally.attacks().is_multiple_of(RESTART_EVERY) {
             self.restart().await?;
         } else {
             self.session = self.member.next_after(&mut self.session).await?;

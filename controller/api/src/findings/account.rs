@@ -69,6 +69,8 @@ fn account(state: &State, agent: &AgentId, host: &Host) -> pb::HostAccount {
         key,
         last_sequence,
         not_kept,
+        machine: _,
+        standing: _,
         chain,
         head,
     } = host;

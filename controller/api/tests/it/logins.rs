@@ -90,6 +90,7 @@ async fn a_login_by_the_provider_has_the_powers_of_its_groups_until_it_ends() {
         request_id: world.request_id(),
         agent_id: "h1".to_owned(),
         ttl_seconds: 0,
+        approval: false,
     };
     caller.cluster().create_join_token(token).await.unwrap();
     let last = world.log.proposed().pop().unwrap();
