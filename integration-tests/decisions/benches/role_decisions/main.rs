@@ -114,7 +114,7 @@ fn blocks(compiled: &CompiledRoles, requests: &[Request]) -> Vec<Duration> {
 }
 
 /// The time of each of the peers' requests.
-fn each(mut decide: impl FnMut(usize), requests: usize) -> Vec<Duration> {
+fn each<T>(mut decide: impl FnMut(usize) -> T, requests: usize) -> Vec<Duration> {
     let step = (requests / PEERS_ASK).max(1);
     let asked = (0..requests).step_by(step);
     asked.map(|number| cpu(|| decide(number))).collect()
@@ -146,14 +146,10 @@ fn run(folder: &Path) -> Result<Verdict> {
         for (size, took) in sizes.iter_mut().zip(&mut took) {
             let requests = &size.load.requests;
             took.ours.push(median(blocks(&size.compiled, requests)));
-            took.cedar.push(median(each(
-                |number| drop(black_box(size.cedar.decide(number))),
-                requests.len(),
-            )));
-            took.rego.push(median(each(
-                |number| drop(black_box(size.rego.decide(number))),
-                requests.len(),
-            )));
+            took.cedar
+                .push(median(each(|number| size.cedar.decide(number), requests.len())));
+            took.rego
+                .push(median(each(|number| size.rego.decide(number), requests.len())));
         }
         // Apart from the peers, who leave the caches to themselves; least and most in turn.
         let of = |size: &Size| median(blocks(&size.compiled, &size.load.requests));

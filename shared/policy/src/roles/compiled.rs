@@ -265,8 +265,8 @@ impl CompiledRoles {
 
     /// The rules of an effect that a binding gives and that reach it.
     fn reaching<'a>(&'a self, place: usize, effect: Effect, wish: Wish<'_>) -> impl Iterator<Item = Why<'a>> {
-        let Binding { name, role, reach } = &self.bindings[place];
-        let role = &self.roles[*role];
+        let Binding { name, reach, .. } = &self.bindings[place];
+        let role = self.role_of(place);
         let given = role.powers(effect).has(wish.power) && reach.covers(effect, wish.single);
         let rules = given.then(|| role.reaching(effect, wish)).into_iter().flatten();
         rules.map(|rule| Why::Rule {
@@ -276,9 +276,13 @@ impl CompiledRoles {
         })
     }
 
+    fn role_of(&self, place: usize) -> &Rules {
+        &self.roles[self.bindings[place].role]
+    }
+
     /// Whether a binding's role denies anything.
     fn denies(&self, place: usize) -> bool {
-        self.roles[self.bindings[place].role].denies != Powers::default()
+        self.role_of(place).denies != Powers::default()
     }
 }
 

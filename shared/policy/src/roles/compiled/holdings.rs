@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{CompiledRoles, Held, Index, Why, Wish};
 use crate::model::{Effect, Name, Scope};
 use crate::roles::ask::Single;
+use crate::roles::powers::Powers;
 
 /// Bindings beyond which they are looked up by name.
 const MANY: usize = 16;
@@ -25,8 +26,9 @@ pub(super) struct Holdings {
 struct Named {
     /// By each name that the scope states, or what is above the names, with its slash.
     by_name: Index<Box<str>, Places>,
-    /// All of them.
+    /// All of them, and what they deny: most of what is asked of all at once, none of them denies.
     all: Places,
+    denies: Powers,
 }
 
 /// Places of bindings, those that deny anything first.
@@ -76,6 +78,10 @@ impl Holdings {
                 by_name.entry(key).or_default().push(held.place);
             }
         }
+        let mut denies = Powers::default();
+        for held in &named {
+            denies.add(&compiled.role_of(held.place).denies);
+        }
         let by_name = by_name
             .into_iter()
             .map(|(key, places)| (key, Places::of(places, compiled)));
@@ -85,6 +91,7 @@ impl Holdings {
                 Box::new(Named {
                     by_name: by_name.collect(),
                     all: places(&named),
+                    denies,
                 })
             }),
         }
@@ -103,11 +110,11 @@ impl Holdings {
         };
         match (wish.single, effect) {
             // All at once is within every scope of a deny, and within none of an allow.
-            (None, Effect::Deny) => named.all.find(compiled, effect, wish),
+            (None, Effect::Deny) if named.denies.has(wish.power) => named.all.find(compiled, effect, wish),
             (Some(Single { name: Some(name), .. }), _) => keys(name)
                 .filter_map(|key| named.by_name.get(key))
                 .find_map(|places| places.find(compiled, effect, wish)),
-            (None, Effect::Allow) | (Some(Single { name: None, .. }), _) => None,
+            (None, _) | (Some(Single { name: None, .. }), _) => None,
         }
     }
 
