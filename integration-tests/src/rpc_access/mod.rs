@@ -55,13 +55,14 @@ async fn show(scene: &Scene) -> Result<Verdict> {
     }
 
     let before = effects(scene)?;
-    let mut refused = 0;
+    let (mut made, mut refused) = (0, 0);
     let mut kinds = BTreeSet::new();
     let beside: Vec<String> = BESIDE.iter().map(|rpc| (*rpc).to_owned()).collect();
     for rpc in rpcs.iter().chain(&beside) {
         for caller in callers.without_a_right(rpc) {
             let answer = caller.call(rpc).await?;
             kinds.insert(caller.who);
+            made += 1;
             if caller.wanted == answer {
                 refused += 1;
             } else {
@@ -82,8 +83,8 @@ async fn show(scene: &Scene) -> Result<Verdict> {
     }
     Ok(Verdict {
         figure: format!(
-            "{} wrong: {} RPCs, {refused} of {refused} calls by {} kinds of callers without a right refused, none with an effect, \
-             {let_in} by those with one let in; role matrix: {} RPCs of people x {} roles, {} unlisted",
+            "{} wrong: {} RPCs, {refused} of {made} calls by {} kinds of callers without a right refused, none with an effect, \
+             {let_in} by those with one let in; role matrix: {} RPCs of people x {} roles (with none for one), {} unlisted",
             wrong.len(),
             rpcs.len(),
             kinds.len(),

@@ -205,7 +205,7 @@ fn a_revoked_login_is_refused_and_what_it_watches_is_cut_off() {
         command
     };
     assert!(bob(&["version"]).output().unwrap().status.success());
-    let mut watch = bob(&["audit", "watch", "--output", "jsonl"]);
+    let mut watch = bob(&["audit", "watch", "--after", "0", "--output", "jsonl"]);
     let mut watch = watch
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

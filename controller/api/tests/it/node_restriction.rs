@@ -120,16 +120,12 @@ async fn an_agent_tells_the_status_of_its_host_and_of_no_other() {
     let owner = |agent: &str| world.fleet.of(&agent.parse().unwrap()).instances;
     assert_eq!(owner("b"), before);
     assert_eq!((owner("a").len(), &*owner("a")[0].agent_id), (1, "a"));
-    for answer in [world
-        .caller("agent/a")
-        .cluster()
-        .get_instance(cpb::GetInstanceRequest {
-            agent_id: "b".to_owned(),
-            instance: "i-b".to_owned(),
-        })]
-    {
-        refused(answer.await, Code::PermissionDenied, "NOT_A_PERSON");
-    }
+    let instance = cpb::GetInstanceRequest {
+        agent_id: "b".to_owned(),
+        instance: "i-b".to_owned(),
+    };
+    let looks = world.caller("agent/a").cluster().get_instance(instance).await;
+    refused(looks, Code::PermissionDenied, "NOT_A_PERSON");
     let looks = world
         .caller("agent/a")
         .cluster()
