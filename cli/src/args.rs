@@ -660,8 +660,12 @@ pub(crate) enum ContextCommand {
         person: String,
 
         /// Why, for the record.
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
+        #[arg(long, value_name = "TEXT", required_unless_present = "lift")]
+        reason: Option<String>,
+
+        /// Lift it: whoever the identity provider vouches for may log in again. No login of before serves.
+        #[arg(long, conflicts_with = "reason")]
+        lift: bool,
     },
     /// Print the command by which somebody logs in who has nothing yet but an account at the identity provider.
     Invite,

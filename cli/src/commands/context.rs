@@ -44,7 +44,10 @@ pub(super) async fn context(
             print(&sheet(&context, &out)?, format)?;
             return Ok(Exit::Clean);
         }
-        ContextCommand::Revoke { person, reason } => return revoke(person, reason, named, format).await,
+        ContextCommand::Revoke { person, reason, lift } => {
+            let reason = reason.unwrap_or_default();
+            return revoke(person, reason, lift, named, format).await;
+        }
         ContextCommand::Invite => return invite(named, format).await,
         ContextCommand::Renew => {
             let held = Context::load(&place)?;
@@ -103,10 +106,11 @@ async fn create(person: String, out: &Path, named: Option<&Path>) -> anyhow::Res
     Ok(context)
 }
 
-/// Takes somebody's login out of use.
+/// Takes somebody's login out of use, or lifts that.
 async fn revoke(
     person: String,
     reason: String,
+    lift: bool,
     named: Option<&Path>,
     format: Format,
 ) -> anyhow::Result<Exit> {
@@ -115,6 +119,7 @@ async fn revoke(
         request_id: request_id(),
         person: person.clone(),
         reason,
+        lift,
     };
     session
         .insist(|session| {
@@ -122,7 +127,9 @@ async fn revoke(
             async move { client.revoke_login(request).await }
         })
         .await?;
-    if for_people(format) {
+    if for_people(format) && lift {
+        note(&format!("{} may log in again", printable(&person)));
+    } else if for_people(format) {
         note(&format!(
             "no login of {} serves any more; `verger context create --person {}` gives another one",
             printable(&person),
@@ -130,7 +137,7 @@ async fn revoke(
         ));
     } else {
         emit(&document(
-            &json!({ "person": person, "decided": "revoked" }),
+            &json!({ "person": person, "decided": if lift { "restored" } else { "revoked" } }),
             format,
         )?)?;
     }

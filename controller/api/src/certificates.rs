@@ -88,6 +88,7 @@ impl CertificateService for Certificates {
             request_id: id,
             person,
             reason,
+            lift,
         } = request.into_inner();
         let _: Label = parse("person", &person).map_err(invalid)?;
         if asker.actor == format!("person/{person}") {
@@ -96,8 +97,12 @@ impl CertificateService for Certificates {
                 "is yourself: give yourself another login, which takes the place of this one",
             ));
         }
-        let reason = needed_reason(reason)?;
-        let action = Action::RevokeLogin { person, reason };
+        let action = if lift {
+            Action::RestoreLogin { person }
+        } else {
+            let reason = needed_reason(reason)?;
+            Action::RevokeLogin { person, reason }
+        };
         match asker
             .propose(&*self.replicated, &*self.ambient, &id, action)
             .await?

@@ -117,6 +117,7 @@ pub(crate) fn refused(refused: &Refused) -> Status {
         Refused::Evicted(_) => Code::PermissionDenied,
         Refused::Banned { .. } => Code::PermissionDenied,
         Refused::NotBanned(_) => Code::FailedPrecondition,
+        Refused::NotRevoked(_) => Code::FailedPrecondition,
         Refused::UnknownAgent => Code::PermissionDenied,
         Refused::SequenceGap { .. } => Code::OutOfRange,
         Refused::ForgedFinding => Code::InvalidArgument,

@@ -197,6 +197,7 @@ impl State {
             Action::RevokeLogin { person, reason } => {
                 self.revoke_login(person, self.verdict(&command.actor, reason), changes)
             }
+            Action::RestoreLogin { person } => self.restore_login(person, changes),
             Action::TellCopy { agent, .. } => self.tell_copy(agent, changes),
             Action::TellSilence { agent, silent, since } => {
                 self.hear_silence(agent, *silent, *since, changes)

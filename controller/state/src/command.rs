@@ -211,6 +211,11 @@ pub enum Action {
         /// Why.
         reason: String,
     },
+    /// Lift that: whoever is vouched for may log in again. No login of before serves.
+    RestoreLogin {
+        /// Whose.
+        person: String,
+    },
     /// Say that an agent's key was used on another machine than the one it was enrolled on.
     TellCopy {
         /// Which.
@@ -267,6 +272,7 @@ impl Action {
                 format!("agent {agent}: {reason}")
             }
             Self::RevokeLogin { person, reason } => format!("of person/{person}: {reason}"),
+            Self::RestoreLogin { person } => format!("of person/{person}"),
             Self::LogIn {
                 person,
                 key,
@@ -332,6 +338,7 @@ impl Action {
             Self::BanHost { .. } => "ban-host",
             Self::UnbanHost { .. } => "unban-host",
             Self::RevokeLogin { .. } => "revoke-login",
+            Self::RestoreLogin { .. } => "restore-login",
             Self::TellCopy { .. } => "tell-copy",
             Self::TellSilence { silent: true, .. } => "tell-silence",
             Self::TellSilence { silent: false, .. } => "tell-voice",

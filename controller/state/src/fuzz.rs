@@ -189,7 +189,7 @@ fn history() -> Vec<Bytes> {
             reason: "left".to_owned(),
         },
         Action::LogIn {
-            person: "bob".to_owned(),
+            person: "bea".to_owned(),
             key: Digest::of(b"key"),
             word: crate::Vouched {
                 issuer: "https://id.example".to_owned(),

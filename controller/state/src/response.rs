@@ -131,7 +131,9 @@ pub enum Refused {
     )]
     LoginTaken(String),
     /// The person's login was revoked; an identity provider's word does not give it back.
-    #[error("the login of person/{0} was revoked: whoever may create logins can give another one")]
+    #[error(
+        "the login of person/{0} was revoked: whoever may revoke logins can lift that (`verger context revoke --lift`)"
+    )]
     LoginRevoked(String),
     /// The provider's word is from before the login there is: it was used already, or the login was given since.
     #[error("the identity provider's word is older than the login there is: log in again")]
@@ -187,6 +189,9 @@ pub enum Refused {
     /// There is no ban to lift.
     #[error("agent {0} is not banned")]
     NotBanned(AgentId),
+    /// Nothing is to be lifted.
+    #[error("the login of person/{0} is not revoked")]
+    NotRevoked(String),
     /// The agent is not enrolled.
     #[error("this agent is not enrolled")]
     UnknownAgent,
@@ -244,6 +249,7 @@ impl Refused {
             Self::Evicted(_) => "EVICTED",
             Self::Banned { .. } => "BANNED",
             Self::NotBanned(_) => "NOT_BANNED",
+            Self::NotRevoked(_) => "NOT_REVOKED",
             Self::UnknownAgent => "UNKNOWN_AGENT",
             Self::SequenceGap { .. } => "SEQUENCE_GAP",
             Self::ForgedFinding => "FORGED_FINDING",

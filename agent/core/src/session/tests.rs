@@ -303,7 +303,13 @@ fn a_refusal_stands_until_a_set_is_accepted_or_the_held_one_is_offered_again() {
     assert_eq!(sent(&at.on(3, older.clone())), ["nack 2 lower-epoch"]);
     assert_eq!(refused(&at), ["lower-epoch"]);
     // Neither a heartbeat nor another connection says that it is over.
-    at.on(4, Event::Message(Incoming::Heartbeat { epoch: 2 }));
+    at.on(
+        4,
+        Event::Message(Incoming::Heartbeat {
+            epoch: 2,
+            stamp: None,
+        }),
+    );
     at.on(5, Event::Disconnected { retry_after: None });
     at.on(6, Event::Connected);
     assert_eq!(refused(&at), ["lower-epoch"]);

@@ -219,7 +219,10 @@ fn cases() -> Vec<Case> {
             "nothing new under a number that is said to be ahead: the agent asks anew",
             Session(|at| {
                 (0..30).any(|ten| {
-                    let heartbeat = Event::Message(Incoming::Heartbeat { epoch: 9 });
+                    let heartbeat = Event::Message(Incoming::Heartbeat {
+                        epoch: 9,
+                        stamp: None,
+                    });
                     at.session.on(now(ten * 10_000), heartbeat);
                     at.closes(ten * 10_000, Event::Tick)
                 })

@@ -46,6 +46,7 @@ fn told(refusal: &Refused) -> (Code, &'static str) {
         Refused::Evicted(_) => (Code::PermissionDenied, "EVICTED"),
         Refused::Banned { .. } => (Code::PermissionDenied, "BANNED"),
         Refused::NotBanned(_) => (Code::FailedPrecondition, "NOT_BANNED"),
+        Refused::NotRevoked(_) => (Code::FailedPrecondition, "NOT_REVOKED"),
         Refused::UnknownAgent => (Code::PermissionDenied, "UNKNOWN_AGENT"),
         Refused::SequenceGap { .. } => (Code::OutOfRange, "SEQUENCE_GAP"),
         Refused::ForgedFinding => (Code::InvalidArgument, "FORGED_FINDING"),
@@ -96,6 +97,7 @@ fn refusals() -> Vec<Refused> {
             reason: "hostile".to_owned(),
         },
         Refused::NotBanned("h1".parse().unwrap()),
+        Refused::NotRevoked("bob".to_owned()),
         Refused::UnknownAgent,
         Refused::SequenceGap { expected: 3 },
         Refused::ForgedFinding,
@@ -231,7 +233,7 @@ fn every_reason_is_the_word_of_its_refusal_and_no_two_share_one() {
     assert!(words.iter().all(|(word, reason)| word == reason), "{words:?}");
     words.sort_unstable();
     words.dedup();
-    assert_eq!(words.len(), 32);
+    assert_eq!(words.len(), 34);
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@ async fn revoke(world: &World, person: &str, reason: &str) -> Result<(), Status>
         request_id: world.request_id(),
         person: person.to_owned(),
         reason: reason.to_owned(),
+        lift: false,
     };
     world.ada().certificates().revoke_login(request).await.map(drop)
 }
@@ -188,6 +189,7 @@ async fn a_revocation_takes_a_right_of_its_own() {
         request_id: world.request_id(),
         person: "bob".to_owned(),
         reason: "x".to_owned(),
+        lift: false,
     };
     let otto = world.caller("person/otto");
     refused(

@@ -123,4 +123,18 @@ impl State {
         self.logins.insert(person.to_owned(), login);
         Ok(Response::Decided)
     }
+
+    /// Lets a person log in again whose login was revoked. The row stays, with a key that nobody has: what served before the
+    /// revocation does not serve after it.
+    pub(super) fn restore_login(&mut self, person: &str, changes: &mut Vec<RowChange>) -> Outcome {
+        let login = self
+            .logins
+            .get_mut(person)
+            .filter(|login| login.revoked.is_some());
+        let login = login.ok_or_else(|| Refused::NotRevoked(person.to_owned()))?;
+        login.revoked = None;
+        login.key = Digest::from_bytes([0; 32]);
+        changes.push(rows::login(person, login));
+        Ok(Response::Decided)
+    }
 }

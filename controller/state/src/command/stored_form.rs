@@ -175,6 +175,12 @@ impl Command {
             Action::RevokeLogin { person, reason } => Stored::RevokeLogin(stored::RevokeLogin {
                 person: person.clone(),
                 reason: reason.clone(),
+                lifted: false,
+            }),
+            Action::RestoreLogin { person } => Stored::RevokeLogin(stored::RevokeLogin {
+                person: person.clone(),
+                reason: String::new(),
+                lifted: true,
             }),
             Action::TellCopy { agent, machine } => Stored::TellCopy(stored::TellCopy {
                 agent_id: agent.to_string(),
@@ -413,13 +419,21 @@ impl Command {
                     _ => return Err(InvalidCommand::Field("reason")),
                 }
             }
-            Stored::RevokeLogin(stored::RevokeLogin { person, reason }) => {
+            Stored::RevokeLogin(stored::RevokeLogin {
+                person,
+                reason,
+                lifted,
+            }) => {
                 bounded("person", &person)?;
                 bounded("reason", &reason)?;
-                if person.is_empty() || reason.is_empty() {
-                    return Err(InvalidCommand::Field("reason"));
+                if person.is_empty() {
+                    return Err(InvalidCommand::Field("person"));
                 }
-                Action::RevokeLogin { person, reason }
+                match (lifted, reason.is_empty()) {
+                    (true, true) => Action::RestoreLogin { person },
+                    (false, false) => Action::RevokeLogin { person, reason },
+                    _ => return Err(InvalidCommand::Field("reason")),
+                }
             }
             Stored::TellCopy(stored::TellCopy { agent_id, machine }) => Action::TellCopy {
                 agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,

@@ -365,6 +365,40 @@ fn a_revoked_login_serves_under_no_key_until_another_is_given() {
 }
 
 #[test]
+fn a_providers_word_gives_no_revoked_login_back_until_that_is_lifted() {
+    let mut member = Member::founded();
+    let log_in = |issued: i64, text: &str| Action::LogIn {
+        person: "bob".to_owned(),
+        key: key(text),
+        ends: at(10_000),
+        replaces: true,
+        word: crate::Vouched {
+            issuer: "https://id.example".to_owned(),
+            subject: "1".to_owned(),
+            issued: at(issued),
+            groups: Default::default(),
+        },
+    };
+    let lift = || Action::RestoreLogin {
+        person: "bob".to_owned(),
+    };
+    assert_eq!(member.at_once(log_in(11, "k1")), Response::LoginCreated);
+    let not = Response::Refused(Refused::NotRevoked("bob".to_owned()));
+    assert_eq!(member.at_once(lift()), not);
+    member.at_once(Action::RevokeLogin {
+        person: "bob".to_owned(),
+        reason: "left".to_owned(),
+    });
+    let refused = Response::Refused(Refused::LoginRevoked("bob".to_owned()));
+    assert_eq!(member.at_once(log_in(12, "k2")), refused);
+    assert_eq!(member.at_once(lift()), Response::Decided);
+    let login = member.state.login("bob").unwrap();
+    assert!(login.revoked.is_none() && login.key != key("k1"), "{login:?}");
+    assert_eq!(member.at_once(log_in(13, "k3")), Response::LoginCreated);
+    assert_eq!(member.state.login("bob").unwrap().key, key("k3"));
+}
+
+#[test]
 fn a_decision_asked_for_again_is_answered_the_same() {
     let mut member = Member::enrolled(WEB);
     let evict = Action::EvictHost {
@@ -476,11 +510,12 @@ fn stored_bytes_of_what_was_decided_never_change() {
     let text = |tag: &str, text: &str| format!("{tag}{:02x}{}", text.len(), hex(text));
     let time = "904e";
     let host = format!(
-        "0801 10{time} 1a20{} a20120{} a80102 {} b801{time} {}",
+        "0801 10{time} 1a20{} a20120{} a80102 {} b801{time} {} f20120{}",
         key("k1").hex(),
         key("m1").hex(),
         text("b201", by),
-        text("c201", "hostile")
+        text("c201", "hostile"),
+        "00".repeat(32)
     );
     assert_eq!(row(Tree::Hosts, b"h1"), host.replace(' ', ""));
     let login = format!(

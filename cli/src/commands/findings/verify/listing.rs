@@ -77,11 +77,10 @@ fn hidden_or_altered(
         }
     }
     if let Some((agent, row)) = lasting {
-        let hidden = match (row.lifecycle, listed.lifecycle) {
-            (_, Lifecycle::Resolved) => true,
-            (Lifecycle::Open, Lifecycle::Suppressed) => true,
-            _ => false,
-        };
+        let hidden = matches!(
+            (row.lifecycle, listed.lifecycle),
+            (_, Lifecycle::Resolved) | (Lifecycle::Open, Lifecycle::Suppressed)
+        );
         if hidden {
             return Some(format!(
                 "host {agent} has told that it lasts, and it is listed as over"

@@ -89,7 +89,8 @@ pub(super) async fn verify(
     let gone: Vec<AgentId> = looked
         .iter()
         .flat_map(|looked| &looked.missing)
-        .filter_map(|(agent, removed)| removed.then(|| agent.clone()))
+        .filter(|(_, removed)| **removed)
+        .map(|(agent, _)| agent.clone())
         .collect();
     memory.forget(&gone)?;
     tell(&looked, &apart, &away, format)
@@ -150,14 +151,14 @@ async fn look(
             .filter(|agent| !verdicts.contains_key(*agent))
             .map(|agent| (agent.clone(), enrolments.is_removed(agent)))
             .collect();
-        if let Some(host) = host.filter(|host| !verdicts.contains_key(*host)) {
-            if !before.hosts.contains_key(host) {
-                return Err(Failure::input(format!(
-                    "--host: there is no host {}; `verger hosts` lists them",
-                    printable(host.as_str())
-                ))
-                .into());
-            }
+        if let Some(host) = host.filter(|host| !verdicts.contains_key(*host))
+            && !before.hosts.contains_key(host)
+        {
+            return Err(Failure::input(format!(
+                "--host: there is no host {}; `verger hosts` lists them",
+                printable(host.as_str())
+            ))
+            .into());
         }
         return Ok(Looked {
             address,

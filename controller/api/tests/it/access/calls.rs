@@ -232,6 +232,7 @@ unary!(revoke_login, certificates.revoke_login, |prepared| {
         request_id: prepared.world.request_id(),
         person: "leaver".to_owned(),
         reason: "left".to_owned(),
+        lift: false,
     }
 });
 unary!(create_login, certificates.create_login, |prepared| {
