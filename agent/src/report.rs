@@ -239,10 +239,10 @@ fn signed(spool: &dyn SpoolStore, signer: &HeadSigner, wanted: Option<u64>) -> O
 
 /// Forgets what is acknowledged, and says whether the controller's chain is this host's.
 fn forget(spool: &dyn SpoolStore, sequence: u64, chain: Option<Digest>) -> Result<bool, StoreError> {
-    if let (Some(theirs), Some(ours)) = (chain, spool.chain_at(sequence)?) {
-        if theirs != ours {
-            return Ok(false);
-        }
+    if let (Some(theirs), Some(ours)) = (chain, spool.chain_at(sequence)?)
+        && theirs != ours
+    {
+        return Ok(false);
     }
     spool.acknowledge(sequence).map(|()| true)
 }
