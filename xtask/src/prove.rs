@@ -126,8 +126,8 @@ pub(crate) const POINTS: &[Point] = &[
         cargo: &program!("prove-hostile-controller"),
         needs_docker: false,
         sample: Some(Sample {
-            short: "SHORT",
-            full: "FULL",
+            short: "77",
+            full: "80",
             of: "attacks",
         }),
     },

@@ -12,11 +12,14 @@ use verger_policy::set::{Entry, PolicySet, diff};
 use verger_proto::agent::v1 as pb;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_proto::policy::v1::{ApplyRequest, Envelope, RotateTrustRootRequest};
-use verger_seal::{Rotation, SealingKey, SetStatement, Terms, TrustRoot, TrustedKey};
+use verger_seal::{MemberKey, Rotation, SealingKey, SetStatement, Terms, TrustRoot, TrustedKey};
 use verger_wire::{FromWire as _, IntoWire as _};
 
 use crate::access::Access;
 use crate::scene::HOST;
+
+/// The members that the trust root names, with the seeds of their keys. The second is the one that was taken over.
+pub(super) const MEMBERS: [(&str, u8); 3] = [("c1", 51), ("c2", 52), ("c3", 53)];
 
 /// People, and a key of each.
 #[derive(Clone)]
@@ -32,7 +35,7 @@ impl People {
         self.0.iter().map(|(_, key)| &**key).collect()
     }
 
-    pub(super) fn trusted(&self) -> Vec<TrustedKey> {
+    fn trusted(&self) -> Vec<TrustedKey> {
         let trusted = |(name, key): &(&str, Arc<SealingKey>)| TrustedKey {
             name: (*name).to_owned(),
             public: key.public(),
@@ -42,13 +45,21 @@ impl People {
 
     /// Version 1 of a trust root of theirs; all must sign.
     pub(super) fn found(&self) -> Result<(TrustRoot, Vec<u8>)> {
-        let named: Vec<(String, &SealingKey)> = self
-            .0
-            .iter()
-            .map(|(name, key)| ((*name).to_owned(), &**key))
-            .collect();
-        let (root, envelope) = TrustRoot::found(&named, named.len())?;
-        Ok((root, envelope.to_json()))
+        let envelope = TrustRoot::draft(&self.terms(), &self.keys())?.to_json();
+        Ok((TrustRoot::open_first(&envelope)?, envelope))
+    }
+
+    /// The terms of a trust root of theirs; the members stay the same.
+    pub(super) fn terms(&self) -> Terms {
+        let member = |(name, seed): &(&str, u8)| TrustedKey {
+            name: (*name).to_owned(),
+            public: MemberKey::from_seed([*seed; 32]).public(),
+        };
+        Terms {
+            keys: self.trusted(),
+            threshold: self.0.len(),
+            members: MEMBERS.iter().map(member).collect(),
+        }
     }
 }
 
@@ -186,10 +197,8 @@ impl Cluster {
 
     /// People hand the trust root over to others, through the honest controller.
     pub(super) async fn rotate(&mut self, to: People) -> Result<Next> {
-        let keys = to.trusted();
-        let threshold = keys.len();
         let current = self.trust.root.clone();
-        let draft = current.succeed(&Terms::new(keys, threshold), &[])?;
+        let draft = current.succeed(&to.terms(), &[])?;
         let (next_root, _) = current.read_successor(&draft.to_json())?;
         let next = self.set.change([], [])?;
         let trust = Trust {

@@ -9,6 +9,7 @@ mod attacks;
 mod cluster;
 mod member;
 mod misuses;
+mod stamps;
 mod tally;
 
 use std::path::Path;
@@ -93,6 +94,7 @@ async fn campaign(scene: &mut Scene, trust: Trust, envelope: Vec<u8>, long: bool
     for attack in attacks::all() {
         campaign.attempt(&attack).await?;
     }
+    campaign.forge_stamps().await?;
     campaign.misuse(long).await?;
     let heirs = People::new(&[("carol", 13), ("dave", 14)]);
     let next = campaign.cluster.rotate(heirs).await?;
@@ -227,11 +229,8 @@ impl Campaign<'_> {
 
     /// One attack is left standing, and the member is gone: the honest one learns of it all.
     async fn end(mut self) -> Result<Tally> {
-        let next = self.cluster.publish().await?;
-        let mut forged = next.update.clone();
-        forged.seal = forged
-            .seal
-            .map(|_| cluster::envelope(self.cluster.first.seal(&next.set)));
+        let forged = self.cluster.change(4_000_002)?;
+        let forged = self.cluster.update(&forged, self.cluster.first.seal(&forged));
         let (nonce, mark) = (self.nonce(), self.member.mark());
         ensure!(
             matches!(self.session.offer(nonce, forged).await?, Answer::Nack(_)),
@@ -255,8 +254,8 @@ impl Campaign<'_> {
         // The honest controller has nothing newer, so nothing ends the finding before it is seen there.
         tokio::task::block_in_place(|| {
             scene.wait_for("the finding at the honest controller", || {
-                let findings = scene.rows(&["findings", "list"])?;
-                Ok(findings
+                let open = scene.open_findings()?;
+                Ok(open
                     .into_iter()
                     .find(|one| one["rule"] == RULE && one["field"] == "wrong-key"))
             })

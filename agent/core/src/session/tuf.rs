@@ -3,12 +3,17 @@
 //! targets metadata are the seal and the entries, a target is a body, and a repository or mirror is a controller.
 #![allow(clippy::unwrap_used)]
 
+use std::cell::RefCell;
+
 use jiff::{SignedDuration, Timestamp};
 use verger_policy::digest::Digest;
 use verger_policy::set::PolicySet;
-use verger_seal::{MAX_EPOCH_JUMP, SealingKey, SetStatement, Terms, TrustRoot};
+use verger_seal::{
+    ChainHead, Envelope, FRESHNESS_PAYLOAD_TYPE, MAX_EPOCH_JUMP, SealingKey, SetStatement, Terms, TrustRoot,
+};
 
 use super::*;
+use crate::freshness::{BEHIND_FOR, FRESH_FOR, RefusedStamp, Standing};
 use crate::sealed::{People, end, host, next, start, workload, zone};
 
 /// The names of section 1.5.2.
@@ -38,12 +43,14 @@ struct Case {
 enum Tried {
     /// An offer, the time it is made, and the word it is refused with.
     Offer(fn(&World) -> (SetUpdate, Timestamp), &'static str),
+    /// A stamp of freshness, and the word it is refused with.
+    Stamp(fn(&World) -> Vec<u8>, &'static str),
     /// What a session is told, and whether the agent ends it and asks again, by itself.
     Session(fn(&mut World) -> bool),
 }
 
 fn cases() -> Vec<Case> {
-    use Tried::{Offer, Session};
+    use Tried::{Offer, Session, Stamp};
     let case = |attack, here, tried| Case { attack, here, tried };
     vec![
         case(
@@ -229,6 +236,51 @@ fn cases() -> Vec<Case> {
             }),
         ),
         case(
+            "indefinite freeze",
+            "5.4: one member of three says that the held set is the newest",
+            Stamp(
+                |at| at.people.stamp(&at.sets[2], start(), &[1]),
+                "below-threshold",
+            ),
+        ),
+        case(
+            "indefinite freeze",
+            "5.4: the keys that seal say so",
+            Stamp(
+                |at| {
+                    let says = verger_seal::Stamp::new(
+                        &at.people.trust_root,
+                        2,
+                        at.sets[2].root(),
+                        ChainHead::START,
+                        start(),
+                    );
+                    Envelope::seal(FRESHNESS_PAYLOAD_TYPE, says.canonical_bytes(), &[&at.people.key])
+                        .to_json()
+                },
+                "wrong-key",
+            ),
+        ),
+        case(
+            "indefinite freeze",
+            "5.4: a majority of another cluster says so",
+            Stamp(
+                |at| People::with_members(9, &[1, 2, 3]).stamp(&at.sets[2], start(), &[1, 2]),
+                "other-cluster",
+            ),
+        ),
+        case(
+            "indefinite freeze",
+            "5.4: what a majority said before, replayed to look alive",
+            Stamp(
+                |at| {
+                    at.people
+                        .stamp(&at.sets[2], start() - SignedDuration::from_mins(1), &[1, 2])
+                },
+                "older-stamp",
+            ),
+        ),
+        case(
             "mix-and-match",
             "5.5: the entries of one set under the seal of another",
             Offer(
@@ -358,18 +410,20 @@ struct World {
     people: People,
     sets: Vec<Arc<PolicySet>>,
     session: Session,
+    /// What is known of freshness: a stamp of the second set's was heard.
+    freshness: RefCell<Freshness>,
 }
 
 const fn now(millis: u64) -> Now {
     Now {
         millis,
-        wall: Timestamp::UNIX_EPOCH,
+        wall: Timestamp::constant(1_766_000_000, 0),
     }
 }
 
 impl World {
     fn new() -> Self {
-        let people = People::new(1);
+        let people = People::with_members(1, &[1, 2, 3]);
         let agent = "h1".parse().unwrap();
         let (ledger, _) =
             LedgerState::found(agent, &people.trust_root.cluster_id(), &people.envelope).unwrap();
@@ -386,14 +440,19 @@ impl World {
         let held = offer(&ledger, &people.update(&sets[2], &zone("a"), 0), start())
             .unwrap()
             .next;
-        let mut session = Session::new(held, Freshness::default(), Timing::default(), 1);
+        let mut session = Session::new(held, Freshness::new(now(0), None), Timing::default(), 1);
         session.on(now(0), Event::Tick);
         session.on(now(0), Event::Connected);
-        Self {
+        let freshness = RefCell::new(Freshness::new(now(0), None));
+        let world = Self {
             people,
             sets,
             session,
-        }
+            freshness,
+        };
+        let first = world.people.stamp(&world.sets[2], start(), &[1, 2]);
+        world.hears(0, first).unwrap();
+        world
     }
 
     fn third(&self) -> Arc<PolicySet> {
@@ -420,6 +479,20 @@ impl World {
         self.people.update(&far, &zone("a"), 0)
     }
 
+    /// Hears a stamp at a time.
+    fn hears(&self, millis: u64, stamp: Vec<u8>) -> Result<(), Arc<RefusedStamp>> {
+        self.freshness
+            .borrow_mut()
+            .hear(self.session.ledger(), &stamp, now(millis))
+    }
+
+    /// How the held set stands then.
+    fn standing(&self, millis: u64) -> Standing {
+        self.freshness
+            .borrow()
+            .standing(self.session.ledger(), now(millis))
+    }
+
     fn position(&self) -> (u64, Digest) {
         self.session.position().unwrap()
     }
@@ -442,6 +515,18 @@ fn every_attack_that_tuf_names_is_stopped_and_the_honest_set_is_taken_afterwards
                 assert_ne!((&update, at), (&world.honest(), start()), "{attack}: {here}");
                 let refused = offer(world.session.ledger(), &update, at).unwrap_err();
                 assert_eq!(refused.word(), word, "{attack}: {here}: {refused}");
+            }
+            Tried::Stamp(make, word) => {
+                let stamp = make(&world);
+                let refused = world.hears(1_000, stamp).unwrap_err();
+                assert_eq!(refused.word(), word, "{attack}: {here}: {refused}");
+                // The benign twin is believed.
+                let fresh =
+                    world
+                        .people
+                        .stamp(&world.sets[2], start() + SignedDuration::from_secs(1), &[1, 3]);
+                world.hears(2_000, fresh).unwrap();
+                assert_eq!(world.standing(2_000), Standing::Fresh, "{attack}: {here}");
             }
             Tried::Session(told) => assert!(told(&mut world), "{attack}: {here}"),
         }
@@ -509,6 +594,30 @@ fn one_stolen_key_of_two_seals_nothing_and_both_do() {
         let refused = offer(&ledger, &update, start()).err();
         assert_eq!(refused.map(|refused| refused.word()), word);
     }
+}
+
+/// Who is given nothing new, or only what is old, knows it: by the silence of the members after minutes, and at once by what they
+/// say. One that was taken over can keep their word back; it cannot make it up.
+#[test]
+fn a_freeze_is_seen_by_what_members_say_and_by_their_silence() {
+    let world = World::new();
+    assert_eq!(world.standing(FRESH_FOR - 1), Standing::Fresh);
+    assert!(matches!(world.standing(FRESH_FOR), Standing::Stale { .. }));
+    let ahead = world
+        .people
+        .stamp(&world.sets[3], start() + SignedDuration::from_secs(60), &[2, 3]);
+    world.hears(60_000, ahead).unwrap();
+    assert_eq!(
+        world.standing(60_000 + BEHIND_FOR),
+        Standing::Behind { newest: 3 }
+    );
+    // A time years ahead ends nothing: it moves a day at most.
+    let far = start() + SignedDuration::from_hours(24 * 365 * 10);
+    world
+        .hears(120_000, world.people.stamp(&world.sets[3], far, &[2, 3]))
+        .unwrap();
+    let time = world.freshness.borrow().time(now(120_000));
+    assert!(time < start() + SignedDuration::from_hours(25), "{time}");
 }
 
 /// A seal that has ended lifts nothing, and is known to have: a freeze does not last beyond it unseen.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use verger_agent_core::ledger::offer;
 use verger_proto::agent::v1 as pb;
-use verger_seal::{SealingKey, Terms, TrustRoot};
+use verger_seal::{SealingKey, TrustRoot};
 
 use super::super::cluster::{People, Trust, envelope, newcomer, parsed, tomorrow};
 use super::{Attack, Stage};
@@ -206,9 +206,7 @@ fn succeed(trust: &Trust, people: &People) -> Result<(Trust, Vec<u8>)> {
 }
 
 fn version(root: &TrustRoot, people: &People, signing: &[&SealingKey]) -> Result<(Trust, Vec<u8>)> {
-    let keys = people.trusted();
-    let threshold = keys.len();
-    let envelope = root.succeed(&Terms::new(keys, threshold), signing)?.to_json();
+    let envelope = root.succeed(&people.terms(), signing)?.to_json();
     let (root, _) = root.read_successor(&envelope)?;
     let people = people.clone();
     Ok((Trust { root, people }, envelope))
