@@ -30,7 +30,7 @@ const APPROVAL_EVERY: usize = 5;
 /// When the scene does not work. Tokens that were spent otherwise than once are in the verdict.
 pub fn run(long: bool) -> Result<Verdict> {
     verger_transport::install_crypto_provider();
-    let scene = Scene::without_agent(&Programs::find()?)?;
+    let scene = Scene::without_agent(&Programs::find()?, "")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(spend(&scene, if long { 1_000 } else { 50 }))
 }

@@ -31,7 +31,7 @@ const BESIDE: &[&str] = &[
 /// When the scene does not work. What was answered otherwise than it should be is in the verdict.
 pub fn run(_: bool) -> Result<Verdict> {
     verger_transport::install_crypto_provider();
-    let scene = Scene::without_agent(&Programs::find()?)?;
+    let scene = Scene::without_agent(&Programs::find()?, "")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(show(&scene))
 }

@@ -46,24 +46,15 @@ impl Scene {
     /// # Errors
     /// When a step fails; says what it printed.
     pub fn found(programs: &Programs, docker: &Docker) -> Result<Self> {
-        let mut scene = Self::founded_at(programs, docker.socket(), &docker.bundles())?;
+        let mut scene = Self::founded_at(programs, docker.socket(), &docker.bundles(), "")?;
         scene.join_agent()?;
         scene.agent.start()?;
         Ok(scene)
     }
 
-    /// Founds a cluster whose controller runs when it comes back. There is no Docker, and its agent has joined nothing.
-    ///
-    /// # Errors
-    /// When a step fails; says what it printed.
-    pub fn without_agent(programs: &Programs) -> Result<Self> {
-        let nowhere = Path::new("/nonexistent");
-        Self::founded_at(programs, &nowhere.join("docker.sock"), nowhere)
-    }
-
     /// With a trust root of its own, which names its member.
-    fn founded_at(programs: &Programs, socket: &Path, bundles: &Path) -> Result<Self> {
-        let mut scene = Self::draw_up(programs, socket, bundles)?;
+    fn founded_at(programs: &Programs, socket: &Path, bundles: &Path, more: &str) -> Result<Self> {
+        let mut scene = Self::draw_up(programs, socket, bundles, more)?;
         let (key, root) = (scene.path("sealing-key.pem"), scene.path("trust-root.json"));
         checked(scene.verger().args(["keys", "generate", "--out"]).arg(&key))?;
         let mut member = Command::new(programs.path("verger-controller")?);
@@ -83,8 +74,7 @@ impl Scene {
     /// # Errors
     /// When a step fails; says what it printed.
     pub fn found_on(programs: &Programs, trust_root: &[u8], key: &SealingKey) -> Result<Self> {
-        let nowhere = Path::new("/nonexistent/docker.sock");
-        let mut scene = Self::draw_up(programs, nowhere, Path::new("/nonexistent"))?;
+        let mut scene = Self::draw_up(programs, &nowhere().join("docker.sock"), nowhere(), "")?;
         let pem = key.to_pem().context("the key is one of Verger's own")?;
         verger_transport::files::create(&scene.path("sealing-key.pem"), pem.as_bytes())?;
         fs::write(scene.path("trust-root.json"), trust_root)?;
@@ -94,8 +84,8 @@ impl Scene {
         Ok(scene)
     }
 
-    /// The folder with the configurations; nothing runs.
-    fn draw_up(programs: &Programs, socket: &Path, bundles: &Path) -> Result<Self> {
+    /// The folder with the configurations, of which the controller's ends with `more`; nothing runs.
+    fn draw_up(programs: &Programs, socket: &Path, bundles: &Path, more: &str) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("verger-scene-")
             .tempdir()
@@ -104,7 +94,7 @@ impl Scene {
         fs::write(
             at("controller.toml"),
             format!(
-                "data_dir = {:?}\nlisten = \"127.0.0.1:{}\"\nenrol_listen = \"127.0.0.1:{}\"\n",
+                "data_dir = {:?}\nlisten = \"127.0.0.1:{}\"\nenrol_listen = \"127.0.0.1:{}\"\n{more}",
                 at("controller"),
                 free_port()?,
                 free_port()?
@@ -136,37 +126,13 @@ impl Scene {
         })
     }
 
-    /// Founds a cluster without agents, whose controller's configuration ends with `more`; it runs when it comes back.
+    /// Founds a cluster whose controller's configuration ends with `more`, and runs when it comes back. There is no Docker, and its
+    /// agent has joined nothing.
     ///
     /// # Errors
     /// As [`found`](Self::found).
-    pub fn of_people(programs: &Programs, more: &str) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("verger-scene-")
-            .tempdir()
-            .context("making the scene's folder")?;
-        let file = folder.path().join("controller.toml");
-        fs::write(
-            &file,
-            format!(
-                "data_dir = {:?}\nlisten = \"127.0.0.1:{}\"\nenrol_listen = \"127.0.0.1:{}\"\n{more}",
-                folder.path().join("controller"),
-                free_port()?,
-                free_port()?
-            ),
-        )?;
-        let mut line = vec![programs.path("verger-controller")?.into_os_string()];
-        line.extend(["--config".into(), file.into(), "run".into()]);
-        let mut scene = Self {
-            controller: Program::new("controller", line, folder.path()),
-            // Never started.
-            agent: Program::new("agent", vec!["verger-agent".into()], folder.path()),
-            programs: programs.clone(),
-            folder,
-        };
-        scene.found_cluster()?;
-        scene.controller.start()?;
-        Ok(scene)
+    pub fn without_agent(programs: &Programs, more: &str) -> Result<Self> {
+        Self::founded_at(programs, &nowhere().join("docker.sock"), nowhere(), more)
     }
 
     /// `verger-controller`, as somebody on its host.
@@ -362,6 +328,11 @@ impl Scene {
                 .find(|row| row["name"] == container && holds(row)))
         })
     }
+}
+
+/// Where no runtime is.
+fn nowhere() -> &'static Path {
+    Path::new("/nonexistent")
 }
 
 /// Runs it to its end.

@@ -8,7 +8,7 @@ use verger_integration_tests::programs::Programs;
 use verger_integration_tests::scene::Scene;
 
 fn scene() -> Scene {
-    Scene::without_agent(&Programs::find().unwrap()).unwrap()
+    Scene::without_agent(&Programs::find().unwrap(), "").unwrap()
 }
 
 /// The same command once more, for a new process.

@@ -23,7 +23,7 @@ spec: { role: operator, subjects: [ group/sre ] }
 /// A cluster that takes the provider's word, with roles.
 fn scene() -> (Provider, Scene) {
     let provider = Provider::start().unwrap();
-    let scene = Scene::of_people(&Programs::find().unwrap(), &provider.configuration()).unwrap();
+    let scene = Scene::without_agent(&Programs::find().unwrap(), &provider.configuration()).unwrap();
     scene.apply(ROLES).unwrap();
     (provider, scene)
 }
@@ -246,7 +246,7 @@ fn a_provider_that_is_away_or_refuses_is_said_and_a_local_login_works_all_the_sa
     let dead = Provider::start().unwrap();
     let gone = dead.configuration();
     drop(dead);
-    let scene = Scene::of_people(&Programs::find().unwrap(), &gone).unwrap();
+    let scene = Scene::without_agent(&Programs::find().unwrap(), &gone).unwrap();
     let away = try_in(&scene, "bea.json");
     assert!(
         !away.done && away.err.contains("PROVIDER_UNREACHABLE"),
@@ -255,13 +255,13 @@ fn a_provider_that_is_away_or_refuses_is_said_and_a_local_login_works_all_the_sa
     );
     scene.say(&["auth", "whoami"]).unwrap();
     // And a cluster without one says so.
-    let scene = Scene::of_people(&Programs::find().unwrap(), "").unwrap();
+    let scene = Scene::without_agent(&Programs::find().unwrap(), "").unwrap();
     refused(scene.verger().args(["context", "invite"]), "no identity provider");
 }
 
 #[test]
 fn broken_glass_goes_past_roles_while_the_controller_runs_and_is_a_finding_until_it_ends() {
-    let mut scene = Scene::of_people(&Programs::find().unwrap(), "").unwrap();
+    let mut scene = Scene::without_agent(&Programs::find().unwrap(), "").unwrap();
     scene.apply(ROLES).unwrap();
     let bob = scene.path("bob.json").display().to_string();
     scene

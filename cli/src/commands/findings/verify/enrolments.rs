@@ -76,9 +76,12 @@ impl Enrolments {
         let Some(detail) = entry.detail.strip_prefix("agent ") else {
             return;
         };
-        let (agent, key) = detail
-            .split_once(", key ")
-            .map_or((detail, None), |(agent, key)| (agent, key.parse().ok()));
+        // `agent web-1, key sha256:…`; what may follow is nothing to this.
+        let (agent, rest) = detail.split_once(", ").unwrap_or((detail, ""));
+        let key = rest
+            .strip_prefix("key ")
+            .and_then(|key| key.split(',').next())
+            .and_then(|key| key.parse().ok());
         let Ok(agent) = agent.parse::<AgentId>() else {
             return;
         };
@@ -175,6 +178,12 @@ mod tests {
                 "ok",
                 format!("agent web-1, key {two}"),
                 Enrolled::Under(two),
+            ),
+            (
+                "enrol",
+                "ok",
+                format!("agent web-1, key {one}, and more"),
+                Enrolled::Under(one),
             ),
             // As versions wrote it that kept no keys.
             ("enrol", "ok", "agent web-1".to_owned(), Enrolled::Unknown),

@@ -151,9 +151,8 @@ async fn look(
             .filter(|agent| !verdicts.contains_key(*agent))
             .map(|agent| (agent.clone(), enrolments.is_removed(agent)))
             .collect();
-        if let Some(host) = host.filter(|host| !verdicts.contains_key(*host))
-            && !before.hosts.contains_key(host)
-        {
+        let is_known = |host: &&AgentId| verdicts.contains_key(*host) || before.hosts.contains_key(*host);
+        if let Some(host) = host.filter(|host| !is_known(host)) {
             return Err(Failure::input(format!(
                 "--host: there is no host {}; `verger hosts` lists them",
                 printable(host.as_str())
