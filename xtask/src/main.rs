@@ -5,6 +5,7 @@ mod check;
 mod deny;
 mod deps;
 mod dockerd;
+mod fuzz;
 mod packages;
 mod process;
 mod protos;
@@ -41,6 +42,16 @@ enum Task {
         /// `up` twice: it must find what runs
         #[arg(long)]
         long: bool,
+    },
+    /// Every fuzz target for a time, each in a process of its own
+    #[command(hide = true)]
+    Fuzz {
+        /// Ten minutes for each instead of a second
+        #[arg(long)]
+        long: bool,
+        /// Those of this crate alone; may be given again
+        #[arg(short, long, value_name = "CRATE")]
+        package: Vec<String>,
     },
     /// Installs what the tests need and runs them all, points included
     Test {
@@ -100,6 +111,7 @@ fn carry_out(task: Task) -> Result<()> {
         Task::Up => up::up(&workspace),
         Task::Down => up::down(),
         Task::Rehearse { long } => up::rehearse(&workspace, if long { 2 } else { 1 }),
+        Task::Fuzz { long, package } => fuzz::run(&workspace, &package, long),
         Task::Test { no_docker, no_points } => test::test(
             &workspace,
             !no_docker,

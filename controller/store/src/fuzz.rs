@@ -39,8 +39,9 @@ fn hostile_frames_are_refused_or_framed_again_to_the_same_bytes() {
     };
     check!()
         .with_generator((
-            Damaged::bytes([encode_record(&record)]),
-            Damaged::bytes([encode_tagged(b"vote", b"payload")]),
+            Damaged::bytes([encode_record(&record)]).framed(|record| decode_record(record).is_ok()),
+            Damaged::bytes([encode_tagged(b"vote", b"payload")])
+                .framed(|value| decode_tagged(b"vote", value).is_ok()),
             Damaged::bytes([b"vote", b"head"]),
         ))
         .with_iterations(10_000)
@@ -78,7 +79,10 @@ fn hostile_streams_end_in_damage_or_are_the_ones_that_were_written() {
     let greedy = |length: u32| [&snapshot[..8], &length.to_le_bytes(), &[0; 4]].concat();
     let seeds = [snapshot.clone(), log, greedy(u32::MAX), greedy(1 << 20)];
     check!()
-        .with_generator(Damaged::bytes(seeds))
+        .with_generator(
+            Damaged::bytes(seeds)
+                .framed(|bytes| bytes.starts_with(b"VGRSNAP") || bytes.starts_with(b"VGRLOGX")),
+        )
         .with_iterations(5_000)
         .for_each(|bytes| {
             let file = Path::new("s.vsnap");
@@ -111,7 +115,7 @@ fn a_hostile_watermark_is_damage_or_says_what_one_of_its_slots_does() {
     mark.advance(7, false).unwrap();
     let whole = std::fs::read(&path).unwrap();
     check!()
-        .with_generator(Damaged::bytes([&whole]))
+        .with_generator(Damaged::bytes([&whole]).framed(|bytes| bytes.starts_with(b"VGRM")))
         .with_iterations(1_000)
         .for_each(|bytes| {
             std::fs::write(&path, &**bytes).unwrap();

@@ -25,6 +25,11 @@ pub(crate) fn edit<D: Driver>(driver: &mut D, text: &[u8], other: &[u8], edits: 
     serde_json::to_vec(&document).ok()
 }
 
+/// Whether it is a document.
+pub(crate) fn is_syntax(text: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(text).is_ok()
+}
+
 fn change<D: Driver>(driver: &mut D, place: &mut Value, foreign: Value) -> Option<()> {
     match (below(driver, 8)?, place) {
         (0, place) => *place = foreign,

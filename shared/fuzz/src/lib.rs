@@ -8,6 +8,7 @@
 
 mod bytes;
 mod dice;
+mod framing;
 mod json;
 mod lines;
 mod proto;
@@ -18,6 +19,7 @@ use std::ops::Deref;
 use bolero::{Driver, ValueGenerator};
 
 use dice::{below, chance};
+use framing::Count;
 
 /// The most bytes of an input: enough for every shape, and little enough for a thousand inputs a second.
 pub const MOST_BYTES: usize = 64 << 10;
@@ -66,6 +68,8 @@ pub struct Damaged {
     seeds: Vec<Vec<u8>>,
     form: Form,
     prefix: &'static [u8],
+    framing: Option<fn(&[u8]) -> bool>,
+    count: Count,
 }
 
 impl Damaged {
@@ -76,6 +80,31 @@ impl Damaged {
             seeds,
             form,
             prefix: b"",
+            framing: None,
+            count: Count::new(form != Form::Bytes),
+        }
+    }
+
+    /// Says what the framing of bytes is that their reader checks first: a length, a magic number, a checksum. That of lines
+    /// is UTF-8, and that of JSON and protobuf their syntax; bytes have none unless it is said here.
+    #[must_use]
+    pub fn framed(self, framing: fn(&[u8]) -> bool) -> Self {
+        Self {
+            framing: Some(framing),
+            count: Count::new(true),
+            ..self
+        }
+    }
+
+    fn is_framed(&self, input: &[u8]) -> bool {
+        if let Some(framing) = self.framing {
+            return framing(input);
+        }
+        match self.form {
+            Form::Bytes => false,
+            Form::Lines => std::str::from_utf8(input).is_ok(),
+            Form::Json => input.strip_prefix(self.prefix).is_some_and(json::is_syntax),
+            Form::Proto => input.strip_prefix(self.prefix).is_some_and(proto::is_syntax),
         }
     }
 
@@ -132,13 +161,23 @@ impl ValueGenerator for Damaged {
     type Output = Input;
 
     fn generate<D: Driver>(&self, driver: &mut D) -> Option<Input> {
+        let input = self.make(driver)?;
+        self.count.input(|| self.is_framed(&input));
+        Some(Input(input))
+    }
+}
+
+impl Damaged {
+    fn make<D: Driver>(&self, driver: &mut D) -> Option<Vec<u8>> {
         if chance(driver, 16)? {
-            return bytes::noise(driver, MOST_NOISE).map(Input);
+            return bytes::noise(driver, MOST_NOISE);
         }
         let seed = self.seed(driver)?;
         let mut input = self.restructured(driver, seed)?;
         // Half of the inputs whose structure is known keep it whole: else nothing would pass the checks behind the syntax.
         let edits = match self.form {
+            // A checksum holds of what is whole alone.
+            Form::Bytes if chance(driver, 4)? => 0,
             Form::Bytes => below(driver, 2 * MOST_EDITS)?,
             _ if chance(driver, 2)? => 0,
             _ => below(driver, MOST_EDITS)?,
@@ -148,6 +187,6 @@ impl ValueGenerator for Damaged {
             bytes::edit(driver, &mut input, other)?;
         }
         input.truncate(MOST_BYTES);
-        Some(Input(input))
+        Some(input)
     }
 }

@@ -42,6 +42,11 @@ pub(crate) fn edit<D: Driver>(driver: &mut D, message: &[u8], edits: usize) -> O
     Some(write(&fields))
 }
 
+/// Whether it is whole fields.
+pub(crate) fn is_syntax(message: &[u8]) -> bool {
+    read(message).is_some()
+}
+
 fn change<D: Driver>(driver: &mut D, fields: &mut Vec<Field>, depth: usize) -> Option<()> {
     if fields.is_empty() {
         return Some(());

@@ -9,8 +9,9 @@ use verger_policy::digest::Digest;
 use verger_policy::model::{is_printable, printable};
 
 use crate::{
-    Envelope, MAX_KEYS, MAX_SIGNATURES, PublicKey, Refusal, SealingKey, SetStatement,
-    TRUST_ROOT_PAYLOAD_TYPE, Terms, TrustRoot, TrustedKey, admit, verify_held, verify_set,
+    ChainHead, Envelope, FRESHNESS_PAYLOAD_TYPE, MAX_KEYS, MAX_SIGNATURES, MemberKey, PublicKey, Refusal,
+    Rotation, SealingKey, SetStatement, Stamp, TRUST_ROOT_PAYLOAD_TYPE, Terms, TrustRoot, TrustedKey, admit,
+    verify_held, verify_rotation, verify_set, verify_stamp,
 };
 
 fn key(seed: u8) -> SealingKey {
@@ -151,6 +152,84 @@ fn what_a_key_holder_signs_is_a_statement_in_its_one_spelling_or_none() {
                     } = *said;
                     assert_eq!(admit(held, &sealed, epoch, root, entry_count), Ok(()));
                     assert!(admit(None, &sealed, epoch.wrapping_add(1), root, entry_count).is_err());
+                }
+                Err(refusal) => assert_refused(&refusal),
+            }
+        });
+}
+
+#[test]
+fn hostile_changes_of_a_trust_root_are_refused_or_count_the_signatures_of_people_alone() {
+    let (root, _) = first();
+    let envelope = second(&root);
+    let next = root.advance(&envelope.to_json()).unwrap();
+    let mut rotation = Rotation::new(&root, &envelope, statement(&next)).unwrap();
+    let asked = rotation.to_json();
+    assert!(rotation.sign(&root, &key(3)).is_ok());
+    let signed = rotation.to_json();
+    check!()
+        .with_generator(Damaged::json([asked, signed]))
+        .with_iterations(1_000)
+        .for_each(|bytes| match Rotation::read(&root, bytes) {
+            Ok(read) => {
+                assert_eq!(Rotation::read(&root, &read.to_json()), Ok(read.clone()));
+                assert_eq!(read.next().version(), 2);
+                let (envelope, seal) = read.envelopes();
+                let (of_next, of_set) = (envelope.to_json(), seal.to_json());
+                // Its next version and its set are those that were signed, or nobody takes it.
+                if let Ok((taken, sealed)) = verify_rotation(&root, &of_next, &of_set, Timestamp::UNIX_EPOCH)
+                {
+                    assert_eq!((&taken, sealed.statement()), (&next, &statement(&next)));
+                }
+            }
+            Err(refusal) => assert_refused(&refusal),
+        });
+}
+
+/// A trust root with one member, and what the member says.
+fn stamped() -> (TrustRoot, Stamp) {
+    let named = |name: &str, public| TrustedKey {
+        name: name.to_owned(),
+        public,
+    };
+    let terms = Terms {
+        keys: vec![named("ada", key(1).public())],
+        threshold: 1,
+        members: vec![named("c1", MemberKey::from_seed([5; 32]).public())],
+    };
+    let envelope = TrustRoot::draft(&terms, &[&key(1)]).unwrap();
+    let root = TrustRoot::open_first(&envelope.to_json()).unwrap();
+    let at = "2026-12-24T12:00:00Z".parse().unwrap();
+    let stamp = Stamp::new(&root, 7, Digest::of(b"set"), ChainHead::START, at);
+    (root, stamp)
+}
+
+#[test]
+fn a_stranger_makes_no_stamp_of_those_that_members_signed() {
+    let (root, said) = stamped();
+    let envelope = MemberKey::from_seed([5; 32]).stamp(&said);
+    check!()
+        .with_generator(Damaged::json([envelope.to_json()]))
+        .with_iterations(2_000)
+        .for_each(|bytes| match verify_stamp(&root, bytes) {
+            Ok(stamp) => assert_eq!(stamp, said),
+            Err(refusal) => assert_refused(&refusal),
+        });
+}
+
+#[test]
+fn what_a_member_signs_is_a_stamp_in_its_one_spelling_or_none() {
+    let (root, said) = stamped();
+    check!()
+        .with_generator(Damaged::json([said.canonical_bytes()]))
+        .with_iterations(2_000)
+        .for_each(|payload| {
+            // Keys of members are keys of Verger's own.
+            let signed = Envelope::seal(FRESHNESS_PAYLOAD_TYPE, payload.to_vec(), &[&key(5)]).to_json();
+            match verify_stamp(&root, &signed) {
+                Ok(stamp) => {
+                    assert_eq!(stamp.canonical_bytes(), payload.to_vec());
+                    assert_eq!(stamp.cluster_id, root.cluster_id());
                 }
                 Err(refusal) => assert_refused(&refusal),
             }

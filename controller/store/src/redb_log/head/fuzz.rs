@@ -18,11 +18,10 @@ fn a_hostile_head_row_is_none_or_has_bounds_that_can_be_counted() {
         vote_crc: Some(0x0403_0201),
     };
     check!()
-        .with_generator(Damaged::bytes([
-            head.encode(),
-            Head::default().encode(),
-            vec![0xff; 53],
-        ]))
+        .with_generator(
+            Damaged::bytes([head.encode(), Head::default().encode(), vec![0xff; 53]])
+                .framed(|bytes| bytes.len() == 53),
+        )
         .with_iterations(10_000)
         .for_each(|bytes| {
             let Some(head) = Head::decode(bytes) else { return };
