@@ -5,9 +5,12 @@
 use bolero::check;
 use prost::Message as _;
 use verger_fuzz::Damaged;
+use verger_policy::digest::Digest;
 use verger_proto::cluster::v1 as pb;
+use verger_seal::{MemberKey, SealingKey, Stamp, Terms, TrustRoot, TrustedKey};
 
 use super::row::{COLUMNS, Row};
+use super::signed::SignedHead;
 use super::tests::{export, read, rows};
 use crate::output::Sheet;
 use crate::output::fuzz::{FORMATS, assert_shown};
@@ -42,6 +45,37 @@ fn hostile_exports_are_refused_unless_they_are_whole() {
                     Err(error) => assert_shown(&error.to_string()),
                 }
             }
+        });
+}
+
+#[test]
+fn a_stranger_makes_no_signed_head_of_one_that_members_signed() {
+    let key = SealingKey::from_seed([1; 32]);
+    let member = MemberKey::from_seed([2; 32]);
+    let named = |name: &str, public| TrustedKey {
+        name: name.to_owned(),
+        public,
+    };
+    let terms = Terms {
+        keys: vec![named("ada", key.public())],
+        threshold: 1,
+        members: vec![named("c1", member.public())],
+    };
+    let first = TrustRoot::draft(&terms, &[&key]).unwrap().to_json();
+    let root = TrustRoot::open_first(&first).unwrap();
+    let (_, heads) = rows(4);
+    let at = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+    let stamp = Stamp::new(&root, 0, Digest::of(b"root"), heads[4], at);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let file = serde_json::json!({
+        "format": "verger-audit-head/1", "trustRoots": [text(first)], "stamp": text(member.stamp(&stamp).to_json()),
+    });
+    check!()
+        .with_generator(Damaged::json([file.to_string()]))
+        .with_iterations(2_000)
+        .for_each(|bytes| match SignedHead::parse(bytes, root.cluster_id()) {
+            Ok(signed) => assert_eq!((signed.head, signed.at), (heads[4], at)),
+            Err(what) => assert_shown(&what),
         });
 }
 

@@ -86,25 +86,25 @@ impl SignedHead {
     /// # Errors
     /// When it is not: names it.
     pub(super) fn read(file: &Path, cluster: Digest) -> anyhow::Result<Self> {
-        let name = file.display();
-        let wrong = |what: String| Failure::input(format!("{name}: {what}"));
-        let bytes = files::document(file)?;
+        Self::parse(&files::document(file)?, cluster)
+            .map_err(|what| Failure::input(format!("{}: {what}", file.display())).into())
+    }
+
+    /// Reads the bytes of such a file; says in words that may be shown what they are not.
+    pub(super) fn parse(bytes: &[u8], cluster: Digest) -> Result<Self, String> {
         let File {
             format,
             trust_roots,
             stamp,
-        } = serde_json::from_slice(&bytes).map_err(|error| {
+        } = serde_json::from_slice(bytes).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            wrong(format!(
-                "no head that `verger audit head --out` wrote (line {line}, column {column})"
-            ))
+            format!("no head that `verger audit head --out` wrote (line {line}, column {column})")
         })?;
         if format != FORMAT {
-            return Err(wrong(format!("this version reads {FORMAT}")).into());
+            return Err(format!("this version reads {FORMAT}"));
         }
         let trust_roots = trust_roots.into_iter().map(String::into_bytes).collect();
-        Self::open(trust_roots, stamp.into_bytes(), cluster)
-            .map_err(|refusal| wrong(refusal.to_string()).into())
+        Self::open(trust_roots, stamp.into_bytes(), cluster).map_err(|refusal| refusal.to_string())
     }
 
     /// Writes it to a file of its own.
