@@ -130,11 +130,11 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
                         let before = chain_before(&*ports.spool, first, anew);
                         link.send(|| message(first, &batch, before, signed, ports.controllers.machine()));
                     }
-                    ReportAction::Sign { anew } => {
+                    ReportAction::Sign { last, anew } => {
                         let (spool, signer) = (Arc::clone(&ports.spool), Arc::clone(&ports.signer));
-                        let signed =
-                            tokio::task::spawn_blocking(move || signed(&*spool, &signer, None)).await;
-                        if let Ok(Some((last, head))) = signed {
+                        // What was spooled meanwhile must not be passed over: the message says where the next one begins.
+                        let signing = move || signed(&*spool, &signer, last);
+                        if let Ok(Some((last, head))) = tokio::task::spawn_blocking(signing).await {
                             let before = chain_before(&*ports.spool, last + 1, anew);
                             link.send(|| {
                                 message(
@@ -223,14 +223,15 @@ fn load(ports: &ReportPorts, from: u64, max: usize, max_bytes: usize) -> oneshot
             Vec::new()
         });
         let last = batch.last().map(|last| last.sequence);
-        let head = last.and_then(|last| signed(&*spool, &signer, Some(last)));
+        let head = last.and_then(|last| signed(&*spool, &signer, last));
         let _ = done.send(Read { batch, head });
     });
     answer
 }
 
-fn signed(spool: &dyn SpoolStore, signer: &HeadSigner, wanted: Option<u64>) -> Option<(u64, SignedHead)> {
-    signer.sign(spool, wanted).unwrap_or_else(|error| {
+/// What is signed of the spool as it is after `last`; nothing where it has moved on.
+fn signed(spool: &dyn SpoolStore, signer: &HeadSigner, last: u64) -> Option<(u64, SignedHead)> {
+    signer.sign(spool, last).unwrap_or_else(|error| {
         // Controllers and people see an old one.
         tracing::error!(%error, "where the findings stand was not signed");
         None

@@ -43,15 +43,15 @@ impl HeadSigner {
         Self { cluster, agent, key }
     }
 
-    /// Signs where the findings stand in the spool, and says after which number; nothing where that is not `wanted`.
+    /// Signs where the findings stand in the spool after number `last`, and says so; nothing where it has moved on.
     pub(crate) fn sign(
         &self,
         spool: &dyn SpoolStore,
-        wanted: Option<u64>,
+        last: u64,
     ) -> Result<Option<(u64, SignedHead)>, SignError> {
         let told = spool.told()?;
         let sequence = told.chain.sequence;
-        if wanted.is_some_and(|wanted| wanted != sequence) {
+        if sequence != last {
             return Ok(None);
         }
         Ok(Some((sequence, self.sign_at(told, Timestamp::now())?)))
@@ -96,7 +96,7 @@ mod tests {
                 ..Round::default()
             };
             spool.commit_round(&round).unwrap();
-            let (sequence, signed) = signer.sign(&spool, None).unwrap().unwrap();
+            let (sequence, signed) = signer.sign(&spool, number + 1).unwrap().unwrap();
             assert_eq!((sequence, &signed.key), (number + 1, &info));
             let head = signed.open().unwrap();
             assert_eq!(head.told, spool.told().unwrap());
@@ -107,7 +107,7 @@ mod tests {
             let age = Timestamp::now().duration_since(head.at).as_secs();
             assert!((0..60).contains(&age));
         }
-        assert!(signer.sign(&spool, Some(7)).unwrap().is_none(), "it has moved on");
-        assert!(signer.sign(&spool, Some(300)).unwrap().is_some());
+        assert!(signer.sign(&spool, 7).unwrap().is_none(), "it has moved on");
+        assert!(signer.sign(&spool, 300).unwrap().is_some());
     }
 }

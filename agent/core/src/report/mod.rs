@@ -131,8 +131,11 @@ pub enum ReportAction {
         /// The controller's chain, if it said it.
         chain: Option<Digest>,
     },
-    /// Sign where the findings stand, and send that by itself.
+    /// Sign where the findings stand, and send that by itself; nothing where the spool has moved on, for then a batch takes it
+    /// along.
     Sign {
+        /// After this number: the last one, and acknowledged.
+        last: u64,
         /// Whether the controller forgets what it had of this host first.
         anew: bool,
     },
@@ -398,6 +401,7 @@ impl Report {
         if is_up && self.is_told() && self.signed.is_none_or(is_due) {
             self.signed = Some(now);
             actions.push(ReportAction::Sign {
+                last: self.last,
                 anew: self.has_begun(),
             });
         }

@@ -266,7 +266,8 @@ fn told_with(sequence: u64, chain: &[u8]) -> ReportEvent {
 }
 
 fn signs(said: &[ReportAction]) -> bool {
-    said.contains(&ReportAction::Sign { anew: false })
+    said.iter()
+        .any(|action| matches!(action, ReportAction::Sign { anew: false, .. }))
 }
 
 #[test]
@@ -343,7 +344,10 @@ fn where_nothing_is_left_to_tell_anew_that_is_signed_and_told() {
     report.on(2, begun);
     report.on(3, ReportEvent::Connected);
     let said = report.on(4, told(9));
-    assert!(said.contains(&ReportAction::Sign { anew: true }), "{said:?}");
+    assert!(
+        said.contains(&ReportAction::Sign { last: 9, anew: true }),
+        "{said:?}"
+    );
 }
 
 #[derive(Clone, Debug)]
@@ -424,7 +428,14 @@ impl World {
                     assert!(self.up && batch.len() <= pace().batch);
                     self.upward.push_back(batch);
                 }
-                ReportAction::Sign { anew } => assert!(!anew && self.up),
+                ReportAction::Sign { last, anew } => {
+                    assert!(!anew && self.up);
+                    assert_eq!(
+                        last,
+                        u64::try_from(self.taken.len()).unwrap(),
+                        "only of what was taken in"
+                    );
+                }
                 ReportAction::Forget { sequence, .. } => {
                     assert!(
                         sequence <= u64::try_from(self.taken.len()).unwrap(),
