@@ -121,6 +121,17 @@ pub(crate) const POINTS: &[Point] = &[
         }),
     },
     Point {
+        name: "fuzz",
+        claim: "No decoder of outside bytes panics or takes twice the memory of idle on damaged valid inputs, of which a fifth pass the framing at least.",
+        cargo: &["run", "-q", "-p", "xtask", "--", "fuzz"],
+        needs_docker: false,
+        sample: Some(Sample {
+            short: "1 s",
+            full: "600 s",
+            of: "for each target",
+        }),
+    },
+    Point {
         name: "hostile-controller",
         claim: "Whatever a member that was taken over offers a real agent is refused with its own reason and a finding; the last good set stays.",
         cargo: &program!("prove-hostile-controller"),

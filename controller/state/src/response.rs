@@ -2,6 +2,7 @@
 
 use verger_policy::digest::Digest;
 use verger_policy::finding::FindingUid;
+use verger_policy::model::printable;
 use verger_policy::model::AgentId;
 
 /// The answer to one command.
@@ -127,12 +128,14 @@ pub enum Refused {
     TooManyLogins(usize),
     /// The name's login is not of this identity provider and subject.
     #[error(
-        "{0} has a login that is not of this identity provider's account: let the provider give another name, or name it in `replace_logins` of the controllers' configuration"
+        "{} has a login that is not of this identity provider's account: let the provider give another name, or name it in `replace_logins` of the controllers' configuration",
+        printable(.0)
     )]
     LoginTaken(String),
     /// The person's login was revoked; an identity provider's word does not give it back.
     #[error(
-        "the login of person/{0} was revoked: whoever may revoke logins can lift that (`verger context revoke --lift`)"
+        "the login of person/{} was revoked: whoever may revoke logins can lift that (`verger context revoke --lift`)",
+        printable(.0)
     )]
     LoginRevoked(String),
     /// The provider's word is from before the login there is: it was used already, or the login was given since.
@@ -145,7 +148,7 @@ pub enum Refused {
     #[error("names that begin with `break-glass.` are those of break-glass logins: choose another")]
     LoginName,
     /// There is none.
-    #[error("{0} has no break-glass login")]
+    #[error("{} has no break-glass login", printable(.0))]
     NoBreakGlass(String),
     /// Too many tokens wait to be used.
     #[error("too many join tokens are waiting to be used; let them expire first")]
@@ -190,7 +193,7 @@ pub enum Refused {
     #[error("agent {0} is not banned")]
     NotBanned(AgentId),
     /// Nothing is to be lifted.
-    #[error("the login of person/{0} is not revoked")]
+    #[error("the login of person/{} is not revoked", printable(.0))]
     NotRevoked(String),
     /// The agent is not enrolled.
     #[error("this agent is not enrolled")]
