@@ -2,8 +2,8 @@
 
 use verger_policy::digest::Digest;
 use verger_policy::finding::FindingUid;
-use verger_policy::model::printable;
 use verger_policy::model::AgentId;
+use verger_policy::model::printable;
 
 /// The answer to one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
