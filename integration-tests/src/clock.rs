@@ -69,6 +69,13 @@ struct Stage {
     clock: PathBuf,
 }
 
+/// So many seconds from now, in whole ones, as policies say them.
+fn after(seconds: i64) -> Timestamp {
+    let at = Timestamp::now() + SignedDuration::from_secs(seconds);
+    at.round(jiff::Unit::Second)
+        .expect("it is far from the last instant there is")
+}
+
 fn exception(name: &str, variable: &str, not_after: Timestamp) -> String {
     format!(
         "apiVersion: verger/v1\nkind: Exception\nmetadata: {{ name: {name} }}\nspec:\n  rules: [ config/env ]\n  values: [ \"{variable}\" ]\n  scope: {{ workload: clock/app }}\n  owner: ops\n  reason: shown\n  ticket: T-1\n  notAfter: \"{not_after}\"\n"
@@ -102,9 +109,10 @@ impl Stage {
             &["--env", "HELD=1", "--env", "ENDED=1", "verger-test/app"],
         )?;
         let stage = Self { scene, clock };
-        let soon = Timestamp::now() + SignedDuration::from_secs(8);
-        let hour = Timestamp::now() + SignedDuration::from_hours(1);
-        let objects = [exception("held", "HELD", hour), exception("ended", "ENDED", soon)];
+        let objects = [
+            exception("held", "HELD", after(3_600)),
+            exception("ended", "ENDED", after(8)),
+        ];
         stage.scene.apply(&objects.join("---\n"))?;
         stage.holds("both drifts excepted", |state| {
             state == ("suppressed", "suppressed")
@@ -154,8 +162,7 @@ impl Stage {
 
     /// A change, which is in force on the host in the end: the exception that holds, holds a little longer.
     fn change(&self) -> Result<()> {
-        let hour = Timestamp::now() + SignedDuration::from_hours(1);
-        self.scene.apply(&exception("held", "HELD", hour))?;
+        self.scene.apply(&exception("held", "HELD", after(3_600)))?;
         let epoch = self.scene.epoch()?;
         self.scene.wait_for("the new set on the host", || {
             let hosts = self.scene.rows(&["hosts"])?;
@@ -243,8 +250,7 @@ impl Stage {
             ));
             if protected {
                 // The next set of controllers that were set back has a number that this host has seen.
-                let hour = Timestamp::now() + SignedDuration::from_hours(2);
-                scene.apply(&exception("held", "HELD", hour))?;
+                scene.apply(&exception("held", "HELD", after(7_200)))?;
                 let word = scene.wait_for("the older epoch to be judged", || {
                     let hosts = scene.rows(&["hosts"])?;
                     if hosts[0]["epoch"].as_u64() > Some(held) {

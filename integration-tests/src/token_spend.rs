@@ -1,5 +1,6 @@
 //! One join token, used by many hosts at once, through a controller that runs: exactly one of them gets in.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,7 +13,7 @@ use verger_proto::agent::v1 as apb;
 use verger_proto::agent::v1::enrolment_service_client::EnrolmentServiceClient;
 use verger_proto::cluster::v1 as cpb;
 use verger_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
-use verger_transport::{Authority, Client, KeyPair, channel};
+use verger_transport::{Authority, Client, KeyPair, channel_from};
 
 use crate::access::Access;
 use crate::point::{Verdict, tell};
@@ -59,11 +60,18 @@ async fn spend(scene: &Scene, rounds: usize) -> Result<Verdict> {
     let mut people = ClusterServiceClient::new(access.channel().await?);
     let status = people.get_status(cpb::GetStatusRequest {}).await?.into_inner();
     let mut hosts = Vec::new();
-    for _ in 0..HOSTS {
+    for number in 1..=HOSTS {
+        // Hosts are told apart by where they call from.
+        let from = Ipv4Addr::new(127, 0, 1, u8::try_from(number).context("there are few hosts")?);
         let client = Arc::new(Client::pinned(&status.cluster_id, &status.ca_pin)?);
         let csr = KeyPair::generate()?.request()?;
         hosts.push(Host {
-            channel: channel(client, std::slice::from_ref(&status.enrol_address)).await?,
+            channel: channel_from(
+                client,
+                std::slice::from_ref(&status.enrol_address),
+                Some(from.into()),
+            )
+            .await?,
             key: Authority::key_digest(&csr)?,
             csr,
         });

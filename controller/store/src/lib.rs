@@ -27,6 +27,7 @@ mod log_db;
 mod log_writer;
 mod memory_log;
 mod memory_state;
+mod patience;
 mod redb_backend;
 mod redb_log;
 mod row_key;

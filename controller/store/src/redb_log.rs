@@ -26,6 +26,7 @@ use crate::chunk_stream::{ChunkSink, StreamKind};
 use crate::containment::contained_open;
 use crate::frame::{encode_record, encode_tagged, tagged_crc};
 use crate::log_db::{ExportSummary, LogCheck, LogDb, LogId, LogRecord};
+use crate::patience::patiently;
 use crate::redb_backend::Weather;
 use crate::watermark::Watermark;
 use crate::{Remedy, StoreError, durable_fs};
@@ -111,7 +112,7 @@ impl RedbLog {
         let path = dir.join(LOG_FILE);
         let mut mark = Watermark::open(&dir.join(MARK_FILE))?;
         let (database, head) = contained_open(&path, Remedy::RejoinUnderNewId, || {
-            let database = engine::open(&path, false, &weather)?;
+            let database = patiently(|| engine::open(&path, false, &weather))?;
             let reader = Reader::begin(&path, &database)?;
             let head = reader.head()?;
             reader.check(&head)?;

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -18,6 +17,7 @@ use self::rows::{
     MARK_KEY, Tally, damaged, decode_mark, decode_row, decode_value, encode_mark, encode_value,
 };
 use crate::containment::{contained, contained_open};
+use crate::patience::patiently;
 use crate::state_db::{AppliedMark, Row, RowOp, StateDb};
 use crate::{Remedy, StoreError, durable_fs, row_key};
 
@@ -29,10 +29,6 @@ const REPLACING_KEY: &str = "replacing";
 const CACHE_BYTES: u64 = 32 << 20;
 /// Bytes of rows in one batch while a snapshot is loaded.
 const LOAD_BYTES: usize = 1 << 20;
-/// sled lets go of its lock a moment after the last handle is gone, when its own threads have ended.
-const LOCK_WITHIN: Duration = Duration::from_secs(1);
-/// Between two attempts to get the lock.
-const LOCK_AGAIN: Duration = Duration::from_millis(5);
 
 /// The rows of one member on sled. Open at most once per directory.
 pub struct SledState {
@@ -54,18 +50,12 @@ struct Present {
 
 impl SledState {
     /// Opens the state under `dir`, making an empty one if there is none, and verifies every row. After
-    /// [`StoreError::Damaged`], [`discard`](Self::discard) it and rebuild. A lock that is still held after a
-    /// second is another process's: [`StoreError::InUse`].
+    /// [`StoreError::Damaged`], [`discard`](Self::discard) it and rebuild. A lock that is still held after
+    /// some seconds is another process's: [`StoreError::InUse`].
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         durable_fs::create_dir(dir)?;
         let path = dir.join(STATE_DIR);
-        let deadline = Instant::now() + LOCK_WITHIN;
-        let (db, present) = loop {
-            match Self::open_engine(&path) {
-                Err(StoreError::InUse { .. }) if Instant::now() < deadline => std::thread::sleep(LOCK_AGAIN),
-                opened => break opened?,
-            }
-        };
+        let (db, present) = patiently(|| Self::open_engine(&path))?;
         let blocks = path.join("db");
         let file = File::open(&blocks).map_err(|error| StoreError::io(&blocks, "open", error))?;
         durable_fs::sync_dir(&path)?;

@@ -82,8 +82,10 @@ pub(super) struct Callers {
 enum For {
     People,
     Agents,
-    /// At a door of its own.
+    /// At a door of its own, with a token.
     Joining,
+    /// There too, with the word of an identity provider, of which the scene has none.
+    LoggingIn,
     /// Whoever has a certificate.
     Anybody,
 }
@@ -93,6 +95,8 @@ fn whose(rpc: &str) -> For {
         For::Agents
     } else if rpc.starts_with("verger.agent.v1.EnrolmentService/") {
         For::Joining
+    } else if rpc.starts_with("verger.cluster.v1.LoginService/") {
+        For::LoggingIn
     } else if rpc.starts_with("grpc.") {
         For::Anybody
     } else {
@@ -243,7 +247,7 @@ impl Callers {
             For::People => ("a person", probe::call_over(self.person.clone(), rpc).await?),
             For::Agents => ("an agent", probe::call_over(self.agent.clone(), rpc).await?),
             // Shown by the agents that were enrolled to be here.
-            For::Joining | For::Anybody => return Ok(Vec::new()),
+            For::Joining | For::LoggingIn | For::Anybody => return Ok(Vec::new()),
         };
         Ok(vec![answer])
     }
@@ -263,6 +267,7 @@ impl Callers {
         add("nobody", &self.nobody, NoHandshake);
         let at_enrolment = match whose {
             For::Joining => Denied("TOKEN_REFUSED"),
+            For::LoggingIn => Denied("NO_PROVIDER"),
             _ => NotServed,
         };
         add(
@@ -331,7 +336,7 @@ impl Callers {
                     Denied("UNKNOWN_AGENT"),
                 );
             }
-            For::Joining => {
+            For::Joining | For::LoggingIn => {
                 add("a person", &self.wrong_person, NotServed);
                 add("an agent", &self.wrong_agent, NotServed);
                 add("a member", &self.wrong_member, NotServed);

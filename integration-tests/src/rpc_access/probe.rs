@@ -87,6 +87,8 @@ fn told(status: &Status) -> Answer {
         (Code::PermissionDenied | Code::Unauthenticated, reason) => {
             Answer::Denied(reason.unwrap_or_else(|| status.message().to_owned()))
         }
+        // There is nobody to vouch for anybody.
+        (Code::FailedPrecondition, Some(reason)) if reason == "NO_PROVIDER" => Answer::Denied(reason),
         (Code::Unimplemented, None) => Answer::NotServed,
         // What Verger answers has a reason; what has none, and is none of the caller's, is of the connection.
         (Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled, None) => Answer::NoHandshake,

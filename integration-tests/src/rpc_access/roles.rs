@@ -82,7 +82,8 @@ pub(super) async fn hold(scene: &Scene, rpcs: &[String]) -> Result<Held> {
         )?;
         let channel = access.channel().await?;
         for (rpc, columns) in &of_people {
-            let may = column.is_some_and(|column| columns.contains(column));
+            // `-` stands for who has no role.
+            let may = columns.contains(column.unwrap_or('-'));
             let answer = probe::call_over(channel.clone(), rpc).await?;
             let denied = answer == Answer::Denied("ROLE_DENIED".to_owned());
             // Who may sign what is decided of what was proposed, and nothing was: to who may look that is all that is said.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
@@ -45,6 +46,31 @@ pub enum ConnectError {
 #[derive(Clone)]
 pub struct Connector {
     client: Arc<Client>,
+    /// The address of this machine to call from; any where there is none.
+    from: Option<IpAddr>,
+}
+
+async fn connect(host: &str, port: u16, from: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(from) = from else {
+        return TcpStream::connect((host, port)).await;
+    };
+    let mut last = io::Error::other("the host has no address of the kind to call from");
+    for to in lookup_host((host, port))
+        .await?
+        .filter(|to| to.is_ipv4() == from.is_ipv4())
+    {
+        let socket = if from.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        socket.bind((from, 0).into())?;
+        match socket.connect(to).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 impl tower::Service<Uri> for Connector {
@@ -57,12 +83,12 @@ impl tower::Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let config = Arc::clone(&self.client.config);
+        let (config, from) = (Arc::clone(&self.client.config), self.from);
         Box::pin(async move {
             let authority = uri
                 .authority()
                 .ok_or_else(|| io::Error::other("an address without host"))?;
-            let stream = TcpStream::connect((authority.host(), authority.port_u16().unwrap_or(443))).await?;
+            let stream = connect(authority.host(), authority.port_u16().unwrap_or(443), from).await?;
             stream.set_nodelay(true)?;
             // Only a label for session resumption: controllers are known by their SPIFFE names.
             let name = ServerName::try_from(authority.host().trim_matches(['[', ']']).to_owned())
@@ -79,6 +105,18 @@ impl tower::Service<Uri> for Connector {
 /// # Errors
 /// When an address is malformed, or none answers.
 pub async fn channel(client: Arc<Client>, addresses: &[String]) -> Result<Channel, ConnectError> {
+    channel_from(client, addresses, None).await
+}
+
+/// The same, calling from an address of this machine.
+///
+/// # Errors
+/// When an address is malformed, or none answers.
+pub async fn channel_from(
+    client: Arc<Client>,
+    addresses: &[String],
+    from: Option<IpAddr>,
+) -> Result<Channel, ConnectError> {
     let mut last = None;
     for address in addresses {
         let endpoint = Endpoint::from_shared(format!("https://{address}"))
@@ -90,6 +128,7 @@ pub async fn channel(client: Arc<Client>, addresses: &[String]) -> Result<Channe
         match endpoint
             .connect_with_connector(Connector {
                 client: Arc::clone(&client),
+                from,
             })
             .await
         {

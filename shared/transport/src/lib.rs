@@ -22,7 +22,7 @@ mod web;
 pub use acceptor::{Accepted, PeerInfo, accept, accept_enrolments, certificate_of, peer_info};
 pub use authority::{Authority, AuthorityError, Issued, Purpose, spki_pin};
 pub use certificate::{PeerCertificate, RENEWAL_GRACE};
-pub use connect::{ConnectError, Connector, channel};
+pub use connect::{ConnectError, Connector, channel, channel_from};
 pub use identity::{Identity, IdentityError, KeyPair, certificate_pem};
 pub use join::{InvalidJoinCommand, JoinCommand};
 pub use spiffe_id::{InvalidPeer, Label, Peer, SpiffeId};
