@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -108,8 +108,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     tasks.spawn(report::drive(report, report_ports, stop.clone()));
     let renewal = stop.clone();
     tasks.spawn(async move { controllers.keep_renewed(&config, renewal).await });
+    // Whoever is told that it is ready may end it at once.
+    let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     notify(&[sd_notify::NotifyState::Ready]);
-    let ended = attend(&mut tasks).await;
+    let ended = attend(&mut tasks, signals).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     stop.cancel();
     let drained = async { while tasks.join_next().await.is_some() {} };
@@ -119,9 +121,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     ended
 }
 
-async fn attend(tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+async fn attend(
+    tasks: &mut JoinSet<()>,
+    (mut terminate, mut interrupt): (Signal, Signal),
+) -> anyhow::Result<()> {
     let period = sd_notify::watchdog_enabled().map_or(Duration::from_secs(10), |limit| limit / 3);
     let mut pet = tokio::time::interval(period);
     loop {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -86,8 +86,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .health
         .set_service_status("", tonic_health::ServingStatus::Serving)
         .await;
+    // Whoever is told that it is ready may end it at once.
+    let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     notify(&[sd_notify::NotifyState::Ready]);
-    let ended = attend(&config, &wired, serving, enrolling, &stop).await;
+    let ended = attend(&config, &wired, (serving, enrolling), signals, &stop).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     for task in [time, record, watch, emergency].into_iter().chain(fresh) {
         task.abort();
@@ -114,12 +116,10 @@ type Serving = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
 async fn attend(
     config: &Config,
     wired: &WiredUp,
-    mut serving: Serving,
-    mut enrolling: Serving,
+    (mut serving, mut enrolling): (Serving, Serving),
+    (mut terminate, mut interrupt): (Signal, Signal),
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut renewal = tokio::time::interval(MEMBER_LIFETIME / 3);
     renewal.tick().await;
     let mut pet = tokio::time::interval(watchdog());

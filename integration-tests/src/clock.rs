@@ -76,9 +76,13 @@ fn after(seconds: i64) -> Timestamp {
         .expect("it is far from the last instant there is")
 }
 
-fn exception(name: &str, variable: &str, not_after: Timestamp) -> String {
+/// The rule whose drift is excepted for as long as this runs, and the one whose exception ends at once.
+const HELD: &str = "config/env";
+const ENDED: &str = "config/working-dir";
+
+fn exception(name: &str, rule: &str, not_after: Timestamp) -> String {
     format!(
-        "apiVersion: verger/v1\nkind: Exception\nmetadata: {{ name: {name} }}\nspec:\n  rules: [ config/env ]\n  values: [ \"{variable}\" ]\n  scope: {{ workload: clock/app }}\n  owner: ops\n  reason: shown\n  ticket: T-1\n  notAfter: \"{not_after}\"\n"
+        "apiVersion: verger/v1\nkind: Exception\nmetadata: {{ name: {name} }}\nspec:\n  rules: [ {rule} ]\n  scope: {{ workload: clock/app }}\n  owner: ops\n  reason: shown\n  ticket: T-1\n  notAfter: \"{not_after}\"\n"
     )
 }
 
@@ -106,12 +110,12 @@ impl Stage {
         let drifted = docker.name("clock-drifted");
         docker.run(
             &drifted,
-            &["--env", "HELD=1", "--env", "ENDED=1", "verger-test/app"],
+            &["--env", "DRIFT=1", "--workdir", "/tmp", "verger-test/app"],
         )?;
         let stage = Self { scene, clock };
         let objects = [
-            exception("held", "HELD", after(3_600)),
-            exception("ended", "ENDED", after(8)),
+            exception("held", HELD, after(3_600)),
+            exception("ended", ENDED, after(8)),
         ];
         stage.scene.apply(&objects.join("---\n"))?;
         stage.holds("both drifts excepted", |state| {
@@ -129,17 +133,12 @@ impl Stage {
     /// The states of the two drifts.
     fn holds(&self, what: &str, wanted: impl Fn((&str, &str)) -> bool) -> Result<()> {
         self.scene.wait_for(what, || {
-            let findings = self.scene.rows(&["findings", "list", "--rule", "config/env"])?;
-            let state = |variable: &str| {
-                let field = format!("env[{variable}]");
-                let of = |finding: &&Value| finding["field"] == field.as_str();
-                findings
-                    .iter()
-                    .find(of)
-                    .and_then(|finding| finding["state"].as_str())
-                    .unwrap_or("none")
+            let findings = self.scene.rows(&["findings", "list"])?;
+            let state = |rule: &str| {
+                let of = findings.iter().find(|finding| finding["rule"] == rule);
+                of.and_then(|finding| finding["state"].as_str()).unwrap_or("none")
             };
-            Ok(wanted((state("HELD"), state("ENDED"))).then_some(()))
+            Ok(wanted((state(HELD), state(ENDED))).then_some(()))
         })
     }
 
@@ -162,7 +161,7 @@ impl Stage {
 
     /// A change, which is in force on the host in the end: the exception that holds, holds a little longer.
     fn change(&self) -> Result<()> {
-        self.scene.apply(&exception("held", "HELD", after(3_600)))?;
+        self.scene.apply(&exception("held", HELD, after(3_600)))?;
         let epoch = self.scene.epoch()?;
         self.scene.wait_for("the new set on the host", || {
             let hosts = self.scene.rows(&["hosts"])?;
@@ -250,7 +249,12 @@ impl Stage {
             ));
             if protected {
                 // The next set of controllers that were set back has a number that this host has seen.
-                scene.apply(&exception("held", "HELD", after(7_200)))?;
+                let file = scene.path("older.yaml");
+                fs::write(&file, exception("held", HELD, after(7_200)))?;
+                // The CLI has seen that the cluster went back, too.
+                let mut apply = scene.verger();
+                apply.args(["apply", "--accept-older-set", "--file"]);
+                checked(apply.arg(file))?;
                 let word = scene.wait_for("the older epoch to be judged", || {
                     let hosts = scene.rows(&["hosts"])?;
                     if hosts[0]["epoch"].as_u64() > Some(held) {
