@@ -1,8 +1,10 @@
 //! How fresh the held set is, and what time it is: what a majority of the cluster's members says, over what this host's clock says.
 //!
 //! - A stamp counts when a majority of the member keys in the trust root has signed it, and it is newer than the last one. So a
-//!   member that was taken over, and the network, can withhold stamps and replay old ones; neither extends anything.
-//! - Time is that of the last stamp, and goes on from there by the monotonic clock. The clock of the day is asked only before the
+//!   member that was taken over, and the network, can withhold stamps, replay old ones, and hand out late those that nobody has seen
+//!   yet; none of it extends anything: a stamp holds from when it was made, and not from when it came.
+//! - Time is that of the last stamp, and goes on from there by the monotonic clock. A later stamp that says less brings time back by
+//!   no more than that clock may have run fast ([`DRIFT`]). The clock of the day is asked only before the
 //!   first stamp of a run, and never believed before the latest stamp ever accepted ([`Freshness::floor`]).
 //! - A stamp moves time at most [`FURTHEST`] ahead at once: one that is forged, or a mistake, ends neither seals nor exceptions.
 //! - Staleness is told, and lifts nothing.
@@ -22,6 +24,9 @@ pub const FRESH_FOR: u64 = 5 * 60_000;
 pub const BEHIND_FOR: u64 = 60_000;
 /// How far one stamp moves time ahead.
 pub const FURTHEST: SignedDuration = SignedDuration::from_hours(24);
+/// The monotonic clock gains less than one part in so many: ten times what the kernel's own steering of it allows for (`adjtimex(2)`:
+/// 500 parts in a million, and an oscillator of the same order).
+pub const DRIFT: u64 = 1_000;
 /// How far this host's clock may be off.
 pub const SKEW: SignedDuration = SignedDuration::from_secs(30);
 
@@ -55,12 +60,21 @@ impl RefusedStamp {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Heard {
     stamp: Stamp,
-    /// The time taken from it: what it says, or less.
+    /// What time it was when it came: what it says, no more than a day ahead of what was known, and no less than what was known.
     time: Timestamp,
     /// When it came, monotonic.
     millis: u64,
     /// Since when stamps name another epoch than the one held, monotonic.
     parted: Option<u64>,
+}
+
+impl Heard {
+    /// How old the stamp is where it is `time`, milliseconds: since it was made, or since it came where it says a later time.
+    fn age(&self, time: Timestamp, now: Now) -> u64 {
+        let made = time.duration_since(self.stamp.at).as_millis();
+        let came = now.millis.saturating_sub(self.millis);
+        u64::try_from(made).map_or(came, |made| made.max(came))
+    }
 }
 
 /// What is known of freshness and time.
@@ -159,7 +173,8 @@ impl Freshness {
         let heard = self.judge(ledger, envelope, now).map_err(Arc::new);
         self.refused = heard.clone().err();
         if let Some(heard) = heard? {
-            self.floor = Some(heard.time);
+            // What it says itself: the next one may have been made before this one came.
+            self.floor = Some(heard.stamp.at.min(heard.time));
             self.heard = Some(heard);
         }
         Ok(())
@@ -189,8 +204,15 @@ impl Freshness {
             let still = last.filter(|last| parts(&last.stamp, ledger));
             still.and_then(|last| last.parted).unwrap_or(now.millis)
         };
+        let since_known = now
+            .millis
+            .saturating_sub(last.map_or(self.began, |last| last.millis));
+        let at_least = self
+            .certain(now)
+            .and_then(|known| known.checked_sub(millis(since_known.div_ceil(DRIFT))).ok());
+        let time = bound.map_or(stamp.at, |bound| stamp.at.min(bound));
         Ok(Some(Heard {
-            time: bound.map_or(stamp.at, |bound| stamp.at.min(bound)),
+            time: at_least.map_or(time, |least| time.max(least)),
             millis: now.millis,
             parted: parts(&stamp, ledger).then(since),
             stamp,
@@ -223,7 +245,7 @@ impl Freshness {
                 root: *root,
             };
         }
-        if now.millis.saturating_sub(heard.millis) >= FRESH_FOR {
+        if heard.age(self.time(now), now) >= FRESH_FOR {
             return Standing::Stale {
                 last: Some(*at),
                 refused: refused(),
@@ -249,9 +271,12 @@ fn parts(stamp: &Stamp, ledger: &LedgerState) -> bool {
     stamp.epoch != ledger.position().map_or(0, |(held, _)| held)
 }
 
-fn later(at: Timestamp, millis: u64) -> Timestamp {
-    let after = SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX));
-    at.saturating_add(after).unwrap_or(Timestamp::MAX)
+fn later(at: Timestamp, after: u64) -> Timestamp {
+    at.saturating_add(millis(after)).unwrap_or(Timestamp::MAX)
+}
+
+fn millis(count: u64) -> SignedDuration {
+    SignedDuration::from_millis(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

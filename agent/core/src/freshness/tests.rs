@@ -145,6 +145,59 @@ fn a_freeze_shows_whatever_is_replayed() {
 }
 
 #[test]
+fn stamps_that_nobody_has_seen_hold_no_longer_for_being_handed_out_late() {
+    let world = World::new();
+    let mut known = Freshness::new(now(0), None);
+    let hoard: Vec<_> = (1..200)
+        .map(|minute| world.stamp(1, 60 * minute, &[2, 3]))
+        .collect();
+    // The benign twin: each when it was made, and some seconds later by the network.
+    for (minute, stamp) in (1..=20).zip(&hoard) {
+        let came = now(minute * MINUTE + (minute % 3) * 4_000);
+        assert_eq!(world.word(&mut known, stamp, came), Ok(()));
+        assert_eq!(known.standing(&world.ledger, came), Standing::Fresh, "{minute}");
+    }
+    // From here on a captured controller hands out one of its hoard just before the last would end.
+    let mut stale_since = None;
+    for (step, stamp) in (1..).zip(&hoard[20..]) {
+        let came = now(20 * MINUTE + step * (FRESH_FOR - 1_000));
+        assert_eq!(world.word(&mut known, stamp, came), Ok(()));
+        assert!(
+            known.time(came) >= after(20 * 60 + i64::try_from(step).unwrap() * 298),
+            "time goes on"
+        );
+        match known.standing(&world.ledger, came) {
+            Standing::Stale { .. } => stale_since = stale_since.or(Some(step)),
+            standing => assert!(stale_since.is_none(), "{step}: {standing:?}"),
+        }
+    }
+    assert_eq!(
+        stale_since,
+        Some(2),
+        "five minutes and one step after the last that was true"
+    );
+}
+
+#[test]
+fn a_monotonic_clock_that_runs_fast_makes_nothing_stale() {
+    let world = World::new();
+    let mut known = Freshness::new(now(0), None);
+    // Half a part in a thousand, for a month; a stamp each hour is enough to show where it would go.
+    for hour in 1..720 {
+        let came = now(hour * 60 * MINUTE + hour * 1_800);
+        let stamp = world.stamp(1, i64::try_from(hour).unwrap() * 3_600, &[1, 2]);
+        assert_eq!(world.word(&mut known, &stamp, came), Ok(()));
+        assert_eq!(known.standing(&world.ledger, came), Standing::Fresh, "{hour}");
+        let ahead = known.time(came).duration_since(stamp_time(hour));
+        assert!(ahead <= SignedDuration::from_secs(2), "{hour}: {ahead}");
+    }
+}
+
+fn stamp_time(hour: u64) -> Timestamp {
+    after(i64::try_from(hour).unwrap() * 3_600)
+}
+
+#[test]
 fn a_set_that_does_not_come_and_one_that_is_taken_back_show() {
     let mut world = World::new();
     let mut known = Freshness::new(now(0), None);
