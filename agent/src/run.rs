@@ -37,7 +37,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         verger_agent_store::open(&dir, &verger_agent_store::Options::default())
     })
     .await??;
-    let floor = FloorFile::load(&config, enrolment.cluster)?;
+    let mut floor = FloorFile::load(&config, enrolment.cluster)?;
     let state = LedgerState::restore(enrolment.agent.clone(), ledger.load()?)?.above(floor.floor);
     anyhow::ensure!(
         state.cluster_id() == enrolment.cluster,
@@ -53,6 +53,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     }
     let clock = Clock::start();
     let freshness = Freshness::new(clock.now(), floor.time);
+    // A run that ended between the ledger and this file, or began before there was one.
+    session::keep(&mut floor, &state, &freshness);
     let usage = spool.usage()?;
     tracing::info!(agent = %enrolment.agent, epoch = state.position().map(|(epoch, _)| epoch), waiting = usage.pending(), "starting");
     let controllers = Arc::new(Controllers::new(&enrolment, &config)?);

@@ -103,7 +103,7 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
 }
 
 /// Keeps how far this host has come, where that is news.
-fn keep(file: &mut FloorFile, ledger: &LedgerState, freshness: &Freshness) {
+pub(crate) fn keep(file: &mut FloorFile, ledger: &LedgerState, freshness: &Freshness) {
     let (floor, time) = (ledger.reached(), freshness.floor());
     if !file.is_news(floor, time) {
         return;
@@ -164,7 +164,9 @@ async fn next_of_link(link: &mut SessionLink) -> Event {
             }
             Err(error) => {
                 tracing::warn!(%error, "the controller sent what has no meaning");
-                Event::Disconnected { retry_after: None }
+                Event::Unreadable {
+                    why: error.to_string(),
+                }
             }
         },
         Heard::Lost(lost) if lost.unreadable => {
