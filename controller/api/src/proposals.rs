@@ -126,7 +126,8 @@ impl ProposalService for Proposals {
             seal,
         } = request.into_inner();
         let seal = seal_in(seal);
-        let asker = caller.may_sign(number).await?.asker();
+        fits(&[], &[], &seal)?;
+        let asker = caller.may_sign(number, &request_id).await?.asker();
         let action = Action::SignProposal { number, seal };
         match asker
             .propose(&*self.replicated, &*self.ambient, &request_id, action)

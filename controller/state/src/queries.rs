@@ -89,6 +89,11 @@ impl State {
         waiting.map(|(number, proposal)| (*number, proposal))
     }
 
+    /// Whether a request of this id was carried out, and its answer is still remembered: it comes again with no effect.
+    pub fn has_answered(&self, id: &str) -> bool {
+        self.requests.contains_key(id)
+    }
+
     /// One of them.
     pub fn proposal(&self, number: u64) -> Option<&Proposal> {
         self.proposals.waiting.get(&number)

@@ -72,22 +72,30 @@ impl Caller {
         Ok(permit)
     }
 
-    /// Lets a caller sign a proposal: what it changes. Of one that is not there, nothing is told to who may not look.
-    pub(crate) async fn may_sign(self, number: u64) -> Result<Permit, Status> {
+    /// Lets a caller sign a proposal: what it changes. Of one that is not there, nothing is told to who may not look; the request `id` that
+    /// was answered already may come again.
+    pub(crate) async fn may_sign(self, number: u64, id: &str) -> Result<Permit, Status> {
         let authorizer = Arc::clone(&self.authorizer);
         let caught_up = authorizer.replicated.catch_up().await;
         caught_up.map_err(|error| unavailable(&error))?;
         let change = read(&*authorizer.replicated, |state| {
-            state.proposal(number).map(|proposal| Change {
+            let change = state.proposal(number).map(|proposal| Change {
                 expected_epoch: proposal.expected_epoch,
                 upserts: proposal.upserts.clone(),
                 deletes: proposal.deletes.clone(),
-            })
+            });
+            (change, state.has_answered(id))
         });
         match change {
             // A number is given once, and what is under it never changes but for its seal.
-            Some(change) => self.may_change(Way::Sign, &change).await,
-            None => self.may(Verb::Get, Resource::Proposals).await,
+            (Some(change), _) => self.may_change(Way::Sign, &change).await,
+            (None, true) => self.may(Verb::Get, Resource::Proposals).await,
+            // Decided here and nowhere else: what is proposed under this number meanwhile was not looked at, and what is refused
+            // only by the log would fill it.
+            (None, false) => {
+                self.may(Verb::Get, Resource::Proposals).await?;
+                Err(refused(&Refused::NoSuchProposal(number)))
+            }
         }
     }
 }

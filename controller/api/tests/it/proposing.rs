@@ -1,6 +1,7 @@
 //! Four eyes: a change is proposed by one and made by another.
 
 use tonic::Code;
+use verger_controller_state::limits;
 use verger_proto::policy::v1 as pb;
 use verger_wire::digest_bytes;
 
@@ -56,6 +57,31 @@ async fn what_one_proposes_another_looks_at_and_makes() {
         .get_proposal(pb::GetProposalRequest { number: 1 })
         .await;
     refused(gone, Code::NotFound, "NO_SUCH_PROPOSAL");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signature_of_what_is_not_there_never_reaches_the_log() {
+    let world = World::founded_of(2);
+    let before = world.log.state().audit_head();
+    // It is the number that the next proposal will have.
+    let early = world
+        .caller("person/bob")
+        .proposals()
+        .sign(signature(&world))
+        .await;
+    refused(early, Code::NotFound, "NO_SUCH_PROPOSAL");
+    let mut long = signature(&world);
+    long.seal = Some(pb::Envelope {
+        json: vec![b' '; limits::COMMAND_BYTES].into(),
+    });
+    let long = world.ada().proposals().sign(long).await;
+    assert_eq!(long.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(world.log.state().audit_head(), before);
+    // The benign twin: once it is there, both reach it.
+    world.ada().proposals().propose(proposal(&world)).await.unwrap();
+    let bob = world.caller("person/bob");
+    bob.proposals().sign(signature(&world)).await.unwrap();
+    assert_eq!(world.log.state().audit_head().written, before.written + 2);
 }
 
 #[tokio::test(start_paused = true)]
