@@ -15,7 +15,7 @@ use verger_policy::model::printable;
 use verger_transport::{Authority, Label, Purpose};
 
 use crate::config::Config;
-use crate::emergency::{self, Answer, Question};
+use crate::emergency::{self, Answer, Question, reason_in};
 use crate::login::{NewLogin, Reserved, context_of};
 use crate::{timekeeper, wire_up};
 
@@ -71,12 +71,7 @@ pub(crate) async fn break_glass(config: &Config, args: &BreakGlassArgs) -> anyho
     let (Some(reason), Some(context)) = (reason, context) else {
         anyhow::bail!("--reason and --context are needed");
     };
-    let reason = printable(reason.trim()).into_owned();
-    anyhow::ensure!(
-        !reason.is_empty() && reason.len() <= limits::NAME_BYTES,
-        "--reason: say why, in at most {} bytes",
-        limits::NAME_BYTES
-    );
+    let reason = reason_in(reason)?;
     let most = SignedDuration::from_secs(limits::BREAK_GLASS_SECONDS);
     anyhow::ensure!(
         time.is_positive() && *time <= most,

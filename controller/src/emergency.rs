@@ -15,8 +15,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use verger_controller_api::ports::Ambient as _;
 use verger_controller_raft::Member;
-use verger_controller_state::{Action, Command, Response, break_glass_name};
+use verger_controller_state::{Action, Command, Response, break_glass_name, limits};
 use verger_policy::digest::Digest;
+use verger_policy::model::printable;
+use verger_transport::Label;
 
 use crate::adapters::SystemAmbient;
 
@@ -56,6 +58,20 @@ pub(crate) enum Answer {
     Refused { why: String },
 }
 
+/// A reason as it is put on record.
+///
+/// # Errors
+/// Where it says nothing, or too much.
+pub(crate) fn reason_in(text: &str) -> anyhow::Result<String> {
+    let reason = printable(text.trim()).into_owned();
+    anyhow::ensure!(
+        !reason.is_empty() && reason.len() <= limits::NAME_BYTES,
+        "--reason: say why, in at most {} bytes",
+        limits::NAME_BYTES
+    );
+    Ok(reason)
+}
+
 /// Carries a question out.
 pub(crate) async fn carry_out(member: &Member, name: &str, question: Question) -> Answer {
     match attempt(member, name, question).await {
@@ -79,6 +95,9 @@ async fn attempt(
             ends,
         } => {
             let key: Digest = key.parse().context("the key's digest")?;
+            // The command asks for both; whoever writes to the socket is asked again.
+            let _: Label = break_glass_name(&person).parse().context("the person's name")?;
+            let reason = reason_in(&reason)?;
             let action = Action::BreakGlass {
                 person: person.clone(),
                 reason,
