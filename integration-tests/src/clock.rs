@@ -10,7 +10,6 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
