@@ -27,6 +27,8 @@ pub const FURTHEST: SignedDuration = SignedDuration::from_hours(24);
 /// The monotonic clock gains less than one part in so many: ten times what the kernel's own steering of it allows for (`adjtimex(2)`:
 /// 500 parts in a million, and an oscillator of the same order).
 pub const DRIFT: u64 = 1_000;
+/// Members' stamps may be so far ahead of each other: one that says less by this takes back nothing, and adds nothing.
+const SLACK: SignedDuration = SignedDuration::from_secs(5);
 /// How far this host's clock may be off.
 pub const SKEW: SignedDuration = SignedDuration::from_secs(30);
 
@@ -60,8 +62,11 @@ impl RefusedStamp {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Heard {
     stamp: Stamp,
-    /// What time it was when it came: what it says, no more than a day ahead of what was known, and no less than what was known.
+    /// What time it was when it came: what it says, no more than a day ahead of what was known, and no less than `least` but for
+    /// [`SLACK`].
     time: Timestamp,
+    /// What time it was at least, by all stamps before.
+    least: Timestamp,
     /// When it came, monotonic.
     millis: u64,
     /// Since when stamps name another epoch than the one held, monotonic.
@@ -69,10 +74,10 @@ struct Heard {
 }
 
 impl Heard {
-    /// How old the stamp is where it is `time`, milliseconds: since it was made, or since it came where it says a later time.
-    fn age(&self, time: Timestamp, now: Now) -> u64 {
-        let made = time.duration_since(self.stamp.at).as_millis();
+    /// How old the stamp is, milliseconds: since it was made, or since it came where it says a later time.
+    fn age(&self, now: Now) -> u64 {
         let came = now.millis.saturating_sub(self.millis);
+        let made = later(self.least, came).duration_since(self.stamp.at).as_millis();
         u64::try_from(made).map_or(came, |made| made.max(came))
     }
 }
@@ -152,6 +157,14 @@ impl Freshness {
         }
     }
 
+    /// What time it is at least by every stamp there was: nothing but the drift of the clock takes it back.
+    fn least(&self, now: Now) -> Option<Timestamp> {
+        match &self.heard {
+            Some(heard) => Some(later(heard.least, now.millis.saturating_sub(heard.millis))),
+            None => self.certain(now),
+        }
+    }
+
     /// The latest time that members said, to be kept beyond this run: whatever any clock says, it is not earlier.
     pub const fn floor(&self) -> Option<Timestamp> {
         self.floor
@@ -208,11 +221,19 @@ impl Freshness {
             .millis
             .saturating_sub(last.map_or(self.began, |last| last.millis));
         let at_least = self
-            .certain(now)
+            .least(now)
             .and_then(|known| known.checked_sub(millis(since_known.div_ceil(DRIFT))).ok());
         let time = bound.map_or(stamp.at, |bound| stamp.at.min(bound));
+        let least = at_least.map_or(time, |least| time.max(least));
+        let is_near = least.duration_since(time) <= SLACK;
         Ok(Some(Heard {
-            time: at_least.map_or(time, |least| time.max(least)),
+            // Stamps are of whole seconds: what was told a moment ago is not after what is told now.
+            time: match self.time(now) {
+                _ if !is_near => least,
+                running if running > time && running.duration_since(time) <= SLACK => running,
+                _ => time,
+            },
+            least,
             millis: now.millis,
             parted: parts(&stamp, ledger).then(since),
             stamp,
@@ -245,7 +266,7 @@ impl Freshness {
                 root: *root,
             };
         }
-        if heard.age(self.time(now), now) >= FRESH_FOR {
+        if heard.age(now) >= FRESH_FOR {
             return Standing::Stale {
                 last: Some(*at),
                 refused: refused(),

@@ -189,7 +189,7 @@ fn a_monotonic_clock_that_runs_fast_makes_nothing_stale() {
         assert_eq!(world.word(&mut known, &stamp, came), Ok(()));
         assert_eq!(known.standing(&world.ledger, came), Standing::Fresh, "{hour}");
         let ahead = known.time(came).duration_since(stamp_time(hour));
-        assert!(ahead <= SignedDuration::from_secs(2), "{hour}: {ahead}");
+        assert!(ahead <= SLACK + SignedDuration::from_secs(2), "{hour}: {ahead}");
     }
 }
 
