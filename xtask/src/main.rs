@@ -53,6 +53,15 @@ enum Task {
         #[arg(short, long, value_name = "CRATE")]
         package: Vec<String>,
     },
+    /// The tests of one module, counted
+    #[command(hide = true)]
+    Cases {
+        /// The crate they are in
+        #[arg(short, long, value_name = "CRATE")]
+        package: String,
+        /// What their names have in them
+        filter: String,
+    },
     /// Installs what the tests need and runs them all, points included
     Test {
         /// For machines without root: leaves out the tests that need a Docker daemon, and counts them as skipped
@@ -112,6 +121,7 @@ fn carry_out(task: Task) -> Result<()> {
         Task::Down => up::down(),
         Task::Rehearse { long } => up::rehearse(&workspace, if long { 2 } else { 1 }),
         Task::Fuzz { long, package } => fuzz::run(&workspace, &package, long),
+        Task::Cases { package, filter } => test::cases(&workspace, &package, &filter),
         Task::Test { no_docker, no_points } => test::test(
             &workspace,
             !no_docker,

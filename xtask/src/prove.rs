@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::dockerd::{Dockerd, Layout};
 use crate::packages::{self, FOR_DOCKER, FOR_TESTS};
 use crate::process::ProcessRef;
+use crate::test::build_programs;
 use crate::workspace::Workspace;
 
 /// Where tests and points find the private daemon.
@@ -213,6 +214,23 @@ pub(crate) const POINTS: &[Point] = &[
             of: "rounds",
         }),
     },
+    Point {
+        name: "tuf",
+        claim: "The attacks that The Update Framework names (specification 1.0, 1.5.2; rollback, freeze, mix-and-match, fast-forward …) fail by name.",
+        cargo: &[
+            "run",
+            "-q",
+            "-p",
+            "xtask",
+            "--",
+            "cases",
+            "-p",
+            "verger-agent-core",
+            "session::tuf::",
+        ],
+        needs_docker: false,
+        sample: None,
+    },
 ];
 
 /// What is measured; run on demand.
@@ -272,6 +290,10 @@ pub(crate) fn run(
         let names: Vec<_> = points.iter().map(|point| point.name).collect();
         bail!("there is no {kind} {name:?}; there are: {}", names.join(", "));
     };
+    // A point that starts a program shows what the sources are now, and not what was built before.
+    if kind == "point" {
+        build_programs(workspace)?;
+    }
     let given = std::env::var_os(DOCKER_HOST).is_some();
     let dockerd = if point.needs_docker && !given {
         Some(Borrowed::start("prove")?)
@@ -292,7 +314,7 @@ pub(crate) fn show(
     docker: Option<String>,
 ) -> Result<String> {
     let mut command = workspace.cargo(point.cargo.iter().copied());
-    if long {
+    if long && point.sample.is_some() {
         command.arg("--long");
     }
     command.env(PROGRAM_DIR, workspace.program_dir()?);

@@ -138,8 +138,31 @@ fn install_nextest(workspace: &Workspace) -> Result<()> {
     run(install.env("CARGO_TARGET_DIR", Workspace::tools_dir()?.join("nextest-build")))
 }
 
-/// Builds every program, those behind a feature of their own too: tests start them.
-fn build_programs(workspace: &Workspace) -> Result<()> {
+/// Runs the tests of one crate whose names have `filter` in them, and prints how many passed, last. None at all is a failure.
+pub(crate) fn cases(workspace: &Workspace, package: &str, filter: &str) -> Result<()> {
+    install_nextest(workspace)?;
+    let command = workspace.cargo([
+        "nextest",
+        "run",
+        "-p",
+        package,
+        "--color",
+        "never",
+        "--no-tests",
+        "fail",
+        filter,
+    ]);
+    let run = count(Runner::Nextest, command)?;
+    let counts = run.counts();
+    println!("{counts}");
+    if !run.is_good() {
+        bail!("{package} {filter}: {counts}");
+    }
+    Ok(())
+}
+
+/// Builds every program, those behind a feature of their own too: tests and points start them.
+pub(crate) fn build_programs(workspace: &Workspace) -> Result<()> {
     println!("==> programs");
     run(&mut workspace.cargo(["build", "--workspace", "--bins"]))?;
     let metadata = MetadataCommand::new()

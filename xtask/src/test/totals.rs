@@ -66,6 +66,16 @@ impl Run {
         }
     }
 
+    /// Whether something ran and nothing failed.
+    pub(super) fn is_good(&self) -> bool {
+        self.failed == 0 && self.passed > 0
+    }
+
+    /// How many cases passed and failed; what a filter leaves out is not told.
+    pub(super) fn counts(&self) -> String {
+        format!("{} cases passed, {} failed", self.passed, self.failed)
+    }
+
     /// Takes the runner's own verdict: a run that failed without a failed test (it did not compile) counts as one.
     pub(super) fn ended_well(&mut self, success: bool) {
         if (!success || !self.reported) && self.failed == 0 {
