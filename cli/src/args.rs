@@ -2,8 +2,11 @@
 
 mod audit;
 mod auth;
+mod findings;
 mod hosts;
+mod keys;
 mod login;
+mod trust;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,8 +18,11 @@ use crate::output::note;
 
 pub(crate) use audit::{AuditCommand, AuditFilterArgs};
 pub(crate) use auth::{AskArgs, AuthCommand, WhoArgs};
+pub(crate) use findings::{FilterArgs, FindingsCommand, VerifyFindingsArgs};
 pub(crate) use hosts::{Decision, HostsArgs};
+pub(crate) use keys::KeysCommand;
 pub(crate) use login::LoginArgs;
+pub(crate) use trust::TrustCommand;
 
 /// Blesses configurations, and says what departs from them.
 ///
@@ -375,236 +381,6 @@ pub(crate) struct InstancesArgs {
     /// Only of this workload; `-` for those of none.
     #[arg(long)]
     pub workload: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum FindingsCommand {
-    /// List findings.
-    List(FilterArgs),
-    /// Print findings as they change, until interrupted.
-    Watch {
-        #[command(flatten)]
-        filter: FilterArgs,
-
-        /// Resume after this revision.
-        #[arg(long, default_value_t = 0)]
-        after: u64,
-
-        /// Leave out what is already known.
-        #[arg(long)]
-        only_new: bool,
-    },
-    /// Show one finding in full.
-    #[command(after_help = "Example: verger findings show 5f0c9a17")]
-    Show {
-        /// Its uid, or a unique prefix of 8 digits or more.
-        uid: String,
-    },
-    /// Record that you have seen a finding.
-    #[command(after_help = "Example: verger findings ack 5f0c9a17 --note \"known, ticket OPS-7\"")]
-    Ack {
-        /// Its uid, or a unique prefix of 8 digits or more.
-        uid: String,
-        /// Why it may wait.
-        #[arg(long)]
-        note: String,
-    },
-    /// See whether the controllers hide, change or make up findings: what they show is held against what each host's agent
-    /// signed, and against what you saw before. Ends with 1 where something does not match, with 3 where something could not be
-    /// verified.
-    #[command(after_help = "Example: verger findings verify\nOne host: verger findings verify --host web-1")]
-    Verify(VerifyFindingsArgs),
-    /// Say in sentences what a finding means, which rule decided, and what to do.
-    #[command(after_help = "Example: verger findings explain 5f0c9a17")]
-    Explain {
-        /// Its uid, or a unique prefix of 8 digits or more.
-        uid: String,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct VerifyFindingsArgs {
-    /// Only of this host.
-    #[arg(long)]
-    pub host: Option<String>,
-
-    /// Take what is shown now for what you remember, after you found out why it is older, or of another key: a host was enrolled
-    /// anew, or a controller was restored on purpose.
-    #[arg(long)]
-    pub accept_shown: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct FilterArgs {
-    /// `open`, `acknowledged`, `suppressed`, `resolved`. Repeatable [default: all but resolved; watch: all].
-    #[arg(long = "state", value_name = "STATE")]
-    pub states: Vec<String>,
-
-    /// `config`, `privilege` … Repeatable.
-    #[arg(long = "control", value_name = "CONTROL")]
-    pub controls: Vec<String>,
-
-    /// Only of this workload.
-    #[arg(long)]
-    pub workload: Option<String>,
-
-    /// Only on this host.
-    #[arg(long)]
-    pub host: Option<String>,
-
-    /// Only of this rule.
-    #[arg(long)]
-    pub rule: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum KeysCommand {
-    /// Make a sealing key (0600).
-    #[command(
-        after_help = "Example: verger keys generate --out key.pem\nWith a passphrase: verger keys generate --passphrase --out id_verger"
-    )]
-    Generate {
-        /// Where to write it; refused if the file is there.
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-
-        /// Protect it with a passphrase: an SSH key (ssh-ed25519) in OpenSSH's form. The passphrase is asked for on the
-        /// terminal, or read from the file that VERGER_PASSPHRASE_FILE names.
-        #[arg(long)]
-        passphrase: bool,
-    },
-    /// List the keys that may seal, and which of them can be used here: the context's key file, and keys in ssh-agent.
-    List,
-    /// Begin to put another key in the place of one that may seal: writes the change of the trust root, signed by both. Others may have
-    /// to sign it too; then it is submitted (`verger trust submit`).
-    #[command(after_help = "Example: verger keys rotate --key key.pem --new new.pem --out rotation.json")]
-    Rotate {
-        /// The key that no longer seals then.
-        #[arg(long, value_name = "FILE")]
-        key: PathBuf,
-
-        /// The key that takes its place; `verger keys generate` makes one.
-        #[arg(long, value_name = "FILE")]
-        new: PathBuf,
-
-        /// Days until the seal under the new trust root must be renewed.
-        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=365))]
-        valid_days: u16,
-
-        /// Where to write the change; refused if the file is there.
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-    },
-    /// Print the public half of a sealing key of any form.
-    #[command(after_help = "Example: verger keys show --key key.pem")]
-    Show {
-        /// The key file.
-        #[arg(long, value_name = "FILE")]
-        key: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TrustCommand {
-    /// Make trust root version 1 and print the cluster id it founds. With a threshold above one, the others sign it next
-    /// (`verger trust sign`).
-    #[command(
-        after_help = "Example: verger trust init --key key.pem --name ada --out trust-root.json\nFour eyes: verger trust init --key key.pem --name ada --with bob=PUBLIC_KEY --threshold 2 --out trust-root.json"
-    )]
-    Init {
-        /// The sealing key: a file of `verger keys generate`, an OpenSSH private key, or a .pub whose key ssh-agent holds.
-        #[arg(long, value_name = "FILE")]
-        key: PathBuf,
-
-        /// Whose key it is.
-        #[arg(long)]
-        name: String,
-
-        /// Somebody else who may seal: a name and the public key that `verger keys show` prints, or an SSH key as it stands in
-        /// its .pub file (ssh-ed25519 AAAA…). May be given several times.
-        #[arg(long = "with", value_name = "NAME=PUBLIC_KEY")]
-        with: Vec<String>,
-
-        /// How many of the keys must sign each policy set.
-        #[arg(long, default_value_t = 1, value_name = "N")]
-        threshold: usize,
-
-        /// A controller that says how fresh the policy set is, as `verger-controller member-key` prints it on its host. It seals
-        /// nothing. May be given several times; a majority of them must say so.
-        #[arg(long = "member", value_name = "NAME=PUBLIC_KEY")]
-        members: Vec<String>,
-
-        /// Where to write it; refused if the file is there.
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-    },
-    /// Begin a change of the trust root: other keys, another threshold. Old and new keys sign the file (`verger trust sign`),
-    /// then it is submitted.
-    #[command(
-        after_help = "Example: verger trust rotate --add bob=PUBLIC_KEY --remove eve --threshold 2 --out rotation.json"
-    )]
-    Rotate {
-        /// Somebody who may seal from then on: a name and the public key that `verger keys show` prints, or an SSH key as it stands in its
-        /// .pub file (ssh-ed25519 AAAA…).
-        #[arg(long, value_name = "NAME=PUBLIC_KEY")]
-        add: Vec<String>,
-
-        /// Somebody who no longer may.
-        #[arg(long, value_name = "NAME")]
-        remove: Vec<String>,
-
-        /// A controller that says how fresh the policy set is from then on, as `verger-controller member-key` prints it on its host.
-        #[arg(long, value_name = "NAME=PUBLIC_KEY")]
-        add_member: Vec<String>,
-
-        /// One that no longer does.
-        #[arg(long, value_name = "NAME")]
-        remove_member: Vec<String>,
-
-        /// How many of the keys must sign each policy set from then on [default: as now].
-        #[arg(long, value_name = "N")]
-        threshold: Option<usize>,
-
-        /// Days until the seal under the new trust root must be renewed.
-        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=365))]
-        valid_days: u16,
-
-        /// Where to write the change; refused if the file is there.
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-    },
-    /// Submit a change of the trust root that old and new keys have signed.
-    #[command(after_help = "Example: verger trust submit --file rotation.json")]
-    Submit {
-        /// The file.
-        #[arg(long, value_name = "FILE")]
-        file: PathBuf,
-    },
-    /// Sign a trust root, or a change of it, that somebody made with your key in it, after it was shown.
-    #[command(
-        after_help = "Example: verger trust sign --file trust-root.json --key key.pem --digest CLUSTER_ID"
-    )]
-    Sign {
-        /// The file; your signature is added to it.
-        #[arg(long, value_name = "FILE")]
-        file: PathBuf,
-
-        /// The sealing key: a file of `verger keys generate`, an OpenSSH private key, or a .pub whose key ssh-agent holds.
-        #[arg(long, value_name = "FILE")]
-        key: PathBuf,
-
-        /// The digest of the trust root you have looked at with `verger trust show` (of version 1 it is the cluster's id):
-        /// nothing else is signed. Without it you are asked after it was shown.
-        #[arg(long, value_name = "DIGEST")]
-        digest: Option<String>,
-    },
-    /// Print a trust root file (cluster id, keys, threshold), or what a file of `verger trust rotate` changes.
-    #[command(after_help = "Example: verger trust show --file trust-root.json")]
-    Show {
-        /// The file.
-        #[arg(long, value_name = "FILE")]
-        file: PathBuf,
-    },
 }
 
 #[derive(Debug, Subcommand)]
