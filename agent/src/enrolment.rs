@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use verger_policy::digest::Digest;
-use verger_policy::model::{AgentId, printable_within};
+use verger_policy::model::{AgentId, damaged_json};
 use verger_transport::{Client, Identity, files};
 
 use crate::config::Config;
@@ -77,15 +77,7 @@ impl Enrolment {
 
 /// What is wrong is said in words that may be shown: the file may hold anything.
 fn parse(bytes: &[u8]) -> Result<Enrolment, String> {
-    let stored: Stored = serde_json::from_slice(bytes).map_err(|error| {
-        // Of an unknown field serde_json repeats the name, of a wrong value the value; the place comes last.
-        format!(
-            "damaged at line {} column {}: {}",
-            error.line(),
-            error.column(),
-            printable_within(&error.to_string(), 200)
-        )
-    })?;
+    let stored: Stored = serde_json::from_slice(bytes).map_err(|error| damaged_json(&error))?;
     let Stored {
         format,
         cluster_id,

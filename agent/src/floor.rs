@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use verger_agent_core::ledger::Floor;
 use verger_policy::digest::Digest;
-use verger_policy::model::printable_within;
+use verger_policy::model::damaged_json;
 use verger_transport::files::{self, SecretFileError};
 
 use crate::config::Config;
@@ -112,14 +112,7 @@ impl FloorFile {
 type Known = (Option<Floor>, Option<Timestamp>);
 
 fn parse(bytes: &[u8], cluster: &Digest) -> Result<Known, String> {
-    let stored: Stored = serde_json::from_slice(bytes).map_err(|error| {
-        format!(
-            "damaged at line {} column {}: {}",
-            error.line(),
-            error.column(),
-            printable_within(&error.to_string(), 200)
-        )
-    })?;
+    let stored: Stored = serde_json::from_slice(bytes).map_err(|error| damaged_json(&error))?;
     let Stored {
         format,
         cluster_id,

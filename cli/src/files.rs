@@ -188,3 +188,22 @@ pub(crate) fn make_room(file: &Path) -> anyhow::Result<()> {
         .create(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))
 }
+
+/// Locks `FILE.lock`, which stays: held while the file is read and replaced; other runs wait. The file itself is replaced by
+/// renaming, so that it cannot be what is locked.
+///
+/// # Errors
+/// When the lock cannot be made, or waited for.
+pub(crate) fn lock_beside(file: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut path = file.as_os_str().to_owned();
+    path.push(".lock");
+    let lock = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    lock.lock()?;
+    Ok(lock)
+}

@@ -4,18 +4,18 @@
 //! with its true seal, and a person would sign it anew as what follows. Agents refuse lower epochs by their ledger; this
 //! is the person's.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verger_policy::digest::Digest;
+use verger_policy::model::damaged_json;
 use verger_policy::set::PolicySet;
 use verger_transport::files as secret;
 
 use crate::exit::{Exit, Failure};
+use crate::files::lock_beside;
 
 /// A set, by what tells it from every other of its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl Memory {
         match before.filter(|before| before.excludes(shown)) {
             None => self.keep(shown).map(|()| None),
             Some(before) if accept => {
-                let _lock = self.lock()?;
+                let _lock = lock_beside(&self.file).with_context(|| self.unwritable())?;
                 self.write(shown)?;
                 Ok(Some(format!(
                     "warning: accepted epoch {} (root {}); forgotten is that {}",
@@ -140,7 +140,7 @@ impl Memory {
         if seen.epoch == 0 {
             return Ok(());
         }
-        let _lock = self.lock()?;
+        let _lock = lock_beside(&self.file).with_context(|| self.unwritable())?;
         match self.recall()? {
             Some(held) if held.epoch == seen.epoch && held.excludes(seen) => {
                 Err(self.gone_back(&held, seen).into())
@@ -150,34 +150,18 @@ impl Memory {
         }
     }
 
-    /// Held while the file is read and replaced; other runs wait. The file itself is replaced by renaming, so that it
-    /// cannot be what is locked.
-    fn lock(&self) -> anyhow::Result<std::fs::File> {
-        let mut path = self.file.as_os_str().to_owned();
-        path.push(".lock");
-        let path = PathBuf::from(path);
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .and_then(|file| file.lock().map(|()| file));
-        lock.with_context(|| self.unwritable(&path))
-    }
-
     fn write(&self, seen: &Seen) -> anyhow::Result<()> {
         let mut bytes = stored(seen, self.cluster);
         bytes.push(b'\n');
-        secret::replace(&self.file, &bytes).with_context(|| self.unwritable(&self.file))
+        secret::replace(&self.file, &bytes).with_context(|| self.unwritable())
     }
 
-    fn unwritable(&self, path: &Path) -> String {
+    fn unwritable(&self) -> String {
         let folder = self.file.parent().filter(|folder| !folder.as_os_str().is_empty());
         format!(
             "cannot write {}: what you see of the cluster's policy set must be remembered beside your context. Make {} \
              writable, or keep the context elsewhere (--context FILE)",
-            path.display(),
+            self.file.display(),
             folder.unwrap_or(Path::new("the folder")).display()
         )
     }
@@ -236,15 +220,7 @@ fn parse(bytes: &[u8], cluster: Digest) -> Result<Seen, String> {
         root,
         at,
         how,
-    } = serde_json::from_slice(bytes).map_err(|error| {
-        // The text of serde_json repeats what it found.
-        format!(
-            "damaged at line {} column {}: {}",
-            error.line(),
-            error.column(),
-            verger_policy::model::printable_within(&error.to_string(), 200)
-        )
-    })?;
+    } = serde_json::from_slice(bytes).map_err(|error| damaged_json(&error))?;
     if cluster_id != cluster.hex() {
         return Err("damaged: `clusterId` is another cluster's than the context's".to_owned());
     }

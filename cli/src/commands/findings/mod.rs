@@ -93,6 +93,13 @@ fn show(finding: &Finding, format: Format) -> anyhow::Result<Exit> {
 async fn list(filter: pb::Filter, context: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
     let session = Session::open(context).await?;
     let mut sheet = Sheet::list(record::COLUMNS, "nothing is found wrong");
+    each(&session, filter, |finding| record::push(&mut sheet, &finding)).await?;
+    print(&sheet, format)?;
+    Ok(Exit::Clean)
+}
+
+/// Takes in what a controller lists, page by page.
+async fn each(session: &Session, filter: pb::Filter, mut take: impl FnMut(Finding)) -> anyhow::Result<()> {
     let mut page_token = String::new();
     loop {
         let request = pb::ListRequest {
@@ -106,13 +113,11 @@ async fn list(filter: pb::Filter, context: Option<&Path>, format: Format) -> any
             revision: _,
         } = session.findings().list(call(request)).await?.into_inner();
         for finding in findings {
-            record::push(&mut sheet, &Finding::from_wire(finding)?);
+            take(Finding::from_wire(finding)?);
         }
         if next_page_token.is_empty() {
-            break;
+            return Ok(());
         }
         page_token = next_page_token;
     }
-    print(&sheet, format)?;
-    Ok(Exit::Clean)
 }

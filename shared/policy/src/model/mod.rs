@@ -28,7 +28,7 @@ pub use guardrail::{Guardrail, GuardrailRule, Profile, Selector, UnknownInstance
 pub use host::HostObject;
 pub use name::{AgentId, InvalidName, InvalidObjectKey, Kind, Labels, Name, ObjectKey, RuleId, RuntimeKind};
 pub use object::{Metadata, OBJECT_PREFIX, PolicyObject, Spec};
-pub use printable::{is_printable, printable, printable_within};
+pub use printable::{damaged_json, is_printable, printable, printable_within};
 pub use role::{
     Effect, InvalidSubject, MAX_ROLE_WORDS, NamePattern, PersonName, Resource, Role, RoleBinding, RoleRule,
     RoleSubject, Scope, Verb,

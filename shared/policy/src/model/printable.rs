@@ -40,6 +40,16 @@ pub const fn is_printable(c: char) -> bool {
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
 }
 
+/// What is wrong with a JSON file, and where: `serde_json` repeats what it found, which may be anything, and says the place last.
+pub fn damaged_json(error: &serde_json::Error) -> String {
+    format!(
+        "damaged at line {} column {}: {}",
+        error.line(),
+        error.column(),
+        printable_within(&error.to_string(), 200)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

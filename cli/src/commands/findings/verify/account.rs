@@ -19,8 +19,6 @@ use crate::connect::{Session, call};
 const ATTEMPTS: u32 = 10;
 /// How long is waited before that.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How many findings are asked for at once.
-const PAGE: u32 = 1_000;
 /// The most rows of one host that are taken in: a controller keeps no more.
 const MOST_ROWS: usize = 200_000;
 
@@ -116,29 +114,14 @@ pub(super) async fn listed(
     session: &Session,
     agent: Option<&AgentId>,
 ) -> anyhow::Result<BTreeMap<FindingUid, Finding>> {
+    let filter = pb::Filter {
+        agent_id: agent.map(ToString::to_string).unwrap_or_default(),
+        ..pb::Filter::default()
+    };
     let mut found = BTreeMap::new();
-    let mut page_token = String::new();
-    loop {
-        let request = pb::ListRequest {
-            filter: Some(pb::Filter {
-                agent_id: agent.map(ToString::to_string).unwrap_or_default(),
-                ..pb::Filter::default()
-            }),
-            page_size: PAGE,
-            page_token,
-        };
-        let pb::ListResponse {
-            findings,
-            next_page_token,
-            revision: _,
-        } = session.findings().list(call(request)).await?.into_inner();
-        for finding in findings {
-            let finding = Finding::from_wire(finding)?;
-            found.insert(finding.uid, finding);
-        }
-        if next_page_token.is_empty() {
-            return Ok(found);
-        }
-        page_token = next_page_token;
-    }
+    super::super::each(session, filter, |finding| {
+        found.insert(finding.uid, finding);
+    })
+    .await?;
+    Ok(found)
 }

@@ -4,8 +4,6 @@
 //! key's where none is known. This is what both are held against.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -13,11 +11,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verger_policy::digest::Digest;
 use verger_policy::finding::Chain;
-use verger_policy::model::{AgentId, printable_within};
+use verger_policy::model::{AgentId, damaged_json};
 use verger_seal::ChainHead;
 use verger_transport::files as secret;
 
 use crate::exit::Failure;
+use crate::files::lock_beside;
 
 /// What was seen of one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +96,7 @@ impl Memory {
     /// # Errors
     /// When the file cannot be read or written.
     pub(super) fn keep(&self, shown: &Seen, accept: bool) -> anyhow::Result<()> {
-        let _lock = self.lock()?;
+        let _lock = lock_beside(&self.file).with_context(|| self.unwritable())?;
         let before = self.recall()?;
         let mut next = before.clone();
         let is_newer = |held: &ChainHead, shown: &ChainHead| shown.count >= held.count;
@@ -119,7 +118,7 @@ impl Memory {
         if next == before {
             return Ok(());
         }
-        secret::replace(&self.file, &stored(&next, self.cluster)).with_context(|| self.unwritable(&self.file))
+        secret::replace(&self.file, &stored(&next, self.cluster)).with_context(|| self.unwritable())
     }
 
     /// Forgets hosts that were taken out.
@@ -127,36 +126,21 @@ impl Memory {
     /// # Errors
     /// When the file cannot be read or written.
     pub(super) fn forget(&self, gone: &[AgentId]) -> anyhow::Result<()> {
-        let _lock = self.lock()?;
+        let _lock = lock_beside(&self.file).with_context(|| self.unwritable())?;
         let mut seen = self.recall()?;
         let before = seen.hosts.len();
         seen.hosts.retain(|agent, _| !gone.contains(agent));
         if seen.hosts.len() == before {
             return Ok(());
         }
-        secret::replace(&self.file, &stored(&seen, self.cluster)).with_context(|| self.unwritable(&self.file))
+        secret::replace(&self.file, &stored(&seen, self.cluster)).with_context(|| self.unwritable())
     }
 
-    /// Held while the file is read and replaced; other runs wait.
-    fn lock(&self) -> anyhow::Result<std::fs::File> {
-        let mut path = self.file.as_os_str().to_owned();
-        path.push(".lock");
-        let path = PathBuf::from(path);
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .and_then(|file| file.lock().map(|()| file));
-        lock.with_context(|| self.unwritable(&path))
-    }
-
-    fn unwritable(&self, path: &Path) -> String {
+    fn unwritable(&self) -> String {
         format!(
             "cannot write {}: what you see of hosts' findings must be remembered beside your context. Make its folder writable, \
              or keep the context elsewhere (--context FILE)",
-            path.display()
+            self.file.display()
         )
     }
 }
@@ -196,15 +180,7 @@ fn parse(bytes: &[u8], cluster: Digest) -> Result<Seen, String> {
         cluster_id,
         audit_head,
         hosts,
-    } = serde_json::from_slice(bytes).map_err(|error| {
-        // The text of serde_json repeats what it found.
-        format!(
-            "damaged at line {} column {}: {}",
-            error.line(),
-            error.column(),
-            printable_within(&error.to_string(), 200)
-        )
-    })?;
+    } = serde_json::from_slice(bytes).map_err(|error| damaged_json(&error))?;
     if cluster_id != cluster.hex() {
         return Err("damaged: `clusterId` is another cluster's than the context's".to_owned());
     }
