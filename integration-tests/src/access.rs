@@ -9,8 +9,11 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
+use verger_policy::set::{PolicySet, diff};
+use verger_proto::policy::v1::{ApplyRequest, Envelope};
 use verger_seal::SealingKey;
 use verger_transport::{Client, Identity, channel};
+use verger_wire::IntoWire as _;
 
 use crate::scene::Scene;
 
@@ -20,6 +23,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CALL: Duration = Duration::from_secs(5);
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_millis(20);
+
+/// What is asked for to put `next` in the place of `set`.
+pub(crate) fn apply_request(set: &PolicySet, next: &PolicySet, seal: Vec<u8>) -> ApplyRequest {
+    let upserts = diff(set, next).upserts;
+    ApplyRequest {
+        request_id: uuid::Uuid::new_v4().to_string(),
+        expected_epoch: set.epoch(),
+        upserts: upserts
+            .iter()
+            .filter_map(|(_, body)| body.as_deref())
+            .map(|body| body.into_wire())
+            .collect(),
+        deletes: Vec::new(),
+        seal: Some(Envelope { json: seal.into() }),
+        dry_run: false,
+    }
+}
 
 /// Who asks, and where.
 #[derive(Clone)]

@@ -173,15 +173,8 @@ impl Stage {
         self.scene.agent.stop()?;
         fs::write(&self.clock, ahead)?;
         self.scene.agent.start()?;
-        let took = self.skew(true)?;
-        tell(&format!("started {ahead}: told within {took} s"));
-        tally.slowest = tally.slowest.max(took);
+        self.goes_on(&format!("started {ahead}"), tally)?;
         tally.clocks += 1;
-        self.change()?;
-        tally.sets += 1;
-        self.holds("exceptions by the members' time", |state| {
-            state == ("suppressed", "open")
-        })?;
         fs::write(&self.clock, "+0")?;
         self.skew(false)?;
         let other = if ahead.starts_with('+') {
@@ -190,17 +183,22 @@ impl Stage {
             ahead.replace('-', "+")
         };
         fs::write(&self.clock, &other)?;
-        let took = self.skew(true)?;
-        tell(&format!("set to {other} while it runs: told within {took} s"));
-        tally.slowest = tally.slowest.max(took);
+        self.goes_on(&format!("set to {other} while it runs"), tally)?;
         tally.jumps += 1;
+        fs::write(&self.clock, "+0")?;
+        self.skew(false).map(drop)
+    }
+
+    /// The skew is told, a new set comes into force, and exceptions hold and end as they should.
+    fn goes_on(&mut self, under: &str, tally: &mut Tally) -> Result<()> {
+        let took = self.skew(true)?;
+        tell(&format!("{under}: told within {took} s"));
+        tally.slowest = tally.slowest.max(took);
         self.change()?;
         tally.sets += 1;
         self.holds("exceptions by the members' time", |state| {
             state == ("suppressed", "open")
-        })?;
-        fs::write(&self.clock, "+0")?;
-        self.skew(false).map(drop)
+        })
     }
 
     /// Puts an older ledger, and older controllers, in the place of those that are.

@@ -8,14 +8,14 @@ use tonic::transport::Channel;
 use verger_agent_core::ledger::{self, LedgerState};
 use verger_policy::draft;
 use verger_policy::model::{Labels, ObjectKey, PolicyObject};
-use verger_policy::set::{Entry, PolicySet, diff};
+use verger_policy::set::{Entry, PolicySet};
 use verger_proto::agent::v1 as pb;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
-use verger_proto::policy::v1::{ApplyRequest, Envelope, RotateTrustRootRequest};
+use verger_proto::policy::v1::{Envelope, RotateTrustRootRequest};
 use verger_seal::{MemberKey, Rotation, SealingKey, SetStatement, Terms, TrustRoot, TrustedKey};
 use verger_wire::{FromWire as _, IntoWire as _};
 
-use crate::access::Access;
+use crate::access::{Access, apply_request};
 use crate::scene::HOST;
 
 /// The members that the trust root names, with the seeds of their keys. The second is the one that was taken over.
@@ -166,20 +166,7 @@ impl Cluster {
         self.number += 1;
         let next = self.change(self.number)?;
         let seal = self.trust.seal(&next);
-        let upserts = diff(&self.set, &next)
-            .upserts
-            .iter()
-            .filter_map(|(_, body)| body.as_deref())
-            .map(|body| body.into_wire())
-            .collect();
-        let request = ApplyRequest {
-            request_id: uuid::Uuid::new_v4().to_string(),
-            expected_epoch: self.set.epoch(),
-            upserts,
-            deletes: Vec::new(),
-            seal: Some(envelope(seal.clone())),
-            dry_run: false,
-        };
+        let request = apply_request(&self.set, &next, seal.clone());
         let answer = PolicyServiceClient::new(self.channel.clone())
             .apply(request)
             .await

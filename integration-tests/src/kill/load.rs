@@ -10,16 +10,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use verger_policy::digest::Digest;
-use verger_policy::set::{PolicySet, diff};
+use verger_policy::set::PolicySet;
 use verger_proto::findings::v1::findings_service_client::FindingsServiceClient;
 use verger_proto::findings::v1::{self as findings, AckRequest};
+use verger_proto::policy::v1::GetSetRequest;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
-use verger_proto::policy::v1::{ApplyRequest, Envelope, GetSetRequest};
 use verger_seal::{SetStatement, TrustRoot};
-use verger_wire::IntoWire as _;
 
 use super::policy;
-use crate::access::{Access, Line};
+use crate::access::{Access, Line, apply_request};
 
 /// People who say words on findings while sets are applied.
 const WORDS: usize = 2;
@@ -181,20 +180,7 @@ impl Sets {
         let end = Timestamp::now() + SignedDuration::from_hours(24);
         let statement = SetStatement::new(&self.trust_root, epoch, root, next.len() as u64, end);
         let seal = statement.seal(&[&line.access().key]).to_json();
-        let upserts = diff(&self.set, &next)
-            .upserts
-            .iter()
-            .filter_map(|(_, body)| body.as_deref())
-            .map(|body| body.into_wire())
-            .collect();
-        let request = ApplyRequest {
-            request_id: uuid::Uuid::new_v4().to_string(),
-            expected_epoch: self.set.epoch(),
-            upserts,
-            deletes: Vec::new(),
-            seal: Some(Envelope { json: seal.into() }),
-            dry_run: false,
-        };
+        let request = apply_request(&self.set, &next, seal);
         book.open().roots.insert(epoch, root);
         let answer = line
             .insist("a set", |channel| {

@@ -10,27 +10,13 @@ use verger_proto::agent::v1 as apb;
 use verger_proto::cluster::v1 as pb;
 use verger_proto::policy::v1 as ppb;
 
-use crate::world::{World, binding, host, reason, refused, request_of, start};
+use crate::world::{World, binding, denied, host, reason, refused, request_of, start};
 
 /// Writes refused calls from now on.
 fn record(world: &World) {
     let (denials, log) = (Arc::clone(&world.denials), Arc::clone(&world.log));
     let surroundings = Arc::clone(&world.surroundings);
     tokio::spawn(async move { keep_record(&denials, &*log, &*surroundings).await });
-}
-
-/// What the audit says of refused calls: actor, outcome, from, attempts, detail.
-async fn rows(world: &World) -> Vec<pb::AuditEntry> {
-    let filter = pb::AuditFilter {
-        action: "denied".to_owned(),
-        ..Default::default()
-    };
-    let request = pb::ListRequest {
-        filter: Some(filter),
-        ..Default::default()
-    };
-    let answer = world.ada().audit().list(request).await.unwrap().into_inner();
-    answer.rows.into_iter().map(|row| row.entry.unwrap()).collect()
 }
 
 async fn look(world: &World, peer: &str) -> String {
@@ -47,7 +33,7 @@ async fn refused_calls_are_counted_into_a_row_a_minute() {
         assert_eq!(look(&world, "agent/h1").await, "NOT_A_PERSON");
     }
     world.settle().await;
-    let entries = rows(&world).await;
+    let entries = denied(&world).await;
     assert_eq!(entries.len(), 1);
     let pb::AuditEntry {
         actor,
@@ -67,7 +53,7 @@ async fn refused_calls_are_counted_into_a_row_a_minute() {
     );
     tokio::time::sleep(Duration::from_secs(61)).await;
     assert_eq!(
-        rows(&world)
+        denied(&world)
             .await
             .iter()
             .map(|row| row.attempts)
@@ -107,7 +93,7 @@ async fn whoever_calls_without_a_right_is_on_record_whatever_the_reason() {
         "TOKEN_REFUSED",
     );
     world.settle().await;
-    let mut found: Vec<_> = rows(&world)
+    let mut found: Vec<_> = denied(&world)
         .await
         .into_iter()
         .map(|row| (row.actor, row.outcome))
@@ -147,7 +133,7 @@ async fn what_the_log_refuses_has_one_row_and_what_is_served_none() {
     world.ada().policy().apply(again).await.unwrap();
     world.settle().await;
     assert_eq!(world.log.state().audit_head().written, before + 2);
-    assert_eq!(rows(&world).await, []);
+    assert_eq!(denied(&world).await, []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -159,9 +145,9 @@ async fn refused_calls_wait_while_nothing_can_be_written() {
     record(&world);
     look(&world, "agent/h1").await;
     world.settle().await;
-    assert_eq!(rows(&world).await, []);
+    assert_eq!(denied(&world).await, []);
     tokio::time::sleep(Duration::from_secs(61)).await;
-    assert_eq!(rows(&world).await.len(), 1);
+    assert_eq!(denied(&world).await.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,10 +197,10 @@ async fn a_member_that_stops_writes_what_is_in_no_row_yet() {
         look(&world, "agent/h1").await;
         world.settle().await;
     }
-    assert_eq!(rows(&world).await.len(), 1);
+    assert_eq!(denied(&world).await.len(), 1);
     write_rest(&world.denials, &*world.log, &*world.surroundings).await;
-    let attempts: Vec<_> = rows(&world).await.iter().map(|row| row.attempts).collect();
+    let attempts: Vec<_> = denied(&world).await.iter().map(|row| row.attempts).collect();
     assert_eq!(attempts, [1, 2]);
     write_rest(&world.denials, &*world.log, &*world.surroundings).await;
-    assert_eq!(rows(&world).await.len(), 2);
+    assert_eq!(denied(&world).await.len(), 2);
 }

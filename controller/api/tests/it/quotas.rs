@@ -6,25 +6,15 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use verger_controller_api::denials::keep_record;
-use verger_proto::cluster::v1 as pb;
 
-use crate::world::{World, refused};
+use crate::world::{World, denied, refused};
 
 /// Calls that an agent may have open at a time.
 const OPEN: usize = 12;
 
 /// The refused calls of the audit: actor and reason.
 async fn on_record(world: &World) -> Vec<(String, String)> {
-    let filter = pb::AuditFilter {
-        action: "denied".to_owned(),
-        ..Default::default()
-    };
-    let request = pb::ListRequest {
-        filter: Some(filter),
-        ..Default::default()
-    };
-    let answer = world.ada().audit().list(request).await.unwrap().into_inner();
-    let entries = answer.rows.into_iter().map(|row| row.entry.unwrap());
+    let entries = denied(world).await.into_iter();
     entries.map(|entry| (entry.actor, entry.outcome)).collect()
 }
 

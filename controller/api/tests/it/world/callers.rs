@@ -15,6 +15,7 @@ use verger_proto::agent::v1::connect_request::Message as Up;
 use verger_proto::agent::v1::connect_response::Message as Down;
 use verger_proto::agent::v1::enrolment_service_client::EnrolmentServiceClient;
 use verger_proto::agent::v1::session_service_client::SessionServiceClient;
+use verger_proto::cluster::v1 as audit;
 use verger_proto::cluster::v1::audit_service_client::AuditServiceClient;
 use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
 use verger_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
@@ -22,6 +23,8 @@ use verger_proto::cluster::v1::login_service_client::LoginServiceClient;
 use verger_proto::findings::v1::findings_service_client::FindingsServiceClient;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_proto::policy::v1::proposal_service_client::ProposalServiceClient;
+
+use super::World;
 
 /// How long an answer may take, on the paused clock.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -262,4 +265,17 @@ pub(crate) fn refused<T: Debug>(answer: Result<T, Status>, code: Code, why: &str
         "{status:?}"
     );
     status
+}
+
+/// What the audit says of refused calls.
+pub(crate) async fn denied(world: &World) -> Vec<audit::AuditEntry> {
+    let request = audit::ListRequest {
+        filter: Some(audit::AuditFilter {
+            action: "denied".to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let answer = world.ada().audit().list(request).await.unwrap().into_inner();
+    answer.rows.into_iter().map(|row| row.entry.unwrap()).collect()
 }

@@ -38,7 +38,7 @@ use verger_proto::policy::v1::proposal_service_server::ProposalServiceServer;
 use verger_seal::{AgentKey, MemberKey, SealingKey, Terms, TrustRoot, TrustedKey};
 use verger_transport::PeerCertificate;
 
-pub(crate) use callers::{Caller, Reporter, Talk, fields, reason, refused, soon};
+pub(crate) use callers::{Caller, Reporter, Talk, denied, fields, reason, refused, soon};
 pub(crate) use faults::batch;
 pub(crate) use log::Log;
 pub(crate) use objects::{binding, body, filler, guardrail, host, key_of, labelled, role, workload};
