@@ -52,6 +52,9 @@ enum Task {
         /// Those of this crate alone; may be given again
         #[arg(short, long, value_name = "CRATE")]
         package: Vec<String>,
+        /// One of so many parts of them, as 1/8: a long run may be spread
+        #[arg(long, value_name = "NUMBER/COUNT")]
+        part: Option<fuzz::Part>,
     },
     /// The tests of one module, counted
     #[command(hide = true)]
@@ -120,7 +123,7 @@ fn carry_out(task: Task) -> Result<()> {
         Task::Up => up::up(&workspace),
         Task::Down => up::down(),
         Task::Rehearse { long } => up::rehearse(&workspace, if long { 2 } else { 1 }),
-        Task::Fuzz { long, package } => fuzz::run(&workspace, &package, long),
+        Task::Fuzz { long, package, part } => fuzz::run(&workspace, &package, part, long),
         Task::Cases { package, filter } => test::cases(&workspace, &package, &filter),
         Task::Test { no_docker, no_points } => test::test(
             &workspace,

@@ -4,6 +4,8 @@
 //! controllers, and no token leaves them. What the provider publishes about itself is kept for an hour, and asked for again when
 //! a token is signed with a key that is not among those, at most once a minute.
 
+#[cfg(test)]
+mod fuzz;
 mod mapping;
 mod settings;
 mod verify;

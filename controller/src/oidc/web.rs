@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use verger_transport::WebRoots;
 
 /// The largest answer, bytes: of keys, mostly.
-const ANSWER_BYTES: usize = 1 << 20;
+pub(super) const ANSWER_BYTES: usize = 1 << 20;
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -99,7 +99,7 @@ impl Web {
     }
 }
 
-async fn exchange(
+pub(super) async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     uri: &Uri,
     host: &str,

@@ -339,3 +339,6 @@ impl SnapshotReader {
 fn damaged(path: &Path, what: &str) -> StoreError {
     StoreError::damaged(path, Remedy::FetchSnapshot, what)
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -60,6 +60,11 @@ impl Counts {
         self.made < FEWEST && !self.framed.is_empty()
     }
 
+    /// How many times the memory of idle it took.
+    pub(super) fn memory(&self, idle: &Self) -> f64 {
+        self.peak_kib as f64 / idle.peak_kib.max(1) as f64
+    }
+
     /// What falls short.
     pub(super) fn wrong(&self, idle: &Self) -> Option<String> {
         let mut wrong = Vec::new();

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::workspace::Workspace;
 use counts::Counts;
+pub(crate) use targets::Part;
 use targets::Target;
 
 /// Of the inputs of a target, the share that passes the framing, in percent.
@@ -35,42 +36,33 @@ struct Outcome {
     wrong: Option<String>,
 }
 
-/// Runs all, or those of some crates; prints a line for each and the figure last.
-pub(crate) fn run(workspace: &Workspace, packages: &[String], long: bool) -> Result<()> {
-    let targets = targets::list(workspace, packages)?;
+/// Runs all, or those of some crates or of one part; prints a line for each and the figure last.
+pub(crate) fn run(workspace: &Workspace, packages: &[String], part: Option<Part>, long: bool) -> Result<()> {
+    let mut targets = targets::list(workspace, packages)?;
+    if let Some(part) = part {
+        targets = part.of(targets);
+    }
     ensure!(!targets.is_empty(), "there are no fuzz targets");
     let outcomes = outcomes(&targets, time(long));
     let mut wrong = Vec::new();
     let (mut judged, mut made, mut least, mut most) = (0, 0, (100, ""), (0.0, ""));
     for (target, outcome) in targets.iter().zip(outcomes) {
-        let outcome = match outcome {
-            Ok(Some(outcome)) => outcome,
-            Ok(None) => {
-                println!("{}: a plain test, which makes no inputs", target.name);
-                continue;
-            }
-            // The others are told of, too.
-            Err(error) => {
-                println!("{}: FAILED", target.name);
-                wrong.push(format!("{error:#}"));
-                continue;
-            }
-        };
         let Outcome {
             counts,
             idle,
             wrong: found,
-        } = outcome;
+        } = match outcome {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => continue,
+            // The others count, too.
+            Err(error) => {
+                wrong.push(format!("{error:#}"));
+                continue;
+            }
+        };
         judged += 1;
-        let memory = counts.peak_kib as f64 / idle.peak_kib.max(1) as f64;
+        let memory = counts.memory(&idle);
         let share = counts.share();
-        println!(
-            "{}: {} inputs, of which {} passed the framing, {memory:.2} x the memory of idle{}",
-            target.name,
-            counts.made,
-            passed(&counts),
-            found.as_ref().map_or_else(String::new, |why| format!(": {why}"))
-        );
         made += counts.made;
         if let Some(share) = share.filter(|share| *share < least.0) {
             least = (share, &target.name);
@@ -94,7 +86,7 @@ pub(crate) fn run(workspace: &Workspace, packages: &[String], long: bool) -> Res
     Ok(())
 }
 
-/// Runs as many at a time as there are cores, in order.
+/// Runs as many at a time as there are cores, and tells of each as it ends; what they came to is in the targets' order.
 fn outcomes(targets: &[Target], time: Duration) -> Vec<Result<Judged>> {
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Result<Judged>)>> = Mutex::default();
@@ -104,6 +96,7 @@ fn outcomes(targets: &[Target], time: Duration) -> Vec<Result<Judged>> {
             targets.get(place).map(|target| (place, target))
         } {
             let outcome = judge(target, time).with_context(|| target.name.clone());
+            println!("{}: {}", target.name, told(&outcome));
             let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             done.push((place, outcome));
         }
@@ -119,6 +112,21 @@ fn outcomes(targets: &[Target], time: Duration) -> Vec<Result<Judged>> {
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     done.sort_by_key(|(place, _)| *place);
     done.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// What a target came to, in words.
+fn told(outcome: &Result<Judged>) -> String {
+    match outcome {
+        Ok(Some(Outcome { counts, idle, wrong })) => format!(
+            "{} inputs, of which {} passed the framing, {:.2} x the memory of idle{}",
+            counts.made,
+            passed(counts),
+            counts.memory(idle),
+            wrong.as_ref().map_or_else(String::new, |why| format!(": {why}"))
+        ),
+        Ok(None) => "a plain test, which makes no inputs".to_owned(),
+        Err(_) => "FAILED".to_owned(),
+    }
 }
 
 /// Runs a target with one input, and then for its time.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -12,7 +13,7 @@ use crate::workspace::{Workspace, shown};
 const TARGETS: &str = "test(/(^|::)fuzz::/)";
 
 /// One fuzz target, built.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     /// Crate and test.
     pub(super) name: String,
@@ -20,6 +21,36 @@ pub(super) struct Target {
     pub(super) program: PathBuf,
     /// Its crate's folder.
     pub(super) folder: PathBuf,
+}
+
+/// One of so many parts of the targets: a long run may be spread over machines, or over nights. Written `NUMBER/COUNT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    number: usize,
+    count: usize,
+}
+
+impl FromStr for Part {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "write NUMBER/COUNT, as 1/8 for the first of eight parts";
+        let (number, count) = text.split_once('/').ok_or(WRONG)?;
+        let number = number.parse().map_err(|_| WRONG)?;
+        let count = count.parse().map_err(|_| WRONG)?;
+        (1..=count)
+            .contains(&number)
+            .then_some(Self { number, count })
+            .ok_or(WRONG)
+    }
+}
+
+impl Part {
+    /// Its own targets: all parts together are all of them, and none is in two.
+    pub(super) fn of(self, targets: Vec<Target>) -> Vec<Target> {
+        let own = targets.into_iter().skip(self.number - 1);
+        own.step_by(self.count).collect()
+    }
 }
 
 /// Builds the tests, and lists the targets among them.
@@ -80,6 +111,30 @@ fn read(listed: &Value) -> Result<Vec<Target>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn every_target_is_in_one_part() {
+        let all: Vec<Target> = (0..7)
+            .map(|number| Target {
+                name: number.to_string(),
+                test: String::new(),
+                program: PathBuf::new(),
+                folder: PathBuf::new(),
+            })
+            .collect();
+        let of = |part: &str| {
+            let own = part.parse::<Part>().unwrap().of(all.clone());
+            own.into_iter().map(|target| target.name).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            [of("1/3"), of("2/3"), of("3/3")].map(|part| part.join("")),
+            ["036", "14", "25"]
+        );
+        assert_eq!(of("1/1").len(), 7);
+        for wrong in ["", "1", "0/3", "4/3", "1/0", "a/b", "-1/3"] {
+            assert!(wrong.parse::<Part>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn tests_that_match_are_targets_and_nothing_else() {
