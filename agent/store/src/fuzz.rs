@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bolero::check;
@@ -155,19 +155,38 @@ fn a_hostile_watermark_is_damage_or_says_what_one_of_its_slots_does() {
         });
 }
 
-fn journal(dir: &Path) -> Journal {
-    let watermark = dir.join("watermark");
-    Watermark::create(&watermark).unwrap();
-    let options = Options {
-        reserve_bytes: 0,
-        ..Options::default()
-    };
-    Journal::open(
-        Arc::new(Barrier::open(&dir.join("sled"), &options).unwrap()),
-        "test",
-        &watermark,
-    )
-    .unwrap()
+/// A database for many stores, one after the other: it is opened once, as an agent does. What is opened again and again grows, by
+/// what sled keeps of each time.
+struct Ground {
+    dir: tempfile::TempDir,
+    barrier: Arc<Barrier>,
+}
+
+impl Ground {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options {
+            reserve_bytes: 0,
+            ..Options::default()
+        };
+        let barrier = Barrier::open(&dir.path().join("sled"), &options).unwrap();
+        Self {
+            dir,
+            barrier: Arc::new(barrier),
+        }
+    }
+
+    /// An empty journal; what was in the one before is gone.
+    fn journal(&self) -> Journal {
+        self.barrier.check().unwrap();
+        self.barrier.guard(|db| db.open_tree("test")?.clear()).unwrap();
+        let watermark = self.dir.path().join("watermark");
+        if watermark.exists() {
+            std::fs::remove_file(&watermark).unwrap();
+        }
+        Watermark::create(&watermark).unwrap();
+        Journal::open(Arc::clone(&self.barrier), "test", &watermark).unwrap()
+    }
 }
 
 /// Records whose checksums are right: what reads them must not trust them for that.
@@ -200,6 +219,7 @@ fn hostile_records_behind_good_checksums_are_damage_or_a_store_that_can_be_read(
     ];
     let (keys, values): (Vec<_>, Vec<_>) = records.iter().cloned().unzip();
     let key = || Damaged::bytes(&keys);
+    let ground = AssertUnwindSafe(Ground::new());
     check!()
         .with_generator((
             0..records.len(),
@@ -222,8 +242,7 @@ fn hostile_records_behind_good_checksums_are_damage_or_a_store_that_can_be_read(
                 changes.insert(key, Some(value.to_vec()));
             }
             for spool in [false, true] {
-                let dir = tempfile::tempdir().unwrap();
-                let mut journal = journal(dir.path());
+                let mut journal = ground.journal();
                 if changes.contains_key(b"\0head".as_slice()) || journal.commit(&changes, 1).is_err() {
                     return;
                 }
@@ -257,12 +276,12 @@ fn hostile_records_behind_good_checksums_are_damage_or_a_store_that_can_be_read(
 }
 
 /// A store that holds one record behind a good checksum.
-fn holding(key: &[u8], value: &[u8]) -> (tempfile::TempDir, Journal) {
-    let dir = tempfile::tempdir().unwrap();
-    let mut journal = journal(dir.path());
+fn holding(key: &[u8], value: &[u8]) -> (Ground, Journal) {
+    let ground = Ground::new();
+    let mut journal = ground.journal();
     let changes = Changes::from([(key.to_vec(), Some(value.to_vec()))]);
     journal.commit(&changes, 0).unwrap();
-    (dir, journal)
+    (ground, journal)
 }
 
 #[test]
@@ -287,14 +306,14 @@ fn a_queue_that_cannot_be_and_a_finding_without_a_part_are_damage() {
         (b"dx", b"{}".to_vec()),
         (&[b'd'; 33], [7; 31].to_vec()),
     ] {
-        let (_dir, journal) = holding(key, &value);
+        let (_ground, journal) = holding(key, &value);
         assert_damage(&SledSpool::open(journal, 1 << 20).err().unwrap());
     }
 }
 
 #[test]
 fn what_a_record_says_is_escaped_and_cut_in_the_error_about_it() {
-    let (_dir, journal) = holding(
+    let (_ground, journal) = holding(
         b"m",
         format!("{{\"\\u001b[2J{}\":1}}", "x".repeat(5_000)).as_bytes(),
     );
