@@ -207,37 +207,43 @@ impl Freshness {
                 last: known,
             });
         }
-        // Where nothing was ever known there is nothing that a forged time could end.
-        let bound = self.floor.map(|_| {
-            let expected = self.time(now);
-            expected.saturating_add(FURTHEST).unwrap_or(Timestamp::MAX)
-        });
         // What was apart and has met since is apart anew.
         let since = || {
             let still = last.filter(|last| parts(&last.stamp, ledger));
             still.and_then(|last| last.parted).unwrap_or(now.millis)
         };
-        let since_known = now
-            .millis
-            .saturating_sub(last.map_or(self.began, |last| last.millis));
-        let at_least = self
-            .least(now)
-            .and_then(|known| known.checked_sub(millis(since_known.div_ceil(DRIFT))).ok());
-        let time = bound.map_or(stamp.at, |bound| stamp.at.min(bound));
-        let least = at_least.map_or(time, |least| time.max(least));
-        let is_near = least.duration_since(time) <= SLACK;
+        let (time, least) = self.moved_by(stamp.at, now);
         Ok(Some(Heard {
-            // Stamps are of whole seconds: what was told a moment ago is not after what is told now.
-            time: match self.time(now) {
-                _ if !is_near => least,
-                running if running > time && running.duration_since(time) <= SLACK => running,
-                _ => time,
-            },
+            time,
             least,
             millis: now.millis,
             parted: parts(&stamp, ledger).then(since),
             stamp,
         }))
+    }
+
+    /// What time it is once members have said `at`, and what it is at least.
+    fn moved_by(&self, at: Timestamp, now: Now) -> (Timestamp, Timestamp) {
+        let running = self.time(now);
+        // Where nothing was ever known there is nothing that a forged time could end.
+        let said = match self.floor {
+            Some(_) => at.min(running.saturating_add(FURTHEST).unwrap_or(Timestamp::MAX)),
+            None => at,
+        };
+        let since = self.heard.as_ref().map_or(self.began, |last| last.millis);
+        let gained = millis(now.millis.saturating_sub(since).div_ceil(DRIFT));
+        let known = self.least(now).and_then(|known| known.checked_sub(gained).ok());
+        let least = known.map_or(said, |known| said.max(known));
+        let ahead = running.duration_since(said);
+        let time = if least.duration_since(said) > SLACK {
+            least
+        } else if ahead.is_positive() && ahead <= SLACK {
+            // Stamps are of whole seconds: what was told a moment ago is not after what is told now.
+            running
+        } else {
+            said
+        };
+        (time, least)
     }
 
     /// How the held set stands.
