@@ -138,8 +138,8 @@ pub(crate) const POINTS: &[Point] = &[
         cargo: &program!("prove-hostile-controller"),
         needs_docker: false,
         sample: Some(Sample {
-            short: "77",
-            full: "80",
+            short: "79",
+            full: "82",
             of: "attacks",
         }),
     },

@@ -235,8 +235,11 @@ impl LedgerState {
                 key: key.clone(),
                 problem,
             })?;
-            if body.object().key() != *key || bodies.insert(key, Arc::new(body)).is_some() {
+            if body.object().key() != *key {
                 return Err(RefusedOffer::MislabelledBody(key.clone()));
+            }
+            if bodies.insert(key, Arc::new(body)).is_some() {
+                return Err(RefusedOffer::BodyTwice(key.clone()));
             }
         }
         let parts: Vec<_> = update

@@ -23,9 +23,12 @@ pub enum RefusedOffer {
         /// What is wrong with it.
         problem: InvalidObject,
     },
-    /// A body is of another object than said, or is there twice.
-    #[error("the body sent as that of {0} is another object's, or is there twice")]
+    /// A body is of another object than said.
+    #[error("the body sent as that of {0} is another object's")]
     MislabelledBody(ObjectKey),
+    /// A body is there twice.
+    #[error("the body of {0} was sent twice")]
+    BodyTwice(ObjectKey),
     /// A body that no entry names.
     #[error("a body of {0} was sent and the set has no such entry")]
     StrayBody(ObjectKey),
@@ -39,9 +42,10 @@ impl RefusedOffer {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Seal(refusal) => refusal.word(),
-            Self::Set(_) => "bad-set",
+            Self::Set(problem) => problem.word(),
             Self::NotCanonical { .. } => "not-canonical",
             Self::MislabelledBody(_) => "mislabelled-body",
+            Self::BodyTwice(_) => "body-twice",
             Self::StrayBody(_) => "stray-body",
             Self::MissingBody(_) => "missing-body",
         }

@@ -111,7 +111,7 @@ fn cases() -> Vec<Case> {
                     body.1 = workload("pay/web", "a", 99)[0].canonical_bytes();
                     (update, start())
                 },
-                "bad-set",
+                "body-mismatch",
             ),
         ),
         case(
@@ -155,7 +155,7 @@ fn cases() -> Vec<Case> {
                     update.bodies.push((object.key(), body.bytes().to_vec()));
                     (update, start())
                 },
-                "count-mismatch",
+                "entry-added",
             ),
         ),
         case(
@@ -328,7 +328,7 @@ fn cases() -> Vec<Case> {
                         start(),
                     )
                 },
-                "bad-set",
+                "body-mismatch",
             ),
         ),
         case(
@@ -345,7 +345,7 @@ fn cases() -> Vec<Case> {
                         .retain(|(key, _)| key.to_string() != "Workload/pay/web");
                     (update, start())
                 },
-                "count-mismatch",
+                "entry-left-out",
             ),
         ),
         case(
