@@ -7,6 +7,7 @@
 
 mod attacks;
 mod cluster;
+mod disk;
 mod member;
 mod misuses;
 mod stamps;
@@ -95,6 +96,7 @@ async fn campaign(scene: &mut Scene, trust: Trust, envelope: Vec<u8>, long: bool
         campaign.attempt(&attack).await?;
     }
     campaign.forge_stamps().await?;
+    campaign.spoil_the_disk().await?;
     campaign.misuse(long).await?;
     let heirs = People::new(&[("carol", 13), ("dave", 14)]);
     let next = campaign.cluster.rotate(heirs).await?;
@@ -290,8 +292,12 @@ impl Campaign<'_> {
 }
 
 fn is(told: &Transition, word: &str, lifecycle: Lifecycle) -> bool {
+    told_of(told, RULE, word, lifecycle)
+}
+
+fn told_of(told: &Transition, rule: &str, field: &str, lifecycle: Lifecycle) -> bool {
     let check = told.check.as_ref();
-    told.lifecycle() == lifecycle && check.is_some_and(|check| check.rule == RULE && check.field == word)
+    told.lifecycle() == lifecycle && check.is_some_and(|check| check.rule == rule && check.field == field)
 }
 
 /// Longer than an agent waits before it connects again after a break.

@@ -8,7 +8,7 @@
 mod floor;
 mod refusal;
 
-pub use floor::Floor;
+pub use floor::{Beside, Floor};
 pub use refusal::{RefusedOffer, UnusableLedger};
 pub use verger_seal::MAX_LATER_VERSIONS;
 
@@ -330,6 +330,8 @@ pub fn offer(state: &LedgerState, update: &SetUpdate, at: Timestamp) -> Result<A
         highest_epoch: next.head.epoch,
         held: Some(next),
         trust_root,
+        // It is there, or beyond: how far it may jump is counted from what it holds.
+        floor: None,
         ..state.clone()
     };
     Ok(Accepted {

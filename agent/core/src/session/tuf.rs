@@ -440,7 +440,11 @@ impl World {
         let held = offer(&ledger, &people.update(&sets[2], &zone("a"), 0), start())
             .unwrap()
             .next;
-        let mut session = Session::new(held, Freshness::new(now(0), None), Timing::default(), 1);
+        let kept = Beside {
+            floor: held.reached(),
+            ..Beside::default()
+        };
+        let mut session = Session::new(held, kept, Freshness::new(now(0), None), Timing::default(), 1);
         session.on(now(0), Event::Tick);
         session.on(now(0), Event::Connected);
         let freshness = RefCell::new(Freshness::new(now(0), None));
@@ -480,7 +484,7 @@ impl World {
     }
 
     /// Hears a stamp at a time.
-    fn hears(&self, millis: u64, stamp: Vec<u8>) -> Result<(), Arc<RefusedStamp>> {
+    fn hears(&self, millis: u64, stamp: Vec<u8>) -> Result<bool, Arc<RefusedStamp>> {
         self.freshness
             .borrow_mut()
             .hear(self.session.ledger(), &stamp, now(millis))
