@@ -19,6 +19,7 @@ use verger_proto::agent::v1 as pb;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::confirmed;
 use crate::controller::Controllers;
 use crate::enrolment::Enrolment;
 use crate::floor::FloorFile;
@@ -46,7 +47,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         config.cluster_file().display()
     );
     let kept = floor.kept(state.position().is_some())?;
-    let state = state.above(kept.floor);
+    let confirmed = confirmed::load(&config, &enrolment.cluster)?;
+    let state = state.above(kept.floor).confirming(confirmed);
     if let Some(floor) = state.set_back() {
         tracing::error!(
             epoch = floor.epoch,

@@ -101,7 +101,7 @@ pub enum Refusal {
     SameEpochOtherRoot(u64),
     /// Too far ahead.
     #[error(
-        "epoch {offered} is further than {bound} ahead of epoch {held}; a person must confirm it on this host"
+        "epoch {offered} is further than {bound} ahead of epoch {held}; a person must confirm it on this host: `verger-agent confirm-epoch`"
     )]
     EpochJump {
         /// What was offered.

@@ -48,6 +48,8 @@ pub struct LedgerState {
     highest_epoch: u64,
     /// What is known beside the ledger.
     floor: Option<Floor>,
+    /// Epoch and root of a set that a person let this host jump to.
+    confirmed: Option<(u64, Digest)>,
     held: Option<Held>,
 }
 
@@ -95,6 +97,7 @@ impl LedgerState {
                 trust_root,
                 highest_epoch: 0,
                 floor: None,
+                confirmed: None,
                 held: None,
             },
             delta,
@@ -122,6 +125,7 @@ impl LedgerState {
             trust_root,
             highest_epoch,
             floor: None,
+            confirmed: None,
             held: None,
         };
         let Some(set) = set else { return Ok(state) };
@@ -151,6 +155,20 @@ impl LedgerState {
     #[must_use]
     pub fn above(self, floor: Option<Floor>) -> Self {
         Self { floor, ..self }
+    }
+
+    /// The same, where a person confirmed on this host that it may jump to this epoch with this root.
+    #[must_use]
+    pub fn confirming(self, confirmed: Option<(u64, Digest)>) -> Self {
+        Self { confirmed, ..self }
+    }
+
+    /// Whether a set may follow what is known: within the bound, or as a person confirmed.
+    fn may_follow(&self, known: Option<(u64, Digest)>, offered: (u64, Digest)) -> Result<(), Refusal> {
+        match follows(known, offered) {
+            Err(Refusal::EpochJump { .. }) if self.confirmed == Some(offered) => Ok(()),
+            followed => followed,
+        }
     }
 
     /// How far this host has come.
@@ -297,9 +315,10 @@ pub fn offer(state: &LedgerState, update: &SetUpdate, at: Timestamp) -> Result<A
         .trust_root
         .walk(update.trust_roots.iter().map(Vec::as_slice))?;
     let next = state.examine(&trust_root, update, at)?;
-    follows(state.position(), (next.head.epoch, next.head.root))?;
+    let offered = (next.head.epoch, next.head.root);
+    state.may_follow(state.position(), offered)?;
     if let Some(floor) = &state.floor {
-        follows(Some((floor.epoch, floor.root)), (next.head.epoch, next.head.root))?;
+        state.may_follow(Some((floor.epoch, floor.root)), offered)?;
         if trust_root.version() < floor.trust_root {
             let (found, wanted) = (trust_root.version(), floor.trust_root);
             return Err(Refusal::TrustRootVersion { found, wanted }.into());

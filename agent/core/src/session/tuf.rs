@@ -579,6 +579,38 @@ fn a_cluster_gets_out_of_a_fast_forward_within_the_bound_with_new_keys() {
     );
 }
 
+/// Out of sight of what is held a set counts only where a person named it on the host.
+#[test]
+fn a_jump_is_taken_where_a_person_confirmed_it_and_no_other() {
+    let world = World::new();
+    let (far, further) = (2 + MAX_EPOCH_JUMP + 1, 2 + MAX_EPOCH_JUMP + 2);
+    let held = (**world.session.ledger()).clone();
+    let word = |ledger: &LedgerState, epoch| {
+        let offered = offer(ledger, &world.far(epoch), start());
+        offered.map(drop).map_err(|refused| refused.word())
+    };
+    let root = PolicySet::assemble(
+        far,
+        world.sets[3]
+            .parts()
+            .map(|(entry, body)| (entry.clone(), body.cloned())),
+    )
+    .unwrap()
+    .root();
+    assert_eq!(word(&held, far), Err("epoch-jump"));
+    let wrong = held.clone().confirming(Some((far, Digest::of(b"another"))));
+    assert_eq!(word(&wrong, far), Err("epoch-jump"));
+    let confirmed = held.confirming(Some((far, root)));
+    assert_eq!(word(&confirmed, further), Err("epoch-jump"));
+    assert_eq!(word(&confirmed, far), Ok(()));
+    // Nothing else is lifted by it: what is older stays older.
+    let older = world.people.update(&world.sets[1], &zone("a"), 0);
+    assert_eq!(
+        offer(&confirmed, &older, start()).unwrap_err().word(),
+        "lower-epoch"
+    );
+}
+
 #[test]
 fn one_stolen_key_of_two_seals_nothing_and_both_do() {
     let (ada, bob) = (SealingKey::from_seed([1; 32]), SealingKey::from_seed([2; 32]));
