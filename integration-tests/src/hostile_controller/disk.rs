@@ -7,15 +7,15 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 use verger_proto::findings::v1::{Lifecycle, Transition};
 
+use super::campaign::{Campaign, told_of};
 use super::member::Answer;
-use super::{Campaign, told_of};
 
 const NOT_KEPT: &str = "host/not-kept";
 const SET_BACK: &str = "host/ledger-set-back";
 /// The field of what is kept beside the ledger.
 const FLOOR: &str = "floor";
 
-impl Campaign<'_> {
+impl Campaign {
     pub(super) async fn spoil_the_disk(&mut self) -> Result<()> {
         self.what_cannot_be_kept().await?;
         self.what_is_gone("what is kept beside the ledger is gone", |file| {
@@ -29,13 +29,13 @@ impl Campaign<'_> {
     }
 
     fn floor_file(&self) -> PathBuf {
-        self.scene.path("agent").join("floor.json")
+        self.agent_data.join("floor.json")
     }
 
     /// A folder stands where the agent writes the next file: it can write its ledger, and nothing beside it.
     async fn what_cannot_be_kept(&mut self) -> Result<()> {
         let name = "what is accepted cannot be kept beside the ledger";
-        let obstacle = self.scene.path("agent").join("floor.json.new");
+        let obstacle = self.agent_data.join("floor.json.new");
         let kept = fs::read(self.floor_file())?;
         fs::create_dir(&obstacle)?;
         let next = self.cluster.publish().await?;
@@ -80,11 +80,11 @@ impl Campaign<'_> {
         name: &'static str,
         spoil: fn(&std::path::Path) -> Result<()>,
     ) -> Result<()> {
-        self.scene.agent.kill()?;
+        self.starter.kill_agent()?;
         self.member.forget_sessions();
         spoil(&self.floor_file())?;
         let mark = self.member.mark();
-        self.scene.agent.start()?;
+        self.starter.start_agent()?;
         self.session = self.member.next().await?;
         self.finding(mark, name, SET_BACK, Lifecycle::Open).await?;
         // Another run knows it, too; and an older set is refused as before.

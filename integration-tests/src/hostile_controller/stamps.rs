@@ -11,8 +11,8 @@ use verger_proto::agent::v1::connect_response::Message as Down;
 use verger_proto::findings::v1::Lifecycle;
 use verger_seal::{ChainHead, Envelope, FRESHNESS_PAYLOAD_TYPE, MemberKey, Stamp, merge_stamps};
 
+use super::campaign::{Campaign, told_of};
 use super::cluster::{Cluster, MEMBERS, People, envelope};
-use super::{Campaign, told_of};
 
 /// How a stamp is forged.
 type Forge = fn(&Cluster) -> Result<Vec<u8>>;
@@ -113,7 +113,7 @@ fn stamp(says: &Stamp, cluster: &Cluster, members: &[usize]) -> Result<Vec<u8>> 
     Ok(both.to_json())
 }
 
-impl Campaign<'_> {
+impl Campaign {
     /// On an agent that has not heard a stamp yet.
     pub(super) async fn forge_stamps(&mut self) -> Result<()> {
         let mut words = BTreeSet::new();
@@ -182,8 +182,7 @@ impl Campaign<'_> {
 
     /// The time that the agent keeps on disk.
     fn kept_time(&self) -> Result<Option<Timestamp>> {
-        let floor: Value =
-            serde_json::from_slice(&std::fs::read(self.scene.path("agent").join("floor.json"))?)?;
+        let floor: Value = serde_json::from_slice(&std::fs::read(self.agent_data.join("floor.json"))?)?;
         let time = floor["time"].as_str().map(str::parse);
         Ok(time.transpose()?)
     }
