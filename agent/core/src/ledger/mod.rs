@@ -313,7 +313,8 @@ pub fn offer(state: &LedgerState, update: &SetUpdate, at: Timestamp) -> Result<A
     // A set counts under the latest version only: what was sealed with keys that were given up is refused, whoever shows it.
     let (trust_root, taken) = state
         .trust_root
-        .walk(update.trust_roots.iter().map(Vec::as_slice))?;
+        .walk(update.trust_roots.iter().map(Vec::as_slice))
+        .map_err(RefusedOffer::TrustRoot)?;
     let next = state.examine(&trust_root, update, at)?;
     let offered = (next.head.epoch, next.head.root);
     state.may_follow(state.position(), offered)?;

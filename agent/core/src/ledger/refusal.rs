@@ -12,6 +12,9 @@ pub enum RefusedOffer {
     /// The seal, or how the set follows the held one.
     #[error(transparent)]
     Seal(#[from] Refusal),
+    /// A later version of the trust root.
+    #[error("a later version of the trust root: {0}")]
+    TrustRoot(Refusal),
     /// The entries do not make a set, or a body is not its entry's.
     #[error("the set does not fit together: {0}")]
     Set(#[from] SetError),
@@ -42,6 +45,7 @@ impl RefusedOffer {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Seal(refusal) => refusal.word(),
+            Self::TrustRoot(refusal) => of_trust_root(refusal),
             Self::Set(problem) => problem.word(),
             Self::NotCanonical { .. } => "not-canonical",
             Self::MislabelledBody(_) => "mislabelled-body",
@@ -49,6 +53,20 @@ impl RefusedOffer {
             Self::StrayBody(_) => "stray-body",
             Self::MissingBody(_) => "missing-body",
         }
+    }
+}
+
+/// What may be wrong with a seal as well has another word where it is wrong with a version of the trust root.
+const fn of_trust_root(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Envelope(_) => "trust-root-envelope",
+        Refusal::WrongPurpose { .. } => "trust-root-wrong-purpose",
+        Refusal::WrongKey => "trust-root-wrong-key",
+        Refusal::Altered => "trust-root-altered",
+        Refusal::BelowThreshold { .. } => "trust-root-below-threshold",
+        Refusal::Malformed(_) => "trust-root-malformed",
+        Refusal::OtherCluster => "trust-root-other-cluster",
+        _ => refusal.word(),
     }
 }
 

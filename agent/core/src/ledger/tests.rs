@@ -379,9 +379,16 @@ fn every_reason_has_a_word_of_its_own() {
         RefusedOffer::StrayBody(key.clone()),
         RefusedOffer::MissingBody(key),
     ];
+    let versions = seals[..8]
+        .iter()
+        .filter(|refusal| !matches!(refusal, Refusal::NoMemberKeys))
+        .cloned()
+        .map(RefusedOffer::TrustRoot)
+        .collect::<Vec<_>>();
     let all: Vec<RefusedOffer> = seals
         .map(RefusedOffer::from)
         .into_iter()
+        .chain(versions)
         .chain(sets.map(RefusedOffer::from))
         .chain(offers)
         .collect();

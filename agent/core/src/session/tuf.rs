@@ -75,7 +75,7 @@ fn cases() -> Vec<Case> {
                         start(),
                     )
                 },
-                "wrong-key",
+                "trust-root-wrong-key",
             ),
         ),
         case(
@@ -98,7 +98,7 @@ fn cases() -> Vec<Case> {
                         start(),
                     )
                 },
-                "wrong-key",
+                "trust-root-wrong-key",
             ),
         ),
         case(
