@@ -101,6 +101,9 @@ impl Session {
         }
         let wanted = self.beside(now);
         let is_due = self.keeping.retry_at.is_none_or(|at| now.millis >= at);
+        if is_due {
+            self.keeping.retry_at = None;
+        }
         if is_due && self.keeping.lacks(&wanted) {
             self.keeping.writing = Some(wanted);
             actions.push(Action::Keep(wanted));

@@ -92,6 +92,10 @@ fn what_cannot_be_kept_is_a_nack_and_stands_until_it_is_kept_and_acknowledged() 
     assert_eq!(again, 3 + Timing::default().keep_again);
     assert!(at.says(again - 1, Event::Tick).is_empty());
     assert_eq!(at.says(again, Event::Tick), ["keep 1"]);
+    assert!(
+        at.session.deadline() > Some(again),
+        "nothing is due while it is written"
+    );
     assert!(at.says(again, failed()).is_empty(), "it was said");
     let again = at.session.deadline().unwrap();
     assert_eq!(at.says(again, Event::Tick), ["keep 1"]);
