@@ -79,6 +79,11 @@ impl Config {
         self.data_dir.join("floor.json")
     }
 
+    /// The set that a person let this host jump to.
+    pub(crate) fn confirmed_file(&self) -> PathBuf {
+        self.data_dir.join("confirmed-epoch.json")
+    }
+
     pub(crate) fn cluster_file(&self) -> PathBuf {
         self.data_dir.join("cluster.json")
     }

@@ -1,19 +1,20 @@
 //! `floor.json`: how far this host has come, kept with its identity and apart from the ledger. So an older ledger, or none, takes
-//! nothing back; and neither does a clock that was set back.
+//! nothing back; and neither does a clock that was set back, or a restart what members may not do to time.
 
 use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use verger_agent_core::ledger::Floor;
+use verger_agent_core::freshness::KnownTime;
+use verger_agent_core::ledger::{Beside, Floor};
 use verger_policy::digest::Digest;
 use verger_policy::model::damaged_json;
 use verger_transport::files::{self, SecretFileError};
 
 use crate::config::Config;
 
-/// Time alone is written this often: a host that was off knows it to within that.
-const TIME_EVERY: SignedDuration = SignedDuration::from_mins(10);
+/// What is written. Format 1, which is read too, had neither `budget` nor `doubted`.
+const FORMAT: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -26,6 +27,12 @@ struct Stored {
     /// The latest time that members said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     time: Option<Timestamp>,
+    /// How far they moved it ahead by their word alone; absent where that is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    budget: Option<Budget>,
+    /// It was made anew from the ledger.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    doubted: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -36,110 +43,190 @@ struct Position {
     root: String,
 }
 
-/// What is known, and where it is kept.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Budget {
+    spent_seconds: u64,
+    /// What this host's clock said then.
+    clock: Timestamp,
+}
+
+/// What is kept beside the ledger, and where.
 #[derive(Debug)]
 pub(crate) struct FloorFile {
     file: PathBuf,
     cluster: Digest,
-    pub(crate) floor: Option<Floor>,
-    pub(crate) time: Option<Timestamp>,
+}
+
+/// What was found there.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    /// What was kept.
+    Kept(Beside),
+    /// No file.
+    Missing,
+    /// Bytes that nobody kept: what is wrong with them, and what a person does about it.
+    Damaged(String),
 }
 
 impl FloorFile {
-    /// Reads what is known; a host that has just joined knows nothing.
-    ///
-    /// # Errors
-    /// When the file is damaged, or another cluster's: names it, and what to do.
-    pub(crate) fn load(config: &Config, cluster: Digest) -> anyhow::Result<Self> {
-        let file = config.floor_file();
-        let nothing = Self {
-            file: file.clone(),
+    pub(crate) fn new(config: &Config, cluster: Digest) -> Self {
+        Self {
+            file: config.floor_file(),
             cluster,
-            floor: None,
-            time: None,
-        };
-        let bytes = match files::read(&file) {
-            Ok(bytes) => bytes,
-            Err(SecretFileError::Missing(_)) => return Ok(nothing),
-            Err(error) => return Err(error.into()),
-        };
-        let (floor, time) = parse(&bytes, &cluster).map_err(|what| {
-            anyhow::anyhow!(
-                "{}: {what}. It keeps this host from going back to older policy: restore it; or, if you are sure of the ledger in \
-                 {}, remove it",
-                file.display(),
-                config.store_dir().display()
-            )
-        })?;
-        Ok(Self {
-            floor,
-            time,
-            ..nothing
-        })
+        }
     }
 
-    /// Whether this is worth writing: another position, or a time that is much later.
-    pub(crate) fn is_news(&self, floor: Option<Floor>, time: Option<Timestamp>) -> bool {
-        let later = match (self.time, time) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(held), Some(time)) => time.duration_since(held) >= TIME_EVERY,
+    /// What is kept. Where it is gone or damaged, the ledger speaks for it; that is said, and doubted until members say what is the
+    /// newest.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is another cluster's, or is damaged and the ledger has no set that could speak for it: names it,
+    /// and what to do.
+    pub(crate) fn kept(&self, has_set: bool) -> anyhow::Result<Beside> {
+        let doubted = Beside {
+            doubted: true,
+            ..Beside::default()
         };
-        floor != self.floor || later
+        match self.load()? {
+            Found::Kept(beside) => Ok(beside),
+            Found::Damaged(why) if !has_set => anyhow::bail!(why),
+            Found::Damaged(why) => {
+                tracing::error!(
+                    why,
+                    "how far this host has come is damaged; it is made anew from the ledger"
+                );
+                Ok(doubted)
+            }
+            Found::Missing => {
+                tracing::error!(
+                    file = %self.file.display(),
+                    "how far this host has come is gone; it is made anew from the ledger"
+                );
+                Ok(doubted)
+            }
+        }
+    }
+
+    fn load(&self) -> anyhow::Result<Found> {
+        let bytes = match files::read(&self.file) {
+            Ok(bytes) => bytes,
+            Err(SecretFileError::Missing(_)) => return Ok(Found::Missing),
+            Err(error) => return Err(error.into()),
+        };
+        match parse(&bytes, &self.cluster) {
+            Ok(beside) => Ok(Found::Kept(beside)),
+            Err(Unusable::Damaged(what)) => Ok(Found::Damaged(format!(
+                "{}: {what}. It keeps this host from going back to older policy: restore it; or, if you are sure of the ledger, \
+                 remove it",
+                self.file.display()
+            ))),
+            Err(Unusable::Other(what)) => anyhow::bail!(
+                "{}: {what}. Restore the one of this cluster; or, if you are sure of the ledger, remove it",
+                self.file.display()
+            ),
+        }
+    }
+
+    /// Begins it, where there is none: from now on it is known that there was one.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub(crate) fn begin(&self) -> anyhow::Result<()> {
+        match self.load()? {
+            Found::Missing => self.keep(&Beside::default()),
+            Found::Kept(_) | Found::Damaged(_) => Ok(()),
+        }
     }
 
     /// Writes it, on stable storage.
     ///
     /// # Errors
     /// When it cannot be written; what was there stays.
-    pub(crate) fn keep(&mut self, floor: Option<Floor>, time: Option<Timestamp>) -> anyhow::Result<()> {
+    pub(crate) fn keep(&self, beside: &Beside) -> anyhow::Result<()> {
+        let Beside { floor, time, doubted } = *beside;
         let stored = Stored {
-            format: 1,
+            format: FORMAT,
             cluster_id: self.cluster.hex(),
             position: floor.map(|floor| Position {
                 trust_root: floor.trust_root,
                 epoch: floor.epoch,
                 root: floor.root.to_string(),
             }),
-            time,
+            time: time.map(|time| time.at),
+            budget: time.and_then(|time| {
+                let spent_seconds = u64::try_from(time.spent.as_secs())
+                    .ok()
+                    .filter(|spent| *spent > 0)?;
+                Some(Budget {
+                    spent_seconds,
+                    clock: time.wall,
+                })
+            }),
+            doubted,
         };
-        files::replace(&self.file, &serde_json::to_vec_pretty(&stored)?)?;
-        (self.floor, self.time) = (floor, time);
-        Ok(())
+        Ok(files::replace(&self.file, &serde_json::to_vec_pretty(&stored)?)?)
     }
 }
 
-type Known = (Option<Floor>, Option<Timestamp>);
+#[derive(Debug)]
+enum Unusable {
+    Damaged(String),
+    /// It is whole, and not for this agent.
+    Other(String),
+}
 
-fn parse(bytes: &[u8], cluster: &Digest) -> Result<Known, String> {
+impl From<String> for Unusable {
+    fn from(what: String) -> Self {
+        Self::Damaged(what)
+    }
+}
+
+fn parse(bytes: &[u8], cluster: &Digest) -> Result<Beside, Unusable> {
     let stored: Stored = serde_json::from_slice(bytes).map_err(|error| damaged_json(&error))?;
     let Stored {
         format,
         cluster_id,
         position,
         time,
+        budget,
+        doubted,
     } = stored;
-    if format != 1 {
-        return Err(format!("it has format {format}, and this agent knows 1"));
+    if !(1..=FORMAT).contains(&format) {
+        let what = format!("it has format {format}, and this agent knows up to {FORMAT}");
+        return Err(Unusable::Other(what));
     }
     if cluster_id != cluster.hex() {
-        return Err("it is another cluster's".to_owned());
+        return Err(Unusable::Other("it is another cluster's".to_owned()));
     }
-    let read = |Position {
-                    trust_root,
-                    epoch,
-                    root,
-                }: Position| {
+    let floor = position.map(|position| position.read()).transpose()?;
+    let time = time.map(|at| match budget {
+        None => at.into(),
+        Some(Budget { spent_seconds, clock }) => KnownTime {
+            at,
+            spent: SignedDuration::from_secs(i64::try_from(spent_seconds).unwrap_or(i64::MAX)),
+            wall: clock,
+        },
+    });
+    Ok(Beside { floor, time, doubted })
+}
+
+impl Position {
+    fn read(self) -> Result<Floor, String> {
+        let Self {
+            trust_root,
+            epoch,
+            root,
+        } = self;
         let root = root
             .parse()
             .map_err(|_| "damaged: `root` is no digest".to_owned())?;
-        Ok::<_, String>(Floor {
+        Ok(Floor {
             trust_root,
             epoch,
             root,
         })
-    };
-    Ok((position.map(read).transpose()?, time))
+    }
 }
 
 #[cfg(test)]
@@ -151,72 +238,137 @@ mod tests {
 
     use super::*;
 
-    fn config(folder: &std::path::Path) -> Config {
+    fn file(folder: &std::path::Path, cluster: &[u8]) -> FloorFile {
         let file = folder.join("agent.toml");
         std::fs::write(&file, format!("data_dir = {folder:?}\n")).unwrap();
-        Config::load(&file).unwrap()
+        FloorFile::new(&Config::load(&file).unwrap(), Digest::of(cluster))
     }
 
-    fn floor(epoch: u64) -> Option<Floor> {
-        Some(Floor {
-            trust_root: 2,
-            epoch,
-            root: Digest::of(b"root"),
-        })
+    fn beside(epoch: u64) -> Beside {
+        let at = Timestamp::from_second(1_800_000_000).unwrap();
+        Beside {
+            floor: Some(Floor {
+                trust_root: 2,
+                epoch,
+                root: Digest::of(b"root"),
+            }),
+            time: Some(KnownTime {
+                spent: SignedDuration::from_secs(90),
+                wall: at + SignedDuration::from_secs(5),
+                ..at.into()
+            }),
+            doubted: false,
+        }
     }
 
     #[test]
     fn what_was_kept_is_there_in_the_next_run() {
         let folder = tempfile::tempdir().unwrap();
-        let (config, cluster) = (config(folder.path()), Digest::of(b"cluster"));
-        let mut known = FloorFile::load(&config, cluster).unwrap();
-        assert_eq!((known.floor, known.time), (None, None));
-        let time = Timestamp::from_second(1_800_000_000).unwrap();
-        assert!(known.is_news(floor(7), None) && known.is_news(None, Some(time)));
-        known.keep(floor(7), Some(time)).unwrap();
-        let later = |seconds| Some(time + SignedDuration::from_secs(seconds));
-        assert!(!known.is_news(floor(7), later(599)) && known.is_news(floor(7), later(600)));
-        assert!(known.is_news(floor(8), later(0)));
-        let again = FloorFile::load(&config, cluster).unwrap();
-        assert_eq!((again.floor, again.time), (floor(7), Some(time)));
-        let other = FloorFile::load(&config, Digest::of(b"other")).unwrap_err();
+        let known = file(folder.path(), b"cluster");
+        assert_eq!(known.load().unwrap(), Found::Missing);
+        known.begin().unwrap();
+        assert_eq!(known.load().unwrap(), Found::Kept(Beside::default()));
+        let doubted = Beside {
+            doubted: true,
+            ..beside(8)
+        };
+        for beside in [beside(7), doubted] {
+            known.keep(&beside).unwrap();
+            known.begin().unwrap();
+            assert_eq!(known.load().unwrap(), Found::Kept(beside));
+        }
+        let other = file(folder.path(), b"other").load().unwrap_err();
         assert!(other.to_string().contains("another cluster"), "{other}");
+    }
+
+    #[test]
+    fn a_file_that_is_gone_or_damaged_is_doubted_where_a_set_speaks_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let known = file(folder.path(), b"cluster");
+        known.keep(&beside(7)).unwrap();
+        assert_eq!(known.kept(true).unwrap(), beside(7));
+        std::fs::write(&known.file, "{").unwrap();
+        let doubted = Beside {
+            doubted: true,
+            ..Beside::default()
+        };
+        assert_eq!(known.kept(true).unwrap(), doubted);
+        let error = known.kept(false).unwrap_err().to_string();
+        assert!(
+            error.contains("floor.json") && error.contains("remove it"),
+            "{error}"
+        );
+        std::fs::remove_file(&known.file).unwrap();
+        for has_set in [false, true] {
+            assert_eq!(known.kept(has_set).unwrap(), doubted);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_an_error_that_names_it_and_leaves_what_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let known = file(folder.path(), b"cluster");
+        known.keep(&beside(7)).unwrap();
+        let obstacle = folder.path().join("floor.json.new");
+        std::fs::create_dir(&obstacle).unwrap();
+        let error = known.keep(&beside(8)).unwrap_err();
+        assert!(error.to_string().contains("floor.json.new"), "{error}");
+        assert_eq!(known.load().unwrap(), Found::Kept(beside(7)));
+        std::fs::remove_dir(&obstacle).unwrap();
+        known.keep(&beside(8)).unwrap();
+        assert_eq!(known.load().unwrap(), Found::Kept(beside(8)));
     }
 
     #[test]
     fn its_bytes_are_frozen_and_a_damaged_file_is_no_beginning() {
         let folder = tempfile::tempdir().unwrap();
-        let (config, cluster) = (config(folder.path()), Digest::of(b"cluster"));
-        let mut known = FloorFile::load(&config, cluster).unwrap();
-        let time = Timestamp::from_second(1_800_000_000).unwrap();
-        known.keep(floor(7), Some(time)).unwrap();
-        let text = std::fs::read_to_string(config.floor_file()).unwrap();
-        let wanted = format!(
-            "{{\n  \"format\": 1,\n  \"clusterId\": \"{}\",\n  \"position\": {{\n    \"trustRoot\": 2,\n    \"epoch\": 7,\n    \"root\": \"{}\"\n  }},\n  \"time\": \"2027-01-15T08:00:00Z\"\n}}",
-            cluster.hex(),
+        let known = file(folder.path(), b"cluster");
+        known.keep(&beside(7)).unwrap();
+        let text = std::fs::read_to_string(&known.file).unwrap();
+        let position = format!(
+            "\"clusterId\": \"{}\",\n  \"position\": {{\n    \"trustRoot\": 2,\n    \"epoch\": 7,\n    \"root\": \"{}\"\n  }},\n  \"time\": \"2027-01-15T08:00:00Z\"",
+            known.cluster.hex(),
             Digest::of(b"root")
         );
+        let wanted = format!(
+            "{{\n  \"format\": 2,\n  {position},\n  \"budget\": {{\n    \"spentSeconds\": 90,\n    \"clock\": \"2027-01-15T08:00:05Z\"\n  }}\n}}"
+        );
         assert_eq!(text, wanted);
+        // What agents wrote before there was a budget.
+        let first = format!("{{\n  \"format\": 1,\n  {position}\n}}");
+        files::replace(&known.file, first.as_bytes()).unwrap();
+        let time = beside(7).time.map(|time| time.at.into());
+        assert_eq!(known.load().unwrap(), Found::Kept(Beside { time, ..beside(7) }));
         for damaged in [
             "",
             "{}",
             &text[..50],
             &text.replace("\"epoch\": 7", "\"epoch\": -7"),
         ] {
-            files::replace(&config.floor_file(), damaged.as_bytes()).unwrap();
-            let error = FloorFile::load(&config, cluster).unwrap_err().to_string();
+            files::replace(&known.file, damaged.as_bytes()).unwrap();
+            let found = known.load().unwrap();
             assert!(
-                error.contains("floor.json") && error.contains("remove it"),
-                "{error}"
+                matches!(&found, Found::Damaged(why) if why.contains("floor.json") && why.contains("remove it")),
+                "{found:?}"
             );
         }
+        files::replace(
+            &known.file,
+            text.replace("\"format\": 2", "\"format\": 3").as_bytes(),
+        )
+        .unwrap();
+        let error = known.load().unwrap_err().to_string();
+        assert!(
+            error.contains("floor.json") && error.contains("format 3"),
+            "{error}"
+        );
     }
 
     #[test]
     fn hostile_bytes_are_refused_in_words_that_may_be_shown() {
         let cluster = Digest::of(b"cluster");
         let good = format!(
-            "{{\"format\":1,\"clusterId\":\"{}\",\"position\":{{\"trustRoot\":1,\"epoch\":7,\"root\":\"{}\"}},\"time\":\"2027-01-15T08:00:00Z\"}}",
+            "{{\"format\":2,\"clusterId\":\"{}\",\"position\":{{\"trustRoot\":1,\"epoch\":7,\"root\":\"{}\"}},\"time\":\"2027-01-15T08:00:00Z\",\"budget\":{{\"spentSeconds\":9,\"clock\":\"2027-01-15T08:00:00Z\"}},\"doubted\":true}}",
             cluster.hex(),
             Digest::of(b"root")
         );
@@ -224,7 +376,7 @@ mod tests {
             .with_generator(Damaged::json([good]))
             .with_iterations(2_000)
             .for_each(|bytes| {
-                if let Err(what) = parse(bytes, &cluster) {
+                if let Err(Unusable::Damaged(what) | Unusable::Other(what)) = parse(bytes, &cluster) {
                     assert!(printable(&what) == what && what.len() < 1_000, "{what:.300}");
                 }
             });

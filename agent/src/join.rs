@@ -18,6 +18,7 @@ use verger_transport::{Client, Identity, JoinCommand, KeyPair, spki_pin};
 
 use crate::config::Config;
 use crate::enrolment::Enrolment;
+use crate::floor::FloorFile;
 use crate::machine;
 
 #[derive(Args)]
@@ -111,6 +112,8 @@ pub(crate) async fn join(config: &Config, args: &JoinArgs) -> anyhow::Result<()>
             config.data_dir.display()
         );
     }
+    // What says that nothing was lost, when it is there the next time.
+    FloorFile::new(config, cluster).begin()?;
     identity.save(&config.identity_file())?;
     // What says that the host is enrolled.
     let enrolment = Enrolment {

@@ -2,6 +2,7 @@
 
 mod clock;
 mod config;
+mod confirmed;
 mod controller;
 mod enrolment;
 mod floor;
@@ -46,6 +47,8 @@ enum Command {
     Join(join::JoinArgs),
     /// Observe, judge, report.
     Run,
+    /// Let this host accept a set whose epoch is too far ahead of the one it holds. Look at why it is first. Run it as the agent's user.
+    ConfirmEpoch(confirmed::ConfirmArgs),
     /// Check the configuration file and say what it means.
     CheckConfig,
 }
@@ -71,6 +74,7 @@ fn carry_out(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Join(args) => runtime.block_on(join::join(&config, args)),
         Command::Run => runtime.block_on(run::run(config)),
+        Command::ConfirmEpoch(args) => confirmed::confirm(&config, args),
         Command::CheckConfig => config.explain(),
     }
 }

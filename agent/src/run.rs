@@ -19,6 +19,7 @@ use verger_proto::agent::v1 as pb;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::confirmed;
 use crate::controller::Controllers;
 use crate::enrolment::Enrolment;
 use crate::floor::FloorFile;
@@ -37,14 +38,17 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         verger_agent_store::open(&dir, &verger_agent_store::Options::default())
     })
     .await??;
-    let mut floor = FloorFile::load(&config, enrolment.cluster)?;
-    let state = LedgerState::restore(enrolment.agent.clone(), ledger.load()?)?.above(floor.floor);
+    let floor = FloorFile::new(&config, enrolment.cluster);
+    let state = LedgerState::restore(enrolment.agent.clone(), ledger.load()?)?;
     anyhow::ensure!(
         state.cluster_id() == enrolment.cluster,
         "the ledger in {} is of another cluster than {}",
         config.store_dir().display(),
         config.cluster_file().display()
     );
+    let kept = floor.kept(state.position().is_some())?;
+    let confirmed = confirmed::load(&config, &enrolment.cluster)?;
+    let state = state.above(kept.floor).confirming(confirmed);
     if let Some(floor) = state.set_back() {
         tracing::error!(
             epoch = floor.epoch,
@@ -52,9 +56,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         );
     }
     let clock = Clock::start();
-    let freshness = Freshness::new(clock.now(), floor.time);
-    // A run that ended between the ledger and this file, or began before there was one.
-    session::keep(&mut floor, &state, &freshness);
+    let freshness = Freshness::new(clock.now(), kept.time);
     let usage = spool.usage()?;
     tracing::info!(agent = %enrolment.agent, epoch = state.position().map(|(epoch, _)| epoch), waiting = usage.pending(), "starting");
     let controllers = Arc::new(Controllers::new(&enrolment, &config)?);
@@ -84,7 +86,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         offers: offers_seen,
     };
     let reconciler = Reconciler::new(ports, config.scan_every())?;
-    let session = Session::new(state, freshness, Timing::default(), random()?);
+    let session = Session::new(state, kept, freshness, Timing::default(), random()?);
     let report = Report::new(&usage, Pace::default(), random()?);
     let session_ports = SessionPorts {
         controllers: Arc::clone(&controllers),

@@ -1,5 +1,6 @@
 //! Driving the policy session: sockets, disk and timers around the state machine of the core.
 
+use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use verger_agent_core::freshness::Freshness;
-use verger_agent_core::ledger::LedgerState;
+use verger_agent_core::ledger::{Beside, LedgerState};
 use verger_agent_core::session::{Action, Event, Incoming, Offers, Session};
 use verger_agent_core::store::{LedgerStore, StoreError};
 use verger_proto::agent::v1 as pb;
@@ -65,7 +66,8 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
         if matches!(event, Event::Disconnected { .. } | Event::Unreadable { .. }) {
             link = Link::Down;
         }
-        for action in session.on(now(), event) {
+        let mut actions = VecDeque::from(session.on(now(), event));
+        while let Some(action) = actions.pop_front() {
             match action {
                 Action::Connect { after } => {
                     ports.controllers.believe(session.freshness().certain(now()));
@@ -88,12 +90,14 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
                 Action::Adopt(state) => {
                     let epoch = state.position().map(|(epoch, _)| epoch);
                     tracing::info!(epoch, "a policy set was verified and is in force");
-                    keep(&mut ports.floor, &state, session.freshness());
                     ports.adopted.send_replace(state);
+                }
+                Action::Keep(beside) => {
+                    let kept = keep(&ports.floor, &beside);
+                    actions.extend(session.on(now(), kept));
                 }
                 Action::Know(freshness) => {
                     ports.controllers.believe(freshness.certain(now()));
-                    keep(&mut ports.floor, session.ledger(), &freshness);
                     ports.known.send_replace(*freshness);
                 }
             }
@@ -102,15 +106,16 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
     }
 }
 
-/// Keeps how far this host has come, where that is news.
-pub(crate) fn keep(file: &mut FloorFile, ledger: &LedgerState, freshness: &Freshness) {
-    let (floor, time) = (ledger.reached(), freshness.floor());
-    if !file.is_news(floor, time) {
-        return;
-    }
+/// Keeps what is known beside the ledger, and says how that went.
+fn keep(file: &FloorFile, beside: &Beside) -> Event {
     // A few milliseconds, some times an hour: what else runs on this thread can wait.
-    if let Err(error) = file.keep(floor, time) {
-        tracing::error!(error = %format_args!("{error:#}"), "how far this host has come is not kept beside its ledger; trying again");
+    match file.keep(beside) {
+        Ok(()) => Event::Kept,
+        Err(error) => {
+            let why = format!("{error:#}");
+            tracing::error!(error = %why, "how far this host has come is not kept beside its ledger; trying again");
+            Event::NotKept { why }
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
@@ -235,10 +236,7 @@ impl Stage {
             let told = scene.wait_for("the host to be heard of", || {
                 let hosts = scene.rows(&["hosts"])?;
                 let epoch = hosts[0]["epoch"].as_u64().unwrap_or_default();
-                let told = scene
-                    .open_findings()?
-                    .iter()
-                    .any(|finding| finding["rule"] == SET_BACK);
+                let told = scene.open_findings()?.iter().any(is_set_back);
                 Ok((epoch == held && hosts[0]["connected"] == true && told == protected).then_some(told))
             })?;
             tell(&format!(
@@ -284,13 +282,15 @@ impl Stage {
         scene.agent.start()?;
         scene.wait_for("the newest set on the host", || {
             let hosts = scene.rows(&["hosts"])?;
-            let told = scene
-                .open_findings()?
-                .iter()
-                .any(|finding| finding["rule"] == SET_BACK);
+            let told = scene.open_findings()?.iter().any(is_set_back);
             Ok((hosts[0]["epoch"] == newer && !told).then_some(()))
         })
     }
+}
+
+/// Whether it says that the ledger is behind what is known beside it; and not that nothing is known there.
+fn is_set_back(finding: &Value) -> bool {
+    finding["rule"] == SET_BACK && finding["field"] == "ledger"
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

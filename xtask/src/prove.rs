@@ -138,8 +138,8 @@ pub(crate) const POINTS: &[Point] = &[
         cargo: &program!("prove-hostile-controller"),
         needs_docker: false,
         sample: Some(Sample {
-            short: "77",
-            full: "80",
+            short: "82",
+            full: "85",
             of: "attacks",
         }),
     },

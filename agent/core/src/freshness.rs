@@ -6,8 +6,14 @@
 //! - Time is that of the last stamp, and goes on from there by the monotonic clock. A later stamp that says less brings time back by
 //!   no more than that clock may have run fast ([`DRIFT`]). The clock of the day is asked only before the
 //!   first stamp of a run, and never believed before the latest stamp ever accepted ([`Freshness::floor`]).
-//! - A stamp moves time at most [`FURTHEST`] ahead at once: one that is forged, or a mistake, ends neither seals nor exceptions.
+//! - Stamps alone move time at most [`FURTHEST`] ahead of this host's own clocks, and as much again as these go on, over restarts
+//!   too: forged ones, or a mistake, end neither seals nor exceptions, however many there are. Where the clock of the day says the
+//!   later time as well, it is believed at once: so a host that was off for a month goes on when it is back.
 //! - Staleness is told, and lifts nothing.
+
+mod budget;
+
+pub use budget::KnownTime;
 
 use std::sync::Arc;
 
@@ -17,12 +23,13 @@ use verger_seal::{Refusal, Stamp, verify_stamp};
 
 use crate::ledger::LedgerState;
 use crate::session::Now;
+use budget::Budget;
 
 /// How long a stamp holds, milliseconds. Members make one each minute.
 pub const FRESH_FOR: u64 = 5 * 60_000;
 /// How long a set that members say is there may take to be in force here, milliseconds.
 pub const BEHIND_FOR: u64 = 60_000;
-/// How far one stamp moves time ahead.
+/// How far stamps move time ahead of this host's own clocks at once, and how much of that comes back with each day of them: all.
 pub const FURTHEST: SignedDuration = SignedDuration::from_hours(24);
 /// The monotonic clock gains less than one part in so many: ten times what the kernel's own steering of it allows for (`adjtimex(2)`:
 /// 500 parts in a million, and an oscillator of the same order).
@@ -56,14 +63,31 @@ impl RefusedStamp {
             Self::Older { .. } => "older-stamp",
         }
     }
+
+    /// Whether an honest controller may have said it, now and then: one that lags behind by a moment has the stamp before, which
+    /// still holds.
+    pub fn is_of_a_moment_ago(&self) -> bool {
+        let age = match self {
+            Self::Seal(_) => return false,
+            Self::Older { at, last } => last.duration_since(*at),
+        };
+        age < millis(FRESH_FOR)
+    }
+
+    /// Whether it may be a good stamp under another version of the trust root than this host knows.
+    pub const fn may_be_of_another_trust_root(&self) -> bool {
+        matches!(
+            self,
+            Self::Seal(Refusal::OtherTrustRoot | Refusal::WrongKey | Refusal::BelowThreshold { .. })
+        )
+    }
 }
 
 /// The last stamp that counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Heard {
     stamp: Stamp,
-    /// What time it was when it came: what it says, no more than a day ahead of what was known, and no less than `least` but for
-    /// [`SLACK`].
+    /// What time it was when it came: what it says, as far as that is believed, and no less than `least` but for [`SLACK`].
     time: Timestamp,
     /// What time it was at least, by all stamps before.
     least: Timestamp,
@@ -88,6 +112,7 @@ pub struct Freshness {
     /// When this run began, monotonic milliseconds.
     began: u64,
     floor: Option<Timestamp>,
+    budget: Budget,
     heard: Option<Heard>,
     /// Why the last stamp offered was refused.
     refused: Option<Arc<RefusedStamp>>,
@@ -129,11 +154,12 @@ pub enum Standing {
 }
 
 impl Freshness {
-    /// Begins a run at `now`, with the latest time ever known.
-    pub const fn new(now: Now, floor: Option<Timestamp>) -> Self {
+    /// Begins a run at `now`, with what an earlier one knew.
+    pub fn new(now: Now, known: Option<KnownTime>) -> Self {
         Self {
             began: now.millis,
-            floor,
+            floor: known.map(|known| known.at),
+            budget: Budget::of(known, now),
             heard: None,
             refused: None,
         }
@@ -165,9 +191,38 @@ impl Freshness {
         }
     }
 
-    /// The latest time that members said, to be kept beyond this run: whatever any clock says, it is not earlier.
+    /// The latest time that members said: whatever any clock says, it is not earlier.
     pub const fn floor(&self) -> Option<Timestamp> {
         self.floor
+    }
+
+    /// What is to be kept beyond this run.
+    pub fn known(&self, now: Now) -> Option<KnownTime> {
+        Some(KnownTime {
+            at: self.floor?,
+            spent: whole(self.budget.spent(now)),
+            wall: now.wall,
+        })
+    }
+
+    /// How far the last stamp is ahead of the time that is gone by, because members may not move it that far by their word alone.
+    pub fn held_back(&self) -> Option<SignedDuration> {
+        let Heard { stamp, time, .. } = self.heard.as_ref()?;
+        let ahead = stamp.at.duration_since(*time);
+        (ahead > SLACK).then_some(ahead)
+    }
+
+    /// Whether members have spoken in this run.
+    pub const fn is_heard(&self) -> bool {
+        self.heard.is_some()
+    }
+
+    /// Whether members say that the set that is held, and no other, is the newest.
+    pub fn confirms(&self, ledger: &LedgerState, now: Now) -> bool {
+        self.heard.as_ref().is_some_and(|heard| {
+            let said = (heard.stamp.epoch, heard.stamp.root);
+            ledger.position() == Some(said) && heard.age(now) < FRESH_FOR
+        })
     }
 
     /// How far this host's clock is ahead of the members' time, where it is off by more than [`SKEW`]; `None` before the first
@@ -178,22 +233,40 @@ impl Freshness {
         (skew.abs() > SKEW).then_some(skew)
     }
 
-    /// Takes in a stamp; says what was wrong with it where it does not count. The last one over again is nothing new.
+    /// Takes in a stamp, and says whether it is news: the last one over again is not. What was wrong with one that does not count
+    /// stays known until another does.
     ///
     /// # Errors
     /// Each reason with its stable word; what is known stays.
-    pub fn hear(&mut self, ledger: &LedgerState, envelope: &[u8], now: Now) -> Result<(), Arc<RefusedStamp>> {
-        let heard = self.judge(ledger, envelope, now).map_err(Arc::new);
-        self.refused = heard.clone().err();
-        if let Some(heard) = heard? {
-            // What it says itself: the next one may have been made before this one came.
-            self.floor = Some(heard.stamp.at.min(heard.time));
-            self.heard = Some(heard);
-        }
-        Ok(())
+    pub fn hear(
+        &mut self,
+        ledger: &LedgerState,
+        envelope: &[u8],
+        now: Now,
+    ) -> Result<bool, Arc<RefusedStamp>> {
+        let judged = self.judge(ledger, envelope, now).map_err(|refused| {
+            let refused = Arc::new(refused);
+            self.refused = Some(Arc::clone(&refused));
+            refused
+        });
+        let Some((heard, gained)) = judged? else {
+            return Ok(false);
+        };
+        self.budget.spend(gained, now);
+        self.refused = None;
+        // What it says itself: the next one may have been made before this one came.
+        self.floor = Some(heard.stamp.at.min(heard.time));
+        self.heard = Some(heard);
+        Ok(true)
     }
 
-    fn judge(&self, ledger: &LedgerState, envelope: &[u8], now: Now) -> Result<Option<Heard>, RefusedStamp> {
+    /// What is known with a stamp, and how far it moves time ahead of this host's clocks.
+    fn judge(
+        &self,
+        ledger: &LedgerState,
+        envelope: &[u8],
+        now: Now,
+    ) -> Result<Option<(Heard, SignedDuration)>, RefusedStamp> {
         let stamp = verify_stamp(ledger.trust_root(), envelope)?;
         let last = self.heard.as_ref();
         if last.is_some_and(|last| last.stamp == stamp) {
@@ -207,37 +280,52 @@ impl Freshness {
                 last: known,
             });
         }
-        // Where nothing was ever known there is nothing that a forged time could end.
-        let bound = self.floor.map(|_| {
-            let expected = self.time(now);
-            expected.saturating_add(FURTHEST).unwrap_or(Timestamp::MAX)
-        });
         // What was apart and has met since is apart anew.
         let since = || {
             let still = last.filter(|last| parts(&last.stamp, ledger));
             still.and_then(|last| last.parted).unwrap_or(now.millis)
         };
-        let since_known = now
-            .millis
-            .saturating_sub(last.map_or(self.began, |last| last.millis));
-        let at_least = self
-            .least(now)
-            .and_then(|known| known.checked_sub(millis(since_known.div_ceil(DRIFT))).ok());
-        let time = bound.map_or(stamp.at, |bound| stamp.at.min(bound));
-        let least = at_least.map_or(time, |least| time.max(least));
-        let is_near = least.duration_since(time) <= SLACK;
-        Ok(Some(Heard {
-            // Stamps are of whole seconds: what was told a moment ago is not after what is told now.
-            time: match self.time(now) {
-                _ if !is_near => least,
-                running if running > time && running.duration_since(time) <= SLACK => running,
-                _ => time,
-            },
+        let (said, gained) = self.believed(stamp.at, now);
+        let (time, least) = self.moved_by(said, now);
+        let heard = Heard {
+            time,
             least,
             millis: now.millis,
             parted: parts(&stamp, ledger).then(since),
             stamp,
-        }))
+        };
+        Ok(Some((heard, gained)))
+    }
+
+    /// How much of what members say of time is believed, and how far that is ahead of both of this host's clocks.
+    fn believed(&self, at: Timestamp, now: Now) -> (Timestamp, SignedDuration) {
+        // Where nothing was ever known there is nothing that a forged time could end.
+        if self.floor.is_none() {
+            return (at, SignedDuration::ZERO);
+        }
+        let own = self.time(now).max(now.wall);
+        let furthest = own.saturating_add(self.budget.left(now));
+        let said = at.min(furthest.unwrap_or(Timestamp::MAX));
+        (said, said.duration_since(own).max(SignedDuration::ZERO))
+    }
+
+    /// What time it is once it is believed that members said `said`, and what it is at least.
+    fn moved_by(&self, said: Timestamp, now: Now) -> (Timestamp, Timestamp) {
+        let running = self.time(now);
+        let since = self.heard.as_ref().map_or(self.began, |last| last.millis);
+        let gained = millis(now.millis.saturating_sub(since).div_ceil(DRIFT));
+        let known = self.least(now).and_then(|known| known.checked_sub(gained).ok());
+        let least = known.map_or(said, |known| said.max(known));
+        let ahead = running.duration_since(said);
+        let time = if least.duration_since(said) > SLACK {
+            least
+        } else if ahead.is_positive() && ahead <= SLACK {
+            // Stamps are of whole seconds: what was told a moment ago is not after what is told now.
+            running
+        } else {
+            said
+        };
+        (time, least)
     }
 
     /// How the held set stands.
@@ -294,6 +382,11 @@ fn parts(stamp: &Stamp, ledger: &LedgerState) -> bool {
 
 fn later(at: Timestamp, after: u64) -> Timestamp {
     at.saturating_add(millis(after)).unwrap_or(Timestamp::MAX)
+}
+
+/// In whole seconds, and no less.
+fn whole(span: SignedDuration) -> SignedDuration {
+    SignedDuration::from_secs(span.as_secs() + i64::from(span.subsec_nanos() > 0))
 }
 
 fn millis(count: u64) -> SignedDuration {

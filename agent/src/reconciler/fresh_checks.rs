@@ -24,6 +24,17 @@ pub(crate) fn checks(ledger: &LedgerState, freshness: &Freshness, now: Now) -> V
             )
         });
     }
+    if let Some(more) = freshness.held_back() {
+        checks.push(Check {
+            expected: Some("no further ahead of this host's own clock than a day, and a day for each day of it".to_owned()),
+            actual: Some(format!("{} s further", more.as_secs())),
+            ..failing(
+                &CLOCK_SKEW,
+                "time",
+                "the members say a time that is not believed by their word alone: set this host's clock if theirs is right",
+            )
+        });
+    }
     if let Some(Floor {
         epoch, trust_root, ..
     }) = ledger.set_back()

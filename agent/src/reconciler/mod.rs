@@ -4,6 +4,7 @@
 mod blind_spots;
 mod fresh_checks;
 mod host_checks;
+mod kept_checks;
 mod observation;
 mod refused_sets;
 mod status;
@@ -28,6 +29,7 @@ use verger_policy::compile::{Compiled, compile};
 use verger_policy::drift::wishes;
 use verger_policy::finding::{Lifecycle, Reconciled, Round, Table, reconcile};
 use verger_policy::model::{Control, Labels, Mode, RuleId, RuntimeKind};
+use verger_policy::rules::REFUSED_STAMP;
 use verger_proto::agent::v1 as pb;
 
 use crate::clock::Clock;
@@ -185,6 +187,12 @@ impl Reconciler {
             self.refused
                 .checks(&offers, position, &open_fields(&self.table, &REFUSED_SET)),
         );
+        host.extend(kept_checks::checks(
+            &offers,
+            self.refused.seen(),
+            &open_fields(&self.table, &REFUSED_STAMP.rule_id()),
+            freshness.is_heard(),
+        ));
         let unreadable: BTreeSet<RuntimeKind> = self.observation.unreadable().keys().copied().collect();
         let looked = Looked {
             judgements: &judgements,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use verger_agent_core::session::Offers;
+use verger_agent_core::session::{Kind, Offers};
 use verger_policy::drift::{Check, Outcome};
 use verger_policy::model::{Control, RuleId, Severity};
 
@@ -24,7 +24,7 @@ impl RefusedSets {
             |epoch| format!("epoch {epoch} stays in force"),
         );
         let mut checks: Vec<Check> = offers
-            .refused_since(self.told)
+            .since(Kind::Set, self.told)
             .map(|(word, refused)| Check {
                 actual: Some(refused.detail.clone()),
                 reason: format!("a controller offered a policy set that was refused ({word}); {in_force}")
@@ -46,6 +46,11 @@ impl RefusedSets {
             checks.extend(doubtful);
         }
         checks
+    }
+
+    /// The last news whose findings are stored.
+    pub(crate) const fn seen(&self) -> u64 {
+        self.told
     }
 
     /// The findings of these offers are stored.

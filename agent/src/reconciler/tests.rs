@@ -1,12 +1,13 @@
 #![allow(clippy::unwrap_used)]
 
 use jiff::{SignedDuration, Timestamp};
-use verger_agent_core::ledger::{SetUpdate, offer};
+use verger_agent_core::ledger::{Beside, SetUpdate, offer};
 use verger_agent_core::runtime::Phase;
 use verger_agent_core::session::{Event, Incoming, Now, Session, Timing};
 use verger_agent_core::store::memory::MemoryDisk;
 use verger_agent_runtimes::fake::{FakeRuntime, instance};
 use verger_policy::draft;
+use verger_policy::rules::NOT_KEPT;
 use verger_policy::set::PolicySet;
 use verger_seal::{SealingKey, SetStatement, TrustRoot};
 
@@ -37,7 +38,13 @@ impl World {
         let (root, envelope) = TrustRoot::found(&[("ada".to_owned(), &key)], 1).unwrap();
         let agent = "h1".parse().unwrap();
         let (ledger, _) = LedgerState::found(agent, &root.cluster_id(), &envelope.to_json()).unwrap();
-        let mut session = Session::new(ledger.clone(), Freshness::default(), Timing::default(), 1);
+        let mut session = Session::new(
+            ledger.clone(),
+            Beside::default(),
+            Freshness::default(),
+            Timing::default(),
+            1,
+        );
         session.on(NOW, Event::Connected);
         let (offers, offered) = watch::channel(Offers::default());
         let (in_force, ledger) = watch::channel(Arc::new(ledger));
@@ -87,6 +94,7 @@ impl World {
         offers.send_replace(Offers::default());
         let mut session = Session::new(
             (**session.ledger()).clone(),
+            Beside::default(),
             Freshness::default(),
             Timing::default(),
             1,
@@ -136,7 +144,11 @@ impl World {
             reason,
             detail: "it has no meaning".to_owned(),
         };
-        self.session.on(NOW, Event::Message(unread));
+        self.tell(Event::Message(unread));
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.session.on(NOW, event);
         self.offers.send_replace(self.session.offers().clone());
     }
 
@@ -226,6 +238,66 @@ async fn a_refusal_stays_after_a_restart_until_a_set_is_accepted() {
     world.accept();
     world.reconciler.activate().await;
     assert_eq!(world.refusals(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_is_not_kept_is_a_finding_until_it_is() {
+    let not_kept = |world: &World| open_fields(&world.reconciler.table, &NOT_KEPT.rule_id());
+    let mut world = World::new();
+    world.accept();
+    world.reconciler.activate().await;
+    assert_eq!(not_kept(&world).len(), 0);
+    let why = "the disk is full".to_owned();
+    world.tell(Event::NotKept { why });
+    for _ in 0..2 {
+        world.reconciler.activate().await;
+        assert_eq!(not_kept(&world), BTreeSet::from(["floor".to_owned()]));
+    }
+    let later = Now {
+        millis: Timing::default().keep_again,
+        ..NOW
+    };
+    world.session.on(later, Event::Tick);
+    world.tell(Event::Kept);
+    world.reconciler.activate().await;
+    assert_eq!(not_kept(&world).len(), 0);
+}
+
+#[tokio::test]
+async fn a_refused_stamp_is_a_finding_at_once_and_stays_over_a_restart_until_members_are_heard() {
+    let refused = |world: &World| open_fields(&world.reconciler.table, &REFUSED_STAMP.rule_id());
+    let mut world = World::new();
+    world.reconciler.activate().await;
+    assert_eq!(refused(&world).len(), 0);
+    let forged = Incoming::Heartbeat {
+        epoch: 0,
+        stamp: Some(b"{}".to_vec()),
+    };
+    world.tell(Event::Message(forged));
+    world.reconciler.activate().await;
+    assert_eq!(refused(&world), BTreeSet::from(["envelope".to_owned()]));
+    let mut world = world.restart();
+    world.reconciler.activate().await;
+    assert_eq!(refused(&world), BTreeSet::from(["envelope".to_owned()]));
+}
+
+#[tokio::test]
+async fn what_was_kept_beside_the_ledger_and_is_gone_is_a_finding() {
+    let mut world = World::new();
+    let gone = Beside {
+        doubted: true,
+        ..Beside::default()
+    };
+    let ledger = (**world.session.ledger()).clone();
+    world.session = Session::new(ledger, gone, Freshness::default(), Timing::default(), 1);
+    world.tell(Event::Connected);
+    world.reconciler.activate().await;
+    assert_eq!(world.open(), ["host/ledger-set-back"]);
+    // No members are named here, so a set that is accepted is all there is to end it.
+    world.tell(Event::Kept);
+    world.accept();
+    world.reconciler.activate().await;
+    assert_eq!(world.open(), Vec::<String>::new());
 }
 
 const MONITORED: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: g }\nspec: { profile: baseline, mode: monitor }\n";

@@ -274,18 +274,19 @@ fn objects(text: &str) -> Result<Vec<PolicyObject>> {
 
 /// This host, another one, and what concerns that alone.
 fn hosts() -> Result<Vec<PolicyObject>> {
-    let host = |name: &str, zone: &str| {
-        format!(
-            "apiVersion: verger/v1\nkind: Host\nmetadata: {{ name: {name} }}\nspec: {{ agent: {name}, labels: {{ zone: {zone} }} }}\n---\n"
-        )
-    };
-    let text = format!(
-        "{}{}{}",
-        host(HOST, "eu"),
-        host("other", "us"),
-        workload("pay/db", "us", 1)
-    );
-    objects(&text)
+    let text = [
+        host(HOST, HOST, "eu"),
+        host("other", "other", "us"),
+        workload("pay/db", "us", 1),
+    ];
+    objects(&text.join("---\n"))
+}
+
+/// An object that labels an agent's host.
+pub(super) fn host(name: &str, agent: &str, zone: &str) -> String {
+    format!(
+        "apiVersion: verger/v1\nkind: Host\nmetadata: {{ name: {name} }}\nspec: {{ agent: {agent}, labels: {{ zone: {zone} }} }}\n"
+    )
 }
 
 fn web(uid: u32) -> Result<Vec<PolicyObject>> {

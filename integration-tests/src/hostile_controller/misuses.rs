@@ -10,9 +10,9 @@ use verger_proto::agent::v1 as pb;
 use verger_proto::agent::v1::connect_response::Message as Down;
 use verger_proto::findings::v1::Lifecycle;
 
+use super::campaign::{Campaign, SOON, is};
 use super::cluster::envelope;
 use super::member::Answer;
-use super::{Campaign, SOON, is};
 
 /// Over the limit of an agent's messages.
 const HUGE: usize = 80 << 20;
@@ -25,7 +25,7 @@ const LONGEST_AWAY: Duration = Duration::from_secs(75);
 /// After so long without a word an agent asks anew; and it takes a moment to come back.
 const SILENCE: Duration = Duration::from_secs(60);
 
-impl Campaign<'_> {
+impl Campaign {
     pub(super) async fn misuse(&mut self, long: bool) -> Result<()> {
         self.heartbeat_of_a_far_epoch().await?;
         self.nonces_that_come_again().await?;

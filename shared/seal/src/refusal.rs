@@ -101,7 +101,7 @@ pub enum Refusal {
     SameEpochOtherRoot(u64),
     /// Too far ahead.
     #[error(
-        "epoch {offered} is further than {bound} ahead of epoch {held}; a person must confirm it on this host"
+        "epoch {offered} is further than {bound} ahead of epoch {held}; a person must confirm it on this host: `verger-agent confirm-epoch`"
     )]
     EpochJump {
         /// What was offered.
@@ -131,7 +131,8 @@ impl Refusal {
             Self::Expired { .. } => "expired",
             Self::EpochMismatch { .. } => "epoch-mismatch",
             Self::RootMismatch { .. } => "root-mismatch",
-            Self::CountMismatch { .. } => "count-mismatch",
+            Self::CountMismatch { sealed, set } if *set < *sealed => "entry-left-out",
+            Self::CountMismatch { .. } => "entry-added",
             Self::LowerEpoch { .. } => "lower-epoch",
             Self::SameEpochOtherRoot(_) => "same-epoch-other-root",
             Self::EpochJump { .. } => "epoch-jump",

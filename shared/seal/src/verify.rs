@@ -203,7 +203,8 @@ mod tests {
         assert_eq!(word(7, set, 3), Ok(()));
         assert_eq!(word(8, set, 3), Err("epoch-mismatch"));
         assert_eq!(word(7, other, 3), Err("root-mismatch"));
-        assert_eq!(word(7, set, 4), Err("count-mismatch"));
+        assert_eq!(word(7, set, 4), Err("entry-added"));
+        assert_eq!(word(7, set, 2), Err("entry-left-out"));
         assert_eq!(
             admit(Some((8, other)), &sealed, 7, set, 3).unwrap_err().word(),
             "lower-epoch"

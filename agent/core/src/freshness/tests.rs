@@ -69,6 +69,7 @@ impl World {
     fn word(&self, freshness: &mut Freshness, stamp: &[u8], at: Now) -> Result<(), &'static str> {
         freshness
             .hear(&self.ledger, stamp, at)
+            .map(drop)
             .map_err(|refused| refused.word())
     }
 }
@@ -263,7 +264,7 @@ fn a_clock_ten_years_off_is_not_believed_once_members_have_spoken() {
         let skew = known.skew(wrong(2 * MINUTE, ahead)).unwrap();
         assert_eq!(skew, SignedDuration::from_secs(ahead));
         // Another run on the same host: the clock is not believed before what was known.
-        let again = Freshness::new(wrong(0, ahead), known.floor());
+        let again = Freshness::new(wrong(0, ahead), known.known(wrong(2 * MINUTE, ahead)));
         let time = again.time(wrong(10_000, ahead));
         assert!(time >= after(70), "{ahead}: {time}");
     }
@@ -277,11 +278,11 @@ fn a_clock_ten_years_off_is_not_believed_once_members_have_spoken() {
 #[test]
 fn one_stamp_of_the_far_future_moves_time_a_day_and_a_replay_of_the_past_nothing() {
     let world = World::new();
-    let mut known = Freshness::new(now(0), Some(start()));
+    let mut known = Freshness::new(now(0), Some(start().into()));
     let future = world.stamp(1, TEN_YEARS, &[1, 2]);
     assert_eq!(world.word(&mut known, &future, now(0)), Ok(()));
     assert_eq!(known.time(now(0)), start() + FURTHEST);
-    let mut known = Freshness::new(now(0), Some(start()));
+    let mut known = Freshness::new(now(0), Some(start().into()));
     for seconds in [-TEN_YEARS, -1, 0] {
         let past = world.stamp(1, seconds, &[1, 2]);
         assert_eq!(
@@ -290,21 +291,95 @@ fn one_stamp_of_the_far_future_moves_time_a_day_and_a_replay_of_the_past_nothing
             "{seconds}"
         );
     }
-    // A host that was off for a month, whose clock is right, goes on at once; one whose clock is wrong, day by day.
-    let month = 30 * 86_400;
-    world
-        .word(&mut known, &world.stamp(1, month, &[1, 2]), wrong(0, month))
-        .unwrap();
-    assert_eq!(known.time(wrong(0, month)), after(month));
-    let mut known = Freshness::new(wrong(0, -TEN_YEARS), Some(start()));
-    for day in 1..=30 {
-        let stamp = world.stamp(1, month + day, &[1, 2]);
-        world.word(&mut known, &stamp, wrong(0, -TEN_YEARS)).unwrap();
+}
+
+const DAY: i64 = 86_400;
+
+#[test]
+fn stamps_of_the_far_future_move_time_a_day_and_a_day_each_day_however_many_there_are_and_over_restarts() {
+    let world = World::new();
+    let mut known = Freshness::new(now(0), Some(start().into()));
+    for hour in 1..=72 {
+        let at = now(u64::try_from(hour).unwrap() * 60 * MINUTE);
+        for more in 0..3 {
+            let forged = world.stamp(1, TEN_YEARS + hour * 10 + more, &[1, 2]);
+            assert_eq!(world.word(&mut known, &forged, at), Ok(()));
+        }
+        let furthest = after(hour * 3_600 + DAY + hour * 3_600);
+        assert!(known.time(at) <= furthest, "hour {hour}: {}", known.time(at));
+        assert!(
+            known.time(at) > after(hour * 3_600 + DAY - 1),
+            "and so far they do"
+        );
+        assert!(
+            known
+                .held_back()
+                .is_some_and(|more| more > SignedDuration::from_hours(24 * 365))
+        );
+        assert!(known.skew(at).is_some());
+        if hour % 5 == 0 {
+            known = Freshness::new(at, known.known(at));
+        }
+    }
+    // A restart that gave back what was spent would let them go on at once.
+    let at = now(72 * 60 * MINUTE);
+    let forged = world.stamp(1, 2 * TEN_YEARS, &[1, 2]);
+    let kept = known.known(at).unwrap();
+    let moved = |known: Option<KnownTime>| {
+        let mut again = Freshness::new(at, known);
+        world.word(&mut again, &forged, at).unwrap();
+        again.time(at).duration_since(kept.at)
+    };
+    assert!(moved(Some(kept)) <= SignedDuration::from_secs(1));
+    assert_eq!(moved(Some(kept.at.into())), FURTHEST);
+}
+
+#[test]
+fn a_host_that_was_off_goes_on_at_once_where_its_clock_says_so_too() {
+    let world = World::new();
+    let month = 30 * DAY;
+    let spent = KnownTime {
+        spent: FURTHEST,
+        ..start().into()
+    };
+    // Its clock went on while it was off, a few seconds slow or not; whatever was spent before has come back.
+    for slow in [0, 20] {
+        let mut known = Freshness::new(wrong(0, month - slow), Some(spent));
+        let stamp = world.stamp(1, month, &[1, 2]);
+        assert_eq!(world.word(&mut known, &stamp, wrong(0, month - slow)), Ok(()));
         assert_eq!(
-            known.time(wrong(0, -TEN_YEARS)),
-            after(86_400 * day).min(after(month + day))
+            (known.time(wrong(0, month)), known.held_back()),
+            (after(month), None)
         );
     }
+    // One that was suspended: the monotonic clock went on.
+    let mut known = Freshness::new(wrong(0, -TEN_YEARS), Some(spent));
+    let millis = u64::try_from(month).unwrap() * 1_000;
+    let stamp = world.stamp(1, month, &[1, 2]);
+    assert_eq!(world.word(&mut known, &stamp, wrong(millis, -TEN_YEARS)), Ok(()));
+    assert_eq!(known.time(wrong(millis, -TEN_YEARS)), after(month));
+    // One without a clock that goes on while it is off is held, which is said, until its clock is set.
+    let mut known = Freshness::new(now(0), Some(start().into()));
+    let stamp = world.stamp(1, month, &[1, 2]);
+    assert_eq!(world.word(&mut known, &stamp, now(0)), Ok(()));
+    assert_eq!(known.time(now(0)), after(DAY));
+    assert_eq!(known.held_back(), Some(SignedDuration::from_secs(month - DAY)));
+    let stamp = world.stamp(1, month + 60, &[1, 2]);
+    let set = wrong(MINUTE, month);
+    assert_eq!(world.word(&mut known, &stamp, set), Ok(()));
+    assert_eq!(
+        (known.time(set), known.held_back(), known.skew(set)),
+        (after(month + 60), None, None)
+    );
+}
+
+#[test]
+fn a_clock_of_the_day_that_is_wrong_moves_nothing_by_itself() {
+    let world = World::new();
+    let mut known = Freshness::new(now(0), Some(start().into()));
+    let stamp = world.stamp(1, 60, &[1, 2]);
+    assert_eq!(world.word(&mut known, &stamp, wrong(MINUTE, TEN_YEARS)), Ok(()));
+    assert_eq!(known.time(wrong(MINUTE, TEN_YEARS)), after(60));
 }
 
 #[test]
@@ -387,12 +462,12 @@ fn a_trust_root_that_was_left_behind_is_not_gone_back_to() {
 
 proptest! {
     #[test]
-    fn known_time_never_goes_below_the_floor_and_no_stamp_moves_it_by_more_than_a_day(
+    fn known_time_never_goes_below_the_floor_and_no_stamp_moves_it_more_than_a_day_ahead_of_this_hosts_clocks(
         stamps in prop::collection::vec((-TEN_YEARS..TEN_YEARS, 0_u64..MINUTE, -TEN_YEARS..TEN_YEARS), 1..20),
         floor in prop::option::of(-TEN_YEARS..TEN_YEARS),
     ) {
         let world = World::new();
-        let mut known = Freshness::new(now(0), floor.map(after));
+        let mut known = Freshness::new(now(0), floor.map(|at| after(at).into()));
         let mut millis = 0;
         for (said, passed, ahead) in stamps {
             millis += passed;
@@ -401,12 +476,36 @@ proptest! {
             let heard = known.hear(&world.ledger, &world.stamp(1, said, &[1, 2]), at);
             if let Some(below) = below {
                 prop_assert!(known.floor().unwrap() >= below || heard.is_err());
-                prop_assert!(known.time(at) <= before + FURTHEST);
+                prop_assert!(known.time(at) <= before.max(at.wall) + FURTHEST);
             }
             if heard.is_err() {
                 prop_assert_eq!(known.floor(), below);
             }
             prop_assert!(known.floor().is_none_or(|floor| known.time(at) >= floor));
+        }
+    }
+
+    /// Whatever stamps say, and whenever the agent is started again.
+    #[test]
+    fn stamps_alone_never_move_time_further_than_a_day_and_a_day_each_day(
+        steps in prop::collection::vec((0..TEN_YEARS, 0_u64..30 * 60 * MINUTE, any::<bool>()), 1..20),
+        ahead in -TEN_YEARS..TEN_YEARS,
+    ) {
+        let world = World::new();
+        let began = wrong(0, ahead);
+        let mut known = Freshness::new(began, Some(start().into()));
+        let first = start().max(began.wall);
+        let mut millis = 0;
+        for (said, passed, restart) in steps {
+            millis += passed;
+            let at = wrong(millis, ahead);
+            let _ = known.hear(&world.ledger, &world.stamp(1, said, &[1, 2]), at);
+            let furthest = later(later(first, millis), millis) + FURTHEST;
+            prop_assert!(known.time(at) <= furthest, "{} is beyond {furthest}", known.time(at));
+            if restart {
+                known = Freshness::new(at, known.known(at));
+                prop_assert!(known.time(at) <= furthest);
+            }
         }
     }
 }

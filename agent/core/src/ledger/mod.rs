@@ -8,7 +8,7 @@
 mod floor;
 mod refusal;
 
-pub use floor::Floor;
+pub use floor::{Beside, Floor};
 pub use refusal::{RefusedOffer, UnusableLedger};
 pub use verger_seal::MAX_LATER_VERSIONS;
 
@@ -48,6 +48,8 @@ pub struct LedgerState {
     highest_epoch: u64,
     /// What is known beside the ledger.
     floor: Option<Floor>,
+    /// Epoch and root of a set that a person let this host jump to.
+    confirmed: Option<(u64, Digest)>,
     held: Option<Held>,
 }
 
@@ -95,6 +97,7 @@ impl LedgerState {
                 trust_root,
                 highest_epoch: 0,
                 floor: None,
+                confirmed: None,
                 held: None,
             },
             delta,
@@ -122,6 +125,7 @@ impl LedgerState {
             trust_root,
             highest_epoch,
             floor: None,
+            confirmed: None,
             held: None,
         };
         let Some(set) = set else { return Ok(state) };
@@ -151,6 +155,20 @@ impl LedgerState {
     #[must_use]
     pub fn above(self, floor: Option<Floor>) -> Self {
         Self { floor, ..self }
+    }
+
+    /// The same, where a person confirmed on this host that it may jump to this epoch with this root.
+    #[must_use]
+    pub fn confirming(self, confirmed: Option<(u64, Digest)>) -> Self {
+        Self { confirmed, ..self }
+    }
+
+    /// Whether a set may follow what is known: within the bound, or as a person confirmed.
+    fn may_follow(&self, known: Option<(u64, Digest)>, offered: (u64, Digest)) -> Result<(), Refusal> {
+        match follows(known, offered) {
+            Err(Refusal::EpochJump { .. }) if self.confirmed == Some(offered) => Ok(()),
+            followed => followed,
+        }
     }
 
     /// How far this host has come.
@@ -235,8 +253,11 @@ impl LedgerState {
                 key: key.clone(),
                 problem,
             })?;
-            if body.object().key() != *key || bodies.insert(key, Arc::new(body)).is_some() {
+            if body.object().key() != *key {
                 return Err(RefusedOffer::MislabelledBody(key.clone()));
+            }
+            if bodies.insert(key, Arc::new(body)).is_some() {
+                return Err(RefusedOffer::BodyTwice(key.clone()));
             }
         }
         let parts: Vec<_> = update
@@ -292,11 +313,13 @@ pub fn offer(state: &LedgerState, update: &SetUpdate, at: Timestamp) -> Result<A
     // A set counts under the latest version only: what was sealed with keys that were given up is refused, whoever shows it.
     let (trust_root, taken) = state
         .trust_root
-        .walk(update.trust_roots.iter().map(Vec::as_slice))?;
+        .walk(update.trust_roots.iter().map(Vec::as_slice))
+        .map_err(RefusedOffer::TrustRoot)?;
     let next = state.examine(&trust_root, update, at)?;
-    follows(state.position(), (next.head.epoch, next.head.root))?;
+    let offered = (next.head.epoch, next.head.root);
+    state.may_follow(state.position(), offered)?;
     if let Some(floor) = &state.floor {
-        follows(Some((floor.epoch, floor.root)), (next.head.epoch, next.head.root))?;
+        state.may_follow(Some((floor.epoch, floor.root)), offered)?;
         if trust_root.version() < floor.trust_root {
             let (found, wanted) = (trust_root.version(), floor.trust_root);
             return Err(Refusal::TrustRootVersion { found, wanted }.into());
@@ -327,6 +350,8 @@ pub fn offer(state: &LedgerState, update: &SetUpdate, at: Timestamp) -> Result<A
         highest_epoch: next.head.epoch,
         held: Some(next),
         trust_root,
+        // It is there, or beyond: how far it may jump is counted from what it holds.
+        floor: None,
         ..state.clone()
     };
     Ok(Accepted {

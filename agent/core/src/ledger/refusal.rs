@@ -12,6 +12,9 @@ pub enum RefusedOffer {
     /// The seal, or how the set follows the held one.
     #[error(transparent)]
     Seal(#[from] Refusal),
+    /// A later version of the trust root.
+    #[error("a later version of the trust root: {0}")]
+    TrustRoot(Refusal),
     /// The entries do not make a set, or a body is not its entry's.
     #[error("the set does not fit together: {0}")]
     Set(#[from] SetError),
@@ -23,9 +26,12 @@ pub enum RefusedOffer {
         /// What is wrong with it.
         problem: InvalidObject,
     },
-    /// A body is of another object than said, or is there twice.
-    #[error("the body sent as that of {0} is another object's, or is there twice")]
+    /// A body is of another object than said.
+    #[error("the body sent as that of {0} is another object's")]
     MislabelledBody(ObjectKey),
+    /// A body is there twice.
+    #[error("the body of {0} was sent twice")]
+    BodyTwice(ObjectKey),
     /// A body that no entry names.
     #[error("a body of {0} was sent and the set has no such entry")]
     StrayBody(ObjectKey),
@@ -39,12 +45,28 @@ impl RefusedOffer {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Seal(refusal) => refusal.word(),
-            Self::Set(_) => "bad-set",
+            Self::TrustRoot(refusal) => of_trust_root(refusal),
+            Self::Set(problem) => problem.word(),
             Self::NotCanonical { .. } => "not-canonical",
             Self::MislabelledBody(_) => "mislabelled-body",
+            Self::BodyTwice(_) => "body-twice",
             Self::StrayBody(_) => "stray-body",
             Self::MissingBody(_) => "missing-body",
         }
+    }
+}
+
+/// What may be wrong with a seal as well has another word where it is wrong with a version of the trust root.
+const fn of_trust_root(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Envelope(_) => "trust-root-envelope",
+        Refusal::WrongPurpose { .. } => "trust-root-wrong-purpose",
+        Refusal::WrongKey => "trust-root-wrong-key",
+        Refusal::Altered => "trust-root-altered",
+        Refusal::BelowThreshold { .. } => "trust-root-below-threshold",
+        Refusal::Malformed(_) => "trust-root-malformed",
+        Refusal::OtherCluster => "trust-root-other-cluster",
+        _ => refusal.word(),
     }
 }
 

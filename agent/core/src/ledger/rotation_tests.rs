@@ -118,7 +118,7 @@ fn a_version_that_the_one_before_did_not_sign_is_refused_and_the_last_good_set_s
         trust_roots: vec![envelope],
         ..people.update(&fleet.second, &zone("a"), 0)
     };
-    assert_eq!(word(&state, &forged(foreign, &others)), "wrong-key");
+    assert_eq!(word(&state, &forged(foreign, &others)), "trust-root-wrong-key");
     // By the new key alone.
     let keys = fleet.new.trust_root.keys().to_vec();
     let alone = fleet
@@ -126,7 +126,10 @@ fn a_version_that_the_one_before_did_not_sign_is_refused_and_the_last_good_set_s
         .trust_root
         .succeed(&Terms::new(keys, 1), &[&fleet.new.key])
         .unwrap();
-    assert_eq!(word(&state, &forged(alone.to_json(), &fleet.new)), "wrong-key");
+    assert_eq!(
+        word(&state, &forged(alone.to_json(), &fleet.new)),
+        "trust-root-wrong-key"
+    );
     // Without the version that its seal is under.
     let withheld = fleet.new.update(&fleet.second, &zone("a"), 0);
     assert_eq!(word(&state, &withheld), "wrong-key");

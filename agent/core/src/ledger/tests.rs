@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use jiff::SignedDuration;
+use verger_policy::set::SetError;
 
 use super::*;
 use crate::sealed::{People, end, host, next, start, workload, zone};
@@ -180,7 +181,7 @@ fn a_controller_can_neither_forge_nor_drop_nor_mix() {
     fewer
         .bodies
         .retain(|(key, _)| key.to_string() != "Workload/pay/web");
-    assert_eq!(word(&state, &fewer), "count-mismatch");
+    assert_eq!(word(&state, &fewer), "entry-left-out");
 
     let mut withheld = good();
     withheld
@@ -205,7 +206,7 @@ fn a_controller_can_neither_forge_nor_drop_nor_mix() {
 
     let mut swapped = good();
     swapped.bodies.last_mut().unwrap().1 = workload("pay/web", "a", 0)[0].canonical_bytes();
-    assert_eq!(word(&state, &swapped), "bad-set");
+    assert_eq!(word(&state, &swapped), "body-mismatch");
 
     let mut mislabelled = good();
     mislabelled.bodies.last_mut().unwrap().1 = workload("pay/db", "b", 1)[0].canonical_bytes();
@@ -213,10 +214,19 @@ fn a_controller_can_neither_forge_nor_drop_nor_mix() {
 
     let mut twice = good();
     twice.bodies.push(twice.bodies[0].clone());
-    assert_eq!(word(&state, &twice), "mislabelled-body");
+    assert_eq!(word(&state, &twice), "body-twice");
     let mut twice = good();
     twice.entries.push(twice.entries[0].clone());
-    assert_eq!(word(&state, &twice), "bad-set");
+    assert_eq!(word(&state, &twice), "entry-twice");
+
+    let mut ahead = good();
+    ahead.entries[0].epoch = 9;
+    assert_eq!(word(&state, &ahead), "entry-from-the-future");
+    let far = SetUpdate {
+        epoch: 1 << 63,
+        ..good()
+    };
+    assert_eq!(word(&state, &far), "epoch-too-large");
 
     let mut stray = good();
     let object = &workload("pay/more", "a", 1)[0];
@@ -301,4 +311,87 @@ fn the_first_trust_root_is_not_taken_on_a_controllers_word() {
     let (people, others) = (People::new(1), People::new(2));
     let refused = LedgerState::found(agent(), &people.trust_root.cluster_id(), &others.envelope).unwrap_err();
     assert!(matches!(refused, UnusableLedger::OtherCluster { .. }));
+}
+
+#[test]
+fn every_reason_has_a_word_of_its_own() {
+    let key: ObjectKey = workload("pay/web", "a", 1)[0].key();
+    let invalid = || Body::from_canonical(Vec::new()).unwrap_err();
+    let digest = Digest::of(b"set");
+    let seals = [
+        Refusal::Envelope(verger_seal::Envelope::parse(b"{}").unwrap_err()),
+        Refusal::WrongPurpose {
+            found: String::new(),
+            wanted: "",
+        },
+        Refusal::WrongKey,
+        Refusal::Altered,
+        Refusal::BelowThreshold {
+            signers: 1,
+            threshold: 2,
+        },
+        Refusal::NoMemberKeys,
+        Refusal::Malformed(""),
+        Refusal::OtherCluster,
+        Refusal::OtherTrustRoot,
+        Refusal::TrustRootVersion { found: 3, wanted: 2 },
+        Refusal::OtherStatement,
+        Refusal::Expired { not_after: start() },
+        Refusal::EpochMismatch { sealed: 1, set: 2 },
+        Refusal::RootMismatch {
+            sealed: digest,
+            set: digest,
+        },
+        Refusal::CountMismatch { sealed: 2, set: 1 },
+        Refusal::CountMismatch { sealed: 1, set: 2 },
+        Refusal::LowerEpoch { offered: 1, held: 2 },
+        Refusal::SameEpochOtherRoot(1),
+        Refusal::EpochJump {
+            offered: 9,
+            held: 1,
+            bound: 2,
+        },
+    ];
+    let sets = [
+        SetError::EpochTooLarge(9),
+        SetError::EntryFromTheFuture {
+            key: key.clone(),
+            entry: 2,
+            set: 1,
+        },
+        SetError::Twice(key.clone()),
+        SetError::NoSuchObject(key.clone()),
+        SetError::BodyMismatch(key.clone()),
+        SetError::AgentTwice {
+            agent: agent(),
+            first: key.clone(),
+            second: key.clone(),
+        },
+        SetError::Invalid(key.clone(), invalid()),
+    ];
+    let offers = [
+        RefusedOffer::NotCanonical {
+            key: key.clone(),
+            problem: invalid(),
+        },
+        RefusedOffer::MislabelledBody(key.clone()),
+        RefusedOffer::BodyTwice(key.clone()),
+        RefusedOffer::StrayBody(key.clone()),
+        RefusedOffer::MissingBody(key),
+    ];
+    let versions = seals[..8]
+        .iter()
+        .filter(|refusal| !matches!(refusal, Refusal::NoMemberKeys))
+        .cloned()
+        .map(RefusedOffer::TrustRoot)
+        .collect::<Vec<_>>();
+    let all: Vec<RefusedOffer> = seals
+        .map(RefusedOffer::from)
+        .into_iter()
+        .chain(versions)
+        .chain(sets.map(RefusedOffer::from))
+        .chain(offers)
+        .collect();
+    let words: BTreeSet<&str> = all.iter().map(RefusedOffer::word).collect();
+    assert_eq!(words.len(), all.len(), "{words:?}");
 }

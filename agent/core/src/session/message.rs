@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use verger_policy::digest::Digest;
 
 use crate::freshness::Freshness;
-use crate::ledger::{LedgerState, SetUpdate};
+use crate::ledger::{Beside, LedgerState, SetUpdate};
 use crate::store::LedgerDelta;
 
 /// The time, twice: timeouts go by the monotonic one, seals are held against the other.
@@ -39,6 +39,13 @@ pub enum Event {
     LedgerCommitted,
     /// What was to be persisted is not.
     LedgerFailed {
+        /// Why, for a person.
+        why: String,
+    },
+    /// What was to be kept beside the ledger is on stable storage.
+    Kept,
+    /// What was to be kept beside the ledger is not; what was there before is.
+    NotKept {
         /// Why, for a person.
         why: String,
     },
@@ -93,6 +100,8 @@ pub enum Action {
     Send(Outgoing),
     /// Commit it to the ledger, and say how it went.
     Persist(Box<LedgerDelta>),
+    /// Keep it beside the ledger, and say how it went.
+    Keep(Beside),
     /// From now on this is policy here: wake the reconciler.
     Adopt(Arc<LedgerState>),
     /// This is known of freshness and time now.
@@ -104,7 +113,7 @@ pub enum Action {
 pub enum Outgoing {
     /// First on every connection: what the agent has.
     Hello(Hello),
-    /// Verified, and in the ledger.
+    /// Verified, in the ledger, and kept beside it.
     Ack {
         /// The offer's.
         nonce: u64,

@@ -1,23 +1,27 @@
 //! The policy session with a controller, sans I/O: events in, actions out.
 //!
 //! What holds whatever happens:
-//! - An ACK is sent only for what is on disk (**ledger before ACK**); one write is in flight at a time.
+//! - An ACK is sent only for what is on disk (**ledger before ACK**), in the ledger and then beside it; one write is in flight at
+//!   a time. What cannot be written is a NACK, and known as such ([`Offers`]) until it is.
 //! - While one is, the latest offer waits and replaces one that waited before it: it is the newer whole state.
 //! - An ACK or NACK goes only to the connection that offered: nonces mean nothing on another.
 //! - Seals are held against the time that the members say, not against this host's clock.
 //! - Whatever is lost on the way is sent again after the next Hello, and every so often (anti-entropy).
-//! - What is refused stays known ([`Offers`]) until a set is accepted after it.
+//! - What is refused stays known ([`Offers`]) until a set is accepted after it, or a stamp counts.
 //! - A controller that says much and brings nothing is left alone for a while.
 //!
 //! The driver's part: each [`Action::Connect`] is answered by one [`Event::Connected`] or [`Event::Disconnected`]; a
 //! connection that was up, by one [`Event::Disconnected`] or [`Event::Unreadable`] at most; after [`Action::Close`] nothing more comes of that
 //! connection. [`Event::Tick`] comes at [`Session::deadline`] or earlier.
 
+mod hearing;
+mod keeping;
 mod message;
 mod offers;
 mod patience;
 
-pub use offers::{Offers, RefusedSet};
+pub use keeping::{FLOOR, LEDGER};
+pub use offers::{Kind, Offers, Trouble};
 
 pub use message::{Action, Event, Hello, Incoming, Now, Outgoing};
 
@@ -27,7 +31,8 @@ use verger_policy::digest::Digest;
 
 use crate::backoff::Backoff;
 use crate::freshness::Freshness;
-use crate::ledger::{Accepted, LedgerState, RefusedOffer, SetUpdate, offer};
+use crate::ledger::{Accepted, Beside, LedgerState, RefusedOffer, SetUpdate, offer};
+use keeping::{Keeping, Offered};
 use patience::Patience;
 
 /// The word for a message that has no meaning.
@@ -57,6 +62,8 @@ pub struct Timing {
     pub turn_every: u64,
     /// How long a controller that says more is left alone.
     pub pause: u64,
+    /// After how long what could not be kept beside the ledger is tried again.
+    pub keep_again: u64,
 }
 
 impl Default for Timing {
@@ -71,6 +78,7 @@ impl Default for Timing {
             turns: 64,
             turn_every: 1_000,
             pause: 30_000,
+            keep_again: 10_000,
         }
     }
 }
@@ -94,6 +102,9 @@ pub struct Session {
     ask_at: Option<u64>,
     offers: Offers,
     patience: Patience,
+    keeping: Keeping,
+    /// Since when stamps are refused that may be good under a trust root that is on its way, milliseconds.
+    puzzled: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,17 +120,22 @@ enum Link {
 #[derive(Debug)]
 struct Writing {
     next: LedgerState,
-    connection: u64,
-    nonce: u64,
+    offered: Offered,
 }
 
 impl Session {
-    /// A session that goes on from what is on disk and what is known of time. `seed` makes its delays.
-    pub fn new(ledger: LedgerState, freshness: Freshness, timing: Timing, seed: u64) -> Self {
+    /// A session that goes on from what is on disk, in the ledger and `kept` beside it, and what is known of time. `seed` makes its
+    /// delays.
+    pub fn new(ledger: LedgerState, kept: Beside, freshness: Freshness, timing: Timing, seed: u64) -> Self {
+        let mut offers = Offers::default();
+        if kept.doubted {
+            let detail = "it was gone, or damaged, and is made anew from the ledger";
+            offers.raise(Kind::Doubt, FLOOR, detail);
+        }
         Self {
             backoff: Backoff::new(timing.backoff_base, timing.backoff_cap, seed),
             timing,
-            ledger: Arc::new(ledger),
+            ledger: Arc::new(ledger.above(kept.floor)),
             freshness,
             connection: 0,
             link: Link::Idle,
@@ -128,12 +144,14 @@ impl Session {
             status_due: true,
             wants_all: false,
             ask_at: None,
-            offers: Offers::default(),
+            offers,
             patience: Patience::new(&timing),
+            keeping: Keeping::new(kept),
+            puzzled: None,
         }
     }
 
-    /// What is on disk and in force.
+    /// What is in the ledger and in force.
     pub const fn ledger(&self) -> &Arc<LedgerState> {
         &self.ledger
     }
@@ -161,7 +179,8 @@ impl Session {
             Link::Up { heard, .. } => heard + self.timing.silence,
         };
         let status = self.status_due.then(|| self.status_from());
-        [Some(link), status, self.ask_at].into_iter().flatten().min()
+        let due = [Some(link), status, self.ask_at, self.keeping.retry_at];
+        due.into_iter().flatten().min()
     }
 
     /// Takes an event and says what to do, in order.
@@ -172,16 +191,25 @@ impl Session {
             Event::Disconnected { retry_after } => self.disconnected(now, retry_after, &mut actions),
             Event::Message(message) => self.message(now, message, &mut actions),
             Event::Unreadable { why } => {
-                self.offers.refuse(UNREADABLE, &why);
+                self.offers.raise(Kind::Set, UNREADABLE, &why);
                 self.disconnected(now, None, &mut actions);
             }
-            Event::LedgerCommitted => self.committed(now, &mut actions),
-            Event::LedgerFailed { why } => self.failed(now, why, &mut actions),
+            Event::LedgerCommitted => self.committed(&mut actions),
+            Event::LedgerFailed { why } => self.failed(why, &mut actions),
+            Event::Kept => self.kept(),
+            Event::NotKept { why } => self.unkept(now, why, &mut actions),
             Event::StatusChanged => self.status_due = true,
             Event::Tick => self.tick(now, &mut actions),
         }
+        self.keep(now, &mut actions);
+        self.take_waiting(now, &mut actions);
         self.report_status(now, &mut actions);
         actions
+    }
+
+    /// Whether something is being written that an offer has to wait for.
+    const fn is_writing(&self) -> bool {
+        self.writing.is_some() || self.keeping.is_writing()
     }
 
     fn connected(&mut self, now: Now, actions: &mut Vec<Action>) {
@@ -194,7 +222,9 @@ impl Session {
             status_sent: None,
         };
         self.ask_at = None;
-        let (epoch, root) = self.ledger.position().filter(|_| !self.wants_all).unzip();
+        // What is not kept is not claimed: it is offered again.
+        let is_level = !self.wants_all && self.is_kept();
+        let (epoch, root) = self.ledger.position().filter(|_| is_level).unzip();
         actions.push(Action::Send(Outgoing::Hello(Hello {
             epoch: epoch.unwrap_or(0),
             root,
@@ -204,6 +234,7 @@ impl Session {
 
     fn disconnected(&mut self, now: Now, retry_after: Option<u64>, actions: &mut Vec<Action>) {
         self.waiting = None;
+        self.keeping.forget_offer();
         self.ask_at = None;
         // Jitter on top of what a controller asks for: it asks the same of everybody.
         let after = self
@@ -231,8 +262,7 @@ impl Session {
         match message {
             Incoming::Heartbeat { epoch, stamp } => {
                 if let Some(stamp) = stamp {
-                    // Why it does not count, the standing of the set says.
-                    let _ = self.freshness.hear(&self.ledger, &stamp, now);
+                    self.hear(now, epoch, &stamp);
                     actions.push(Action::Know(Box::new(self.freshness.clone())));
                 }
                 self.backoff.succeeded();
@@ -243,7 +273,7 @@ impl Session {
                         Some(now.millis + self.timing.behind + self.backoff.draw(self.timing.behind));
                 }
             }
-            Incoming::Set { nonce, update } if self.writing.is_some() => self.waiting = Some((nonce, update)),
+            Incoming::Set { nonce, update } if self.is_writing() => self.waiting = Some((nonce, update)),
             Incoming::Set { nonce, update } => self.judge(now, nonce, &update, actions),
             Incoming::Unread {
                 nonce,
@@ -254,7 +284,7 @@ impl Session {
     }
 
     fn refuse(&mut self, nonce: u64, reason: &'static str, detail: String, actions: &mut Vec<Action>) {
-        self.offers.refuse(reason, &detail);
+        self.offers.raise(Kind::Set, reason, &detail);
         actions.push(Action::Send(Outgoing::Nack {
             nonce,
             reason,
@@ -266,17 +296,14 @@ impl Session {
         match offer(&self.ledger, update, self.freshness.time(now)) {
             Ok(Accepted { delta: None, .. }) => {
                 self.offers.accept();
-                self.acknowledge(nonce, actions);
+                self.accepted(self.offered(nonce));
             }
             Ok(Accepted {
                 next,
                 delta: Some(delta),
             }) => {
-                self.writing = Some(Writing {
-                    next,
-                    connection: self.connection,
-                    nonce,
-                });
+                let offered = self.offered(nonce);
+                self.writing = Some(Writing { next, offered });
                 actions.push(Action::Persist(Box::new(delta)));
             }
             Err(refused) => {
@@ -293,55 +320,59 @@ impl Session {
         }
     }
 
-    fn committed(&mut self, now: Now, actions: &mut Vec<Action>) {
-        let Some(Writing {
-            next,
-            connection,
+    const fn offered(&self, nonce: u64) -> Offered {
+        Offered {
+            connection: self.connection,
             nonce,
-        }) = self.writing.take()
-        else {
+        }
+    }
+
+    fn committed(&mut self, actions: &mut Vec<Action>) {
+        let Some(Writing { next, offered }) = self.writing.take() else {
             return;
         };
         self.ledger = Arc::new(next);
         self.offers.accept();
+        self.offers.kept(LEDGER);
+        if self.ledger.trust_root().members().is_empty() {
+            // Nobody else will ever say that nothing newer was there.
+            self.trust();
+        }
         self.patience.restore(&self.timing);
         actions.push(Action::Adopt(Arc::clone(&self.ledger)));
-        if self.is_up() && connection == self.connection {
-            self.acknowledge(nonce, actions);
-        }
-        self.take_waiting(now, actions);
+        self.accepted(offered);
     }
 
-    fn failed(&mut self, now: Now, why: String, actions: &mut Vec<Action>) {
-        let Some(Writing {
-            connection, nonce, ..
-        }) = self.writing.take()
-        else {
+    fn failed(&mut self, why: String, actions: &mut Vec<Action>) {
+        let Some(Writing { offered, .. }) = self.writing.take() else {
             return;
         };
-        if self.is_up() && connection == self.connection {
-            actions.push(Action::Send(Outgoing::Nack {
-                nonce,
-                reason: "ledger",
-                detail: why,
-            }));
-        }
-        self.take_waiting(now, actions);
+        self.offers.raise(Kind::Unkept, LEDGER, &why);
+        let nack = Outgoing::Nack {
+            nonce: offered.nonce,
+            reason: LEDGER,
+            detail: why,
+        };
+        self.answer(offered, nack, actions);
     }
 
     fn take_waiting(&mut self, now: Now, actions: &mut Vec<Action>) {
-        if let Some((nonce, update)) = self.waiting.take() {
+        while !self.is_writing()
+            && let Some((nonce, update)) = self.waiting.take()
+        {
             self.judge(now, nonce, &update, actions);
+            self.keep(now, actions);
         }
     }
 
-    fn acknowledge(&mut self, nonce: u64, actions: &mut Vec<Action>) {
-        let Some((epoch, root)) = self.ledger.position() else {
+    /// What is in the ledger was offered.
+    fn accepted(&mut self, offered: Offered) {
+        if !self.is_up() || offered.connection != self.connection {
             return;
-        };
+        }
         self.backoff.succeeded();
         (self.wants_all, self.ask_at) = (false, None);
-        actions.push(Action::Send(Outgoing::Ack { nonce, epoch, root }));
+        self.keeping.owe(offered);
     }
 
     fn tick(&mut self, now: Now, actions: &mut Vec<Action>) {
@@ -358,7 +389,7 @@ impl Session {
             Link::Up { heard, .. } if now.millis >= heard + self.timing.silence => {
                 self.close("the controller has been silent for too long", now, actions);
             }
-            Link::Up { .. } if self.writing.is_none() && self.ask_at.is_some_and(|at| now.millis >= at) => {
+            Link::Up { .. } if !self.is_writing() && self.ask_at.is_some_and(|at| now.millis >= at) => {
                 self.close(
                     "the controller is ahead and sends nothing that can be accepted; asking anew",
                     now,
@@ -395,12 +426,14 @@ impl Session {
         }
     }
 
-    /// Epoch and root on disk.
+    /// Epoch and root in the ledger.
     pub fn position(&self) -> Option<(u64, Digest)> {
         self.ledger.position()
     }
 }
 
+#[cfg(test)]
+mod keeping_tests;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

@@ -31,6 +31,9 @@ enum Step {
     /// The disk finishes, or fails, the write in flight.
     Commit,
     Fail,
+    /// And so what is kept beside the ledger.
+    Keep,
+    KeepNot,
     /// The process dies, before or after the write in flight reached the disk.
     Crash(bool),
     /// Time passes.
@@ -50,6 +53,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Connect),
         4 => Just(Step::Commit),
         1 => Just(Step::Fail),
+        4 => Just(Step::Keep),
+        1 => Just(Step::KeepNot),
         1 => any::<bool>().prop_map(Step::Crash),
         1 => (0_u64..50_000).prop_map(Step::Wait),
         1 => Just(Step::Heartbeat),
@@ -63,6 +68,8 @@ struct World {
     disk: MemoryDisk,
     session: Session,
     writing: Option<LedgerDelta>,
+    beside: Beside,
+    keeping: Option<Beside>,
     ordered: bool,
     up: bool,
     down: VecDeque<Incoming>,
@@ -90,8 +97,16 @@ impl World {
             people,
             sets: vec![empty, first],
             disk,
-            session: Session::new(ledger, Freshness::default(), Timing::default(), 3),
+            session: Session::new(
+                ledger,
+                Beside::default(),
+                Freshness::default(),
+                Timing::default(),
+                3,
+            ),
             writing: None,
+            beside: Beside::default(),
+            keeping: None,
             ordered: false,
             up: false,
             down: VecDeque::new(),
@@ -125,16 +140,20 @@ impl World {
                     assert!(self.writing.is_none(), "one write at a time");
                     self.writing = Some(*delta);
                 }
+                Action::Keep(beside) => {
+                    assert!(self.keeping.is_none(), "one write at a time");
+                    self.keeping = Some(beside);
+                }
                 Action::Know(_) => {}
                 Action::Adopt(ledger) => self.holds(ledger.position()),
                 Action::Send(message) => {
                     assert!(self.up, "nothing is sent into the void");
                     match message {
-                        Outgoing::Ack { epoch, root, .. } => self.holds(Some((epoch, root))),
+                        Outgoing::Ack { epoch, root, .. } => self.keeps((epoch, root)),
                         Outgoing::Hello(Hello {
                             epoch,
                             root: Some(root),
-                        }) => self.holds(Some((epoch, root))),
+                        }) => self.keeps((epoch, root)),
                         Outgoing::Hello(_) | Outgoing::Nack { .. } | Outgoing::Status => {}
                     }
                     self.upward.push_back(message);
@@ -161,6 +180,13 @@ impl World {
             root,
             "and what people sealed"
         );
+    }
+
+    /// What the agent tells a controller is beside the ledger, too: nothing takes it back.
+    fn keeps(&self, position: (u64, Digest)) {
+        self.holds(Some(position));
+        let kept = self.beside.floor.map(|floor| (floor.epoch, floor.root));
+        assert_eq!(kept, Some(position), "told is what is kept");
     }
 
     fn cut(&mut self) {
@@ -222,13 +248,38 @@ impl World {
                     self.give(Event::LedgerFailed { why: "no".to_owned() });
                 }
             }
+            Step::Keep => {
+                if let Some(beside) = self.keeping.take() {
+                    self.beside = beside;
+                    self.give(Event::Kept);
+                }
+            }
+            Step::KeepNot => {
+                if self.keeping.take().is_some() {
+                    self.give(Event::NotKept { why: "no".to_owned() });
+                }
+            }
             Step::Crash(written) => {
                 if let Some(delta) = self.writing.take().filter(|_| *written) {
                     self.disk.commit(&delta).unwrap();
                 }
+                if let Some(beside) = self.keeping.take().filter(|_| *written) {
+                    self.beside = beside;
+                }
                 self.cut();
                 let ledger = LedgerState::restore("h1".parse().unwrap(), self.disk.load().unwrap()).unwrap();
-                self.session = Session::new(ledger, Freshness::default(), Timing::default(), self.millis);
+                self.session = Session::new(
+                    ledger,
+                    self.beside,
+                    Freshness::default(),
+                    Timing::default(),
+                    self.millis,
+                );
+                assert_eq!(
+                    self.session.ledger().set_back(),
+                    None,
+                    "a crash looks like no ledger that was set back"
+                );
                 self.give(Event::Tick);
             }
             Step::Wait(millis) => {
@@ -267,6 +318,7 @@ impl World {
                 Step::Heartbeat,
                 Step::Down,
                 Step::Commit,
+                Step::Keep,
                 Step::Wait(1_000),
             ] {
                 self.take(&step);
@@ -278,7 +330,7 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
-    /// Never an ACK of what is not on disk, never an epoch back, never two writes at once; and in the end the agent
+    /// Never an ACK of what is not on disk, in the ledger and beside it, never an epoch back, never two writes at once; and in the end the agent
     /// has what people sealed last.
     #[test]
     fn whatever_happens_the_agent_is_truthful_and_converges(steps in prop::collection::vec(step(), 0..120)) {

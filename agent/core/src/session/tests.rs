@@ -4,22 +4,25 @@ use super::*;
 use crate::sealed::{People, host, next, start, workload, zone};
 use verger_policy::set::PolicySet;
 
-fn at(millis: u64) -> Now {
+pub(super) fn at(millis: u64) -> Now {
     Now {
         millis,
         wall: start(),
     }
 }
 
-struct Fixture {
-    people: People,
-    sets: Vec<Arc<PolicySet>>,
-    session: Session,
+pub(super) struct Fixture {
+    pub(super) people: People,
+    pub(super) sets: Vec<Arc<PolicySet>>,
+    pub(super) session: Session,
 }
 
 impl Fixture {
-    fn new() -> Self {
-        let people = People::new(1);
+    pub(super) fn new() -> Self {
+        Self::of(People::new(1))
+    }
+
+    pub(super) fn of(people: People) -> Self {
         let agent = "h1".parse().unwrap();
         let (ledger, _) =
             LedgerState::found(agent, &people.trust_root.cluster_id(), &people.envelope).unwrap();
@@ -34,27 +37,39 @@ impl Fixture {
         Self {
             people,
             sets,
-            session: Session::new(ledger, Freshness::new(at(0), None), Timing::default(), 1),
+            session: Session::new(
+                ledger,
+                Beside::default(),
+                Freshness::new(at(0), None),
+                Timing::default(),
+                1,
+            ),
         }
     }
 
-    fn offer(&self, nonce: u64, epoch: usize) -> Event {
+    pub(super) fn offer(&self, nonce: u64, epoch: usize) -> Event {
         let update = self.people.update(&self.sets[epoch], &zone("a"), 0);
         Event::Message(Incoming::Set { nonce, update })
     }
 
-    fn on(&mut self, millis: u64, event: Event) -> Vec<Action> {
-        self.session.on(at(millis), event)
+    /// What comes of it, where what is to be kept beside the ledger is kept at once.
+    pub(super) fn on(&mut self, millis: u64, event: Event) -> Vec<Action> {
+        let mut all = self.session.on(at(millis), event);
+        while let Some(place) = all.iter().position(|action| matches!(action, Action::Keep(_))) {
+            all.remove(place);
+            all.extend(self.session.on(at(millis), Event::Kept));
+        }
+        all
     }
 
-    fn connect(&mut self, millis: u64) -> Vec<Action> {
+    pub(super) fn connect(&mut self, millis: u64) -> Vec<Action> {
         self.on(millis, Event::Tick);
         self.on(millis, Event::Connected)
     }
 }
 
 /// What is sent, in words.
-fn sent(actions: &[Action]) -> Vec<String> {
+pub(super) fn sent(actions: &[Action]) -> Vec<String> {
     actions
         .iter()
         .map(|action| match action {
@@ -68,6 +83,7 @@ fn sent(actions: &[Action]) -> Vec<String> {
                 format!("persist {}", delta.set.as_ref().map_or(0, |set| set.head.epoch))
             }
             Action::Know(_) => "know".to_owned(),
+            Action::Keep(beside) => format!("keep {}", beside.floor.map_or(0, |floor| floor.epoch)),
             Action::Adopt(ledger) => format!("adopt {}", ledger.position().map_or(0, |(epoch, _)| epoch)),
         })
         .collect()
@@ -287,7 +303,7 @@ fn a_controller_that_asks_for_time_gets_it() {
 fn refused(at: &Fixture) -> Vec<&'static str> {
     at.session
         .offers()
-        .refused_since(u64::MAX)
+        .since(Kind::Set, u64::MAX)
         .map(|(word, _)| word)
         .collect()
 }

@@ -75,7 +75,7 @@ fn cases() -> Vec<Case> {
                         start(),
                     )
                 },
-                "wrong-key",
+                "trust-root-wrong-key",
             ),
         ),
         case(
@@ -98,7 +98,7 @@ fn cases() -> Vec<Case> {
                         start(),
                     )
                 },
-                "wrong-key",
+                "trust-root-wrong-key",
             ),
         ),
         case(
@@ -111,7 +111,7 @@ fn cases() -> Vec<Case> {
                     body.1 = workload("pay/web", "a", 99)[0].canonical_bytes();
                     (update, start())
                 },
-                "bad-set",
+                "body-mismatch",
             ),
         ),
         case(
@@ -155,7 +155,7 @@ fn cases() -> Vec<Case> {
                     update.bodies.push((object.key(), body.bytes().to_vec()));
                     (update, start())
                 },
-                "count-mismatch",
+                "entry-added",
             ),
         ),
         case(
@@ -328,7 +328,7 @@ fn cases() -> Vec<Case> {
                         start(),
                     )
                 },
-                "bad-set",
+                "body-mismatch",
             ),
         ),
         case(
@@ -345,7 +345,7 @@ fn cases() -> Vec<Case> {
                         .retain(|(key, _)| key.to_string() != "Workload/pay/web");
                     (update, start())
                 },
-                "count-mismatch",
+                "entry-left-out",
             ),
         ),
         case(
@@ -440,7 +440,11 @@ impl World {
         let held = offer(&ledger, &people.update(&sets[2], &zone("a"), 0), start())
             .unwrap()
             .next;
-        let mut session = Session::new(held, Freshness::new(now(0), None), Timing::default(), 1);
+        let kept = Beside {
+            floor: held.reached(),
+            ..Beside::default()
+        };
+        let mut session = Session::new(held, kept, Freshness::new(now(0), None), Timing::default(), 1);
         session.on(now(0), Event::Tick);
         session.on(now(0), Event::Connected);
         let freshness = RefCell::new(Freshness::new(now(0), None));
@@ -480,7 +484,7 @@ impl World {
     }
 
     /// Hears a stamp at a time.
-    fn hears(&self, millis: u64, stamp: Vec<u8>) -> Result<(), Arc<RefusedStamp>> {
+    fn hears(&self, millis: u64, stamp: Vec<u8>) -> Result<bool, Arc<RefusedStamp>> {
         self.freshness
             .borrow_mut()
             .hear(self.session.ledger(), &stamp, now(millis))
@@ -572,6 +576,38 @@ fn a_cluster_gets_out_of_a_fast_forward_within_the_bound_with_new_keys() {
     assert_eq!(
         offer(&recovered, &thieves, start()).unwrap_err().word(),
         "wrong-key"
+    );
+}
+
+/// Out of sight of what is held a set counts only where a person named it on the host.
+#[test]
+fn a_jump_is_taken_where_a_person_confirmed_it_and_no_other() {
+    let world = World::new();
+    let (far, further) = (2 + MAX_EPOCH_JUMP + 1, 2 + MAX_EPOCH_JUMP + 2);
+    let held = (**world.session.ledger()).clone();
+    let word = |ledger: &LedgerState, epoch| {
+        let offered = offer(ledger, &world.far(epoch), start());
+        offered.map(drop).map_err(|refused| refused.word())
+    };
+    let root = PolicySet::assemble(
+        far,
+        world.sets[3]
+            .parts()
+            .map(|(entry, body)| (entry.clone(), body.cloned())),
+    )
+    .unwrap()
+    .root();
+    assert_eq!(word(&held, far), Err("epoch-jump"));
+    let wrong = held.clone().confirming(Some((far, Digest::of(b"another"))));
+    assert_eq!(word(&wrong, far), Err("epoch-jump"));
+    let confirmed = held.confirming(Some((far, root)));
+    assert_eq!(word(&confirmed, further), Err("epoch-jump"));
+    assert_eq!(word(&confirmed, far), Ok(()));
+    // Nothing else is lifted by it: what is older stays older.
+    let older = world.people.update(&world.sets[1], &zone("a"), 0);
+    assert_eq!(
+        offer(&confirmed, &older, start()).unwrap_err().word(),
+        "lower-epoch"
     );
 }
 

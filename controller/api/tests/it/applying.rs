@@ -191,11 +191,11 @@ async fn what_is_not_sealed_as_it_is_offered_is_refused_with_the_reason() {
             // One left out, another in its place.
             request.upserts = vec![body(&workload("stowaway", "a", 1))];
         }),
-        ("count-mismatch", |_, request| request.upserts.clear()),
-        ("count-mismatch", |_, request| {
+        ("entry-left-out", |_, request| request.upserts.clear()),
+        ("entry-added", |_, request| {
             request.upserts.push(body(&workload("stowaway", "a", 1)));
         }),
-        ("count-mismatch", |world, request| {
+        ("entry-left-out", |world, request| {
             request.seal = restated(world, &world.key, |statement| statement.entry_count += 1);
         }),
         ("epoch-mismatch", |world, request| {

@@ -5,26 +5,27 @@ use verger_proto::agent::v1 as pb;
 use verger_proto::policy::v1::{Body, Entry, ObjectKey};
 use verger_wire::IntoWire as _;
 
-use super::super::cluster::{object, workload};
+use super::super::cluster::{host, object, workload};
 use super::Attack;
+use crate::scene::HOST;
 
 /// More entries than any set has; each is as short as can be.
 const MANY: usize = 1_000_000;
 
 pub(super) fn attacks() -> Vec<Attack> {
     vec![
-        Attack::repaired("an entry left out, with its body", "count-mismatch", |stage| {
+        Attack::repaired("an entry left out, with its body", "entry-left-out", |stage| {
             let mut update = stage.honest();
             update.entries.retain(|entry| !is(entry.key.as_ref(), "pay/web"));
             update.bodies.retain(|body| !is(body.key.as_ref(), "pay/web"));
             Ok(update)
         }),
-        Attack::repaired("an entry of another host left out", "count-mismatch", |stage| {
+        Attack::repaired("an entry of another host left out", "entry-left-out", |stage| {
             let mut update = stage.honest();
             update.entries.retain(|entry| !is(entry.key.as_ref(), "pay/db"));
             Ok(update)
         }),
-        Attack::repaired("an entry added, with its body", "count-mismatch", |stage| {
+        Attack::repaired("an entry added, with its body", "entry-added", |stage| {
             let mut update = stage.honest();
             let (entry, body) = added(stage.honest.set.epoch())?;
             update.entries.push(entry);
@@ -40,9 +41,16 @@ pub(super) fn attacks() -> Vec<Attack> {
             };
             Ok(update)
         }),
-        Attack::repaired("an entry twice", "bad-set", |stage| {
+        Attack::repaired("an entry twice", "entry-twice", |stage| {
             let mut update = stage.honest();
             update.entries.push(update.entries[0].clone());
+            Ok(update)
+        }),
+        Attack::repaired("a second object that labels this host", "agent-twice", |stage| {
+            let mut update = stage.honest();
+            let (entry, body) = parts_of(&host("stowaway", HOST, "us"), stage.honest.set.epoch())?;
+            update.entries.push(entry);
+            update.bodies.push(body);
             Ok(update)
         }),
         Attack::repaired("an altered byte in an entry's digest", "root-mismatch", |stage| {
@@ -58,19 +66,28 @@ pub(super) fn attacks() -> Vec<Attack> {
             entry_of(&mut update, "pay/web")?.epoch -= 1;
             Ok(update)
         }),
+        Attack::repaired(
+            "an entry that changed after the set was made",
+            "entry-from-the-future",
+            |stage| {
+                let mut update = stage.honest();
+                entry_of(&mut update, "pay/web")?.epoch += 1;
+                Ok(update)
+            },
+        ),
         Attack::repaired("a workload moved to other hosts", "root-mismatch", |stage| {
             let mut update = stage.honest();
             entry_of(&mut update, "pay/web")?.hosts = [("zone".to_owned(), "us".to_owned())].into();
             update.bodies.retain(|body| !is(body.key.as_ref(), "pay/web"));
             Ok(update)
         }),
-        Attack::repaired("a body that is not of its digest", "bad-set", |stage| {
+        Attack::repaired("a body that is not of its digest", "body-mismatch", |stage| {
             let mut update = stage.honest();
             let other = object(&workload("pay/web", "eu", 4_000_000))?;
             body_of(&mut update, "pay/web")?.canonical = other.canonical_bytes().into();
             Ok(update)
         }),
-        Attack::repaired("the body of the epoch before", "bad-set", |stage| {
+        Attack::repaired("the body of the epoch before", "body-mismatch", |stage| {
             let mut update = stage.honest();
             let before = stage
                 .cluster
@@ -107,7 +124,7 @@ pub(super) fn attacks() -> Vec<Attack> {
                 Ok(update)
             },
         ),
-        Attack::repaired("a body twice", "mislabelled-body", |stage| {
+        Attack::repaired("a body twice", "body-twice", |stage| {
             let mut update = stage.honest();
             update.bodies.push(update.bodies[0].clone());
             Ok(update)
@@ -167,6 +184,10 @@ fn body_of<'a>(update: &'a mut pb::SetUpdate, name: &str) -> Result<&'a mut Body
 
 /// An object that people never sealed.
 fn added(epoch: u64) -> Result<(Entry, Body)> {
-    let body = verger_policy::set::Body::new(&object(&workload("evil/web", "eu", 0))?)?;
+    parts_of(&workload("evil/web", "eu", 0), epoch)
+}
+
+fn parts_of(text: &str, epoch: u64) -> Result<(Entry, Body)> {
+    let body = verger_policy::set::Body::new(&object(text)?)?;
     Ok(((&body.entry(epoch)).into_wire(), (&body).into_wire()))
 }

@@ -55,7 +55,7 @@ pub(super) fn attacks() -> Vec<Attack> {
             |stage| far(stage, verger_seal::MAX_EPOCH),
             newcomer,
         ),
-        Attack::repaired("epoch 2^63, said and not signed", "bad-set", |stage| {
+        Attack::repaired("epoch 2^63, said and not signed", "epoch-too-large", |stage| {
             Ok(pb::SetUpdate {
                 epoch: 1 << 63,
                 ..stage.honest()
@@ -95,7 +95,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         ),
         Attack::repaired(
             "bodies of the set that is held under the next one",
-            "bad-set",
+            "body-mismatch",
             |stage| {
                 Ok(pb::SetUpdate {
                     bodies: earlier(stage, 1)?.bodies,

@@ -13,7 +13,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     vec![
         Attack::repaired(
             "a version of the trust root that its own keys alone signed",
-            "wrong-key",
+            "trust-root-wrong-key",
             |stage| {
                 let (next, version) = successor(stage, &usurpers(), |_, new| new)?;
                 Ok(sealed(stage, &next, vec![version]))
@@ -21,7 +21,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         ),
         Attack::repaired(
             "a version that the keys in force alone signed",
-            "wrong-key",
+            "trust-root-wrong-key",
             |stage| {
                 let (next, version) = successor(stage, &usurpers(), |old, _| old)?;
                 Ok(sealed(stage, &next, vec![version]))
@@ -29,7 +29,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         ),
         Attack::repaired(
             "a version that one of two keys in force signed",
-            "below-threshold",
+            "trust-root-below-threshold",
             |stage| {
                 let (next, version) =
                     successor(stage, &usurpers(), |old, new| [&old[..1], &new[..]].concat())?;
@@ -99,16 +99,20 @@ pub(super) fn attacks() -> Vec<Attack> {
             update.trust_roots = vec![envelope(stage.cluster.envelope.clone()); 1_000];
             Ok(update)
         }),
-        Attack::repaired("a version that is none", "envelope", |stage| {
+        Attack::repaired("a version that is none", "trust-root-envelope", |stage| {
             let mut update = stage.honest();
             update.trust_roots = vec![envelope(b"version 2".to_vec())];
             Ok(update)
         }),
-        Attack::repaired("a seal in the place of a version", "wrong-purpose", |stage| {
-            let mut update = stage.honest();
-            update.trust_roots = update.seal.iter().cloned().collect();
-            Ok(update)
-        }),
+        Attack::repaired(
+            "a seal in the place of a version",
+            "trust-root-wrong-purpose",
+            |stage| {
+                let mut update = stage.honest();
+                update.trust_roots = update.seal.iter().cloned().collect();
+                Ok(update)
+            },
+        ),
     ]
 }
 
@@ -146,17 +150,21 @@ pub(super) fn attacks_after() -> Vec<Attack> {
                 Ok(sealed(stage, &next, vec![version]))
             },
         ),
-        Attack::repaired("a third version, signed by keys given up", "wrong-key", |stage| {
-            let thieves = Trust {
-                root: stage.cluster.trust.root.clone(),
-                people: stage.cluster.first.people.clone(),
-            };
-            let (next, version) = succeed(&thieves, &usurpers())?;
-            let mut update = sealed(stage, &next, Vec::new());
-            update.trust_roots = stage.honest.update.trust_roots.clone();
-            update.trust_roots.push(envelope(version));
-            Ok(update)
-        }),
+        Attack::repaired(
+            "a third version, signed by keys given up",
+            "trust-root-wrong-key",
+            |stage| {
+                let thieves = Trust {
+                    root: stage.cluster.trust.root.clone(),
+                    people: stage.cluster.first.people.clone(),
+                };
+                let (next, version) = succeed(&thieves, &usurpers())?;
+                let mut update = sealed(stage, &next, Vec::new());
+                update.trust_roots = stage.honest.update.trust_roots.clone();
+                update.trust_roots.push(envelope(version));
+                Ok(update)
+            },
+        ),
     ]
 }
 

@@ -200,6 +200,12 @@ rules! {
     REFUSED_SET = "host/refused-set", Host, Critical, NO_PROFILE, [];
     "An honest controller offers only what people sealed: a set that a host refuses was forged, altered, mixed or kept from before, or its seal ended";
     "find out which controller offered it and whether that is still yours; the last good set stays in force. The finding ends with the next set that is accepted: `verger apply`";
+    REFUSED_STAMP = "host/refused-stamp", Host, High, NO_PROFILE, [];
+    "An honest controller passes on only what a majority of the members signed a moment ago of freshness and time";
+    "find out which controller passed it on and whether that is still yours; what the host knew stays. The finding ends with the next stamp that counts";
+    NOT_KEPT = "host/not-kept", Host, High, NO_PROFILE, [];
+    "What this host accepted is acknowledged once it is on disk, in the ledger and beside the host's identity: what is not can be taken back by whoever puts an older ledger in its place";
+    "mend the disk of the agent's data_dir, or free space on it; it is tried again by itself, and at once after a restart of the agent";
     FINDINGS_ROOM = "host/findings-room", Host, High, NO_PROFILE, [];
     "Findings that there is no room for are counted, and not told one by one";
     "mend what raises so many, or except it";
@@ -210,11 +216,11 @@ rules! {
     "A host that holds other policy than the controllers do is not judged by what was blessed last";
     "find out who sealed the other set; seal the right one again above every epoch that `verger hosts -o wide` shows";
     CLOCK_SKEW = "host/clock-skew", Host, Medium, NO_PROFILE, [];
-    "A clock that is wrong makes records that cannot be compared; policy goes by what the members say";
-    "set the clock of the host";
+    "A clock that is wrong makes records that cannot be compared; policy goes by what the members say, as far as that is believed";
+    "set the clock of the host; if it is right, find out who holds the members' keys";
     LEDGER_SET_BACK = "host/ledger-set-back", Host, Critical, NO_PROFILE, [];
     "An older ledger in the place of this host's would bring back policy that was replaced";
-    "find out who touched the agent's folder; it catches up by itself once a controller offers what it had accepted, or later";
+    "find out who touched the agent's folder; it catches up by itself once a controller offers what it had accepted, or later. Where it is not known how far that was, it ends once members say that the set is the newest";
     // About what controllers hold of a host, and about themselves. Only they raise these.
     TOO_MANY_FINDINGS = "host/too-many-findings", Host, High, NO_PROFILE, [];
     "Of a host that tells more findings than controllers hold, not all are known";

@@ -71,6 +71,21 @@ pub enum SetError {
     Invalid(ObjectKey, #[source] InvalidObject),
 }
 
+impl SetError {
+    /// A stable word for programs.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::EpochTooLarge(_) => "epoch-too-large",
+            Self::EntryFromTheFuture { .. } => "entry-from-the-future",
+            Self::Twice(_) => "entry-twice",
+            Self::NoSuchObject(_) => "no-such-object",
+            Self::BodyMismatch(_) => "body-mismatch",
+            Self::AgentTwice { .. } => "agent-twice",
+            Self::Invalid(..) => "invalid-object",
+        }
+    }
+}
+
 /// What a set holds of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Member {

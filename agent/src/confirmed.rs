@@ -1,0 +1,166 @@
+//! `confirmed-epoch.json`: a set that a person let this host jump to. An epoch too far ahead is refused otherwise, for it could be
+//! the last that there will ever be; who says on the host that it is meant has looked elsewhere first.
+
+use std::io::Write as _;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use verger_policy::digest::Digest;
+use verger_policy::model::damaged_json;
+use verger_policy::set::MAX_EPOCH;
+use verger_transport::files::{self, SecretFileError};
+
+use crate::config::Config;
+use crate::enrolment::Enrolment;
+
+/// Which set.
+#[derive(Args)]
+pub(crate) struct ConfirmArgs {
+    /// Its epoch, as `verger hosts -o wide` shows it of a host that took it.
+    #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..=MAX_EPOCH))]
+    epoch: u64,
+    /// Its root, as `verger hosts -o wide` shows it of a host that took it.
+    #[arg(long, value_name = "DIGEST")]
+    root: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Stored {
+    format: u32,
+    cluster_id: String,
+    epoch: u64,
+    root: String,
+}
+
+/// Keeps a person's word for the next start.
+///
+/// # Errors
+/// When this host is not enrolled, `--root` is no digest, or it cannot be written.
+pub(crate) fn confirm(config: &Config, args: &ConfirmArgs) -> anyhow::Result<()> {
+    let cluster = Enrolment::load(config)?.cluster;
+    let root: Digest = args
+        .root
+        .parse()
+        .map_err(|_| anyhow::anyhow!("--root must be `sha256:` and 64 lower-case hex digits"))?;
+    let stored = Stored {
+        format: 1,
+        cluster_id: cluster.hex(),
+        epoch: args.epoch,
+        root: root.to_string(),
+    };
+    files::replace(&config.confirmed_file(), &serde_json::to_vec_pretty(&stored)?)?;
+    writeln!(
+        std::io::stdout(),
+        "From its next start on the agent accepts epoch {} with root {root}, however far ahead that is, if people sealed it. Next: restart it",
+        args.epoch
+    )?;
+    Ok(())
+}
+
+/// The set that a person confirmed, if there is one.
+///
+/// # Errors
+/// When the file cannot be read, or is damaged: names it, and what to do.
+pub(crate) fn load(config: &Config, cluster: &Digest) -> anyhow::Result<Option<(u64, Digest)>> {
+    let file = config.confirmed_file();
+    let bytes = match files::read(&file) {
+        Ok(bytes) => bytes,
+        Err(SecretFileError::Missing(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let confirmed = parse(&bytes, cluster).map_err(|what| {
+        anyhow::anyhow!(
+            "{}: {what}. Remove it; and confirm again if that is still meant: `verger-agent confirm-epoch`",
+            file.display()
+        )
+    })?;
+    Ok(Some(confirmed))
+}
+
+fn parse(bytes: &[u8], cluster: &Digest) -> Result<(u64, Digest), String> {
+    let stored: Stored = serde_json::from_slice(bytes).map_err(|error| damaged_json(&error))?;
+    let Stored {
+        format,
+        cluster_id,
+        epoch,
+        root,
+    } = stored;
+    if format != 1 {
+        return Err(format!("it has format {format}, and this agent knows 1"));
+    }
+    if cluster_id != cluster.hex() {
+        return Err("it is another cluster's".to_owned());
+    }
+    let root = root
+        .parse()
+        .map_err(|_| "damaged: `root` is no digest".to_owned())?;
+    Ok((epoch, root))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use bolero::check;
+    use verger_fuzz::Damaged;
+    use verger_policy::model::printable;
+
+    use super::*;
+
+    #[test]
+    fn what_a_person_confirmed_is_there_at_the_next_start_and_for_that_cluster_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.toml");
+        std::fs::write(&file, format!("data_dir = {:?}\n", folder.path())).unwrap();
+        let config = Config::load(&file).unwrap();
+        let (cluster, root) = (Digest::of(b"cluster"), Digest::of(b"set"));
+        assert_eq!(load(&config, &cluster).unwrap(), None);
+        let args = |root: &str| ConfirmArgs {
+            epoch: 2_000_000,
+            root: root.to_owned(),
+        };
+        let stranger = confirm(&config, &args(&root.to_string())).unwrap_err();
+        assert!(stranger.to_string().contains("not enrolled"), "{stranger}");
+        Enrolment {
+            cluster,
+            agent: "h1".parse().unwrap(),
+            controllers: vec!["c1:7420".to_owned()],
+            member_cas: vec![vec![1]],
+        }
+        .save(&config)
+        .unwrap();
+        let bad = confirm(&config, &args("set")).unwrap_err();
+        assert!(bad.to_string().contains("--root"), "{bad}");
+        confirm(&config, &args(&root.to_string())).unwrap();
+        assert_eq!(load(&config, &cluster).unwrap(), Some((2_000_000, root)));
+        let other = load(&config, &Digest::of(b"other")).unwrap_err().to_string();
+        assert!(
+            other.contains("confirmed-epoch.json") && other.contains("another cluster"),
+            "{other}"
+        );
+        let text = std::fs::read_to_string(config.confirmed_file()).unwrap();
+        let wanted = format!(
+            "{{\n  \"format\": 1,\n  \"clusterId\": \"{}\",\n  \"epoch\": 2000000,\n  \"root\": \"{root}\"\n}}",
+            cluster.hex()
+        );
+        assert_eq!(text, wanted, "its bytes are frozen");
+    }
+
+    #[test]
+    fn hostile_bytes_are_refused_in_words_that_may_be_shown() {
+        let cluster = Digest::of(b"cluster");
+        let good = format!(
+            "{{\"format\":1,\"clusterId\":\"{}\",\"epoch\":7,\"root\":\"{}\"}}",
+            cluster.hex(),
+            Digest::of(b"root")
+        );
+        check!()
+            .with_generator(Damaged::json([good]))
+            .with_iterations(2_000)
+            .for_each(|bytes| {
+                if let Err(what) = parse(bytes, &cluster) {
+                    assert!(printable(&what) == what && what.len() < 1_000, "{what:.300}");
+                }
+            });
+    }
+}
