@@ -4,8 +4,5 @@
 //! becomes the runtime or says why not. Without the agent's word nothing runs; what ends or shows a container always does.
 
 pub mod command;
-pub mod document;
 pub mod door;
-pub mod pin;
 pub mod refusal;
-pub mod settings;

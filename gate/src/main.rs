@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitCode};
 
 use jiff::Timestamp;
-use verger_door::{Answer, DOCUMENT_BYTES, Document, Question, VERSION};
+use verger_door::settings::{Runtime, Settings};
+use verger_door::{Answer, DOCUMENT_BYTES, Document, Question, VERSION, file, pin};
 use verger_gate::command::{self, Command, Judged};
-use verger_gate::settings::{Runtime, Settings};
-use verger_gate::{document, door, pin, refusal};
+use verger_gate::{door, refusal};
 
 fn main() -> ExitCode {
     let mut words = env::args_os();
@@ -54,7 +54,7 @@ fn permit(settings: &Settings, runtime: &Runtime, judged: &Judged) -> Result<(),
         Document::None => None,
     };
     let bytes = match &path {
-        Some(path) => document::read(path, DOCUMENT_BYTES.into())
+        Some(path) => file::read(path, DOCUMENT_BYTES.into())
             .map_err(|error| format!("{} cannot be read: {error}", path.display()))?,
         None => Vec::new(),
     };

@@ -1,11 +1,15 @@
 //! What the gate at a runtime's door asks the agent, and what it is answered.
 //!
 //! A question is two frames: its head as JSON, then the document it is about, byte for byte as the runtime will read it. An
-//! answer is one. A frame is its length (32 bits, little endian) and so many bytes. The gate links this crate into a program that
-//! runs before every container: there is nothing in it but the words and their bounds.
+//! answer is one. A frame is its length (32 bits, little endian) and so many bytes. Beside the words are the files that the agent
+//! leaves for the gate ([`settings`], [`pin`]). The gate links this crate into a program that runs before every container: nothing is
+//! in it that takes time to start.
 
+pub mod file;
 #[cfg(test)]
 mod fuzz;
+pub mod pin;
+pub mod settings;
 
 use std::io::{self, Read, Write};
 

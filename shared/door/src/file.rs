@@ -1,4 +1,4 @@
-//! Reading what the runtime will read.
+//! Reading a file that somebody else may have put there.
 
 use std::fs::File;
 use std::io::{self, Read as _};

@@ -71,7 +71,7 @@ pub fn verify(runtime: &Runtime, state: &Path) -> Result<(), UnfitRuntime> {
     owned_by_root(&metadata).map_err(unreadable)?;
     let seen = note(&metadata, &runtime.sha256);
     let place = place(state, &runtime.sha256);
-    if crate::document::read(&place, 1 << 10).is_ok_and(|noted| noted == seen.as_bytes()) {
+    if crate::file::read(&place, 1 << 10).is_ok_and(|noted| noted == seen.as_bytes()) {
         return Ok(());
     }
     let found = digest(file).map_err(unreadable)?;

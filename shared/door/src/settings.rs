@@ -72,7 +72,7 @@ impl Settings {
             path: path.clone(),
             what,
         };
-        let bytes = crate::document::read(&path, LIMIT).map_err(|error| failed(error.to_string()))?;
+        let bytes = crate::file::read(&path, LIMIT).map_err(|error| failed(error.to_string()))?;
         let settings: Self = serde_json::from_slice(&bytes).map_err(|error| {
             failed(format!(
                 "damaged at line {} column {}",
