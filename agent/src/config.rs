@@ -21,6 +21,12 @@ pub(crate) struct Config {
     /// Folders that hold running containers' OCI configs, `ID/config.json`, searched before the usual ones.
     #[serde(default)]
     pub(crate) oci_roots: Vec<PathBuf>,
+    /// Docker's data root.
+    #[serde(default = "docker_data_root")]
+    pub(crate) docker_data_root: PathBuf,
+    /// The socket at which gates ask before they let a runtime launch anything. None: nobody asks.
+    #[serde(default)]
+    pub(crate) gate_socket: Option<PathBuf>,
     /// Seconds between looks at all processes and mounts. What a container's runtime or the kernel can tell is looked at
     /// at once.
     #[serde(default = "scan_seconds")]
@@ -35,6 +41,10 @@ pub(crate) struct Config {
 
 fn docker_socket() -> PathBuf {
     "/var/run/docker.sock".into()
+}
+
+fn docker_data_root() -> PathBuf {
+    "/var/lib/docker".into()
 }
 
 fn machine_id() -> PathBuf {

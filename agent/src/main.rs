@@ -4,10 +4,13 @@ mod clock;
 mod config;
 mod confirmed;
 mod controller;
+mod door;
 mod enrolment;
 mod floor;
 #[cfg(test)]
 mod fuzz;
+mod gate;
+mod in_force;
 mod join;
 mod link;
 mod machine;
@@ -51,6 +54,12 @@ enum Command {
     ConfirmEpoch(confirmed::ConfirmArgs),
     /// Check the configuration file and say what it means.
     CheckConfig,
+    /// Put the gate in front of the runtimes of this host: nothing is launched without the agent's word.
+    InstallGate(gate::InstallArgs),
+    /// Take the gate away.
+    RemoveGate(gate::PlaceArgs),
+    /// Say whether the gate stands as it was put.
+    CheckGate(gate::PlaceArgs),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +85,9 @@ fn carry_out(cli: &Cli) -> anyhow::Result<()> {
         Command::Run => runtime.block_on(run::run(config)),
         Command::ConfirmEpoch(args) => confirmed::confirm(&config, args),
         Command::CheckConfig => config.explain(),
+        Command::InstallGate(args) => gate::install(&config, args),
+        Command::RemoveGate(args) => gate::remove(args),
+        Command::CheckGate(args) => gate::check(args),
     }
 }
 

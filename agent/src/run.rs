@@ -13,7 +13,7 @@ use verger_agent_core::ledger::LedgerState;
 use verger_agent_core::report::{Pace, Report};
 use verger_agent_core::session::{Offers, Session, Timing};
 use verger_agent_core::store::{LedgerStore, SpoolStore};
-use verger_agent_runtimes::docker::{DockerConfig, DockerRuntime};
+use verger_agent_runtimes::docker::{DockerConfig, DockerDisk, DockerRuntime};
 use verger_agent_runtimes::proc::MountWatch;
 use verger_proto::agent::v1 as pb;
 
@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::confirmed;
 use crate::controller::Controllers;
+use crate::door::{self, Door};
 use crate::enrolment::Enrolment;
 use crate::floor::FloorFile;
 use crate::reconciler::{Reconciler, ReconcilerPorts};
@@ -72,6 +73,20 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         bundle_roots: config.oci_roots.clone(),
         ..DockerConfig::new(&config.docker_socket)
     };
+    let gates = match &config.gate_socket {
+        Some(path) => Some(door::listen(path)?),
+        None => None,
+    };
+    let door = Door {
+        bundles: Arc::new(DockerDisk::new(
+            config.docker_data_root.clone(),
+            config.oci_roots.clone(),
+        )),
+        ledger: in_force.clone(),
+        freshness: freshness_seen.clone(),
+        clock,
+        in_force: std::sync::Mutex::default(),
+    };
     let ports = ReconcilerPorts {
         runtime: Arc::new(DockerRuntime::new(docker)),
         spool: Arc::clone(&spool),
@@ -110,6 +125,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     tasks.spawn(reconciler.run(stop.clone()));
     tasks.spawn(session::drive(session, session_ports, stop.clone()));
     tasks.spawn(report::drive(report, report_ports, stop.clone()));
+    if let Some(listener) = gates {
+        tasks.spawn(door::serve(listener, door, stop.clone()));
+    }
     let renewal = stop.clone();
     tasks.spawn(async move { controllers.keep_renewed(&config, renewal).await });
     // Whoever is told that it is ready may end it at once.

@@ -11,6 +11,7 @@ pub mod hostile;
 pub mod hostile_controller;
 pub mod kill;
 pub mod latency;
+pub mod launch;
 pub mod people;
 pub mod power_cut;
 pub mod programs;

@@ -166,6 +166,17 @@ pub(crate) const POINTS: &[Point] = &[
         }),
     },
     Point {
+        name: "launch",
+        claim: "A container that differs from its blessing runs nothing, on Docker, in whichever way it is launched; its blessed twin does.",
+        cargo: &program!("prove-launch"),
+        needs_docker: true,
+        sample: Some(Sample {
+            short: "60",
+            full: "1,000",
+            of: "launches",
+        }),
+    },
+    Point {
         name: "power-cut",
         claim: "What the controller's log, state and snapshots and the agent's ledger acknowledged survives power cuts; a build without the barrier is caught.",
         cargo: &program!("prove-power-cut", "--build"),

@@ -25,14 +25,13 @@ use verger_agent_core::runtime::{Runtime, RuntimeEvent};
 use verger_agent_core::session::Offers;
 use verger_agent_core::store::{Round as SpoolRound, SpoolStore, StoreError};
 use verger_agent_runtimes::proc::{MountWatch, SETTLING_STEP};
-use verger_policy::compile::{Compiled, compile};
-use verger_policy::drift::wishes;
 use verger_policy::finding::{Lifecycle, Reconciled, Round, Table, reconcile};
-use verger_policy::model::{Control, Labels, Mode, RuleId, RuntimeKind};
+use verger_policy::model::{RuleId, RuntimeKind};
 use verger_policy::rules::REFUSED_STAMP;
 use verger_proto::agent::v1 as pb;
 
 use crate::clock::Clock;
+use crate::in_force::InForce;
 use crate::report::Numbers;
 use blind_spots::{BlindSpots, Looked, NOT_EVALUATED};
 use observation::Observation;
@@ -67,21 +66,12 @@ pub(crate) struct Reconciler {
     scan_every: Duration,
     capabilities: Capabilities,
     observation: Observation,
-    compiled: Option<InForce>,
+    in_force: Option<InForce>,
     table: Table,
     blind: BlindSpots,
     refused: RefusedSets,
     /// When to look again because of an exec; the soonest is last.
     after_exec: Vec<Instant>,
-}
-
-/// The policy in force, as this host needs it.
-struct InForce {
-    /// Epoch of the set, and the labels it was compiled for.
-    place: (u64, Labels),
-    compiled: Compiled,
-    /// What anything of it asks for, whether that runs now or not.
-    wishes: BTreeMap<Control, Mode>,
 }
 
 impl Reconciler {
@@ -92,7 +82,7 @@ impl Reconciler {
             scan_every,
             capabilities: Capabilities::of_this_version(),
             observation: Observation::default(),
-            compiled: None,
+            in_force: None,
             table,
             blind: BlindSpots::default(),
             refused: RefusedSets::default(),
@@ -167,7 +157,7 @@ impl Reconciler {
         let now = self.ports.clock.now();
         let freshness = self.ports.freshness.borrow().clone();
         let at = freshness.time(now);
-        let Some(InForce { compiled, wishes, .. }) = &self.compiled else {
+        let Some(InForce { compiled, wishes, .. }) = &self.in_force else {
             return;
         };
         let judgements = self.observation.judge(compiled, at);
@@ -234,22 +224,10 @@ impl Reconciler {
     }
 
     fn compile(&mut self, ledger: &LedgerState) {
-        let place = (
-            ledger.position().map_or(0, |(epoch, _)| epoch),
-            ledger.host_labels(),
-        );
-        if self.compiled.as_ref().is_some_and(|held| held.place == place) {
+        if self.in_force.as_ref().is_some_and(|held| held.is_of(ledger)) {
             return;
         }
-        let compiled = match ledger.set() {
-            Some(set) => compile(set.objects(), &place.1, place.0),
-            None => compile([], &place.1, place.0),
-        };
-        self.compiled = Some(InForce {
-            place,
-            wishes: wishes(&compiled),
-            compiled,
-        });
+        self.in_force = Some(InForce::of(ledger));
         self.observation.forget_judgements();
     }
 

@@ -68,6 +68,12 @@ pub(super) const RULES: Rules = Rules {
             tests_use: &[],
             ..LIBRARY
         },
+        // Linked into the gate: words, bounds and the files between the two; nothing that takes time to start.
+        CrateRule {
+            name: "verger-door",
+            never_reaches: IMPURE,
+            ..LIBRARY
+        },
         CrateRule {
             name: "verger-controller-state",
             uses: &["verger-policy", "verger-seal", "verger-proto"],
@@ -131,6 +137,22 @@ pub(super) const RULES: Rules = Rules {
             ],
             ..PROGRAM
         },
+        // Runs before every container: no async runtime, no TLS, no policy.
+        CrateRule {
+            name: "verger-gate",
+            uses: &["verger-door"],
+            never_reaches: &[
+                "tokio",
+                "tonic",
+                "prost",
+                "sled",
+                "rustls",
+                "anyhow",
+                "clap",
+                "verger-policy",
+            ],
+            ..PROGRAM
+        },
         CrateRule {
             name: "verger-agent-core",
             uses: &["verger-policy", "verger-seal"],
@@ -161,6 +183,7 @@ pub(super) const RULES: Rules = Rules {
                 "verger-agent-core",
                 "verger-agent-runtimes",
                 "verger-agent-store",
+                "verger-door",
             ],
             never_reaches: &["openraft", "redb"],
             ..PROGRAM

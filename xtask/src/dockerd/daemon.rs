@@ -96,7 +96,7 @@ fn find_running(layout: &Layout) -> Result<Option<ProcessRef>> {
 
 fn launch(layout: &Layout, owner: Option<ProcessRef>) -> Result<()> {
     layout.write_record(&Record { owner, dockerd: None })?;
-    for dir in [layout.data_root(), &layout.exec_root()] {
+    for dir in [layout.data_root(), &layout.exec_root(), &layout.front()] {
         fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     }
     // The machine's own /etc/docker/daemon.json must not count: a flag that is also in the file stops dockerd.
@@ -126,7 +126,9 @@ fn launch(layout: &Layout, owner: Option<ProcessRef>) -> Result<()> {
 /// /run/containerd hides a system containerd, which dockerd would use if it saw its socket.
 fn daemon_command(layout: &Layout) -> Command {
     let mut command = Command::new("nsenter");
+    let path = std::env::var("PATH").unwrap_or_default();
     command
+        .env("PATH", format!("{}:{path}", layout.front().display()))
         .arg(format!("--net={}", layout.namespace_path().display()))
         .args(["unshare", "--mount", "--propagation", "private", "sh", "-c"])
         .arg("mkdir -p /run/containerd && mount -t tmpfs -o mode=0711 tmpfs /run/containerd && exec /usr/sbin/dockerd \"$@\"")

@@ -75,6 +75,11 @@ impl Layout {
         &self.run
     }
 
+    /// Comes first in the daemon's PATH, and is empty: what is put here stands in front of the runtime of that name.
+    pub(super) fn front(&self) -> PathBuf {
+        self.run.join("front")
+    }
+
     pub(super) fn log(&self) -> PathBuf {
         self.run.join("dockerd.log")
     }

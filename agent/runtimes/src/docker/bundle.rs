@@ -37,7 +37,7 @@ pub(super) struct Stamp {
 fn find(roots: &[PathBuf], id: &str) -> Result<(File, Stamp), String> {
     let mut reasons = Vec::new();
     for root in roots {
-        match open_below(root, id) {
+        match open_below(root, &format!("{id}/config.json")) {
             Ok(found) => return Ok(found),
             Err(Refusal::Io(Errno::NOENT)) => reasons.push(format!("none in {}", root.display())),
             Err(refusal) => reasons.push(format!("{} in {}", refusal.reason(), root.display())),
@@ -57,16 +57,27 @@ pub(super) fn stamp(roots: &[PathBuf], id: &str) -> Option<Stamp> {
 /// The container's `config.json` and what identifies its state, or why there is none. Blocks on the file system.
 pub(super) fn read(roots: &[PathBuf], id: &str) -> Result<(Vec<u8>, Stamp), String> {
     let (file, stamp) = find(roots, id)?;
-    let mut bytes = Vec::new();
-    file.take(CONFIG_LIMIT as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| format!("the OCI config.json of this container cannot be read: {e}"))?;
-    if bytes.len() > CONFIG_LIMIT {
-        return Err(format!(
-            "the OCI config.json of this container is bigger than {CONFIG_LIMIT} bytes"
-        ));
-    }
+    let bytes =
+        whole(file, CONFIG_LIMIT).map_err(|why| format!("the OCI config.json of this container {why}"))?;
     Ok((bytes, stamp))
+}
+
+/// A file below a folder of the runtime's, reached in the same careful way. Blocks on the file system.
+pub(super) fn read_below(root: &Path, path: &str, limit: usize) -> Result<Vec<u8>, String> {
+    let (file, _) = open_below(root, path)
+        .map_err(|refusal| format!("{path} in {}: {}", root.display(), refusal.reason()))?;
+    whole(file, limit).map_err(|why| format!("{path} in {} {why}", root.display()))
+}
+
+fn whole(file: File, limit: usize) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() > limit {
+        return Err(format!("is bigger than {limit} bytes"));
+    }
+    Ok(bytes)
 }
 
 enum Refusal {
@@ -93,7 +104,7 @@ impl Refusal {
     }
 }
 
-fn open_below(root: &Path, id: &str) -> Result<(File, Stamp), Refusal> {
+fn open_below(root: &Path, path: &str) -> Result<(File, Stamp), Refusal> {
     let root = open(
         root,
         OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
@@ -101,7 +112,7 @@ fn open_below(root: &Path, id: &str) -> Result<(File, Stamp), Refusal> {
     )?;
     let fd = openat2(
         &root,
-        format!("{id}/config.json"),
+        path,
         // NONBLOCK: opening a pipe that somebody put there must not wait for its writer.
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
         Mode::empty(),

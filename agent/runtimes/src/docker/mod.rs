@@ -6,6 +6,7 @@
 mod backoff;
 mod bundle;
 mod cache;
+mod disk;
 mod elements;
 mod events;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use verger_policy::model::RuntimeKind;
 
 use bundle::Stamp;
 use cache::Cache;
+pub use disk::DockerDisk;
 use elements::{Element, Splitter};
 use version::ApiVersion;
 

@@ -21,6 +21,7 @@ use crate::model::{Access, Propagation, Rlimit};
 
 /// What the document should be, for errors.
 const DOCUMENT: &str = "an OCI runtime config.json";
+const PROCESS: &str = "the `process` of an OCI runtime config.json";
 
 /// A read config.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,22 @@ pub struct OciMount {
     pub options: BTreeSet<String>,
     /// Where mounts made below it are passed on to.
     pub propagation: Propagation,
+}
+
+/// A config in which another process is the one that runs: what `exec` starts in a container is held to the same as its first
+/// process.
+///
+/// # Errors
+/// When either is no JSON object; names the line and column.
+pub fn with_process(config: &[u8], process: &[u8]) -> Result<Vec<u8>, InvalidFacts> {
+    type Members<'a> = BTreeMap<String, &'a RawValue>;
+    let mut config: Members<'_> =
+        serde_json::from_slice(config).map_err(|error| InvalidFacts::new(DOCUMENT, &error.to_string()))?;
+    let invalid = |error: serde_json::Error| InvalidFacts::new(PROCESS, &error.to_string());
+    let members: Members<'_> = serde_json::from_slice(process).map_err(invalid)?;
+    let process = serde_json::value::to_raw_value(&members).map_err(invalid)?;
+    config.insert("process".to_owned(), &process);
+    serde_json::to_vec(&config).map_err(invalid)
 }
 
 /// Reads a config.

@@ -1,0 +1,129 @@
+#![allow(clippy::unwrap_used)]
+
+use verger_policy::compile::compile;
+use verger_policy::draft;
+use verger_policy::facts::{Evidence, ImageDefaults, UserFacts};
+use verger_policy::ideal::ideal;
+use verger_policy::model::{PolicyObject, Spec};
+
+use super::*;
+
+const IMAGE: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const GUARDRAIL: &str = "\n---\napiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: g }\nspec: { mode: enforce, unknown: refuse }\n";
+
+fn now() -> Timestamp {
+    "2026-01-02T03:04:05Z".parse().unwrap()
+}
+
+fn policy(mode: &str, more: &str) -> Vec<PolicyObject> {
+    let text = format!(
+        "apiVersion: verger/v1\nkind: Workload\nmetadata: {{ name: shop/web }}\nspec:\n  match: {{ container: {{ image: shop/web }} }}\n  mode: {{ default: {mode} }}\n  config:\n    images: [ {IMAGE} ]\n    command: [ /app ]\n    user: {{ uid: 1000, gid: 1000 }}\n    limits: {{ memory: 64Mi }}\n{more}"
+    );
+    draft::read_at("policy.yaml", text.as_bytes(), now()).unwrap()
+}
+
+fn blessed(objects: &[PolicyObject]) -> Instance {
+    let workload = objects.iter().find_map(|object| match &object.spec {
+        Spec::Workload(workload) => Some(workload),
+        _ => None,
+    });
+    Instance {
+        live: Evidence::missing("nothing of it runs yet"),
+        ..ideal(workload.unwrap(), &ImageDefaults::default())
+    }
+}
+
+fn user(instance: &mut Instance) -> &mut UserFacts {
+    match &mut instance.config.user {
+        Evidence::Seen(user) => user,
+        Evidence::Missing(why) => panic!("{why}"),
+    }
+}
+
+const MADE: Launch<'static> = Launch::Made { id: "1" };
+const PROCESS: Launch<'static> = Launch::Process {
+    id: "1",
+    process: b"{}",
+};
+
+fn said(objects: &[PolicyObject], launch: &Launch<'_>, instance: &Instance) -> Option<String> {
+    let compiled = compile(objects, &verger_policy::model::Labels::default(), 7);
+    decide(&compiled, launch, instance, now()).err().map(|refusal| {
+        assert!(!refusal.checks().is_empty());
+        refusal.to_string()
+    })
+}
+
+#[test]
+fn what_is_blessed_is_launched_and_what_differs_is_not() {
+    let objects = policy("enforce", GUARDRAIL);
+    let good = blessed(&objects);
+    assert_eq!(said(&objects, &MADE, &good), None);
+
+    let mut root = good.clone();
+    user(&mut root).uid = Evidence::Seen(0);
+    let text = said(&objects, &MADE, &root).unwrap();
+    assert!(
+        text.starts_with("it is not what workload shop/web is blessed to be; "),
+        "{text}"
+    );
+    assert!(
+        text.contains("config/user") && text.contains("Workload/shop/web"),
+        "{text}"
+    );
+    assert!(
+        text.contains("epoch 7") && text.contains("ask for an Exception of rule "),
+        "{text}"
+    );
+}
+
+#[test]
+fn in_mode_monitor_it_is_launched_all_the_same() {
+    let objects = policy("monitor", "");
+    let mut root = blessed(&objects);
+    user(&mut root).uid = Evidence::Seen(0);
+    assert_eq!(said(&objects, &MADE, &root), None);
+}
+
+#[test]
+fn what_could_not_be_seen_is_no_pass() {
+    let objects = policy("enforce", "");
+    let mut dark = blessed(&objects);
+    dark.config.seccomp = Evidence::missing("its \u{1b}[2J was not read");
+    let text = said(&objects, &MADE, &dark).unwrap();
+    assert!(
+        text.contains("config/seccomp") && text.contains("could not be judged"),
+        "{text}"
+    );
+    assert!(!text.contains(char::is_control), "{text}");
+}
+
+#[test]
+fn what_is_unknown_is_refused_where_a_guardrail_says_so() {
+    let objects = policy("enforce", GUARDRAIL);
+    let stranger = Instance {
+        image: Evidence::missing("no container of Docker has such an id"),
+        image_name: None,
+        ..blessed(&objects)
+    };
+    let text = said(&objects, &MADE, &stranger).unwrap();
+    assert!(text.starts_with("it is of no blessed workload; "), "{text}");
+    assert_eq!(said(&policy("enforce", ""), &MADE, &stranger), None);
+}
+
+#[test]
+fn a_process_is_held_to_what_processes_are_held_to_and_to_nothing_else() {
+    let objects = policy("enforce", GUARDRAIL);
+    let mut other = blessed(&objects);
+    other.config.command = Evidence::Seen(vec!["/bin/true".to_owned()]);
+    assert_eq!(said(&objects, &PROCESS, &other), None);
+    assert!(said(&objects, &MADE, &other).unwrap().contains("config/command"));
+
+    let Evidence::Seen(capabilities) = &mut other.config.capabilities else {
+        panic!("they are seen")
+    };
+    // CAP_SYS_ADMIN (capabilities(7)).
+    capabilities.given |= 1 << 21;
+    let text = said(&objects, &PROCESS, &other).unwrap();
+    assert!(text.contains("config/capabilities"), "{text}");
+}

@@ -1,0 +1,175 @@
+//! The agent's side of the runtime's door: answers what gates ask, one question a connection.
+//!
+//! Only root may ask: shims call the runtime, and with it the gate, as root. What is answered is worked out of the ledger as it is at
+//! that moment and of what the runtime keeps on its disk; the runtime itself is not asked, since it waits for this very answer.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use verger_agent_core::door::{Bundles, Launch, decide};
+use verger_agent_core::freshness::Freshness;
+use verger_agent_core::ledger::LedgerState;
+use verger_door::{
+    ANSWER_BYTES, Answer, DOCUMENT_BYTES, Document, HEAD_BYTES, Question, frame, question, within,
+};
+use verger_policy::model::printable_within;
+
+use crate::clock::Clock;
+use crate::in_force::InForce;
+
+/// Questions that are worked on at a time; more wait.
+const AT_ONCE: usize = 32;
+/// How long a gate may take for its question: it has it ready when it connects.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// What answers are worked out of.
+pub(crate) struct Door {
+    pub(crate) bundles: Arc<dyn Bundles>,
+    pub(crate) ledger: watch::Receiver<Arc<LedgerState>>,
+    pub(crate) freshness: watch::Receiver<Freshness>,
+    pub(crate) clock: Clock,
+    pub(crate) in_force: Mutex<Option<Arc<InForce>>>,
+}
+
+/// Listens for gates at a path, which root alone may connect to.
+pub(crate) fn listen(path: &Path) -> anyhow::Result<UnixListener> {
+    let bind = || -> io::Result<UnixListener> {
+        // Nobody reaches the socket before it has its mode.
+        let draft = path.with_extension("new");
+        remove(&draft)?;
+        let listener = UnixListener::bind(&draft)?;
+        std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::rename(&draft, path)?;
+        Ok(listener)
+    };
+    bind().with_context(|| format!("`gate_socket`: cannot listen at {}", path.display()))
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Answers until stopped.
+pub(crate) async fn serve(listener: UnixListener, door: Door, stop: CancellationToken) {
+    let door = Arc::new(door);
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let mut open = JoinSet::new();
+    loop {
+        let Ok(turn) = Arc::clone(&turns).acquire_owned().await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        while open.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, _)) => {
+                let door = Arc::clone(&door);
+                open.spawn(async move {
+                    let _turn = turn;
+                    if let Err(error) = attend(stream, door).await {
+                        tracing::warn!(error = format!("{error:#}"), "a gate was not answered");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::error!(%error, "a gate could not be let in");
+                // Out of descriptors, most likely: others give theirs back.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn attend(mut stream: UnixStream, door: Arc<Door>) -> anyhow::Result<()> {
+    let uid = stream.peer_cred()?.uid();
+    anyhow::ensure!(uid == 0, "uid {uid} asked, and only root may");
+    let (question, document) = tokio::time::timeout(LIMIT, hear(&mut stream))
+        .await
+        .context("its question did not come in time")??;
+    let answer = tokio::task::spawn_blocking(move || door.answer(&question, &document)).await?;
+    let frame = frame(&answer, ANSWER_BYTES)?;
+    tokio::time::timeout(LIMIT, stream.write_all(&frame))
+        .await
+        .context("the answer was not taken in time")??;
+    Ok(())
+}
+
+async fn hear(stream: &mut UnixStream) -> anyhow::Result<(Question, Vec<u8>)> {
+    let head = bytes(stream, HEAD_BYTES).await?;
+    let question = question(&head)?;
+    let document = bytes(stream, DOCUMENT_BYTES).await?;
+    Ok((question, document))
+}
+
+async fn bytes(stream: &mut UnixStream, limit: u32) -> anyhow::Result<Vec<u8>> {
+    let length = stream.read_u32_le().await?;
+    within(length, limit)?;
+    let mut bytes = Vec::new();
+    // Room is made for what comes, not for what is announced.
+    stream.take(length.into()).read_to_end(&mut bytes).await?;
+    anyhow::ensure!(bytes.len() == length as usize, "it ended within a frame");
+    Ok(bytes)
+}
+
+impl Door {
+    fn answer(&self, question: &Question, document: &[u8]) -> Answer {
+        let id = question.id.as_str();
+        let launch = match question.operation.document() {
+            Document::Config => Launch::Config { id, config: document },
+            Document::Process => Launch::Process {
+                id,
+                process: document,
+            },
+            Document::None => Launch::Made { id },
+        };
+        let operation = question.operation.word();
+        let instance = match self.bundles.launch(&launch) {
+            Ok(instance) => instance,
+            Err(why) => {
+                tracing::warn!(
+                    container = id,
+                    operation,
+                    why,
+                    "a launch is refused: it cannot be judged"
+                );
+                return Answer::Refuse(format!("it cannot be judged: {}", printable_within(&why, 400)));
+            }
+        };
+        let in_force = self.in_force();
+        let at = self.freshness.borrow().time(self.clock.now());
+        match decide(&in_force.compiled, &launch, &instance, at) {
+            Ok(()) => {
+                tracing::debug!(container = id, operation, "a launch is allowed");
+                Answer::Allow
+            }
+            Err(refusal) => {
+                let why = refusal.to_string();
+                tracing::warn!(container = id, operation, why, "a launch is refused");
+                Answer::Refuse(why)
+            }
+        }
+    }
+
+    fn in_force(&self) -> Arc<InForce> {
+        let ledger = Arc::clone(&self.ledger.borrow());
+        let mut held = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*held {
+            Some(in_force) if in_force.is_of(&ledger) => Arc::clone(in_force),
+            _ => Arc::clone(held.insert(Arc::new(InForce::of(&ledger)))),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Putting the gate in front of the runtimes of this host, and seeing whether it still stands there.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use verger_door::pin;
+use verger_door::settings::{self, Runtime, Settings};
+
+use crate::config::Config;
+
+/// The gate's program, in its folder.
+const PROGRAM: &str = "verger-gate";
+/// The runtimes that are looked for.
+const NAMES: [&str; 2] = ["runc", "crun"];
+/// Where they are looked for, in this order.
+const FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
+
+/// `install-gate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InstallArgs {
+    /// The folder of root's that the gate goes to; it comes first in the PATH of the daemons that launch containers
+    #[arg(long, default_value = "/usr/lib/verger/gate", value_name = "DIR")]
+    at: PathBuf,
+    /// The gate's program; the one beside this program otherwise
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// A runtime to stand in front of; may be given again. Those that are found otherwise
+    #[arg(long, value_name = "NAME=PATH", value_parser = named)]
+    runtime: Vec<(String, PathBuf)>,
+    /// Where the gate notes which runtime it has seen to be the right one
+    #[arg(long, default_value = "/run/verger-gate", value_name = "DIR")]
+    state: PathBuf,
+}
+
+/// `remove-gate` and `check-gate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlaceArgs {
+    /// The gate's folder
+    #[arg(long, default_value = "/usr/lib/verger/gate", value_name = "DIR")]
+    at: PathBuf,
+}
+
+fn named(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if is_plain(name) && Path::new(path).is_absolute() => {
+            Ok((name.to_owned(), path.into()))
+        }
+        _ => Err("write NAME=PATH, as runc=/usr/sbin/runc".to_owned()),
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && name != PROGRAM
+        && !name.starts_with('.')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        && name != settings::FILE
+}
+
+/// Puts the gate in front of the runtimes. Done again, it takes them as they are then: after an upgrade of a runtime, say.
+pub(crate) fn install(config: &Config, args: &InstallArgs) -> anyhow::Result<()> {
+    let socket = config.gate_socket.clone().context(
+        "the configuration has no `gate_socket`: nobody would answer the gate, and nothing could be launched",
+    )?;
+    let program = match &args.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe()?.with_file_name(PROGRAM),
+    };
+    let found = if args.runtime.is_empty() {
+        found(&args.at)
+    } else {
+        args.runtime.clone()
+    };
+    ensure!(
+        !found.is_empty(),
+        "neither {} is in {}: name a runtime with --runtime NAME=PATH",
+        NAMES.join(" nor "),
+        FOLDERS.join(", ")
+    );
+    let mut runtimes = BTreeMap::new();
+    for (name, path) in found {
+        let path = fs::canonicalize(&path).with_context(|| format!("the runtime {}", path.display()))?;
+        ensure!(
+            !path.starts_with(&args.at),
+            "{} is the gate itself: name the runtime behind it with --runtime {name}=PATH",
+            path.display()
+        );
+        let file = File::open(&path).with_context(|| format!("the runtime {}", path.display()))?;
+        pin::owned_by_root(&file.metadata()?).with_context(|| format!("the runtime {}", path.display()))?;
+        let sha256 = pin::digest(file)?;
+        runtimes.insert(name, Runtime { path, sha256 });
+    }
+    // Who the agent runs as: its files belong to that user.
+    let agent_uid = fs::metadata(&config.data_dir)
+        .with_context(|| format!("{}: enrol this host first", config.data_dir.display()))?
+        .uid();
+    let settings = Settings {
+        version: 1,
+        socket,
+        agent_uid,
+        state: args.state.clone(),
+        runtimes,
+    };
+    put(&args.at, &program, &settings)?;
+    for (name, runtime) in &settings.runtimes {
+        said(&format!(
+            "{} stands in front of {} (SHA-256 {})",
+            args.at.join(name).display(),
+            runtime.path.display(),
+            runtime.sha256
+        ))?;
+    }
+    said(&format!(
+        "put {} first in the PATH of dockerd and containerd, and start them again",
+        args.at.display()
+    ))
+}
+
+/// The runtimes of this host, apart from what is in the gate's own folder.
+fn found(at: &Path) -> Vec<(String, PathBuf)> {
+    let of = |name: &&str| {
+        let places = FOLDERS.iter().map(|folder| Path::new(folder).join(name));
+        let mut real = places.filter(|path| fs::canonicalize(path).is_ok_and(|path| !path.starts_with(at)));
+        real.next().map(|path| ((*name).to_owned(), path))
+    };
+    NAMES.iter().filter_map(of).collect()
+}
+
+/// Each file comes whole or not at all; the names come last, when what they lead to is there.
+fn put(at: &Path, program: &Path, settings: &Settings) -> anyhow::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(at)?;
+    pin::owned_by_root(&fs::symlink_metadata(at)?).with_context(|| at.display().to_string())?;
+    let place = |name: &str, draft: &dyn Fn(&Path) -> anyhow::Result<()>| -> anyhow::Result<()> {
+        let fresh = at.join(format!(".{name}.new"));
+        let _ = fs::remove_file(&fresh);
+        let path = at.join(name);
+        draft(&fresh)
+            .and_then(|()| Ok(fs::rename(&fresh, &path)?))
+            .with_context(|| format!("writing {}", path.display()))
+    };
+    place(PROGRAM, &|fresh| {
+        fs::copy(program, fresh).with_context(|| format!("reading {}", program.display()))?;
+        fs::set_permissions(fresh, fs::Permissions::from_mode(0o755))?;
+        Ok(File::open(fresh)?.sync_all()?)
+    })?;
+    place(settings::FILE, &|fresh| {
+        let mut file = File::create(fresh)?;
+        file.write_all(&serde_json::to_vec_pretty(settings)?)?;
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
+        Ok(file.sync_all()?)
+    })?;
+    for name in settings.runtimes.keys() {
+        place(name, &|fresh| Ok(symlink(PROGRAM, fresh)?))?;
+    }
+    Ok(())
+}
+
+/// Takes the gate away: names first, so that nothing leads to what is gone.
+pub(crate) fn remove(args: &PlaceArgs) -> anyhow::Result<()> {
+    if !args.at.join(settings::FILE).exists() {
+        return said(&format!("there is no gate in {}", args.at.display()));
+    }
+    let settings = Settings::read(&args.at)?;
+    let names = settings.runtimes.keys().map(String::as_str);
+    for name in names.chain([settings::FILE, PROGRAM]) {
+        let path = args.at.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("removing {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    said(&format!(
+        "nothing stands in front of the runtimes any more ({})",
+        args.at.display()
+    ))
+}
+
+/// Says whether the gate stands as it was put.
+///
+/// # Errors
+/// When it does not: a name that leads elsewhere, a runtime that is another, a program that others may write.
+pub(crate) fn check(args: &PlaceArgs) -> anyhow::Result<()> {
+    let settings = Settings::read(&args.at)?;
+    let mut wrong = Vec::new();
+    for path in [args.at.clone(), args.at.join(PROGRAM)] {
+        if let Err(error) = fs::symlink_metadata(&path).and_then(|metadata| pin::owned_by_root(&metadata)) {
+            wrong.push(format!("{}: {error}", path.display()));
+        }
+    }
+    for (name, runtime) in &settings.runtimes {
+        let path = args.at.join(name);
+        match fs::read_link(&path) {
+            Ok(to) if to == Path::new(PROGRAM) => {}
+            Ok(to) => wrong.push(format!("{} leads to {}", path.display(), to.display())),
+            Err(error) => wrong.push(format!("{}: {error}", path.display())),
+        }
+        let digest = File::open(&runtime.path).and_then(pin::digest);
+        match digest {
+            Ok(found) if found == runtime.sha256 => {}
+            Ok(found) => wrong.push(format!(
+                "{} is not the runtime that was there: SHA-256 {found}",
+                runtime.path.display()
+            )),
+            Err(error) => wrong.push(format!("{}: {error}", runtime.path.display())),
+        }
+    }
+    if wrong.is_empty() {
+        let names: Vec<&str> = settings.runtimes.keys().map(String::as_str).collect();
+        return said(&format!("the gate stands in front of {}", names.join(", ")));
+    }
+    bail!(
+        "the gate does not stand as it was put: {}; run `verger-agent install-gate` again",
+        wrong.join("; ")
+    )
+}
+
+fn said(line: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{line}")?;
+    Ok(())
+}

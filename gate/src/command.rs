@@ -1,0 +1,313 @@
+//! The command line of an OCI runtime, read as strictly as the runtime reads it, or not at all.
+//!
+//! runc and crun share their words (runc(8), crun(1)); what either knows is listed here with whether it takes a value. A flag that is
+//! not listed might take one, and what follows it would be read as something else than the runtime reads: it is refused. So is a flag
+//! that is given twice, since the two runtimes do not agree on which one counts.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use verger_door::Operation;
+
+/// A flag: its names, and whether a value follows.
+type Flag = (&'static [&'static str], bool);
+
+/// Flags before the sub-command.
+const GLOBAL: &[Flag] = &[
+    (&["cgroup-manager"], true),
+    (&["criu"], true),
+    (&["debug"], false),
+    (&["help", "h"], false),
+    (&["log"], true),
+    (&["log-format"], true),
+    (&["log-level"], true),
+    (&["root"], true),
+    (&["rootless"], true),
+    (&["systemd-cgroup"], false),
+    (&["version", "v", "V"], false),
+];
+const CREATE: &[Flag] = &[
+    (&["bundle", "b"], true),
+    (&["config", "f"], true),
+    (&["console-socket"], true),
+    (&["no-new-keyring"], false),
+    (&["no-pivot"], false),
+    (&["pid-file"], true),
+    (&["preserve-fds"], true),
+];
+const RUN: &[Flag] = &[
+    (&["bundle", "b"], true),
+    (&["config", "f"], true),
+    (&["console-socket"], true),
+    (&["detach", "d"], false),
+    (&["keep"], false),
+    (&["no-new-keyring"], false),
+    (&["no-pivot"], false),
+    (&["no-subreaper"], false),
+    (&["pid-file"], true),
+    (&["preserve-fds"], true),
+];
+const RESTORE: &[Flag] = &[
+    (&["auto-dedup"], false),
+    (&["bundle", "b"], true),
+    (&["console-socket"], true),
+    (&["detach", "d"], false),
+    (&["empty-ns"], true),
+    (&["ext-unix-sk"], false),
+    (&["file-locks"], false),
+    (&["image-path"], true),
+    (&["lazy-pages"], false),
+    (&["lsm-mount-context"], true),
+    (&["lsm-profile"], true),
+    (&["manage-cgroups-mode"], true),
+    (&["no-pivot"], false),
+    (&["no-subreaper"], false),
+    (&["pid-file"], true),
+    (&["shell-job"], false),
+    (&["status-fd"], true),
+    (&["tcp-established"], false),
+    (&["work-path"], true),
+];
+/// Those that say what runs are left out: it is said in the document of `--process`, and there alone.
+const EXEC: &[Flag] = &[
+    (&["console-socket"], true),
+    (&["detach", "d"], false),
+    (&["ignore-paused"], false),
+    (&["pid-file"], true),
+    (&["preserve-fds"], true),
+    (&["process", "p"], true),
+    (&["tty", "t"], false),
+];
+
+/// Sub-commands that run nothing new: they end a container, show it or change its limits, and work without anybody's leave, so that
+/// cleaning up always does.
+const PASSED: &[&str] = &[
+    "checkpoint",
+    "delete",
+    "events",
+    "features",
+    "help",
+    "kill",
+    "list",
+    "pause",
+    "ps",
+    "resume",
+    "state",
+    "update",
+];
+
+/// What a runtime was called to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Something that is judged.
+    Judged(Judged),
+    /// Something that is not.
+    Passed,
+}
+
+/// Something that is judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// What.
+    pub operation: Operation,
+    /// The container's id.
+    pub id: String,
+    /// The bundle that was named; none means the folder the runtime was called in.
+    pub bundle: Option<PathBuf>,
+    /// The document of `exec`.
+    pub process: Option<PathBuf>,
+}
+
+/// Where the runtime was told to write what goes wrong: who called it reads it there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// The file; none where it goes to standard error alone.
+    pub file: Option<PathBuf>,
+    /// Whether lines are JSON.
+    pub json: bool,
+}
+
+/// A command line that is not understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidCommand {
+    /// A flag.
+    #[error("{0:?} is not a flag that the gate knows: what comes after it would be a guess")]
+    Flag(String),
+    /// One given twice.
+    #[error("--{0} is given twice: runtimes do not agree on which one counts")]
+    Twice(&'static str),
+    /// One without its value, or with one that it does not take.
+    #[error("--{0} is given without a value, or with one it does not take")]
+    Value(&'static str),
+    /// A flag that would have the runtime read something else than what is judged.
+    #[error("--{0} is refused: what it names would not be what is judged")]
+    Unjudged(&'static str),
+    /// A sub-command.
+    #[error("{0:?} is not a command that the gate knows")]
+    Command(String),
+    /// No id, or more than one.
+    #[error("{0} takes one container id")]
+    Id(&'static str),
+    /// An id that is none.
+    #[error("the container id is not one: letters, digits and `_+-.` alone, 1,024 at most")]
+    BadId,
+    /// An exec that does not say what is run in a document.
+    #[error(
+        "exec is judged by the document of --process, and there is none: ask the runtime's daemon, or give one"
+    )]
+    NoProcess,
+}
+
+struct Read<'a> {
+    flags: BTreeMap<&'static str, Option<&'a OsStr>>,
+    rest: &'a [OsString],
+}
+
+/// Reads flags up to the first word that is none.
+fn flags<'a>(mut words: &'a [OsString], known: &[Flag]) -> Result<Read<'a>, InvalidCommand> {
+    let mut flags = BTreeMap::new();
+    while let [word, rest @ ..] = words {
+        let bytes = word.as_bytes();
+        if bytes == b"--" {
+            words = rest;
+            break;
+        }
+        let Some(name) = bytes.strip_prefix(b"--").or_else(|| bytes.strip_prefix(b"-")) else {
+            break;
+        };
+        words = rest;
+        let (name, given) = match name.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&name[..at], Some(OsStr::from_bytes(&name[at + 1..]))),
+            None => (name, None),
+        };
+        let unknown = || InvalidCommand::Flag(word.to_string_lossy().into_owned());
+        let (names, takes) = known
+            .iter()
+            .find(|(names, _)| names.iter().any(|known| known.as_bytes() == name))
+            .ok_or_else(unknown)?;
+        let name = names[0];
+        let value = match (takes, given) {
+            (true, Some(value)) => Some(value),
+            (true, None) => {
+                let [value, rest @ ..] = words else {
+                    return Err(InvalidCommand::Value(name));
+                };
+                words = rest;
+                Some(value.as_os_str())
+            }
+            (false, None) => None,
+            // `--detach=false` is a way of saying nothing, and of hiding it.
+            (false, Some(_)) => return Err(InvalidCommand::Value(name)),
+        };
+        if flags.insert(name, value).is_some() {
+            return Err(InvalidCommand::Twice(name));
+        }
+    }
+    Ok(Read { flags, rest: words })
+}
+
+/// Where the log is, as far as that can be read: a command line that is refused for its end still says it.
+pub fn log(words: &[OsString]) -> Log {
+    let mut read = Log::default();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let bytes = word.as_bytes();
+        let Some(name) = bytes.strip_prefix(b"--").or_else(|| bytes.strip_prefix(b"-")) else {
+            break;
+        };
+        let (name, value) = match name.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&name[..at], Some(OsStr::from_bytes(&name[at + 1..]))),
+            None => (name, None),
+        };
+        let Some((names, takes)) = GLOBAL
+            .iter()
+            .find(|(names, _)| names.iter().any(|known| known.as_bytes() == name))
+        else {
+            break;
+        };
+        let value = if *takes {
+            value.or_else(|| words.next().map(OsString::as_os_str))
+        } else {
+            None
+        };
+        match names[0] {
+            "log" => read.file = value.filter(|path| !path.is_empty()).map(PathBuf::from),
+            "log-format" => read.json = value == Some(OsStr::new("json")),
+            _ => {}
+        }
+    }
+    read
+}
+
+/// Reads a command line, without the program's name.
+///
+/// # Errors
+/// When anything of it is not known.
+pub fn read(words: &[OsString]) -> Result<Command, InvalidCommand> {
+    let global = flags(words, GLOBAL)?;
+    if ["help", "version"]
+        .iter()
+        .any(|name| global.flags.contains_key(name))
+    {
+        return Ok(Command::Passed);
+    }
+    let [name, rest @ ..] = global.rest else {
+        // Without a command a runtime prints its help.
+        return Ok(Command::Passed);
+    };
+    let unknown = || InvalidCommand::Command(name.to_string_lossy().into_owned());
+    let name = name.to_str().ok_or_else(unknown)?;
+    if PASSED.contains(&name) {
+        return Ok(Command::Passed);
+    }
+    let (operation, known): (_, &[Flag]) = match name {
+        "create" => (Operation::Create, CREATE),
+        "run" => (Operation::Run, RUN),
+        "restore" => (Operation::Restore, RESTORE),
+        "start" => (Operation::Start, &[]),
+        "exec" => (Operation::Exec, EXEC),
+        _ => return Err(unknown()),
+    };
+    let Read { flags, rest } = flags(rest, known)?;
+    if flags.contains_key("config") {
+        return Err(InvalidCommand::Unjudged("config"));
+    }
+    let path = |name| {
+        flags
+            .get(name)
+            .copied()
+            .flatten()
+            .map(|value| Path::new(value).to_owned())
+    };
+    let process = path("process");
+    let [id] = rest else {
+        return Err(InvalidCommand::Id(operation.word()));
+    };
+    if operation == Operation::Exec && process.is_none() {
+        return Err(InvalidCommand::NoProcess);
+    }
+    Ok(Command::Judged(Judged {
+        operation,
+        id: id_of(id)?,
+        bundle: path("bundle"),
+        process,
+    }))
+}
+
+/// An id as runc takes it (libcontainer, `validateID`).
+fn id_of(word: &OsStr) -> Result<String, InvalidCommand> {
+    let id = word.to_str().ok_or(InvalidCommand::BadId)?;
+    let is_plain = id
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte));
+    let is_id = is_plain && (1..=1_024).contains(&id.len()) && id != "." && id != "..";
+    is_id.then(|| id.to_owned()).ok_or(InvalidCommand::BadId)
+}
+
+#[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! `verger-gate`: stands in front of an OCI runtime under its name.
+
+use std::env;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, ExitCode};
+
+use jiff::Timestamp;
+use verger_door::settings::{Runtime, Settings};
+use verger_door::{Answer, DOCUMENT_BYTES, Document, Question, VERSION, file, pin};
+use verger_gate::command::{self, Command, Judged};
+use verger_gate::{door, refusal};
+
+fn main() -> ExitCode {
+    let mut words = env::args_os();
+    let name = words.next().unwrap_or_default();
+    let words: Vec<OsString> = words.collect();
+    let sentence = match serve(Path::new(&name), &words) {
+        Ok(never) => match never {},
+        Err(sentence) => sentence,
+    };
+    refusal::tell(&command::log(&words), &sentence, Timestamp::now());
+    ExitCode::FAILURE
+}
+
+/// Becomes the runtime, or says why not.
+fn serve(name: &Path, words: &[OsString]) -> Result<std::convert::Infallible, String> {
+    let told = |error: &dyn std::fmt::Display| error.to_string();
+    let program = env::current_exe().map_err(|error| format!("the gate does not find itself: {error}"))?;
+    let folder = program.parent().unwrap_or(Path::new("/"));
+    let settings = Settings::read(folder).map_err(|error| told(&error))?;
+    let name = name.file_name().unwrap_or_default().to_string_lossy();
+    let runtime = settings.runtime(&name, folder).map_err(|error| told(&error))?;
+    if let Command::Judged(judged) = command::read(words).map_err(|error| format!("refused: {error}"))? {
+        let word = judged.operation.word();
+        permit(&settings, runtime, &judged).map_err(|why| format!("{word} refused: {why}"))?;
+    }
+    let error = Process::new(&runtime.path).arg0(&*name).args(words).exec();
+    Err(format!("{} cannot be run: {error}", runtime.path.display()))
+}
+
+/// Asks the agent, and sees to it that the runtime is the right one.
+fn permit(settings: &Settings, runtime: &Runtime, judged: &Judged) -> Result<(), String> {
+    pin::verify(runtime, &settings.state).map_err(|error| error.to_string())?;
+    let bundle = match &judged.bundle {
+        Some(bundle) => bundle.clone(),
+        None => env::current_dir().map_err(|error| format!("there is no bundle: {error}"))?,
+    };
+    let bundle = std::path::absolute(bundle).map_err(|error| format!("there is no bundle: {error}"))?;
+    let path: Option<PathBuf> = match judged.operation.document() {
+        Document::Config => Some(bundle.join("config.json")),
+        Document::Process => judged.process.clone(),
+        Document::None => None,
+    };
+    let bytes = match &path {
+        Some(path) => file::read(path, DOCUMENT_BYTES.into())
+            .map_err(|error| format!("{} cannot be read: {error}", path.display()))?,
+        None => Vec::new(),
+    };
+    let question = Question {
+        version: VERSION,
+        operation: judged.operation,
+        id: judged.id.clone(),
+        bundle: match judged.operation.document() {
+            Document::Config => bundle.display().to_string(),
+            Document::Process | Document::None => String::new(),
+        },
+    };
+    match door::question(&settings.socket, settings.agent_uid, &question, &bytes) {
+        Ok(Answer::Allow) => Ok(()),
+        Ok(Answer::Refuse(sentence)) => Err(sentence),
+        Err(error) => Err(format!("{error}; nothing runs without its word (fail closed)")),
+    }
+}

@@ -1,0 +1,337 @@
+//! What a runtime does behind the gate: a container that differs from its blessing runs nothing, and says why.
+//!
+//! The first act of every container here is to write its name into a folder of the host. What was run is counted there, and not by
+//! what `docker run` says.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::thread;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::point::{Verdict, tell};
+use crate::programs::Programs;
+use crate::scene::{Docker, Scene, checked};
+
+const WORKLOAD: &str = "launch/web";
+/// What a container does first, and then.
+const ACT: &str = "id=$(grep -o 'containers/[0-9a-f]*' /proc/self/mountinfo | head -n 1); echo ran > /out/${id#containers/}; exec sleep 600";
+/// Launches at the same time.
+const AT_ONCE: usize = 20;
+
+/// Runs the short form or the long one.
+///
+/// # Errors
+/// When the scene does not work.
+pub fn run(long: bool) -> Result<Verdict> {
+    let rounds = if long { 1_000 } else { 60 };
+    let programs = Programs::find()?;
+    let docker = Docker::find()?;
+    let mut scene = Scene::found(&programs, &docker)?;
+    let out = Out::new(&scene)?;
+
+    // Unprotected, each of them runs.
+    let mut controls = 0;
+    for attack in ATTACKS {
+        let name = docker.name(attack.name);
+        runs(&scene, &docker, &out, &name, attack)?;
+        docker.remove(&name)?;
+        controls += 1;
+    }
+    out.clear()?;
+
+    let blessed = docker.name("blessed");
+    runs(&scene, &docker, &out, &blessed, &BENIGN)?;
+    let draft = scene.bless(&docker, &blessed, WORKLOAD)?;
+    let enforced = draft.replace("default: monitor", "default: enforce");
+    ensure!(enforced != draft, "the draft has no mode to change: {draft}");
+    let gate = Gate::install(&mut scene, &programs, &docker)?;
+    scene.judged(&blessed, |_| true)?;
+    scene.apply(&format!("{enforced}\n---\n{GUARDRAIL}"))?;
+    docker.remove(&blessed)?;
+    out.clear()?;
+    let twin = docker.name("twin");
+    scene.wait_for("the policy to be in force", || {
+        let row = scene.rows(&["hosts"])?;
+        Ok((row[0]["epoch"] == scene.epoch()?).then_some(()))
+    })?;
+    runs(&scene, &docker, &out, &twin, &BENIGN)?;
+    execs(&docker, &twin)?;
+
+    let (mut refused, mut ran) = (0, 0);
+    for start in (0..rounds).step_by(AT_ONCE) {
+        let launches: Vec<(String, &Attack)> = (start..rounds.min(start + AT_ONCE))
+            .map(|number| {
+                let attack = &ATTACKS[number % ATTACKS.len()];
+                (docker.name(&format!("{}-{number}", attack.name)), attack)
+            })
+            .collect();
+        let outputs: Vec<Result<Output>> = thread::scope(|scope| {
+            let running: Vec<_> = launches
+                .iter()
+                .map(|(name, attack)| {
+                    let mut command = docker.command();
+                    command
+                        .args(["run", "--detach", "--name", name])
+                        .args(attack.arguments(&out));
+                    scope.spawn(move || command.output().context("starting docker"))
+                })
+                .collect();
+            running
+                .into_iter()
+                .map(|launch| {
+                    launch
+                        .join()
+                        .unwrap_or_else(|_| Err(anyhow::anyhow!("a launch panicked")))
+                })
+                .collect()
+        });
+        for ((name, attack), output) in launches.iter().zip(outputs) {
+            let output = output?;
+            let told = String::from_utf8_lossy(&output.stderr).into_owned();
+            if told.contains("verger-gate: create refused") && told.contains(attack.says) {
+                refused += 1;
+            } else {
+                tell(&format!("{}: {told}", attack.name));
+            }
+            ran += usize::from(out.has(&docker, name)?);
+            docker.remove(name)?;
+        }
+    }
+    // Without the agent nothing is launched, and what runs can be ended.
+    scene.agent.stop()?;
+    let orphan = docker.name("orphan");
+    let output = docker
+        .command()
+        .args(["run", "--detach", "--name", &orphan])
+        .args(BENIGN.arguments(&out))
+        .output()?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(
+        told.contains("the policy agent is unreachable"),
+        "with the agent stopped: {told}"
+    );
+    ran += usize::from(out.has(&docker, &orphan)?);
+    docker.remove(&orphan)?;
+    docker.say(&["stop", "--time", "0", &twin])?;
+    docker.remove(&twin)?;
+    scene.agent.start()?;
+    gate.remove()?;
+    Ok(Verdict {
+        figure: format!(
+            "{refused} of {rounds} launches refused in the gate's own words, {ran} of them ran anything; unprotected {controls} of {} ran; the blessed twin ran, and ended without the agent",
+            ATTACKS.len()
+        ),
+        holds: refused == rounds && ran == 0 && controls == ATTACKS.len(),
+    })
+}
+
+/// A container runs, and says so.
+fn runs(scene: &Scene, docker: &Docker, out: &Out, name: &str, launch: &Attack) -> Result<()> {
+    let arguments = launch.arguments(out);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    docker.run(name, &arguments)?;
+    scene.wait_for(&format!("{name} to run"), || {
+        Ok(out.has(docker, name)?.then_some(()))
+    })
+}
+
+/// What is exec'd in the blessed container as it is blessed runs; as root it does not.
+fn execs(docker: &Docker, container: &str) -> Result<()> {
+    docker.say(&["exec", container, "true"])?;
+    for (arguments, says) in [
+        (&["exec", "--user", "0", container, "true"][..], "config/user"),
+        (
+            &["exec", "--privileged", container, "true"][..],
+            "config/capabilities",
+        ),
+    ] {
+        let output = docker.command().args(arguments).output()?;
+        let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        ensure!(
+            told.contains("verger-gate: exec refused") && told.contains(says),
+            "docker {}: {told}",
+            arguments.join(" ")
+        );
+    }
+    Ok(())
+}
+
+const GUARDRAIL: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: nothing-unknown }\nspec: { mode: enforce, unknown: refuse }\n";
+
+/// One way to launch what is not blessed.
+struct Attack {
+    name: &'static str,
+    flags: &'static [&'static str],
+    image: &'static str,
+    says: &'static str,
+}
+
+const BENIGN: Attack = Attack {
+    name: "benign",
+    flags: &[],
+    image: "verger-test/app",
+    says: "",
+};
+
+const ATTACKS: &[Attack] = &[
+    Attack {
+        name: "unknown",
+        image: "verger-test/busybox",
+        says: "of no blessed workload",
+        ..BENIGN
+    },
+    Attack {
+        name: "capability",
+        flags: &["--cap-add", "SYS_ADMIN"],
+        says: "config/capabilities",
+        ..BENIGN
+    },
+    Attack {
+        name: "root",
+        flags: &["--user", "0"],
+        says: "config/user",
+        ..BENIGN
+    },
+    Attack {
+        name: "bind",
+        flags: &["--volume", "/etc:/host"],
+        says: "config/mounts",
+        ..BENIGN
+    },
+    Attack {
+        name: "host-network",
+        flags: &["--network", "host"],
+        says: "config/namespaces",
+        ..BENIGN
+    },
+    Attack {
+        name: "host-pid",
+        flags: &["--pid", "host"],
+        says: "config/namespaces",
+        ..BENIGN
+    },
+    Attack {
+        name: "named-runtime",
+        flags: &["--runtime", "io.containerd.runc.v2", "--cap-add", "SYS_ADMIN"],
+        says: "config/capabilities",
+        ..BENIGN
+    },
+    Attack {
+        name: "seccomp",
+        flags: &["--security-opt", "seccomp=unconfined"],
+        says: "config/seccomp",
+        ..BENIGN
+    },
+];
+
+impl Attack {
+    fn arguments(&self, out: &Out) -> Vec<String> {
+        let volume = format!("{}:/out", out.0.display());
+        let fixed = [
+            "--memory",
+            "64m",
+            "--security-opt",
+            "no-new-privileges",
+            "--volume",
+            &volume,
+        ];
+        let words = fixed.into_iter().chain(self.flags.iter().copied());
+        // Both images run a shell, one of them by its own word.
+        let shell: &[&str] = if self.image == BENIGN.image {
+            &[]
+        } else {
+            &["sh", "-c"]
+        };
+        let words = words
+            .chain([self.image])
+            .chain(shell.iter().copied())
+            .chain([ACT]);
+        words.map(str::to_owned).collect()
+    }
+}
+
+/// Where containers say that they ran.
+struct Out(PathBuf);
+
+impl Out {
+    fn new(scene: &Scene) -> Result<Self> {
+        let path = scene.path("out");
+        fs::create_dir(&path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
+        Ok(Self(path))
+    }
+
+    fn has(&self, docker: &Docker, name: &str) -> Result<bool> {
+        Ok(self
+            .0
+            .join(docker.say(&["inspect", "--format", "{{.Id}}", name])?)
+            .exists())
+    }
+
+    fn clear(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.0)? {
+            fs::remove_file(entry?.path())?;
+        }
+        Ok(())
+    }
+}
+
+/// The gate, in front of the test daemon's runtime. Others use that daemon, too: it is taken away however this ends.
+struct Gate {
+    front: PathBuf,
+    agent: PathBuf,
+    config: PathBuf,
+}
+
+impl Gate {
+    fn install(scene: &mut Scene, programs: &Programs, docker: &Docker) -> Result<Self> {
+        let beside = docker.socket().parent().context("the socket is in a folder")?;
+        let config = scene.path("agent.toml");
+        scene.agent.stop()?;
+        let root = docker.say(&["info", "--format", "{{.DockerRootDir}}"])?;
+        let text = fs::read_to_string(&config)?;
+        let socket = scene.path("gate.sock");
+        fs::write(
+            &config,
+            format!("{text}docker_data_root = {root:?}\ngate_socket = {socket:?}\n"),
+        )?;
+        scene.agent.start()?;
+        let gate = Self {
+            front: beside.join("front"),
+            agent: programs.path("verger-agent")?,
+            config,
+        };
+        let mut install = gate.command("install-gate");
+        install.arg("--program").arg(programs.path("verger-gate")?);
+        install.arg("--state").arg(scene.path("gate-state"));
+        checked(&mut install)?;
+        checked(&mut gate.command("check-gate"))?;
+        Ok(gate)
+    }
+
+    fn command(&self, what: &str) -> Command {
+        let mut command = Command::new(&self.agent);
+        command
+            .arg("--config")
+            .arg(&self.config)
+            .arg(what)
+            .arg("--at")
+            .arg(&self.front);
+        command
+    }
+
+    fn remove(&self) -> Result<()> {
+        checked(&mut self.command("remove-gate")).map(drop)
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        if let Err(error) = self.remove() {
+            tell(&format!("the gate was not removed: {error:#}"));
+        }
+    }
+}

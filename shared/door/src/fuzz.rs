@@ -1,0 +1,38 @@
+//! Fuzz targets: questions and answers, as whoever reached the socket might send them.
+
+#![allow(clippy::unwrap_used)]
+
+use bolero::check;
+use verger_fuzz::Damaged;
+
+use crate::{Answer, FrameError, answer, question};
+
+#[test]
+fn hostile_questions_are_refused_in_plain_words_or_asked_again_to_the_same() {
+    let seed = br#"{"version":1,"operation":"create","id":"0123456789ab","bundle":"/run/bundle"}"#;
+    check!()
+        .with_generator(Damaged::json([seed]))
+        .with_iterations(10_000)
+        .for_each(|bytes| match question(bytes) {
+            Ok(read) => {
+                let again = serde_json::to_vec(&read).unwrap();
+                assert_eq!(question(&again).unwrap(), read);
+            }
+            Err(error) => assert!(!error.to_string().contains(char::is_control)),
+        });
+}
+
+#[test]
+fn hostile_answers_allow_only_where_they_say_so() {
+    let seeds = [br#""allow""#.as_slice(), br#"{"refuse":"it is not blessed"}"#];
+    check!()
+        .with_generator(Damaged::json(seeds))
+        .with_iterations(10_000)
+        .for_each(|bytes| match answer(bytes) {
+            Ok(read) => {
+                let said: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+                assert_eq!(read == Answer::Allow, said == "allow", "{said}");
+            }
+            Err(error) => assert!(matches!(error, FrameError::Malformed(_))),
+        });
+}
