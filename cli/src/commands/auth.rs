@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use verger_controller_authz::{Ask, GivenRule, Roles, Subject};
+use verger_controller_authz::{Ask, Because, Decision, GivenRule, Roles, Subject};
 use verger_policy::model::{
     AgentId, Kind, Labels, Name, ObjectKey, PolicyObject, Resource, Role, RoleSubject, Scope, Spec, Verb,
 };
@@ -51,11 +51,15 @@ pub(super) async fn auth(
     match asked {
         Asked::CanI(wanted, who) => {
             let (ask, who) = (wanted.of(&set)?, subject(&who, &session).await?);
-            can_i(&ask, &who, &compiled, format)
+            let decision = match who.vouched {
+                true => compiled.decide_once_bound(&who.subject, &ask),
+                false => compiled.decide(&who.subject, &ask),
+            };
+            can_i(&ask, &who.subject, &decision, format)
         }
         Asked::WhoCan(wanted) => who_can(&wanted.of(&set)?, &compiled, format),
         Asked::Explain(_, true) => all_roles(&set, format),
-        Asked::Explain(who, false) => explain(&subject(&who, &session).await?, &compiled, format),
+        Asked::Explain(who, false) => explain(&subject(&who, &session).await?.subject, &compiled, format),
     }
 }
 
@@ -65,8 +69,7 @@ enum Asked {
     Explain(WhoArgs, bool),
 }
 
-fn can_i(ask: &Ask, who: &Subject, roles: &Roles, format: Format) -> anyhow::Result<Exit> {
-    let decision = roles.decide(who, ask);
+fn can_i(ask: &Ask, who: &Subject, decision: &Decision, format: Format) -> anyhow::Result<Exit> {
     let person = who.person.as_ref().map(ToString::to_string).unwrap_or_default();
     let because: Vec<String> = decision.because.iter().map(ToString::to_string).collect();
     let word = if decision.allowed { "yes" } else { "no" };
@@ -89,7 +92,7 @@ fn can_i(ask: &Ask, who: &Subject, roles: &Roles, format: Format) -> anyhow::Res
 fn who_can(ask: &Ask, roles: &Roles, format: Format) -> anyhow::Result<Exit> {
     let mut sheet = Sheet::list(ANSWER, "nobody that a binding names may do that");
     if !roles.are_in_force() {
-        note("no role is bound to anybody, so every person may do everything");
+        note(&Because::NothingBound.to_string());
     }
     for (subject, decision) in roles.who_can(ask) {
         let because: Vec<String> = decision.because.iter().map(ToString::to_string).collect();
@@ -108,7 +111,7 @@ fn explain(who: &Subject, roles: &Roles, format: Format) -> anyhow::Result<Exit>
         "no binding names this person; what no rule allows is denied, once any role is bound",
     );
     if !roles.are_in_force() {
-        note("no role is bound to anybody, so every person may do everything");
+        note(&Because::NothingBound.to_string());
     }
     for (given, scope) in roles.given(who) {
         let GivenRule { binding, role, rule } = given;
@@ -200,9 +203,17 @@ async fn whoami(context: Option<&Path>, format: Format) -> anyhow::Result<Exit> 
     Ok(Exit::Clean)
 }
 
-/// Whoever is asked about. Of oneself the cluster knows the groups; of others nobody does before they log in.
-async fn subject(args: &WhoArgs, session: &Session) -> anyhow::Result<Subject> {
+/// Whoever is asked about.
+struct Who {
+    subject: Subject,
+    /// Whether the login is known to be an identity provider's.
+    vouched: bool,
+}
+
+/// Of oneself the cluster knows groups and login; of others nobody does before they log in.
+async fn subject(args: &WhoArgs, session: &Session) -> anyhow::Result<Who> {
     let mut named = args.clone();
+    let mut vouched = false;
     let you = match args.person {
         Some(_) => "",
         None => {
@@ -210,11 +221,16 @@ async fn subject(args: &WhoArgs, session: &Session) -> anyhow::Result<Subject> {
                 .certificates()
                 .who_am_i(call(pb::WhoAmIRequest {}))
                 .await?;
-            named.groups.extend(answer.into_inner().groups);
+            let pb::WhoAmIResponse { groups, issuer, .. } = answer.into_inner();
+            named.groups.extend(groups);
+            vouched = !issuer.is_empty();
             session.context().person.as_str()
         }
     };
-    Ok(stated(&named, you)?)
+    Ok(Who {
+        subject: stated(&named, you)?,
+        vouched,
+    })
 }
 
 fn stated(args: &WhoArgs, you: &str) -> Result<Subject, Failure> {

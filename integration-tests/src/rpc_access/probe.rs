@@ -17,6 +17,9 @@ use verger_transport::{Client, ConnectError, JoinToken, KeyPair, channel};
 
 use crate::hostile::raw;
 
+/// The first that is proposed.
+const PROPOSAL: u64 = 1;
+
 /// One call.
 const CALL: Duration = Duration::from_secs(20);
 
@@ -161,6 +164,15 @@ fn message(rpc: &str) -> Result<Bytes> {
         }
         .encode_to_vec(),
         "Get" if rpc.contains("PolicyService") => pb::GetRequest { key: object() }.encode_to_vec(),
+        // Of nobody's signatures: nothing is added.
+        "Sign" => pb::SignRequest {
+            number: PROPOSAL,
+            seal: Some(pb::Envelope {
+                json: b"{}".to_vec().into(),
+            }),
+            ..Default::default()
+        }
+        .encode_to_vec(),
         "Delete" => pb::DeleteRequest {
             key: object(),
             ..Default::default()

@@ -291,7 +291,10 @@ fn a_login_on_a_word_is_dropped_long_after_it_ended_and_a_revoked_one_never_is()
         .map(|number| format!("leaver-{number}"))
         .collect();
     for person in many.iter().map(String::as_str).chain(["banned", "bob"]) {
-        assert_eq!(word(&member.checked(&command(100, None, log_in(person, 100)))), "done");
+        assert_eq!(
+            word(&member.checked(&command(100, None, log_in(person, 100)))),
+            "done"
+        );
     }
     let local = Action::CreateLogin {
         person: "local".to_owned(),
@@ -305,7 +308,9 @@ fn a_login_on_a_word_is_dropped_long_after_it_ended_and_a_revoked_one_never_is()
     member.checked(&command(102, None, revoke));
     let held = |member: &Member| {
         let people = many.iter().map(String::as_str).chain(["banned", "bob", "local"]);
-        people.filter(|person| member.state.login(person).is_some()).count()
+        people
+            .filter(|person| member.state.login(person).is_some())
+            .count()
     };
     let end = 100 + 3_600;
     let all = many.len() + 3;
@@ -316,7 +321,11 @@ fn a_login_on_a_word_is_dropped_long_after_it_ended_and_a_revoked_one_never_is()
         }
     };
     tick(&mut member, end + LONG - 1);
-    assert_eq!(held(&member), all, "they have ended, and the names are theirs still");
+    assert_eq!(
+        held(&member),
+        all,
+        "they have ended, and the names are theirs still"
+    );
     let other = Action::LogIn {
         person: "bob".to_owned(),
         key: Digest::of(b"other"),
@@ -330,9 +339,16 @@ fn a_login_on_a_word_is_dropped_long_after_it_ended_and_a_revoked_one_never_is()
     );
     // Bob comes back in time: what counts is when it ended last.
     let back = end + LONG - 1;
-    assert_eq!(word(&member.checked(&command(back, None, log_in("bob", back)))), "done");
+    assert_eq!(
+        word(&member.checked(&command(back, None, log_in("bob", back)))),
+        "done"
+    );
     tick(&mut member, end + LONG);
-    assert_eq!(held(&member), all - crate::limits::DROPPED_AT_ONCE, "some at once");
+    assert_eq!(
+        held(&member),
+        all - crate::limits::DROPPED_AT_ONCE,
+        "some at once"
+    );
     tick(&mut member, end + LONG + 1);
     assert_eq!(held(&member), 3);
     assert!(member.state.login("banned").unwrap().revoked.is_some());

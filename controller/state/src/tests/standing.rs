@@ -336,7 +336,10 @@ fn an_identity_belongs_to_the_machine_it_was_enrolled_on() {
     let Response::Refused(refused) = refused else {
         panic!("refused");
     };
-    assert!(refused.to_string().contains("systemd-machine-id-setup"), "{refused}");
+    assert!(
+        refused.to_string().contains("systemd-machine-id-setup"),
+        "{refused}"
+    );
     // The benign twin: the same machine.
     let same = Host {
         machine: WEB.machine,
@@ -367,11 +370,7 @@ fn a_host_without_a_machine_id_is_bound_to_none_until_it_joins_with_one() {
     let mut member = Member::enrolled(host("t1", None));
     let is_on = |member: &Member, machine: Option<&str>| {
         let machine = machine.map(key);
-        member
-            .state
-            .host(&agent("h1"))
-            .unwrap()
-            .is_on(machine.as_ref())
+        member.state.host(&agent("h1")).unwrap().is_on(machine.as_ref())
     };
     assert!(is_on(&member, None) && is_on(&member, Some("m1")));
     member.token("t2", "h1", false);
