@@ -51,6 +51,7 @@ pub fn run(long: bool) -> Result<Verdict> {
     stage.victim.freeze()?;
     std::thread::sleep(PAUSE);
     stage.victim.thaw()?;
+    stage.wait_until_heard()?;
     let mut took = Vec::new();
     let mut missed = 0;
     for round in 0..rounds {
@@ -149,8 +150,22 @@ impl Stage {
         })
     }
 
+    /// When the controller heard the victim last, as it says.
+    fn last_seen(&self) -> Result<String> {
+        let hosts = self.scene.rows(&["hosts"])?;
+        let mut victims = hosts.iter().filter(|host| host["agent"] == VICTIM);
+        let seen = victims.next().and_then(|host| host["lastSeen"].as_str());
+        Ok(seen.context("the victim was heard of")?.to_owned())
+    }
+
     /// The victim falls silent; gives after what time that is told, if it is. Then it is back, which is told, too.
+    ///
+    /// It does so right after it was heard: from then on it takes longest.
     fn fall_silent(&self, way: Way) -> Result<Option<Duration>> {
+        let before = self.last_seen()?;
+        self.scene.wait_for("the victim to be heard once more", || {
+            Ok((self.last_seen()? != before).then_some(()))
+        })?;
         let begun = Instant::now();
         match way {
             Way::Stopped => self.victim.freeze()?,
