@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use verger_controller_authz::{Ask, Because, Decision, GivenRule, Roles, Subject};
+use verger_controller_authz::{Ask, Because, GivenRule, Roles, Subject};
 use verger_policy::model::{
     AgentId, Kind, Labels, Name, ObjectKey, PolicyObject, Resource, Role, RoleSubject, Scope, Spec, Verb,
 };
@@ -51,15 +51,11 @@ pub(super) async fn auth(
     match asked {
         Asked::CanI(wanted, who) => {
             let (ask, who) = (wanted.of(&set)?, subject(&who, &session).await?);
-            let decision = match who.vouched {
-                true => compiled.decide_once_bound(&who.subject, &ask),
-                false => compiled.decide(&who.subject, &ask),
-            };
-            can_i(&ask, &who.subject, &decision, format)
+            can_i(&ask, &who, &compiled, format)
         }
         Asked::WhoCan(wanted) => who_can(&wanted.of(&set)?, &compiled, format),
         Asked::Explain(_, true) => all_roles(&set, format),
-        Asked::Explain(who, false) => explain(&subject(&who, &session).await?.subject, &compiled, format),
+        Asked::Explain(who, false) => explain(&subject(&who, &session).await?, &compiled, format),
     }
 }
 
@@ -69,7 +65,8 @@ enum Asked {
     Explain(WhoArgs, bool),
 }
 
-fn can_i(ask: &Ask, who: &Subject, decision: &Decision, format: Format) -> anyhow::Result<Exit> {
+fn can_i(ask: &Ask, who: &Subject, roles: &Roles, format: Format) -> anyhow::Result<Exit> {
+    let decision = roles.decide(who, ask);
     let person = who.person.as_ref().map(ToString::to_string).unwrap_or_default();
     let because: Vec<String> = decision.because.iter().map(ToString::to_string).collect();
     let word = if decision.allowed { "yes" } else { "no" };
@@ -203,17 +200,9 @@ async fn whoami(context: Option<&Path>, format: Format) -> anyhow::Result<Exit> 
     Ok(Exit::Clean)
 }
 
-/// Whoever is asked about.
-struct Who {
-    subject: Subject,
-    /// Whether the login is known to be an identity provider's.
-    vouched: bool,
-}
-
-/// Of oneself the cluster knows groups and login; of others nobody does before they log in.
-async fn subject(args: &WhoArgs, session: &Session) -> anyhow::Result<Who> {
+/// Whoever is asked about. Of oneself the cluster knows the groups; of others nobody does before they log in.
+async fn subject(args: &WhoArgs, session: &Session) -> anyhow::Result<Subject> {
     let mut named = args.clone();
-    let mut vouched = false;
     let you = match args.person {
         Some(_) => "",
         None => {
@@ -221,16 +210,11 @@ async fn subject(args: &WhoArgs, session: &Session) -> anyhow::Result<Who> {
                 .certificates()
                 .who_am_i(call(pb::WhoAmIRequest {}))
                 .await?;
-            let pb::WhoAmIResponse { groups, issuer, .. } = answer.into_inner();
-            named.groups.extend(groups);
-            vouched = !issuer.is_empty();
+            named.groups.extend(answer.into_inner().groups);
             session.context().person.as_str()
         }
     };
-    Ok(Who {
-        subject: stated(&named, you)?,
-        vouched,
-    })
+    Ok(stated(&named, you)?)
 }
 
 fn stated(args: &WhoArgs, you: &str) -> Result<Subject, Failure> {

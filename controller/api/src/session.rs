@@ -138,11 +138,11 @@ impl Session<'_> {
                 },
                 moved = revisions.changed() => {
                     moved.map_err(|_| stopping())?;
-                    self.agents.goes_on(self.calling)?;
+                    self.goes_on_unread()?;
                     offer_due = true;
                 }
                 _ = heartbeat.tick() => {
-                    self.agents.goes_on(self.calling)?;
+                    self.goes_on_unread()?;
                     beat_due = true;
                 }
                 room = ready.reserve(), if offer_due || beat_due => {
@@ -157,6 +157,14 @@ impl Session<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// Whoever does not read is shut out as whoever does, who is asked when there is room for what is due.
+    fn goes_on_unread(&self) -> Result<(), Status> {
+        match self.ready.capacity() {
+            0 => self.agents.goes_on(self.calling),
+            _ => Ok(()),
         }
     }
 

@@ -172,7 +172,6 @@ fn message(rpc: &str) -> Result<Bytes> {
             seal: Some(pb::Envelope {
                 json: b"{}".to_vec().into(),
             }),
-            ..Default::default()
         }
         .encode_to_vec(),
         "Delete" => pb::DeleteRequest {

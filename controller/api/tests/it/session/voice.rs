@@ -132,3 +132,32 @@ async fn an_agent_that_is_slow_to_read_is_heard_all_the_same() {
         (crate::world::start().as_second() + 150, 7)
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_reads_nothing_is_shut_out_and_ends_with_its_certificate_all_the_same() {
+    const BYTES: usize = 200_000;
+    for expires in [false, true] {
+        let world = World::founded();
+        world.enrol(&["h1"]);
+        world.apply(&[host("h1", "a")], &[]).await;
+        let end = crate::world::start().as_second() + 600;
+        let caller = world.caller_with("agent/h1", "h1", end);
+        let _unread = caller.hello((0, Default::default())).await;
+        for uid in 1..=30 {
+            world.apply(&[filler("web", "a", uid, BYTES)], &[]).await;
+            pass(&world, HEARTBEAT).await;
+        }
+        assert_eq!(
+            world.fleet.voice(&agent("h1")).sessions,
+            1,
+            "the positive control"
+        );
+        if expires {
+            world.surroundings.pass(600);
+        } else {
+            world.evict("h1");
+        }
+        pass(&world, HEARTBEAT).await;
+        assert_eq!(world.fleet.voice(&agent("h1")).sessions, 0, "{expires}");
+    }
+}
