@@ -9,14 +9,14 @@ use verger_policy::digest::Digest;
 const DOMAIN: &[u8] = b"verger/v1/machine\0";
 
 /// The digest of this machine's id for one cluster: the id itself, which other programs go by, is told to nobody (machine-id(5)).
-/// Empty where the machine has none: then its identity is bound to nothing.
+/// Empty where the machine has none: a host that is enrolled so is bound to nothing, and one that was enrolled with an id is refused.
 pub(crate) fn digest(file: &Path, cluster: &Digest) -> Bytes {
     let id = std::fs::read_to_string(file).ok();
     let id = id.as_deref().and_then(parse);
     if id.is_none() {
         tracing::warn!(
             file = %file.display(),
-            "this machine has no id: a copy of this agent's data_dir on another machine is not noticed; run `systemd-machine-id-setup`"
+            "this machine has no id: if the host was enrolled with one, controllers refuse it; if not, a copy of this agent's data_dir on another machine is not noticed. Run `systemd-machine-id-setup`"
         );
     }
     id.map(|id| of(id, cluster)).unwrap_or_default()

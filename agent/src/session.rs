@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use verger_agent_core::freshness::Freshness;
@@ -19,6 +20,10 @@ use crate::controller::Controllers;
 use crate::floor::FloorFile;
 use crate::link::{Heard, Link, Lost};
 use crate::wire;
+
+/// Controllers are told this often that the agent is there: the time between two of their own heartbeats. Of one that is not heard of
+/// three times they say that it is silent.
+const ALIVE_EVERY: Duration = Duration::from_secs(5);
 
 /// What the session needs of the rest of the agent.
 pub(crate) struct SessionPorts {
@@ -46,6 +51,9 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
     // A session that was closed goes on until another is open: why a set was refused is said on it.
     let mut left = None;
     let mut writing: Option<oneshot::Receiver<Result<(), StoreError>>> = None;
+    // By itself, and not in answer to a heartbeat: one may be on its way behind a large set.
+    let mut alive = tokio::time::interval(ALIVE_EVERY);
+    alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let deadline = session
             .deadline()
@@ -62,6 +70,10 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
                 Event::StatusChanged
             }
             () = sleep(deadline) => Event::Tick,
+            _ = alive.tick() => {
+                link.send(wire::alive);
+                continue;
+            }
         };
         if matches!(event, Event::Disconnected { .. } | Event::Unreadable { .. }) {
             link = Link::Down;

@@ -87,6 +87,13 @@ fn set_update(message: pb::SetUpdate) -> Result<SetUpdate, InvalidMessage> {
     })
 }
 
+/// That the agent is there.
+pub(crate) const fn alive() -> pb::ConnectRequest {
+    pb::ConnectRequest {
+        message: Some(pb::connect_request::Message::Alive(pb::Alive {})),
+    }
+}
+
 /// The message of what an agent says; `machine` is which one it is on, `status` the whole status as it is now.
 pub(crate) fn outgoing(
     message: Outgoing,

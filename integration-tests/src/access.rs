@@ -84,6 +84,11 @@ impl Access {
         })
     }
 
+    /// The TLS side.
+    pub(crate) fn client(&self) -> Arc<Client> {
+        Arc::clone(&self.client)
+    }
+
     /// A connection, for who does not insist.
     pub(crate) async fn channel(&self) -> Result<Channel> {
         Ok(channel(Arc::clone(&self.client), &self.addresses).await?)

@@ -17,6 +17,7 @@ pub mod power_cut;
 pub mod programs;
 pub mod rpc_access;
 pub mod scene;
+pub mod silence;
 pub mod token_spend;
 
 pub use verger_rig::{dice, point};

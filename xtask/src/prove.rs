@@ -215,6 +215,17 @@ pub(crate) const POINTS: &[Point] = &[
         sample: None,
     },
     Point {
+        name: "silence",
+        claim: "A host whose agent is stopped, or whose network is cut without a word, is a finding within 3 heartbeats (15 s); an idle one is none.",
+        cargo: &program!("prove-silence"),
+        needs_docker: false,
+        sample: Some(Sample {
+            short: "2",
+            full: "20",
+            of: "hosts that fall silent",
+        }),
+    },
+    Point {
         name: "token-spend",
         claim: "Of 50 hosts that use one join token at once, exactly one is let in, in 1,000 rounds.",
         cargo: &program!("prove-token-spend"),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use verger_controller_authz::{Ask, GivenRule, Roles, Subject};
+use verger_controller_authz::{Ask, Because, GivenRule, Roles, Subject};
 use verger_policy::model::{
     AgentId, Kind, Labels, Name, ObjectKey, PolicyObject, Resource, Role, RoleSubject, Scope, Spec, Verb,
 };
@@ -89,7 +89,7 @@ fn can_i(ask: &Ask, who: &Subject, roles: &Roles, format: Format) -> anyhow::Res
 fn who_can(ask: &Ask, roles: &Roles, format: Format) -> anyhow::Result<Exit> {
     let mut sheet = Sheet::list(ANSWER, "nobody that a binding names may do that");
     if !roles.are_in_force() {
-        note("no role is bound to anybody, so every person may do everything");
+        note(&Because::NothingBound.to_string());
     }
     for (subject, decision) in roles.who_can(ask) {
         let because: Vec<String> = decision.because.iter().map(ToString::to_string).collect();
@@ -108,7 +108,7 @@ fn explain(who: &Subject, roles: &Roles, format: Format) -> anyhow::Result<Exit>
         "no binding names this person; what no rule allows is denied, once any role is bound",
     );
     if !roles.are_in_force() {
-        note("no role is bound to anybody, so every person may do everything");
+        note(&Because::NothingBound.to_string());
     }
     for (given, scope) in roles.given(who) {
         let GivenRule { binding, role, rule } = given;

@@ -44,7 +44,7 @@ pub(super) async fn version(named: Option<&Path>, format: Format) -> anyhow::Res
     };
     let roles = match &controller["rolesInForce"] {
         Value::Bool(true) => "in force",
-        Value::Bool(false) => "none bound: every person may do everything",
+        Value::Bool(false) => "none bound: every local login may do everything",
         _ => "-",
     };
     let cells = vec![

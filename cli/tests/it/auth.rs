@@ -122,11 +122,15 @@ fn while_no_role_is_bound_everybody_may_and_it_is_said() {
     assert!(yes.out.contains("no role is bound"), "{}", yes.out);
     let version = program.run(&["version", "-o", "wide"]).ends(0).out;
     assert!(
-        version.contains("none bound: every person may do everything"),
+        version.contains("none bound: every local login may do everything"),
         "{version}"
     );
     let who = program.run(&["auth", "who-can", "apply", "Workload"]).ends(0);
-    assert!(who.err.contains("every person may do everything"), "{}", who.err);
+    assert!(
+        who.err.contains("everybody with a local login may do everything"),
+        "{}",
+        who.err
+    );
 }
 
 #[test]

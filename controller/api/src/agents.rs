@@ -1,13 +1,17 @@
 //! What agents call: their policy session, their findings, their certificate's renewal.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use verger_controller_state::{Action, Command, Refused, Response as Answer, authentic_head, limits};
+use verger_controller_state::{
+    Action, Command, Refused, Response as Answer, authentic_head, elsewhere, limits,
+};
 use verger_policy::digest::Digest;
 use verger_policy::finding::Transition;
 use verger_proto::agent::v1 as pb;
@@ -24,6 +28,8 @@ use crate::watch::Stream;
 
 /// Acknowledgements that wait for a slow agent.
 const ACKNOWLEDGEMENTS: usize = 16;
+/// A stream that says nothing is asked this often whether its certificate has ended.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The service.
 #[derive(Clone)]
@@ -50,34 +56,38 @@ impl Agents {
         }
     }
 
-    /// Refuses an agent that is not enrolled under the key it calls with, or is shut out. Asked again while a stream is open, before
-    /// anything is taken from it or sent.
-    pub(crate) fn enrolled(&self, agent: &CallingAgent) -> Result<(), Status> {
-        let CallingAgent { id, key, from: _ } = agent;
+    /// Refuses an agent that is not enrolled under the key it calls with, or is shut out.
+    fn enrolled(&self, agent: &CallingAgent) -> Result<(), Status> {
+        let CallingAgent { id, key, .. } = agent;
         read(&*self.replicated, |state| state.serves(id, key).map(drop)).map_err(|error| refused(&error))
     }
 
-    /// The same for a call that begins: by everything that was acknowledged before it.
+    /// Refuses an agent that is not enrolled any more, or whose certificate has ended. Asked while a stream is open, before anything
+    /// is taken from it or sent.
+    pub(crate) fn goes_on(&self, agent: &CallingAgent) -> Result<(), Status> {
+        agent.in_time(self.ambient.now())?;
+        self.enrolled(agent)
+    }
+
+    /// Refuses an agent that is not enrolled by everything that was acknowledged before its call.
     async fn enrolled_now(&self, agent: &CallingAgent) -> Result<(), Status> {
         let caught_up = self.replicated.catch_up().await;
         caught_up.map_err(|error| unavailable(&error))?;
         self.enrolled(agent)
     }
 
-    /// Refuses an agent that says it is on another machine than the one it was enrolled on, and tells people of it.
+    /// Refuses an agent that does not say that it is on the machine it was enrolled on, and tells people of it.
     pub(crate) async fn on_its_machine(&self, agent: &CallingAgent, machine: &[u8]) -> Result<(), Status> {
-        let Some(machine) = machine_in(machine)? else {
-            return Ok(());
-        };
-        let CallingAgent { id, key: _, from } = agent;
+        let machine = machine_in(machine)?;
+        let CallingAgent { id, from, .. } = agent;
         let (is_on, is_told) = read(&*self.replicated, |state| {
-            let is_on = state.host(id).is_none_or(|host| host.is_on(Some(&machine)));
-            (is_on, state.is_copied(id))
+            let is_on = state.host(id).is_none_or(|host| host.is_on(machine.as_ref()));
+            (is_on, !is_on && state.is_copied(id))
         });
         if is_on {
             return Ok(());
         }
-        tracing::warn!(agent = %id, ?from, "an agent's key is used on another machine");
+        tracing::warn!(agent = %id, ?from, "an agent's key is used elsewhere than on its machine");
         if !is_told {
             let command = Command {
                 stamp: self.ambient.now(),
@@ -93,7 +103,7 @@ impl Agents {
             let told = self.replicated.propose(command).await;
             told.map_err(|error| unavailable(&error))?;
         }
-        Err(refused(&Refused::CopiedIdentity(id.clone())))
+        Err(refused(&elsewhere(id, machine.as_ref())))
     }
 
     /// What is held of an agent's transitions, as it is told: their last number, and the chain over them. Of `upto` without the
@@ -119,7 +129,7 @@ impl Agents {
         calling: &CallingAgent,
         message: pb::ReportRequest,
     ) -> Result<pb::ReportResponse, Status> {
-        self.enrolled(calling)?;
+        self.goes_on(calling)?;
         let agent = &calling.id;
         let pb::ReportRequest {
             first_sequence,
@@ -232,6 +242,8 @@ impl SessionService for Agents {
         let mut revisions = self.replicated.revisions();
         self.enrolled_now(&agent).await?;
         let mut incoming = request.into_inner();
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (ready, messages) = mpsc::channel(ACKNOWLEDGEMENTS);
         let this = self.clone();
         tokio::spawn(async move {
@@ -250,7 +262,11 @@ impl SessionService for Agents {
                         None => return,
                     },
                     // Whoever is shut out is so at once, and not when he has something to tell.
-                    moved = revisions.changed() => match moved.map_err(|_| stopping()).and_then(|()| this.enrolled(&agent)) {
+                    moved = revisions.changed() => match moved.map_err(|_| stopping()).and_then(|()| this.goes_on(&agent)) {
+                        Ok(()) => continue,
+                        Err(status) => Err(status),
+                    },
+                    _ = look.tick() => match agent.in_time(this.ambient.now()) {
                         Ok(()) => continue,
                         Err(status) => Err(status),
                     },

@@ -42,6 +42,25 @@ pub struct CallingAgent {
     pub key: Digest,
     /// The address it calls from.
     pub from: Option<String>,
+    /// When its certificate ends, seconds since the Unix epoch.
+    pub not_after: i64,
+}
+
+impl CallingAgent {
+    /// Refuses an agent whose certificate has ended by `now`. Asked again while a stream is open: it would outlive its certificate.
+    ///
+    /// # Errors
+    /// When it has.
+    pub fn in_time(&self, now: Timestamp) -> Result<(), Status> {
+        if self.not_after >= now.as_second() {
+            return Ok(());
+        }
+        Err(with_reason(
+            Code::Unauthenticated,
+            "CERTIFICATE_EXPIRED",
+            "the agent's certificate has ended: it serves for nothing but its renewal",
+        ))
+    }
 }
 
 /// An agent whose certificate is good at `now`.
@@ -49,14 +68,8 @@ pub struct CallingAgent {
 /// # Errors
 /// When the caller is not an agent, or its certificate has ended.
 pub fn agent<T>(request: &Request<T>, now: Timestamp) -> Result<CallingAgent, Status> {
-    let (agent, not_after) = named(request)?;
-    if not_after < now.as_second() {
-        return Err(with_reason(
-            Code::Unauthenticated,
-            "CERTIFICATE_EXPIRED",
-            "the agent's certificate has ended: it serves for nothing but its renewal",
-        ));
-    }
+    let agent = named(request)?;
+    agent.in_time(now)?;
     Ok(agent)
 }
 
@@ -65,10 +78,10 @@ pub fn agent<T>(request: &Request<T>, now: Timestamp) -> Result<CallingAgent, St
 /// # Errors
 /// When the caller is not an agent.
 pub fn renewing_agent<T>(request: &Request<T>, now: Timestamp) -> Result<CallingAgent, Status> {
-    let (agent, not_after) = named(request)?;
+    let agent = named(request)?;
     // The handshake looked at it, and the connection may be old by now.
     let grace = i64::try_from(RENEWAL_GRACE.as_secs()).unwrap_or(i64::MAX);
-    if not_after.saturating_add(grace) < now.as_second() {
+    if agent.not_after.saturating_add(grace) < now.as_second() {
         return Err(with_reason(
             Code::Unauthenticated,
             "CERTIFICATE_EXPIRED",
@@ -78,7 +91,7 @@ pub fn renewing_agent<T>(request: &Request<T>, now: Timestamp) -> Result<Calling
     Ok(agent)
 }
 
-fn named<T>(request: &Request<T>) -> Result<(CallingAgent, i64), Status> {
+fn named<T>(request: &Request<T>) -> Result<CallingAgent, Status> {
     let denied = || {
         with_reason(
             Code::PermissionDenied,
@@ -95,7 +108,12 @@ fn named<T>(request: &Request<T>) -> Result<(CallingAgent, i64), Status> {
             let id = id.to_string().parse().map_err(|_| denied())?;
             let key = Digest::from_bytes(*key);
             let from = from(request);
-            Ok((CallingAgent { id, key, from }, *not_after))
+            Ok(CallingAgent {
+                id,
+                key,
+                from,
+                not_after: *not_after,
+            })
         }
         _ => Err(denied()),
     }

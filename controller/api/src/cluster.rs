@@ -83,6 +83,7 @@ impl Cluster {
         let Seen {
             sessions,
             last,
+            heard: _,
             ledger,
             version,
             refusal,

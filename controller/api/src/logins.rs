@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tonic::{Code, Request, Status};
-use verger_controller_state::{LoginKind, State, is_break_glass};
+use verger_controller_state::{LoginKind, Refused, State, is_break_glass};
 use verger_policy::digest::Digest;
 use verger_policy::model::Name;
 use verger_transport::{Peer, PeerCertificate, certificate_of};
 
 use crate::ports::{Replicated, read};
-use crate::status::with_reason;
+use crate::status::{refused, with_reason};
 
 /// What a login that serves says of its person beside the name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,20 +19,30 @@ pub(crate) struct Standing {
     pub(crate) groups: BTreeSet<Name>,
     /// Whether the glass was broken: it has every power through the API, past all roles.
     pub(crate) break_glass: bool,
+    /// Whether somebody of this cluster gave the login, and not an identity provider: it has every power until a role is bound.
+    pub(crate) local: bool,
 }
 
 impl Standing {
     /// That of the person with this name and certificate's key.
     ///
     /// # Errors
-    /// When the login was revoked or replaced, or is over. A connection may be older than either.
+    /// When the login was revoked or replaced, or is over: a connection may be older than either. And where there is none: a
+    /// certificate alone, whoever issued it, is no login.
     pub(crate) fn of(state: &State, name: &str, key: &Digest) -> Result<Self, Status> {
+        if state.cluster().is_none() {
+            return Err(refused(&Refused::NotFounded));
+        }
         let Some(login) = state.login(name) else {
-            // Who has no row has the login of the founding; break-glass has a row for as long as it lasts.
-            return match is_break_glass(name) {
-                true => Err(over()),
-                false => Ok(Self::default()),
-            };
+            // Broken glass has a row for as long as it lasts.
+            return Err(match is_break_glass(name) {
+                true => over(),
+                false => with_reason(
+                    Code::Unauthenticated,
+                    "LOGIN_UNKNOWN",
+                    "the cluster knows no login of this name: log in again with `verger login`, or ask whoever may create logins",
+                ),
+            });
         };
         if login.revoked.is_some() {
             return Err(with_reason(
@@ -54,6 +64,7 @@ impl Standing {
         Ok(Self {
             groups: login.groups(),
             break_glass: matches!(login.kind, LoginKind::BreakGlass { .. }),
+            local: matches!(login.kind, LoginKind::Local),
         })
     }
 }
@@ -66,7 +77,7 @@ fn over() -> Status {
     )
 }
 
-/// Refuses people whose login gave way to another, was revoked, or is over. Goes around all services, so that none can forget to ask.
+/// Refuses people whose login gave way to another, was revoked, is over, or was never given. Goes around all services, so that none can forget to ask.
 ///
 /// # Errors
 /// When the caller is a person whose login serves no more.

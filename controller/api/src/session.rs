@@ -53,23 +53,24 @@ pub(crate) fn serve(
         }
         .run(incoming)
         .await;
+        agents.fleet.ended(&agent);
         if let Err(status) = ended {
             tracing::info!(%agent, code = ?status.code(), message = status.message(), "a session ended");
             let _ = ready.send(Err(status)).await;
         }
-        let now = agents.ambient.now();
-        agents.fleet.note(&agent, now, |seen| {
-            seen.sessions = seen.sessions.saturating_sub(1)
-        });
     });
     Box::pin(ReceiverStream::new(messages))
 }
+
+type Answer = Result<pb::ConnectResponse, Status>;
+/// Room for one message on the way to the agent.
+type Room<'a> = mpsc::Permit<'a, Answer>;
 
 struct Session<'a> {
     agents: &'a Agents,
     calling: &'a CallingAgent,
     agent: &'a AgentId,
-    ready: &'a mpsc::Sender<Result<pb::ConnectResponse, Status>>,
+    ready: &'a mpsc::Sender<Answer>,
     nonce: u64,
     /// Epoch and root in the agent's ledger, as it said last. Not what was offered: it may have refused that, or skipped it for
     /// a newer one.
@@ -115,11 +116,12 @@ impl Session<'_> {
             seen.refusal.clear();
         });
         let mut revisions = self.agents.replicated.revisions();
-        self.offer().await?;
         let mut heard = Pace::new();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
-        // What a slow agent did not read in time, it need not read later.
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ready = self.ready;
+        // What a slow agent did not read in time, it need not read later. Meanwhile it is heard.
+        let (mut offer_due, mut beat_due) = (true, false);
         loop {
             tokio::select! {
                 message = incoming.next() => match message {
@@ -136,10 +138,33 @@ impl Session<'_> {
                 },
                 moved = revisions.changed() => {
                     moved.map_err(|_| stopping())?;
-                    self.offer().await?;
+                    self.goes_on_unread()?;
+                    offer_due = true;
                 }
-                _ = heartbeat.tick() => self.beat().await?,
+                _ = heartbeat.tick() => {
+                    self.goes_on_unread()?;
+                    beat_due = true;
+                }
+                room = ready.reserve(), if offer_due || beat_due => {
+                    let room = room.map_err(|_| Status::cancelled("the agent went away"))?;
+                    self.agents.goes_on(self.calling)?;
+                    // A set comes first.
+                    if std::mem::take(&mut offer_due) {
+                        self.offer(room);
+                    } else {
+                        beat_due = false;
+                        self.beat(room);
+                    }
+                }
             }
+        }
+    }
+
+    /// Whoever does not read is shut out as whoever does, who is asked when there is room for what is due.
+    fn goes_on_unread(&self) -> Result<(), Status> {
+        match self.ready.capacity() {
+            0 => self.agents.goes_on(self.calling),
+            _ => Ok(()),
         }
     }
 
@@ -149,20 +174,15 @@ impl Session<'_> {
             .note(self.agent, self.agents.ambient.now(), change);
     }
 
-    async fn send(&mut self, message: pb::connect_response::Message) -> Result<(), Status> {
+    fn send(&mut self, room: Room<'_>, message: pb::connect_response::Message) {
         self.nonce += 1;
-        let message = pb::ConnectResponse {
+        room.send(Ok(pb::ConnectResponse {
             nonce: self.nonce,
             message: Some(message),
-        };
-        self.ready
-            .send(Ok(message))
-            .await
-            .map_err(|_| Status::cancelled("the agent went away"))
+        }));
     }
 
-    async fn beat(&mut self) -> Result<(), Status> {
-        self.agents.enrolled(self.calling)?;
+    fn beat(&mut self, room: Room<'_>) {
         let (epoch, stamp) = read(&*self.agents.replicated, |state| {
             (state.set().epoch(), stamp_of(state))
         });
@@ -170,16 +190,12 @@ impl Session<'_> {
         if stamp.is_some() {
             self.stamp.clone_from(&stamp);
         }
-        self.send(pb::connect_response::Message::Heartbeat(pb::Heartbeat {
-            epoch,
-            stamp,
-        }))
-        .await
+        let heartbeat = pb::Heartbeat { epoch, stamp };
+        self.send(room, pb::connect_response::Message::Heartbeat(heartbeat));
     }
 
     /// Sends the set if it is another than the one offered last, or than the one the agent says it holds.
-    async fn offer(&mut self) -> Result<(), Status> {
-        self.agents.enrolled(self.calling)?;
+    fn offer(&mut self, room: Room<'_>) {
         let (epoch, update) = read(&*self.agents.replicated, |state| {
             let epoch = state.set().epoch();
             // An epoch has one set. Most of what moves the log on is findings.
@@ -188,15 +204,14 @@ impl Session<'_> {
             (epoch, update.flatten())
         });
         self.offered = Some(epoch);
-        match update {
-            Some(update) => self.send(pb::connect_response::Message::Set(update)).await,
-            None => Ok(()),
+        if let Some(update) = update {
+            self.send(room, pb::connect_response::Message::Set(update));
         }
     }
 
     async fn hear(&mut self, message: Option<pb::connect_request::Message>) -> Result<(), Status> {
         use pb::connect_request::Message;
-        self.agents.enrolled(self.calling)?;
+        self.agents.goes_on(self.calling)?;
         match message {
             None | Some(Message::Hello(_)) => Err(argument("message", "is not one that belongs here")),
             Some(Message::Ack(pb::Ack {
@@ -223,6 +238,10 @@ impl Session<'_> {
                 Ok(())
             }
             Some(Message::Status(status)) => self.status(status),
+            Some(Message::Alive(pb::Alive {})) => {
+                self.note(|_| ());
+                Ok(())
+            }
         }
     }
 

@@ -114,6 +114,7 @@ pub(crate) fn refused(refused: &Refused) -> Status {
         Refused::NotWaiting => Code::NotFound,
         Refused::OtherKey(_) => Code::PermissionDenied,
         Refused::CopiedIdentity(_) => Code::PermissionDenied,
+        Refused::NoMachine(_) => Code::PermissionDenied,
         Refused::Evicted(_) => Code::PermissionDenied,
         Refused::Banned { .. } => Code::PermissionDenied,
         Refused::NotBanned(_) => Code::FailedPrecondition,

@@ -28,7 +28,7 @@ pub enum Unsafe {
 }
 
 /// Checks a change that alters roles or bindings. One that alters neither is not checked, and one that leaves no binding is
-/// fine: every person may do everything again.
+/// fine: everybody with a local login may do everything again.
 ///
 /// Only people count that a binding names: who is in a group is known when somebody logs in.
 ///

@@ -150,7 +150,7 @@ impl Roles {
         Ok(())
     }
 
-    /// Whether any role is bound. While none is, every person may do everything.
+    /// Whether any role is bound. While none is, whoever has a login that a person of the cluster gave may do everything.
     pub const fn are_in_force(&self) -> bool {
         self.bound
     }
@@ -183,7 +183,19 @@ impl Roles {
         places.into_iter().flatten().map(|place| &self.given[*place])
     }
 
-    /// Decides.
+    /// Decides of somebody whose login nobody of the cluster gave, but an identity provider: as [`decide`](Self::decide), and while
+    /// no role is bound nothing is allowed. Whoever has an account there has no say before anybody was given one here.
+    pub fn decide_once_bound(&self, subject: &Subject, ask: &Ask) -> Decision {
+        if self.bound || ask.check().is_err() {
+            return self.decide(subject, ask);
+        }
+        Decision {
+            allowed: false,
+            because: vec![Because::NothingBoundYet],
+        }
+    }
+
+    /// Decides of somebody whose login was given by a person of the cluster, who may do everything while no role is bound.
     pub fn decide(&self, subject: &Subject, ask: &Ask) -> Decision {
         let denied = |because| Decision {
             allowed: false,

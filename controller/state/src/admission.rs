@@ -93,7 +93,7 @@ impl State {
         }
         match self.hosts.get(agent).filter(|host| host.serves()) {
             Some(host) if host.key != *key => Err(Refused::OtherKey(agent.clone())),
-            Some(host) if !host.is_on(machine) => Err(Refused::CopiedIdentity(agent.clone())),
+            Some(host) if !host.is_on(machine) => Err(elsewhere(agent, machine)),
             _ => Ok(()),
         }
     }
@@ -128,6 +128,14 @@ impl State {
 pub(crate) fn waits(token: &Token, now: jiff::Timestamp) -> Option<(&AgentId, &Asked)> {
     let asked = token.asked.as_ref().filter(|asked| asked.refused_by.is_none())?;
     (token.expires > now).then_some((&token.agent, asked))
+}
+
+/// The refusal of an agent that is not [on the machine](Host::is_on) it was enrolled on, or does not say so.
+pub fn elsewhere(agent: &AgentId, machine: Option<&Digest>) -> Refused {
+    match machine {
+        Some(_) => Refused::CopiedIdentity(agent.clone()),
+        None => Refused::NoMachine(agent.clone()),
+    }
 }
 
 /// The refusal of a host that is banned.

@@ -198,15 +198,18 @@ impl State {
                 self.revoke_login(person, self.verdict(&command.actor, reason), changes)
             }
             Action::RestoreLogin { person } => self.restore_login(person, changes),
-            Action::TellCopy { agent, .. } => self.tell_copy(agent, changes),
+            Action::TellCopy { agent, machine } => self.tell_copy(agent, machine.as_ref(), changes),
             Action::TellSilence { agent, silent, since } => {
                 self.hear_silence(agent, *silent, *since, changes)
             }
             // The audit row is what it is for.
             Action::NoteDenied { .. } => Ok(Response::DeniedNoted),
             Action::Stamp { envelope } => self.take_stamp(envelope, changes),
-            // Time has moved already.
-            Action::Tick { .. } => Ok(Response::Ticked),
+            Action::Tick { .. } => {
+                // Time has moved already.
+                self.forget_logins(changes);
+                Ok(Response::Ticked)
+            }
         }
     }
 

@@ -216,12 +216,12 @@ pub enum Action {
         /// Whose.
         person: String,
     },
-    /// Say that an agent's key was used on another machine than the one it was enrolled on.
+    /// Say that an agent's key was used elsewhere than on the machine it was enrolled on.
     TellCopy {
         /// Which.
         agent: AgentId,
-        /// Digest of the other machine's id.
-        machine: Digest,
+        /// Digest of the other machine's id; `None` where it was not said.
+        machine: Option<Digest>,
     },
     /// Say that an agent has not been heard of, or is heard of again.
     TellSilence {

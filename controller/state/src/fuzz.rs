@@ -177,7 +177,7 @@ fn history() -> Vec<Bytes> {
         },
         Action::TellCopy {
             agent: agent(),
-            machine: Digest::of(b"another machine"),
+            machine: Some(Digest::of(b"another machine")),
         },
         Action::BanHost {
             agent: agent(),

@@ -26,7 +26,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use admission::{Admission, Presented};
+pub use admission::{Admission, Presented, elsewhere};
 pub use apply::authentic_head;
 pub use audit::{AuditHead, AuditPlace};
 pub use by_revision::Place;

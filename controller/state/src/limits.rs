@@ -31,10 +31,12 @@ pub const PROPOSALS: usize = in_tests_less(100, 3);
 pub const PROPOSAL_BYTES: usize = in_tests_less(64 << 20, 64 << 10);
 /// Objects that one proposal takes out: their keys are in one row of the store.
 pub const PROPOSAL_DELETES: usize = 500;
-/// People with a login.
+/// People with a login, or with one that ended and is [kept](ENDED_LOGIN_SECONDS).
 pub const LOGINS: usize = 10_000;
 /// The longest life of a login on an identity provider's word, seconds: 12 hours.
 pub const VOUCHED_SECONDS: i64 = 12 * 3_600;
+/// How long a login on an identity provider's word is kept after it ended, seconds: as long as the audit says whose it was.
+pub const ENDED_LOGIN_SECONDS: i64 = AUDIT_SECONDS;
 /// The longest life of a break-glass login, seconds: 4 hours.
 pub const BREAK_GLASS_SECONDS: i64 = 4 * 3_600;
 /// Bytes of what an identity provider calls itself or a person.

@@ -78,7 +78,7 @@ impl State {
         self.cluster.as_ref()
     }
 
-    /// A person's login; `None` where the person has that of the founding, or none.
+    /// A person's login, which may have ended or be revoked; `None` where none was given, or what was given is dropped.
     pub fn login(&self, person: &str) -> Option<&Login> {
         self.logins.get(person)
     }

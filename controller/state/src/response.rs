@@ -176,6 +176,11 @@ pub enum Refused {
         "the identity of agent {0} belongs to another machine: two machines with one identity are told apart by nobody. Remove the agent's data_dir on the copy and join under an id of its own; if the host moved to this machine, run `verger hosts {0} --evict`, then join again"
     )]
     CopiedIdentity(AgentId),
+    /// The key is bound to a machine, and whoever has it does not say which one it is on.
+    #[error(
+        "the identity of agent {0} belongs to the machine it was enrolled on, and this agent does not say which one it is on: give the machine back its id (`systemd-machine-id-setup`; `machine_id` in the agent's configuration names the file), and start the agent again; if the id is lost for good, run `verger hosts {0} --evict`, then join again"
+    )]
+    NoMachine(AgentId),
     /// The host is evicted.
     #[error("agent {0} is evicted: it comes back by another token, of `verger token create --agent {0}`")]
     Evicted(AgentId),
@@ -249,6 +254,7 @@ impl Refused {
             Self::NotWaiting => "NOT_WAITING",
             Self::OtherKey(_) => "OTHER_KEY",
             Self::CopiedIdentity(_) => "COPIED_IDENTITY",
+            Self::NoMachine(_) => "NO_MACHINE",
             Self::Evicted(_) => "EVICTED",
             Self::Banned { .. } => "BANNED",
             Self::NotBanned(_) => "NOT_BANNED",

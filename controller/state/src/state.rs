@@ -93,7 +93,7 @@ pub struct Host {
     pub last_sequence: u64,
     /// Transitions that were acknowledged and that there was no room for: of so many changes nothing is known.
     pub not_kept: u64,
-    /// Digest of the id of the machine it was enrolled on; `None` where it did not say.
+    /// Digest of the id of the machine it was enrolled on, to which it is bound; `None` where it did not say.
     pub machine: Option<Digest>,
     /// What it may.
     pub standing: Standing,
@@ -110,12 +110,10 @@ impl Host {
         matches!(self.standing, Standing::Enrolled)
     }
 
-    /// Whether an agent that says it is on this machine can be this one. Who says nothing, or said nothing when it was enrolled, can.
+    /// Whether an agent that says it is on this machine, or does not say, can be this one. A host that said nothing when it was
+    /// enrolled is bound to no machine, and can be on any.
     pub fn is_on(&self, machine: Option<&Digest>) -> bool {
-        match (&self.machine, machine) {
-            (Some(enrolled), Some(machine)) => enrolled == machine,
-            _ => true,
-        }
+        self.machine.is_none() || self.machine.as_ref() == machine
     }
 }
 

@@ -172,7 +172,7 @@ impl Session {
                 Some(Up::Ack(ack)) => return Ok(Some(Answer::Ack(ack))),
                 Some(Up::Nack(nack)) => return Ok(Some(Answer::Nack(nack))),
                 Some(Up::Hello(_)) => bail!("a second Hello"),
-                Some(Up::Status(_)) => {}
+                Some(Up::Status(_) | Up::Alive(_)) => {}
             }
         }
     }

@@ -68,6 +68,7 @@ pub(super) struct Callers {
     by_another_authority: Stranger,
     by_the_wrong_authority: Stranger,
     wrong_person: Stranger,
+    without_a_login: Stranger,
     wrong_agent: Stranger,
     wrong_member: Stranger,
     ended_person: Stranger,
@@ -214,11 +215,23 @@ impl Callers {
             "--reason",
             "to show it",
         ])?;
+        // Somebody with a login, whose calls are others'.
+        let file = scene.path("wrong.json");
+        let mut create = scene.verger();
+        create.args(["context", "create", "--person", "wrong", "--out"]);
+        checked(create.arg(&file))?;
+        let access = Access::with(&file, verger_seal::SealingKey::from_seed([9; 32]))?;
+        let door = Door {
+            client: access.client(),
+            address: status.address.clone(),
+        };
+        let channel = door.open().await?;
+        let wrong_person = Stranger { door, channel };
         let (ended_agent, _) = pki
             .inside(Purpose::Agents, "agent/ended-1", Duration::ZERO)
             .await?;
         // Time itself is waited for: certificates end at a whole second.
-        let end = ended.not_after()?;
+        let end = ended.not_after()?.max(Timestamp::now().as_second());
         while Timestamp::now().as_second() <= end {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -230,7 +243,8 @@ impl Callers {
             of_another_cluster: pki.outside(&foreign)?,
             by_another_authority: pki.outside(&forged)?,
             by_the_wrong_authority: pki.outside(&crossed)?,
-            wrong_person: pki.inside(Purpose::People, "person/wrong", HOUR).await?.0,
+            wrong_person,
+            without_a_login: pki.inside(Purpose::People, "person/made-up", HOUR).await?.0,
             wrong_agent: pki.inside(Purpose::Agents, "agent/wrong-1", HOUR).await?.0,
             wrong_member: pki.inside(Purpose::Members, "controller/wrong-1", HOUR).await?.0,
             ended_person: pki.outside(&ended)?,
@@ -297,6 +311,11 @@ impl Callers {
         );
         match whose {
             For::People => {
+                add(
+                    "a person whom nobody gave a login",
+                    &self.without_a_login,
+                    Denied("LOGIN_UNKNOWN"),
+                );
                 add("an agent", &self.wrong_agent, Denied("NOT_A_PERSON"));
                 add("a member", &self.wrong_member, Denied("NOT_A_PERSON"));
                 add(
@@ -318,6 +337,11 @@ impl Callers {
                     false => "CERTIFICATE_EXPIRED",
                 };
                 add("a person", &self.wrong_person, Denied("NOT_AN_AGENT"));
+                add(
+                    "a person whom nobody gave a login",
+                    &self.without_a_login,
+                    Denied("LOGIN_UNKNOWN"),
+                );
                 add("a member", &self.wrong_member, Denied("NOT_AN_AGENT"));
                 add(
                     "an agent whose certificate has ended",
@@ -350,7 +374,11 @@ impl Callers {
 /// Enrols an agent by the program itself, and comes to the door with its certificate.
 async fn enrol(scene: &Scene, pki: &Pki, file: &str, name: &str) -> Result<Stranger> {
     let (config, data) = (format!("{file}-1.toml"), scene.path(&format!("{file}-1")));
-    std::fs::write(scene.path(&config), format!("data_dir = {data:?}\n"))?;
+    // Without an id of the machine, to which the host would be bound: the calls made here name none.
+    std::fs::write(
+        scene.path(&config),
+        format!("data_dir = {data:?}\nmachine_id = \"/nonexistent\"\n"),
+    )?;
     checked(&mut scene.join(name, &[], &config)?)?;
     let door = pki.door(&Identity::load(&data.join("identity.pem"))?)?;
     let channel = door.open().await?;

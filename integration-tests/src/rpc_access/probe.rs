@@ -17,6 +17,9 @@ use verger_transport::{Client, ConnectError, JoinToken, KeyPair, channel};
 
 use crate::hostile::raw;
 
+/// The first that is proposed.
+const PROPOSAL: u64 = 1;
+
 /// One call.
 const CALL: Duration = Duration::from_secs(20);
 
@@ -96,7 +99,8 @@ fn told(status: &Status) -> Answer {
     }
 }
 
-/// A message that gets as far as to whom may call. None changes anything: ids of requests are missing, and names are nobody's.
+/// A message that gets as far as to whom may call. None changes anything: ids of requests are missing, names are nobody's, and seals
+/// say nothing.
 fn message(rpc: &str) -> Result<Bytes> {
     let agent_id = || "nobody".to_owned();
     let key = || vec![1; 32].into();
@@ -161,6 +165,15 @@ fn message(rpc: &str) -> Result<Bytes> {
         }
         .encode_to_vec(),
         "Get" if rpc.contains("PolicyService") => pb::GetRequest { key: object() }.encode_to_vec(),
+        // Of nobody's signatures: nothing is added.
+        "Sign" => pb::SignRequest {
+            request_id: uuid::Uuid::new_v4().to_string(),
+            number: PROPOSAL,
+            seal: Some(pb::Envelope {
+                json: b"{}".to_vec().into(),
+            }),
+        }
+        .encode_to_vec(),
         "Delete" => pb::DeleteRequest {
             key: object(),
             ..Default::default()

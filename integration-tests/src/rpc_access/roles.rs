@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tonic::transport::Channel;
 use verger_policy::roles;
 
 use super::matrix::{MATRIX, Who};
@@ -76,23 +78,19 @@ pub(super) async fn hold(scene: &Scene, rpcs: &[String]) -> Result<Held> {
 
     let mut wrong = Vec::new();
     for (role, column) in &everybody {
-        let access = Access::with(
-            &scene.path(&format!("of-{role}.json")),
-            verger_seal::SealingKey::from_seed([9; 32]),
-        )?;
-        let channel = access.channel().await?;
+        let channel = channel_of(scene, role).await?;
         for (rpc, columns) in &of_people {
             // `-` stands for who has no role.
             let may = columns.contains(column.unwrap_or('-'));
             let answer = probe::call_over(channel.clone(), rpc).await?;
             let denied = answer == Answer::Denied("ROLE_DENIED".to_owned());
-            // Who may sign what is decided of what was proposed, and nothing was: to who may look that is all that is said.
-            let nothing_to_sign = rpc.ends_with("/Sign") && column.is_some() && answer.is_let_in();
-            if denied == may && !nothing_to_sign {
+            // Who may sign what is decided of what was proposed, and nothing was.
+            if denied == may && !rpc.ends_with("/Sign") {
                 wrong.push(format!("{rpc} by {role}: {answer:?}"));
             }
         }
     }
+    wrong.extend(hold_sign(scene, &everybody).await?);
     let missing = unlisted_rpcs * everybody.len() + unlisted_roles * of_people.len();
     Ok(Held {
         rpcs: of_people.len(),
@@ -100,6 +98,98 @@ pub(super) async fn hold(scene: &Scene, rpcs: &[String]) -> Result<Held> {
         unlisted: missing,
         wrong,
     })
+}
+
+/// How the signing of what is proposed, with a seal that says nothing, is answered to each: by what is wrong with the seal to whoever
+/// may sign it.
+const SIGN: &[(&str, &str)] = &[
+    ("admin", "SEAL_REFUSED"),
+    ("approver", "SEAL_REFUSED"),
+    ("author", "ROLE_DENIED"),
+    ("operator", "ROLE_DENIED"),
+    ("viewer", "ROLE_DENIED"),
+    ("none", "ROLE_DENIED"),
+];
+
+/// Has everybody sign what is not proposed, and then what is. Gives what is answered otherwise than it should be.
+async fn hold_sign(scene: &Scene, everybody: &[(&str, Option<char>)]) -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    for proposed in [false, true] {
+        if proposed {
+            propose(scene)?;
+        }
+        for (role, column) in everybody {
+            let answer = probe::call_over(channel_of(scene, role).await?, RPC_SIGN).await?;
+            let said = SIGN.iter().find(|(listed, _)| listed == role);
+            let (_, said) = said.with_context(|| format!("{role} is not in the table of who may sign"))?;
+            let wanted = match (proposed, column) {
+                // There is no such proposal: whoever may look is told that.
+                (false, Some(_)) => Answer::Answered,
+                (false, None) => Answer::Denied("ROLE_DENIED".to_owned()),
+                (true, _) => Answer::Denied((*said).to_owned()),
+            };
+            if answer != wanted {
+                let what = if proposed { "what is proposed" } else { "nothing" };
+                wrong.push(format!(
+                    "{RPC_SIGN} of {what} by {role}: {answer:?}, not {wanted:?}"
+                ));
+            }
+        }
+    }
+    let waiting = scene.rows(&["proposals"])?;
+    ensure!(waiting.len() == 1, "the proposal is there still: {waiting:?}");
+    Ok(wrong)
+}
+
+const RPC_SIGN: &str = "verger.policy.v1.ProposalService/Sign";
+
+/// Makes the cluster one of four eyes, and proposes something that wants a second signature.
+fn propose(scene: &Scene) -> Result<()> {
+    let path = |name: &str| {
+        let path = scene.path(name);
+        path.into_os_string()
+            .into_string()
+            .ok()
+            .context("the folder is text")
+    };
+    let (first, second, file) = (
+        path("sealing-key.pem")?,
+        path("second.pem")?,
+        path("rotation.json")?,
+    );
+    let made = scene.say(&["keys", "generate", "--out", &second, "--output", "json"])?;
+    let made: Value = serde_json::from_str(&made)?;
+    let public = made["publicKey"].as_str().context("a key has a public half")?;
+    let add = format!("second={public}");
+    scene.say(&[
+        "trust",
+        "rotate",
+        "--add",
+        &add,
+        "--threshold",
+        "2",
+        "--out",
+        &file,
+    ])?;
+    let shown = scene.say(&["trust", "show", "--file", &file, "--output", "json"])?;
+    let shown: Value = serde_json::from_str(&shown)?;
+    let digest = shown["digest"].as_str().context("a change has a digest")?;
+    for key in [&first, &second] {
+        scene.say(&["trust", "sign", "--file", &file, "--key", key, "--digest", digest])?;
+    }
+    scene.say(&["trust", "submit", "--file", &file])?;
+    let change = path("proposed.yaml")?;
+    let host = "apiVersion: verger/v1\nkind: Host\nmetadata: { name: later }\nspec: { agent: later }\n";
+    std::fs::write(&change, host)?;
+    scene.say(&["apply", "--file", &change, "--propose"])?;
+    Ok(())
+}
+
+/// A connection of who was bound to a role.
+async fn channel_of(scene: &Scene, role: &str) -> Result<Channel> {
+    let context = scene.path(&format!("of-{role}.json"));
+    let access = Access::with(&context, verger_seal::SealingKey::from_seed([9; 32]))?;
+    access.channel().await
 }
 
 fn binding(name: &str, role: &str, person: &str) -> String {

@@ -107,6 +107,28 @@ impl Program {
         Ok(())
     }
 
+    /// Lets it run no further, as a machine that hangs: its connections stay open.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a frozen one go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let child = self.child.as_ref();
+        let child = child.with_context(|| format!("{} does not run", self.name))?;
+        kill_process(Pid::from_child(child), signal).context("sending it a signal")
+    }
+
     /// Asks it to end, and waits.
     ///
     /// # Errors

@@ -148,6 +148,23 @@ fn insist(mut attempt: impl FnMut() -> Login) -> Login {
 }
 
 #[test]
+fn until_a_role_is_bound_an_account_at_the_provider_gives_nothing() {
+    let provider = Provider::start().unwrap();
+    let scene = Scene::without_agent(&Programs::find().unwrap(), &provider.configuration()).unwrap();
+    provider.seat("bea", "b-1", &["sre"]);
+    let login = try_in(&scene, "bea.json");
+    assert!(login.done, "{}", login.err);
+    refused(&mut verger(&scene, "bea.json", &["hosts"]), "ROLE_DENIED");
+    let create = ["context", "create", "--person", "eve", "--out", "/dev/null/x"];
+    refused(&mut verger(&scene, "bea.json", &create), "ROLE_DENIED");
+    // The local login founds the rest, and what is bound to the group is the group's from then on.
+    scene.say(&["hosts"]).unwrap();
+    scene.apply(ROLES).unwrap();
+    checked(&mut verger(&scene, "bea.json", &["hosts"])).unwrap();
+    refused(&mut verger(&scene, "bea.json", &create), "ROLE_DENIED");
+}
+
+#[test]
 fn tokens_that_are_not_the_providers_word_for_this_login_are_refused() {
     let (provider, scene) = scene();
     provider.seat("bea", "b-1", &["sre"]);

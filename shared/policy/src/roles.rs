@@ -2,8 +2,8 @@
 //!
 //! The name of a built-in role is never the name of a `Role`: who is bound to `viewer` has what this table says.
 //!
-//! A deny wins over every allow, and what nothing allows is denied. While a set binds no role at all, every person may do
-//! everything: somebody has to bind the first. [`CompiledRoles`] decides in the time that the asker's own bindings take;
+//! A deny wins over every allow, and what nothing allows is denied. While a set binds no role at all, everybody may do
+//! everything whose login a person of the cluster gave, and not an identity provider: somebody has to bind the first. [`CompiledRoles`] decides in the time that the asker's own bindings take;
 //! [`plain`] says the same without an index, to hold it against. Controllers decide with Cedar, to the same end.
 
 mod ask;

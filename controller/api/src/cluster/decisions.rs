@@ -70,7 +70,10 @@ pub(super) fn not_decided(answer: &Answer) -> Status {
     match answer {
         Answer::Refused(Refused::UnknownAgent) => not_found("enrolled host of this agent"),
         Answer::Refused(
-            why @ (Refused::Banned { .. } | Refused::OtherKey(_) | Refused::CopiedIdentity(_)),
+            why @ (Refused::Banned { .. }
+            | Refused::OtherKey(_)
+            | Refused::CopiedIdentity(_)
+            | Refused::NoMachine(_)),
         ) => with_reason(Code::FailedPrecondition, why.word(), why.to_string()),
         other => answered_otherwise(other),
     }

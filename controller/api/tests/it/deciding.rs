@@ -366,6 +366,36 @@ async fn a_copy_of_an_agent_on_another_machine_is_refused_and_is_a_finding() {
         1
     );
 
+    // Not saying which machine it is on is no way round.
+    let mut third = copy.connect().await.unwrap();
+    third.hello((0, Default::default())).await;
+    refused(
+        Err::<(), _>(third.end().await),
+        Code::PermissionDenied,
+        "NO_MACHINE",
+    );
+    let mut stolen = copy.report().await.unwrap();
+    let answer = stolen.send(batch(2, &[world.fault("user")])).await;
+    refused(answer, Code::PermissionDenied, "NO_MACHINE");
+    let renew = pb::RenewRequest {
+        csr: request_of("h1"),
+        machine: Default::default(),
+    };
+    let answer = copy.session().renew(renew).await;
+    let status = refused(answer, Code::PermissionDenied, "NO_MACHINE");
+    assert!(
+        status.message().contains("systemd-machine-id-setup"),
+        "{status:?}"
+    );
+    let again = pb::EnrolRequest {
+        token: token.clone(),
+        csr: request_of("h1"),
+        agent_id: "h1".to_owned(),
+        machine: Default::default(),
+    };
+    let answer = world.caller("").enrolment().enrol(again).await;
+    refused(answer, Code::PermissionDenied, "NO_MACHINE");
+
     let noise = Up::Hello(pb::Hello {
         machine: bytes::Bytes::from_static(b"noise"),
         ..Default::default()
@@ -376,5 +406,29 @@ async fn a_copy_of_an_agent_on_another_machine_is_refused_and_is_a_finding() {
         Err::<(), _>(talk.end().await),
         Code::InvalidArgument,
         "INVALID_ARGUMENT",
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_say_on_which_machine_is_refused_and_told_of_where_the_host_is_bound_to_one() {
+    let world = World::founded();
+    let token = token(&world, "h1", false).await;
+    enrol(&world, (&token, "h1"), "h1", "m1").await.unwrap();
+    // The benign twin: enrolled on a machine without an id, and bound to none.
+    world.enrol(&["h2"]);
+    let mut talk = world.caller("agent/h2").hello((0, Default::default())).await;
+    talk.is_quiet().await;
+    let mut talk = world.caller("agent/h1").hello((0, Default::default())).await;
+    refused(
+        Err::<(), _>(talk.end().await),
+        Code::PermissionDenied,
+        "NO_MACHINE",
+    );
+    let state = world.log.state();
+    assert!(state.is_copied(&"h1".parse().unwrap()) && !state.is_copied(&"h2".parse().unwrap()));
+    assert_eq!(
+        world.fleet.of(&"h1".parse().unwrap()).ledger,
+        None,
+        "nothing it said was noted"
     );
 }

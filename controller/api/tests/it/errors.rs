@@ -43,6 +43,7 @@ fn told(refusal: &Refused) -> (Code, &'static str) {
         Refused::NotWaiting => (Code::NotFound, "NOT_WAITING"),
         Refused::OtherKey(_) => (Code::PermissionDenied, "OTHER_KEY"),
         Refused::CopiedIdentity(_) => (Code::PermissionDenied, "COPIED_IDENTITY"),
+        Refused::NoMachine(_) => (Code::PermissionDenied, "NO_MACHINE"),
         Refused::Evicted(_) => (Code::PermissionDenied, "EVICTED"),
         Refused::Banned { .. } => (Code::PermissionDenied, "BANNED"),
         Refused::NotBanned(_) => (Code::FailedPrecondition, "NOT_BANNED"),
@@ -91,6 +92,7 @@ fn refusals() -> Vec<Refused> {
         Refused::NotWaiting,
         Refused::OtherKey("h1".parse().unwrap()),
         Refused::CopiedIdentity("h1".parse().unwrap()),
+        Refused::NoMachine("h1".parse().unwrap()),
         Refused::Evicted("h1".parse().unwrap()),
         Refused::Banned {
             agent: "h1".parse().unwrap(),
@@ -233,7 +235,7 @@ fn every_reason_is_the_word_of_its_refusal_and_no_two_share_one() {
     assert!(words.iter().all(|(word, reason)| word == reason), "{words:?}");
     words.sort_unstable();
     words.dedup();
-    assert_eq!(words.len(), 34);
+    assert_eq!(words.len(), 35);
 }
 
 #[tokio::test(start_paused = true)]

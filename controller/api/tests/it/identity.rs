@@ -246,12 +246,9 @@ async fn a_login_that_gave_way_to_another_serves_nobody() {
             .cluster();
         async move { client.get_status(cpb::GetStatusRequest {}).await.map(drop) }
     };
-    // As long as nobody was given another, any login by the people's authority is hers.
+    world.give_login("ada", "lost");
     status("lost").await.unwrap();
-    world.run(Action::CreateLogin {
-        person: "ada".to_owned(),
-        key: key_digest("new"),
-    });
+    world.give_login("ada", "new");
     refused(status("lost").await, Code::Unauthenticated, "LOGIN_REPLACED");
     status("new").await.unwrap();
     world
@@ -260,6 +257,81 @@ async fn a_login_that_gave_way_to_another_serves_nobody() {
         .get_status(cpb::GetStatusRequest {})
         .await
         .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_of_the_peoples_authority_without_a_login_serves_nobody() {
+    let world = world().await;
+    let status = |caller: crate::world::Caller| async move {
+        let answer = caller.cluster().get_status(cpb::GetStatusRequest {}).await;
+        answer.map(drop)
+    };
+    // Somebody who holds the authority's key made it, of a name that nobody was given, and of one that somebody has.
+    let made_up = world.caller("person/mallory");
+    refused(
+        status(made_up.clone()).await,
+        Code::Unauthenticated,
+        "LOGIN_UNKNOWN",
+    );
+    let me = made_up.certificates().who_am_i(cpb::WhoAmIRequest {}).await;
+    refused(me, Code::Unauthenticated, "LOGIN_UNKNOWN");
+    let csr = request_of("mallory");
+    let renewed = made_up
+        .certificates()
+        .renew_certificate(cpb::RenewCertificateRequest { csr })
+        .await;
+    refused(renewed, Code::Unauthenticated, "LOGIN_UNKNOWN");
+    let another = world.caller_with("person/ada", "mallory", start().as_second() + 60);
+    refused(status(another).await, Code::Unauthenticated, "LOGIN_REPLACED");
+    // The benign twins: who was given one, and the same name once it was given.
+    status(world.ada()).await.unwrap();
+    world.give_login("mallory", "mallory");
+    status(made_up).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_watcher_was_let_in_by_is_cut_off_when_it_is_dropped() {
+    let world = world().await;
+    let end = start() + jiff::SignedDuration::from_hours(1);
+    world.provider.say(Ok(world.provider.word("bea", "b-1", &[])));
+    world.run(Action::LogIn {
+        person: "bea".to_owned(),
+        key: key_digest("bea"),
+        word: world.provider.word("bea", "b-1", &[]).word,
+        ends: end,
+        replaces: false,
+    });
+    world
+        .apply(
+            &[
+                crate::world::binding("all", "admin", "ada", ""),
+                crate::world::binding("looks", "viewer", "bea", ""),
+            ],
+            &[],
+        )
+        .await;
+    let bea = world.caller("person/bea");
+    let mut watch = bea
+        .findings()
+        .watch(verger_proto::findings::v1::WatchRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    crate::world::soon(watch.message()).await.unwrap();
+    let late = end + jiff::SignedDuration::from_secs(verger_controller_state::limits::ENDED_LOGIN_SECONDS);
+    let now = world.log.state().clock();
+    for tick in verger_controller_state::ticks(now, late, usize::MAX, "controller/c1") {
+        world.log.run(&tick);
+    }
+    assert!(world.log.state().login("bea").is_none());
+    let last = loop {
+        if let Err(status) = crate::world::soon(watch.message()).await {
+            break status;
+        }
+    };
+    assert_eq!(last.code(), Code::Unauthenticated, "{last:?}");
+    let status = bea.cluster().get_status(cpb::GetStatusRequest {}).await;
+    refused(status, Code::Unauthenticated, "LOGIN_UNKNOWN");
 }
 
 #[tokio::test(start_paused = true)]
@@ -310,4 +382,92 @@ async fn a_host_that_was_removed_is_nobodys_and_its_streams_end() {
         .list_hosts(cpb::ListHostsRequest::default())
         .await;
     assert_eq!(hosts.unwrap().into_inner().hosts.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_heard_of_a_host_goes_with_it_and_what_was_heard_of_others_stays() {
+    let world = world().await;
+    for agent in ["h1", "h2"] {
+        world.note_instances(agent, vec![crate::world::instance("i-1", "web")]);
+    }
+    let sweep = || {
+        let state = world.log.state();
+        world.fleet.keep(|agent| state.host(agent).is_some());
+    };
+    let talk = world.caller("agent/h1").hello((0, Default::default())).await;
+    world.settle().await;
+    sweep();
+    assert_eq!(world.fleet.instances(None).len(), 2, "both are known");
+    // One that is shut out is known still, and so is what it told.
+    world.evict("h2");
+    world.run(Action::RemoveHost {
+        agent: "h1".parse().unwrap(),
+    });
+    sweep();
+    drop(talk);
+    world.settle().await;
+    sweep();
+    let left: Vec<String> = world
+        .fleet
+        .instances(None)
+        .into_iter()
+        .map(|instance| instance.agent_id)
+        .collect();
+    assert_eq!(left, ["h2"]);
+    assert_eq!(world.fleet.voice(&"h1".parse().unwrap()).heard, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_stream_ends_with_the_certificate_it_was_opened_with() {
+    let world = world().await;
+    let end = start().as_second() + 60;
+    let short = world.caller_with("agent/h1", "h1", end);
+    let mut talk = short.hello(world.position()).await;
+    let mut report = short.report().await.unwrap();
+    assert_eq!(report.tell(1, &[world.fault("user")]).await.unwrap(), 1);
+    // The benign twin: another agent, whose certificate is good.
+    let mut other = world.caller("agent/h2").hello(world.position()).await;
+    world.surroundings.pass(60);
+    talk.is_quiet().await;
+    assert_eq!(
+        report.tell(2, &[world.fault("group")]).await.unwrap(),
+        2,
+        "to the last second"
+    );
+    world.surroundings.pass(1);
+    let began = tokio::time::Instant::now();
+    let status = Err::<(), _>(talk.end().await);
+    refused(status, Code::Unauthenticated, "CERTIFICATE_EXPIRED");
+    refused(
+        report.answer().await,
+        Code::Unauthenticated,
+        "CERTIFICATE_EXPIRED",
+    );
+    assert!(began.elapsed().as_secs() <= 5, "{:?}", began.elapsed());
+    other.is_quiet().await;
+    // It renews, and comes back at once where it was.
+    renew(&world, "h1", ("h1", end), "h1").await.unwrap();
+    let renewed = world.caller("agent/h1");
+    renewed.hello(world.position()).await.is_quiet().await;
+    let mut report = renewed.report().await.unwrap();
+    assert_eq!(report.held, 2);
+    assert_eq!(report.tell(3, &[world.resolved("user")]).await.unwrap(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stream_says_after_its_certificate_ended_is_not_taken_in() {
+    let world = world().await;
+    let short = world.caller_with("agent/h1", "h1", start().as_second() + 60);
+    let talk = short.hello(world.position()).await;
+    let mut report = short.report().await.unwrap();
+    assert_eq!(report.tell(1, &[world.fault("user")]).await.unwrap(), 1);
+    world.settle().await;
+    let before = (world.log.state(), world.fleet.of(&"h1".parse().unwrap()).last);
+    world.surroundings.pass(61);
+    talk.alive().await;
+    let told = report.tell(2, &[world.resolved("user")]).await;
+    refused(told, Code::Unauthenticated, "CERTIFICATE_EXPIRED");
+    world.settle().await;
+    let after = (world.log.state(), world.fleet.of(&"h1".parse().unwrap()).last);
+    assert!(before == after);
 }

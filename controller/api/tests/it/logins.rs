@@ -238,6 +238,7 @@ fn broken(world: &World) -> crate::world::Caller {
 #[tokio::test(start_paused = true)]
 async fn broken_glass_has_every_power_past_roles_and_none_that_outlives_it() {
     let world = bound().await;
+    world.give_login("bea", "bea");
     let usual = world.caller("person/bea");
     refused(hosts(&usual).await, Code::PermissionDenied, "ROLE_DENIED");
     let glass = broken(&world);
@@ -304,4 +305,65 @@ fn broken_until(world: &World, ends: jiff::Timestamp) -> crate::world::Caller {
     });
     let day = start().as_second() + 86_400;
     world.caller_with("person/break-glass.bea", "glass", day)
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_any_role_is_bound_an_account_at_the_provider_gives_nothing_and_a_local_login_everything() {
+    let world = World::founded();
+    complete(&world, "one").await.unwrap();
+    let bea = bea(&world, "one");
+    refused(hosts(&bea).await, Code::PermissionDenied, "ROLE_DENIED");
+    let before = world.log.state();
+    // Nor does it bind itself, with a good seal; nor give itself a login that may.
+    let myself = [binding("admins", "admin", "bea", "")];
+    let change = world.change(&myself, &[]);
+    let denied = refused(
+        bea.policy().apply(change).await,
+        Code::PermissionDenied,
+        "ROLE_DENIED",
+    );
+    assert!(denied.message().contains("identity provider"), "{denied:?}");
+    let create = pb::CreateLoginRequest {
+        request_id: world.request_id(),
+        person: "bea".to_owned(),
+        csr: request_of("one"),
+    };
+    let created = bea.certificates().create_login(create).await;
+    refused(created, Code::PermissionDenied, "ROLE_DENIED");
+    let watch = bea.findings().watch(fpb::WatchRequest::default()).await.map(drop);
+    refused(watch, Code::PermissionDenied, "ROLE_DENIED");
+    assert!(world.log.state() == before);
+    // It is told who it is, and that is all.
+    bea.certificates().who_am_i(pb::WhoAmIRequest {}).await.unwrap();
+    // The local twins may.
+    for person in ["ada", "bob"] {
+        hosts(&world.caller(&format!("person/{person}"))).await.unwrap();
+    }
+    // What is bound to it, it has from then on.
+    let bindings = [
+        binding("admins", "admin", "ada", ""),
+        binding("viewers", "viewer", "bea", ""),
+    ];
+    world.apply(&bindings, &[]).await;
+    hosts(&bea).await.unwrap();
+    refused(
+        hosts(&world.caller("person/bob")).await,
+        Code::PermissionDenied,
+        "ROLE_DENIED",
+    );
+    // And no longer when no role is bound again: also what it watches ends.
+    let watch = bea.findings().watch(fpb::WatchRequest::default()).await;
+    let mut stream = watch.unwrap().into_inner();
+    world
+        .apply(&[], &["RoleBinding/admins", "RoleBinding/viewers"])
+        .await;
+    let mut last = Ok(None);
+    for _ in 0..4 {
+        last = soon(stream.message()).await;
+        if last.is_err() {
+            break;
+        }
+    }
+    refused(last, Code::PermissionDenied, "ROLE_DENIED");
+    hosts(&world.ada()).await.unwrap();
 }

@@ -7,7 +7,7 @@ use verger_policy::roles;
 use crate::{all, bind, compile, object, person, role, workload};
 
 #[test]
-fn without_any_binding_every_person_may_do_everything_and_with_one_nobody_else_anything() {
+fn without_any_binding_every_local_login_may_do_everything_and_with_one_nobody_else_anything() {
     let stated = role("r", "{ effect: deny, verbs: [ get ], resources: [ status ] }");
     let open = compile(&[stated]);
     let ask = all(Verb::Get, Resource::Status);
@@ -26,6 +26,36 @@ fn without_any_binding_every_person_may_do_everything_and_with_one_nobody_else_a
     assert!(
         !closed.decide(&Subject::default(), &ask).allowed,
         "nobody in particular"
+    );
+}
+
+#[test]
+fn a_login_by_an_identity_provider_may_do_nothing_until_a_role_is_bound() {
+    let open = compile(&[]);
+    for ask in [
+        all(Verb::Get, Resource::Status),
+        all(Verb::Apply, Resource::RoleBinding),
+    ] {
+        assert!(open.decide(&person("ada"), &ask).allowed, "the local twin");
+        let decision = open.decide_once_bound(&person("ada"), &ask);
+        assert_eq!(
+            (decision.allowed, decision.because),
+            (false, vec![Because::NothingBoundYet])
+        );
+    }
+    // From then on both are decided of alike.
+    let bound = compile(&[bind("b", "viewer", "person/bob", "")]);
+    for name in ["ada", "bob"] {
+        let ask = all(Verb::Get, Resource::Status);
+        assert_eq!(
+            bound.decide_once_bound(&person(name), &ask),
+            bound.decide(&person(name), &ask)
+        );
+    }
+    assert!(
+        bound
+            .decide_once_bound(&person("bob"), &all(Verb::Get, Resource::Status))
+            .allowed
     );
 }
 

@@ -146,7 +146,9 @@ proptest! {
                     Because::Rule(given) => prop_assert_eq!(given.rule.effect, wanted),
                     Because::Unevaluated(given) => prop_assert!(false, "{} errs", given),
                     Because::NothingBound => prop_assert!(decision.allowed),
-                    Because::NothingAllows | Because::Meaningless => prop_assert!(!decision.allowed),
+                    Because::NothingAllows | Because::NothingBoundYet | Because::Meaningless => {
+                        prop_assert!(!decision.allowed);
+                    }
                 }
             }
         }

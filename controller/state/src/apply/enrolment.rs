@@ -125,7 +125,7 @@ impl State {
         }
         let host = match known {
             Some(host) => Host {
-                machine: machine.or(host.machine.filter(|_| host.serves())),
+                machine,
                 standing: Standing::Enrolled,
                 ..host
             },

@@ -1,6 +1,7 @@
 //! Findings that controllers raise themselves.
 
 use jiff::Timestamp;
+use verger_policy::digest::Digest;
 use verger_policy::drift::{Check, Outcome as Judged};
 use verger_policy::finding::{FindingUid, Lifecycle, SubjectClass, Transition, fingerprint};
 use verger_policy::model::{AgentId, Mode, RuleId};
@@ -165,13 +166,22 @@ impl State {
         self.tell(agent, word, lifecycle, changes);
     }
 
-    /// Says that an agent's key was used on another machine, where that is not said yet.
-    pub(super) fn tell_copy(&mut self, agent: &AgentId, changes: &mut Vec<RowChange>) -> Outcome {
+    /// Says that an agent's key was used on another machine, or by who does not say on which, where that is not said yet.
+    pub(super) fn tell_copy(
+        &mut self,
+        agent: &AgentId,
+        machine: Option<&Digest>,
+        changes: &mut Vec<RowChange>,
+    ) -> Outcome {
         if !self.hosts.get(agent).is_some_and(Host::serves) {
             return Err(Refused::UnknownAgent);
         }
         if !self.is_copied(agent) {
-            self.tell_machine(agent, Lifecycle::Open, "it was used on another one, too", changes);
+            let actual = match machine {
+                Some(_) => "it was used on another one, too",
+                None => "it was used by an agent that does not say on which",
+            };
+            self.tell_machine(agent, Lifecycle::Open, actual, changes);
         }
         Ok(Response::CopyTold)
     }
@@ -195,7 +205,7 @@ impl State {
             field: "machine",
             expected: "used on the machine it was enrolled on".to_owned(),
             actual: actual.to_owned(),
-            reason: "the agent's key was used on another machine: the controller refuses that one, and what was told under this name before may be of either",
+            reason: "the agent's key was used elsewhere than on its machine: the controller refuses that agent, and what was told under this name before may be of either",
             occurrences: 1,
         };
         self.tell(agent, word, lifecycle, changes);
@@ -203,13 +213,15 @@ impl State {
 
     /// Whether it is said of this agent that its key was used on another machine.
     pub fn is_copied(&self, agent: &AgentId) -> bool {
-        self.is_told(&COPIED_IDENTITY, "machine", agent)
+        self.told(&COPIED_IDENTITY, "machine")(agent)
     }
 
-    fn is_told(&self, rule: &Rule, field: &str, agent: &AgentId) -> bool {
-        self.own_uid(rule, field)
-            .and_then(|uid| self.findings.row(&uid, agent))
-            .is_some_and(|row| row.lifecycle == Lifecycle::Open)
+    fn told(&self, rule: &Rule, field: &str) -> impl Fn(&AgentId) -> bool + use<'_> {
+        let uid = self.own_uid(rule, field);
+        move |agent| {
+            uid.and_then(|uid| self.findings.row(&uid, agent))
+                .is_some_and(|row| row.lifecycle == Lifecycle::Open)
+        }
     }
 
     /// Says that somebody broke the glass, until when and why; or, with nothing, that it is over.
@@ -239,7 +251,12 @@ impl State {
 
     /// Whether it is said of this agent that it is silent.
     pub fn is_silent(&self, agent: &AgentId) -> bool {
-        self.is_told(&SILENT, "agent", agent)
+        self.silent()(agent)
+    }
+
+    /// The same, for who asks of many agents.
+    pub fn silent(&self) -> impl Fn(&AgentId) -> bool + use<'_> {
+        self.told(&SILENT, "agent")
     }
 
     fn tell(&mut self, agent: &AgentId, word: Word<'_>, lifecycle: Lifecycle, changes: &mut Vec<RowChange>) {

@@ -9,7 +9,7 @@ use crate::command::Command;
 use crate::findings::Left;
 use crate::limits;
 use crate::rows::{self, RowChange};
-use crate::state::State;
+use crate::state::{Login, LoginKind, State};
 
 impl State {
     fn before(&self, seconds: i64) -> Timestamp {
@@ -27,6 +27,25 @@ impl State {
                 return;
             };
             self.forget_row(&uid, &agent, changes);
+        }
+    }
+
+    /// Drops logins on an identity provider's word that ended long ago, some of them: the next minute goes on. One that was revoked
+    /// stays. Until then the name is that person's, and nobody else whom the provider gives it to takes it unnoticed.
+    pub(super) fn forget_logins(&mut self, changes: &mut Vec<RowChange>) {
+        let horizon = self.before(limits::ENDED_LOGIN_SECONDS);
+        let is_over = |login: &Login| match &login.kind {
+            LoginKind::Vouched { ends, .. } => login.revoked.is_none() && *ends <= horizon,
+            LoginKind::Local | LoginKind::BreakGlass { .. } => false,
+        };
+        let over = self.logins.iter().filter(|(_, login)| is_over(login));
+        let over: Vec<String> = over
+            .map(|(name, _)| name.clone())
+            .take(limits::DROPPED_AT_ONCE)
+            .collect();
+        for name in over {
+            self.logins.remove(&name);
+            changes.push(rows::login_gone(&name));
         }
     }
 

@@ -108,7 +108,7 @@ impl State {
         if self.logins.len() >= limits::LOGINS && !self.logins.contains_key(person) {
             return Err(Refused::TooManyLogins(limits::LOGINS));
         }
-        // Of the login of the founding nothing is kept.
+        // A name that nobody has yet can be kept from being given.
         let before = self.logins.get(person).cloned();
         let login = Login {
             revoked: Some(verdict),

@@ -184,7 +184,7 @@ impl Command {
             }),
             Action::TellCopy { agent, machine } => Stored::TellCopy(stored::TellCopy {
                 agent_id: agent.to_string(),
-                machine: convert::bytes(machine),
+                machine: convert::optional_bytes(machine.as_ref()),
             }),
             Action::TellSilence { agent, silent, since } => Stored::TellSilence(stored::TellSilence {
                 agent_id: agent.to_string(),
@@ -437,7 +437,7 @@ impl Command {
             }
             Stored::TellCopy(stored::TellCopy { agent_id, machine }) => Action::TellCopy {
                 agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
-                machine: convert::digest(&machine).ok_or(InvalidCommand::Field("machine"))?,
+                machine: convert::optional_digest(&machine).ok_or(InvalidCommand::Field("machine"))?,
             },
             Stored::TellSilence(stored::TellSilence {
                 agent_id,

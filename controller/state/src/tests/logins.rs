@@ -274,3 +274,90 @@ fn no_other_login_has_a_name_of_a_break_glass_login() {
     member.checked(&command(101, None, broken("ada", 200)));
     assert!(member.state.login(&name).is_some());
 }
+
+#[test]
+fn a_login_on_a_word_is_dropped_long_after_it_ended_and_a_revoked_one_never_is() {
+    const LONG: i64 = crate::limits::ENDED_LOGIN_SECONDS;
+    let mut member = Member::founded();
+    let log_in = |person: &str, issued: i64| Action::LogIn {
+        person: person.to_owned(),
+        key: Digest::of(person.as_bytes()),
+        word: word_of(person, issued, &[]),
+        ends: at(issued + 3_600),
+        replaces: false,
+    };
+    // More than go at once.
+    let many: Vec<String> = (0..=crate::limits::DROPPED_AT_ONCE)
+        .map(|number| format!("leaver-{number}"))
+        .collect();
+    for person in many.iter().map(String::as_str).chain(["banned", "bob"]) {
+        assert_eq!(
+            word(&member.checked(&command(100, None, log_in(person, 100)))),
+            "done"
+        );
+    }
+    let local = Action::CreateLogin {
+        person: "local".to_owned(),
+        key: Digest::of(b"local"),
+    };
+    member.checked(&command(101, None, local));
+    let revoke = Action::RevokeLogin {
+        person: "banned".to_owned(),
+        reason: "left".to_owned(),
+    };
+    member.checked(&command(102, None, revoke));
+    let held = |member: &Member| {
+        let people = many.iter().map(String::as_str).chain(["banned", "bob", "local"]);
+        people
+            .filter(|person| member.state.login(person).is_some())
+            .count()
+    };
+    let end = 100 + 3_600;
+    let all = many.len() + 3;
+    let tick = |member: &mut Member, now: i64| {
+        // Time moves a step at once.
+        for tick in crate::ticks(member.state.clock(), at(now), usize::MAX, "controller/c1") {
+            member.checked(&tick);
+        }
+    };
+    tick(&mut member, end + LONG - 1);
+    assert_eq!(
+        held(&member),
+        all,
+        "they have ended, and the names are theirs still"
+    );
+    let other = Action::LogIn {
+        person: "bob".to_owned(),
+        key: Digest::of(b"other"),
+        word: word_of("another bob", end + LONG - 1, &[]),
+        ends: at(end + LONG + 3_600),
+        replaces: false,
+    };
+    assert_eq!(
+        word(&member.checked(&command(end + LONG - 1, None, other))),
+        "LOGIN_TAKEN"
+    );
+    // Bob comes back in time: what counts is when it ended last.
+    let back = end + LONG - 1;
+    assert_eq!(
+        word(&member.checked(&command(back, None, log_in("bob", back)))),
+        "done"
+    );
+    tick(&mut member, end + LONG);
+    assert_eq!(
+        held(&member),
+        all - crate::limits::DROPPED_AT_ONCE,
+        "some at once"
+    );
+    tick(&mut member, end + LONG + 1);
+    assert_eq!(held(&member), 3);
+    assert!(member.state.login("banned").unwrap().revoked.is_some());
+    // Nor does its word come back with it.
+    let again = log_in(&many[0], 100);
+    assert_eq!(
+        word(&member.checked(&command(end + LONG + 2, None, again))),
+        "LOGIN_OVER"
+    );
+    tick(&mut member, back + 3_600 + LONG);
+    assert_eq!(held(&member), 2, "bob's has ended, too");
+}

@@ -308,7 +308,7 @@ fn an_identity_belongs_to_the_machine_it_was_enrolled_on() {
     assert_eq!(word(&member.ask(copy)), "COPIED_IDENTITY");
     let tell = Action::TellCopy {
         agent: agent("h1"),
-        machine: key("m2"),
+        machine: Some(key("m2")),
     };
     for _ in 0..2 {
         assert_eq!(member.at_once(tell.clone()), Response::CopyTold);
@@ -326,19 +326,77 @@ fn an_identity_belongs_to_the_machine_it_was_enrolled_on() {
         ..transition(1, Lifecycle::Open)
     };
     assert_eq!(word(&member.tell("h1", vec![forged])), "FORGED_FINDING");
-    // Benign twins: the same machine, and an agent that does not say.
-    for machine in [WEB.machine, None] {
-        let same = Host { machine, ..copy };
-        assert_eq!(member.ask(same), Response::Enrolled);
-        assert!(member.state.host(&agent("h1")).unwrap().is_on(Some(&key("m1"))));
-        assert!(!member.state.host(&agent("h1")).unwrap().is_on(Some(&key("m2"))));
-    }
+    // Nor does anybody get round it by not saying.
+    let mute = Host {
+        machine: None,
+        ..copy
+    };
+    let refused = member.ask(mute);
+    assert_eq!(word(&refused), "NO_MACHINE");
+    let Response::Refused(refused) = refused else {
+        panic!("refused");
+    };
+    assert!(
+        refused.to_string().contains("systemd-machine-id-setup"),
+        "{refused}"
+    );
+    // The benign twin: the same machine.
+    let same = Host {
+        machine: WEB.machine,
+        ..copy
+    };
+    assert_eq!(member.ask(same), Response::Enrolled);
+    let is_on = |member: &Member, machine: Option<&str>| {
+        let machine = machine.map(key);
+        let host = member.state.host(&agent("h1")).unwrap();
+        host.is_on(machine.as_ref())
+    };
+    assert!(is_on(&member, WEB.machine) && !is_on(&member, Some("m2")) && !is_on(&member, None));
     // A host that moved is let in by who knows that it did.
     member.evict("h1");
     member.token("t3", "h1", false);
     assert_eq!(member.ask(Host { token: "t3", ..copy }), Response::Enrolled);
     assert!(member.state.host(&agent("h1")).unwrap().is_on(Some(&key("m2"))));
     assert!(!member.state.is_copied(&agent("h1")));
+}
+
+#[test]
+fn a_host_without_a_machine_id_is_bound_to_none_until_it_joins_with_one() {
+    let host = |token, machine| Host {
+        token,
+        machine,
+        ..WEB
+    };
+    let mut member = Member::enrolled(host("t1", None));
+    let is_on = |member: &Member, machine: Option<&str>| {
+        let machine = machine.map(key);
+        member.state.host(&agent("h1")).unwrap().is_on(machine.as_ref())
+    };
+    assert!(is_on(&member, None) && is_on(&member, Some("m1")));
+    member.token("t2", "h1", false);
+    assert_eq!(member.ask(host("t2", Some("m1"))), Response::Enrolled);
+    assert!(is_on(&member, Some("m1")) && !is_on(&member, None));
+    // One that waits is held against it when it is let in, too.
+    member.evict("h1");
+    member.token("t3", "h1", true);
+    assert_eq!(member.ask(host("t3", None)), Response::AwaitsApproval);
+    member.token("t4", "h1", false);
+    assert_eq!(member.ask(host("t4", Some("m1"))), Response::Enrolled);
+    assert_eq!(word(&member.decide(host("t3", None), true)), "NO_MACHINE");
+}
+
+#[test]
+fn that_a_key_was_used_without_a_word_of_the_machine_is_told_as_that() {
+    let mut member = Member::enrolled(WEB);
+    let tell = Action::TellCopy {
+        agent: agent("h1"),
+        machine: None,
+    };
+    assert_eq!(member.at_once(tell), Response::CopyTold);
+    assert!(member.state.is_copied(&agent("h1")));
+    let finding = member.state.findings_after_uid(None).next().unwrap();
+    let actual = finding.check.actual.unwrap();
+    assert!(actual.contains("does not say"), "{actual}");
 }
 
 #[test]
@@ -457,9 +515,16 @@ fn stored_bytes_of_decisions_never_change() {
         (
             Action::TellCopy {
                 agent: name(),
-                machine: digest,
+                machine: Some(digest),
             },
             format!("e20226 0a026831 1220{ab}"),
+        ),
+        (
+            Action::TellCopy {
+                agent: name(),
+                machine: None,
+            },
+            "e20204 0a026831".to_owned(),
         ),
         (
             Action::Enrol {

@@ -69,7 +69,7 @@ pub struct Ruling<'a> {
 /// What decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why<'a> {
-    /// The set binds no role: every person may do everything.
+    /// The set binds no role: everybody with a login that a person of the cluster gave may do everything.
     NothingBound,
     /// No rule allows it.
     NothingAllows,
@@ -188,7 +188,7 @@ impl CompiledRoles {
         compiled
     }
 
-    /// Whether any role is bound. While none is, every person may do everything.
+    /// Whether any role is bound. While none is, everybody with a login that a person of the cluster gave may do everything.
     pub const fn are_in_force(&self) -> bool {
         self.in_force
     }

@@ -16,8 +16,10 @@ pub struct Decision {
 /// What decides.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Because {
-    /// The set binds no role: every person may do everything.
+    /// The set binds no role: everybody with a login that a person of the cluster gave may do everything.
     NothingBound,
+    /// The set binds no role, and the login is an identity provider's: it may do nothing until one is bound.
+    NothingBoundYet,
     /// No rule allows it.
     NothingAllows,
     /// The resource does not know the verb, so no rule could allow it.
@@ -43,8 +45,11 @@ impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NothingBound => {
-                f.write_str("no role is bound to anybody, so every person may do everything")
+                f.write_str("no role is bound to anybody, so everybody with a local login may do everything")
             }
+            Self::NothingBoundYet => f.write_str(
+                "no role is bound to anybody, and until one is, a login by an identity provider may do nothing",
+            ),
             Self::NothingAllows => f.write_str("no rule allows it"),
             Self::Meaningless => f.write_str("the resource does not know the verb"),
             Self::Rule(given) => given.fmt(f),

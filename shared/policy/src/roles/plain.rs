@@ -40,7 +40,10 @@ pub fn decide(objects: &[PolicyObject], subject: &Subject, ask: &Ask) -> Decisio
     };
     Decision {
         allowed: match because[0] {
-            Because::Meaningless | Because::NothingAllows | Because::Unevaluated(_) => false,
+            Because::Meaningless
+            | Because::NothingAllows
+            | Because::NothingBoundYet
+            | Because::Unevaluated(_) => false,
             Because::NothingBound => true,
             Because::Rule(_) => !denied,
         },

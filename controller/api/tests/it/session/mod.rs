@@ -6,6 +6,7 @@ mod opening;
 mod random;
 mod slow;
 mod status;
+mod voice;
 
 use verger_proto::cluster::v1 as cpb;
 

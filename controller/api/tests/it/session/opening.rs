@@ -111,12 +111,16 @@ async fn a_host_is_connected_while_one_of_its_sessions_lasts() {
         "the old session was noticed gone after the new began"
     );
     world.surroundings.pass(30);
+    new.alive().await;
+    world.settle().await;
+    world.surroundings.pass(30);
     drop(new);
     let host = shown(&world, "h1").await;
     assert!(!host.connected && host.epoch == 1, "{host:?}");
     assert_eq!(
         host.last_seen.unwrap().seconds,
-        crate::world::start().as_second() + 30
+        crate::world::start().as_second() + 30,
+        "that a connection is gone is no word of the agent"
     );
 }
 

@@ -121,6 +121,11 @@ impl Talk {
         self.say.send(message).await.expect("the session is open");
     }
 
+    /// Says that the agent is there.
+    pub(crate) async fn alive(&self) {
+        self.say(Up::Alive(pb::Alive {})).await;
+    }
+
     /// Sends a message with nothing in it.
     pub(crate) async fn say_nothing(&self) {
         let message = pb::ConnectRequest { message: None };

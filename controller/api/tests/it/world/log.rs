@@ -41,6 +41,19 @@ impl Log {
         }
     }
 
+    /// Goes on from a state that one entry made, with its rows of the audit.
+    pub(crate) fn begin(&self, state: State, audit: BTreeMap<Vec<u8>, Vec<u8>>) {
+        let mut inner = self.inner();
+        assert_eq!((inner.index, state.revision()), (0, 1), "nothing was before");
+        inner.index = 1;
+        inner.state = state;
+        inner.audit = audit;
+        drop(inner);
+        if let Some(revisions) = &*self.revisions.lock().unwrap() {
+            revisions.send_replace(1);
+        }
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
     }

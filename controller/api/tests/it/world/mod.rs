@@ -10,6 +10,7 @@ mod provider;
 mod surroundings;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use verger_controller_api::{
     Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, LogIn, MESSAGE_BYTES, MemberInfo,
     Policy, Proposals,
 };
-use verger_controller_state::{Action, Command, Response};
+use verger_controller_state::{Action, Command, Response, RowChange, State, Tree};
 use verger_policy::digest::Digest;
 use verger_policy::model::AgentId;
 use verger_proto::agent::v1::enrolment_service_server::EnrolmentServiceServer;
@@ -45,6 +46,11 @@ pub(crate) use objects::{binding, body, filler, guardrail, host, key_of, labelle
 pub(crate) use provider::Provider;
 pub(crate) use surroundings::{Authority, Surroundings, key_digest, request_of, start};
 use wire::Door;
+
+/// People with a local login, each with a key of the own name.
+const LOCALS: &[&str] = &[
+    "a", "abel", "ada", "aude", "bob", "carl", "eve", "noah", "otto", "vera",
+];
 
 /// An instance of Docker's.
 pub(crate) fn instance(id: &str, name: &str) -> cpb::Instance {
@@ -193,11 +199,41 @@ impl World {
         };
         let signing = keys[..threshold].iter().map(|(_, key)| *key);
         let envelope = TrustRoot::draft(&terms, &signing.collect::<Vec<_>>()).unwrap();
-        let founded = world.run(Action::Found {
+        world.found(Action::Found {
             trust_root: envelope.to_json().into(),
         });
-        assert!(matches!(founded, Response::Founded(_)), "{founded:?}");
         world
+    }
+
+    /// Founds the cluster, with a local login of everybody whom tests know. Of these the audit says nothing: they take no part in
+    /// what a test counts.
+    fn found(&self, found: Action) {
+        let mut state = State::default();
+        let (founded, mut changes) = state.apply(1, 0, self.command(found).encode());
+        assert!(matches!(founded, Response::Founded(_)), "{founded:?}");
+        for person in LOCALS {
+            let action = Action::CreateLogin {
+                person: (*person).to_owned(),
+                key: key_digest(person),
+            };
+            let (given, given_changes) = state.apply(1, 0, self.command(action).encode());
+            assert_eq!(given, Response::LoginCreated);
+            let logins = given_changes
+                .into_iter()
+                .filter(|change| change.tree == Tree::Logins);
+            changes.extend(logins);
+        }
+        let rows: BTreeMap<_, _> = changes
+            .into_iter()
+            .filter_map(|RowChange { tree, key, value }| Some(((tree, key), value?)))
+            .collect();
+        let audit = rows
+            .iter()
+            .filter(|((tree, _), _)| *tree == Tree::Audit)
+            .map(|((_, key), value)| (key.clone(), value.clone()))
+            .collect();
+        let rows = rows.into_iter().map(|((tree, key), value)| (tree, key, value));
+        self.log.begin(State::from_rows(1, rows).unwrap(), audit);
     }
 
     /// A caller with a connection of its own; `""` has no certificate, others are `person/ada` and so on. Its key is that of its
@@ -215,6 +251,15 @@ impl World {
             not_after,
         });
         Caller(self.door.enter(certificate))
+    }
+
+    /// Gives a person a local login with this key, in place of any other.
+    pub(crate) fn give_login(&self, person: &str, key: &str) {
+        let given = self.run(Action::CreateLogin {
+            person: person.to_owned(),
+            key: key_digest(key),
+        });
+        assert_eq!(given, Response::LoginCreated);
     }
 
     /// The person who made everything.
