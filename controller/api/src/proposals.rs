@@ -12,6 +12,7 @@ use verger_wire::{IntoWire as _, digest_bytes, timestamp};
 use crate::authorizer::{Authorizer, Change, Way};
 use crate::policy::{fits, key_in, seal_in};
 use crate::ports::{Ambient, Replicated, read};
+use crate::quotas::take_place;
 use crate::status::{answered_otherwise, refused};
 
 /// The service.
@@ -181,6 +182,7 @@ impl ProposalService for Proposals {
             .person(&request)?
             .may(Verb::Get, Resource::Proposals)
             .await?;
+        take_place(&request).await?;
         let pb::GetProposalRequest { number } = request.into_inner();
         let proposal = self.now(|state| {
             let epoch = state.set().epoch();
@@ -202,6 +204,7 @@ impl ProposalService for Proposals {
             .person(&request)?
             .may(Verb::List, Resource::Proposals)
             .await?;
+        take_place(&request).await?;
         let pb::ListProposalsRequest {} = request.into_inner();
         let proposals = self.now(|state| {
             let epoch = state.set().epoch();
