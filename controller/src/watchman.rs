@@ -60,6 +60,7 @@ pub(crate) async fn keep_watch(member: Arc<Member>, fleet: Arc<Fleet>, name: Str
                 request_id: None,
                 from: None,
                 policies: Vec::new(),
+                counted: false,
                 action: Action::TellSilence {
                     agent: agent.clone(),
                     silent,

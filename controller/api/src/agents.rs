@@ -85,6 +85,7 @@ impl Agents {
                 request_id: None,
                 from: from.clone(),
                 policies: Vec::new(),
+                counted: false,
                 action: Action::TellCopy {
                     agent: id.clone(),
                     machine,
@@ -173,6 +174,7 @@ impl Agents {
             // Findings leave no rows in the audit.
             from: None,
             policies: Vec::new(),
+            counted: false,
             action: Action::Ingest {
                 agent: agent.clone(),
                 first_sequence,

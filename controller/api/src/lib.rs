@@ -23,6 +23,7 @@ mod policy;
 pub mod ports;
 mod proposals;
 pub mod quotas;
+mod request_ids;
 mod session;
 mod stamp;
 mod status;

@@ -133,6 +133,7 @@ impl LoginService for LogIn {
             request_id: None,
             from,
             policies: Vec::new(),
+            counted: true,
             action: Action::LogIn {
                 person: person.to_string(),
                 key,

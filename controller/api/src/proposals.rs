@@ -98,7 +98,8 @@ impl ProposalService for Proposals {
             upserts,
             deletes,
         };
-        let asker = caller.may_change(Way::Propose, &change).await?.asker();
+        let permit = caller.may_change(Way::Propose, &change, &request_id).await?;
+        let asker = permit.asker();
         let Change {
             expected_epoch,
             upserts,
@@ -164,6 +165,10 @@ impl ProposalService for Proposals {
             .may(Verb::Withdraw, Resource::Proposals);
         let asker = permit.await?.asker();
         let pb::WithdrawRequest { request_id, number } = request.into_inner();
+        // A number is given once: what is not there is gone, or not proposed yet, and need not be asked of the log.
+        if self.now(|state| state.proposal(number).is_none() && !state.has_answered(&request_id)) {
+            return Err(refused(&Refused::NoSuchProposal(number)));
+        }
         let action = Action::WithdrawProposal { number };
         match asker
             .propose(&*self.replicated, &*self.ambient, &request_id, action)

@@ -53,11 +53,15 @@ impl State {
         if let Ok(response) = &outcome {
             self.remember(&command, response, &mut changes);
         }
-        // Findings are their own record, time and freshness their own; an audit row of each would only repeat them.
-        if !matches!(
-            command.action,
-            Action::Ingest { .. } | Action::Stamp { .. } | Action::Tick { .. }
-        ) {
+        // Findings are their own record, time and freshness their own; an audit row of each would only repeat them. Refusals that
+        // whoever proposed them counts become rows of their number.
+        let is_counted = command.counted && outcome.is_err();
+        if !is_counted
+            && !matches!(
+                command.action,
+                Action::Ingest { .. } | Action::Stamp { .. } | Action::Tick { .. }
+            )
+        {
             let mark = AuditMark {
                 revision: self.revision,
                 ordinal,
@@ -204,6 +208,7 @@ impl State {
             }
             // The audit row is what it is for.
             Action::NoteDenied { .. } => Ok(Response::DeniedNoted),
+            Action::RecordCertificate { .. } => Ok(Response::CertificateRecorded),
             Action::Stamp { envelope } => self.take_stamp(envelope, changes),
             // Time has moved already.
             Action::Tick { .. } => Ok(Response::Ticked),

@@ -407,6 +407,7 @@ pub(crate) fn request(id: &str, request: &Remembered) -> Option<RowChange> {
         | Response::SilenceTold
         | Response::CopyTold
         | Response::DeniedNoted
+        | Response::CertificateRecorded
         | Response::Ticked
         | Response::Stamped { .. }
         | Response::Refused(_) => return None,
@@ -432,16 +433,16 @@ pub(crate) fn audit(
     previous: &Digest,
 ) -> (RowChange, Vec<u8>) {
     let (before, after) = done.roots.unzip();
-    let attempts = match command.action {
-        Action::NoteDenied { attempts, .. } => attempts,
-        _ => 0,
+    let (attempts, request_id) = match &command.action {
+        Action::NoteDenied { attempts, about, .. } => (*attempts, about.request_id.clone()),
+        _ => (0, command.request_id.clone().unwrap_or_default()),
     };
     let row = stored::AuditRow {
         format: FORMAT,
         at_ms: mark.at.as_millisecond(),
         actor: command.actor.clone(),
         action: command.action.word().to_owned(),
-        request_id: command.request_id.clone().unwrap_or_default(),
+        request_id,
         outcome: done.outcome.clone(),
         previous: convert::bytes(previous),
         detail: command.action.detail(),

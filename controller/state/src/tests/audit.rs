@@ -159,6 +159,7 @@ fn denied_calls_are_rows_that_say_how_many() {
             reason: "NOT_A_PERSON".to_owned(),
             attempts,
             since: at(7),
+            about: crate::About::default(),
         };
         Command {
             actor: "agent/h1".to_owned(),
@@ -187,6 +188,84 @@ fn denied_calls_are_rows_that_say_how_many() {
         "INVALID_COMMAND",
         "none was denied"
     );
+}
+
+#[test]
+fn a_denied_call_is_a_row_of_what_it_asked_for() {
+    let mut member = Member::founded();
+    let action = Action::NoteDenied {
+        rpc: "S/M".to_owned(),
+        reason: "ROLE_DENIED".to_owned(),
+        attempts: 1,
+        since: at(7),
+        about: crate::About {
+            verb: "apply".to_owned(),
+            resource: "Workload/web".to_owned(),
+            request_id: "the-id".to_owned(),
+        },
+    };
+    // Its request's id is none of the command's: the request may come again.
+    for _ in 0..2 {
+        let denied = command(11, None, action.clone());
+        assert_eq!(member.checked(&denied), Response::DeniedNoted);
+        let row = last(&member);
+        assert_eq!(row.request_id, "the-id");
+        assert_eq!(row.detail, "S/M, since 1970-01-01T00:00:07Z: apply Workload/web");
+    }
+    check_chain(&member);
+}
+
+#[test]
+fn a_refusal_that_is_counted_leaves_no_row_and_any_other_does() {
+    let mut member = Member::founded();
+    let change = member.change(0, &key());
+    let counted = |id: &str, action: &Action| Command {
+        counted: true,
+        ..command(11, Some(id), action.clone())
+    };
+    member.checked(&counted("1", &change));
+    let made = member.state.audit_head().written;
+    assert_eq!(made, 2, "what is done has its row");
+    for attempt in 0..10 {
+        let refused = member.checked(&counted(&format!("late-{attempt}"), &change));
+        assert_eq!(word(&refused), "EPOCH_CONFLICT");
+    }
+    let mut of_bob = counted("1", &change);
+    of_bob.actor = "person/bob".to_owned();
+    assert_eq!(word(&member.checked(&of_bob)), "REQUEST_ID_REUSED");
+    assert_eq!(member.state.audit_head().written, made);
+    // As commands of before they were counted.
+    for attempt in 0..10 {
+        let late = command(12, None, change.clone());
+        assert_eq!(word(&member.checked(&late)), "EPOCH_CONFLICT");
+        assert_eq!(member.state.audit_head().written, made + attempt + 1);
+    }
+    check_chain(&member);
+}
+
+#[test]
+fn a_certificate_is_a_row_of_its_own() {
+    let mut member = Member::founded();
+    let digest = Digest::of(b"certificate");
+    let action = Action::RecordCertificate {
+        person: "bob".to_owned(),
+        digest,
+        ends: at(100),
+    };
+    assert_eq!(
+        member.checked(&command(11, None, action)),
+        Response::CertificateRecorded
+    );
+    let row = last(&member);
+    assert_eq!(
+        (row.action.as_str(), row.outcome.as_str()),
+        ("record-certificate", "ok")
+    );
+    assert_eq!(
+        row.detail,
+        format!("of person/bob, certificate {digest}, until 1970-01-01T00:01:40Z")
+    );
+    check_chain(&member);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::fmt;
 use prost::Message as _;
 use tonic::Code;
 
-use crate::world::{World, reason};
+use crate::world::{World, reason, start};
 use calls::{Call, Prepared};
 
 /// A kind of caller.
@@ -194,9 +194,15 @@ async fn what_is_proposed_is_in_the_name_of_the_certificate() {
         };
         for actor in actors {
             let prepared = Prepared::new().await;
-            (row.call)(&prepared, prepared.world.caller(&actor))
-                .await
-                .unwrap();
+            // People with one key: a certificate is renewed with its own.
+            let caller = match row.answers {
+                PEOPLE => {
+                    let end = start().as_second() + 86_400;
+                    prepared.world.caller_with(&actor, "ada", end)
+                }
+                _ => prepared.world.caller(&actor),
+            };
+            (row.call)(&prepared, caller).await.unwrap();
             let last = prepared.world.log.proposed().pop().unwrap();
             let wanted = match actor.as_str() {
                 "" if row.rpc.ends_with("/CompleteLogin") => "person/bea",

@@ -250,6 +250,7 @@ impl World {
             request_id: None,
             from: None,
             policies: Vec::new(),
+            counted: false,
             action,
         }
     }
