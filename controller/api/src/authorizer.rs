@@ -190,8 +190,8 @@ impl Permit {
     }
 
     /// The caller's name, and the digest of the certificate's key.
-    pub(crate) fn name_and_key(self) -> (String, Digest) {
-        (self.caller.name, self.caller.key)
+    pub(crate) fn name_and_key(&self) -> (String, Digest) {
+        (self.caller.name.clone(), self.caller.key)
     }
 
     /// Checks that it is still allowed: for streams, which outlive roles and logins.

@@ -124,7 +124,7 @@ const TABLE: &[Row] = &[
     row("verger.cluster.v1.ClusterService/UnbanHost",       PEOPLE, CHANGES, calls::unban_host),
     row("verger.cluster.v1.CertificateService/CreateLogin", PEOPLE, CHANGES, calls::create_login),
     row("verger.cluster.v1.CertificateService/RevokeLogin", PEOPLE, CHANGES, calls::revoke_login),
-    row("verger.cluster.v1.CertificateService/RenewCertificate", PEOPLE, READS, calls::renew_certificate),
+    row("verger.cluster.v1.CertificateService/RenewCertificate", PEOPLE, CHANGES, calls::renew_certificate),
     row("verger.cluster.v1.CertificateService/WhoAmI",      PEOPLE, READS,   calls::who_am_i),
     row("verger.cluster.v1.LoginService/BeginLogin",        TOKEN,  READS,   calls::begin_login),
     row("verger.cluster.v1.LoginService/CompleteLogin",     TOKEN,  CHANGES, calls::complete_login),
