@@ -208,4 +208,6 @@ fn over(reason: &str, message: String) -> Status {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use crate::status::with_reason;
 /// A message that is not there by then is waited for no longer: within it, 24 MiB come at 7 Mbit/s.
 pub(super) const RECEIVED: Duration = Duration::from_secs(30);
 /// Before a message in gRPC: whether it is compressed, and its length.
-const PREFIX: usize = 5;
+pub(super) const PREFIX: usize = 5;
 
 type Frame = http_body::Frame<Bytes>;
 

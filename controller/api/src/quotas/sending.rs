@@ -52,14 +52,19 @@ impl Rest {
 impl Sending {
     pub(super) fn new(body: Body, turn: Turn, open: OpenCall) -> Self {
         let pieces = Bytes::new();
-        Self {
+        let mut sending = Self {
             rest: Rest(Arc::new(Mutex::new(Some(Unsent { body, pieces })))),
             turn,
             waiting: None,
             limit: None,
             is_over: false,
             _open: open,
+        };
+        // Nobody asks for a piece before there is room for it on the connection, which may be never.
+        if sending.turn.has_place() {
+            sending.begin();
         }
+        sending
     }
 
     /// From now on it may take so long.
@@ -128,7 +133,8 @@ impl tonic::codegen::Body for Sending {
                 let taken = ready!(waiting.as_mut().poll(cx));
                 this.waiting = None;
                 match taken {
-                    Ok(()) => this.begin(),
+                    Ok(()) if this.limit.is_none() => this.begin(),
+                    Ok(()) => {}
                     Err(status) => return this.end(&status),
                 }
             }

@@ -9,7 +9,7 @@ use tonic::body::Body;
 use tonic::codegen::{Bytes, http};
 use tower::{Layer as _, Service, service_fn};
 
-use super::super::places::{LARGE, OWN, WAIT};
+use super::super::places::{LARGE, OWN, Turn, WAIT};
 use super::super::sending::SENT;
 use super::large::request;
 use super::*;
@@ -82,6 +82,30 @@ async fn what_a_slow_reader_does_not_take_is_let_go_of_in_time() {
     assert!(is_free.load(Ordering::Relaxed));
     assert_eq!(next_reason(&mut body).await, "TOO_SLOW");
     assert!(body.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_takes_nothing_of_an_answer_holds_its_place_no_longer() {
+    let layer = QuotasLayer::default();
+    let service = layer.layer(service_fn(|request: http::Request<Body>| async move {
+        let turn: Turn = request.extensions().get::<Turn>().unwrap().clone();
+        turn.take_place().await.unwrap();
+        Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from(bytes(10)))))
+    }));
+    let call = || {
+        let asked = request(&peer("person/eve"), GET_SET, Full::new(Bytes::new()));
+        service.clone().call(asked)
+    };
+    let mut untaken = Vec::new();
+    for _ in 0..OWN {
+        untaken.push(call().await.unwrap());
+    }
+    let start = Instant::now();
+    tokio::time::sleep(SENT / 2).await;
+    // It waits for those, and is served.
+    call().await.unwrap();
+    assert!(start.elapsed() <= SENT + Duration::from_secs(1));
+    assert_eq!(next_reason(untaken[0].body_mut()).await, "TOO_SLOW");
 }
 
 #[tokio::test(start_paused = true)]
