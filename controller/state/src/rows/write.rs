@@ -432,7 +432,6 @@ pub(crate) fn audit(
     done: &Done,
     previous: &Digest,
 ) -> (RowChange, Vec<u8>) {
-    let (before, after) = done.roots.unzip();
     let (attempts, request_id) = match &command.action {
         Action::NoteDenied { attempts, about, .. } => (*attempts, about.request_id.clone()),
         _ => (0, command.request_id.clone().unwrap_or_default()),
@@ -447,8 +446,8 @@ pub(crate) fn audit(
         previous: convert::bytes(previous),
         detail: command.action.detail(),
         from: command.from.clone().unwrap_or_default(),
-        before: before.as_ref().map(convert::bytes).unwrap_or_default(),
-        after: after.as_ref().map(convert::bytes).unwrap_or_default(),
+        before: convert::optional_bytes(done.before.as_ref()),
+        after: convert::optional_bytes(done.after.as_ref()),
         policies: command.policies.clone(),
         attempts,
     };

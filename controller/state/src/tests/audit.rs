@@ -244,6 +244,71 @@ fn a_refusal_that_is_counted_leaves_no_row_and_any_other_does() {
 }
 
 #[test]
+fn a_row_says_what_became_of_the_record_it_is_about() {
+    let mut member = Member::founded();
+    let counted = |action: Action| Command {
+        counted: true,
+        ..command(11, None, action)
+    };
+    let told = |member: &Member| {
+        let row = last(member);
+        [row.before, row.after].map(|digest| crate::convert::digest(&digest))
+    };
+    let stored = |member: &Member, tree: Tree, key: &str| {
+        let value = member.rows.get(&(tree, key.as_bytes().to_vec()));
+        value.map(|value| Digest::of(value))
+    };
+    let login = |seed: u8| Action::CreateLogin {
+        person: "bob".to_owned(),
+        key: Digest::from_bytes([seed; 32]),
+    };
+    let revoke = Action::RevokeLogin {
+        person: "bob".to_owned(),
+        reason: "left".to_owned(),
+    };
+    for action in [
+        login(1),
+        login(2),
+        revoke,
+        Action::RestoreLogin {
+            person: "bob".to_owned(),
+        },
+    ] {
+        let before = stored(&member, Tree::Logins, "bob");
+        member.checked(&counted(action));
+        let after = stored(&member, Tree::Logins, "bob");
+        assert_ne!(before, after);
+        assert_eq!(told(&member), [before, after]);
+    }
+    let token = Action::CreateToken {
+        id: "t".to_owned(),
+        secret_hash: Digest::of(b"s"),
+        agent: "h1".parse().unwrap(),
+        expires: at(100),
+        approval: false,
+    };
+    member.checked(&counted(token));
+    assert_eq!(told(&member), [None, stored(&member, Tree::Tokens, "t")]);
+    let enrol = Action::Enrol {
+        token_id: "t".to_owned(),
+        secret_hash: Digest::of(b"s"),
+        agent: "h1".parse().unwrap(),
+        key: Digest::of(b"k"),
+        machine: None,
+    };
+    member.checked(&counted(enrol));
+    let enrolled = stored(&member, Tree::Hosts, "h1");
+    assert_eq!(told(&member), [None, enrolled]);
+    let agent = "h1".parse().unwrap();
+    member.checked(&counted(Action::RemoveHost { agent }));
+    assert_eq!(told(&member), [enrolled, None]);
+    // What is not counted is as it was in logs of before, and what is refused changed nothing.
+    member.checked(&command(12, None, login(3)));
+    assert_eq!(told(&member), [None, None]);
+    check_chain(&member);
+}
+
+#[test]
 fn a_certificate_is_a_row_of_its_own() {
     let mut member = Member::founded();
     let digest = Digest::of(b"certificate");
