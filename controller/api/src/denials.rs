@@ -45,6 +45,9 @@ const STRANGERS: Room = Room {
     rest: 4,
 };
 
+/// Why a peer was refused, where one row stands for refusals that are not alike.
+const VARIOUS: &str = "VARIOUS";
+
 /// How much is told apart.
 #[derive(Clone, Copy, Debug)]
 struct Room {
@@ -95,7 +98,7 @@ impl Denial {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
     key: Key,
-    /// The first of them. Of `others`, one of many.
+    /// The first of them. Of `others`, and of those of one peer for various reasons, one of many.
     pub first: Denial,
     /// How many.
     pub attempts: u64,
@@ -219,7 +222,11 @@ impl Denials {
         let mut counted = self.counted();
         let key = key.in_room(&counted);
         let first = match &key {
-            Key::Alike(..) | Key::Rest(_) => first,
+            Key::Alike(..) => first,
+            Key::Rest(_) => Denial {
+                reason: VARIOUS.to_owned(),
+                ..first
+            },
             Key::Others => Denial {
                 actor: "others".to_owned(),
                 ..first

@@ -3,7 +3,8 @@
 //! Peers are known by their certificates, over all their connections, and those without one by the address they call from. A
 //! stream is one call for as long as it is open. What is over a quota is refused with the time to stay away, and on record
 //! among the refused calls. How much one call takes is bounded where it is served: by the size of a message, and by queues that
-//! make whoever is ahead wait. Few may have a [large message](places::LARGE) on its way at a time, and none for long.
+//! make whoever is ahead wait. Few may have a message over
+//! [`SMALL_MESSAGE_BYTES`](crate::SMALL_MESSAGE_BYTES) on its way at a time, and none for long.
 
 mod layer;
 mod places;

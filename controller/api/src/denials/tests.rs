@@ -144,6 +144,8 @@ fn whoever_is_refused_in_every_way_hides_nothing_of_what_another_is_refused() {
     assert!(rows.len() <= NAMED.all + NAMED.rest, "{}", rows.len());
     let own = |who: &str| rows.iter().filter(|(actor, ..)| actor == who).count();
     assert_eq!(own("person/eve0"), NAMED.own + 1, "one for all the rest");
+    let rest = |(actor, reason, _): &&(String, String, u64)| actor == "person/eve0" && reason == VARIOUS;
+    assert_eq!(rows.iter().filter(rest).count(), 1);
     let eves: u64 = rows
         .iter()
         .filter(|(actor, ..)| actor == "person/eve3")
