@@ -114,6 +114,7 @@ async fn attempt(
         request_id: None,
         from: None,
         policies: Vec::new(),
+        counted: false,
         action,
     };
     match member.propose(&command).await? {

@@ -97,6 +97,7 @@ async fn found(
         request_id: None,
         from: None,
         policies: Vec::new(),
+        counted: false,
         action,
     };
     let founded = member

@@ -66,6 +66,7 @@ pub(crate) async fn recover(config: &Config, args: &RecoverArgs) -> anyhow::Resu
         request_id: None,
         from: None,
         policies: Vec::new(),
+        counted: false,
         action: Action::RecoverLogin {
             person: name.to_string(),
             reason,

@@ -20,6 +20,8 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// Streams of one connection at a time.
 const STREAMS: u32 = 256;
+/// Bytes that a peer may send on a connection before anybody reads them: calls that wait hold no more.
+const UNREAD: u32 = 256 << 10;
 
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let key = member_key::load(&config)?;
@@ -66,6 +68,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(UNREAD)
+            .initial_connection_window_size(UNREAD)
             .layer(wired.watch())
             // Within: what is over a quota is a refused call.
             .layer(quotas.clone())

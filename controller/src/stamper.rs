@@ -50,6 +50,7 @@ pub(crate) async fn keep_fresh(member: Arc<Member>, key: MemberKey, name: String
             request_id: None,
             from: None,
             policies: Vec::new(),
+            counted: false,
             action: Action::Stamp {
                 envelope: envelope.to_json().into(),
             },

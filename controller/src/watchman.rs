@@ -139,6 +139,7 @@ async fn tell(member: &Arc<Member>, name: &str, changed: Vec<(AgentId, bool, Opt
                 request_id: None,
                 from: None,
                 policies: Vec::new(),
+                counted: false,
                 action: Action::TellSilence {
                     agent: agent.clone(),
                     silent: *silent,

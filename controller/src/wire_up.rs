@@ -11,7 +11,7 @@ use verger_controller_api::identity_provider::IdentityProvider;
 use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Replicated};
 use verger_controller_api::{
     Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, LogIn, MESSAGE_BYTES, MemberInfo,
-    Policy, Proposals,
+    Policy, Proposals, SMALL_MESSAGE_BYTES,
 };
 use verger_controller_raft::{Member, MemberConfig};
 use verger_proto::agent::v1::enrolment_service_server::EnrolmentServiceServer;
@@ -35,8 +35,6 @@ pub(crate) const MEMBER_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 const LEADING_LIMIT: Duration = Duration::from_secs(30);
 /// The only member's number.
 const FIRST_MEMBER: u64 = 1;
-/// Requests on enrolment's listener are small.
-const ENROLMENT_BYTES: usize = 64 << 10;
 
 /// The services of one member, ready to be served.
 pub(crate) struct WiredUp {
@@ -109,8 +107,8 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
         .register_encoded_file_descriptor_set(verger_proto::DESCRIPTORS)
         .build_v1()?;
     let mut api = RoutesBuilder::default();
-    api.add_service(health_service);
-    api.add_service(reflection);
+    api.add_service(health_service.max_decoding_message_size(SMALL_MESSAGE_BYTES));
+    api.add_service(reflection.max_decoding_message_size(SMALL_MESSAGE_BYTES));
     api.add_service(
         PolicyServiceServer::new(Policy::new(
             Arc::clone(&replicated),
@@ -129,29 +127,41 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(usize::MAX),
     );
-    api.add_service(ClusterServiceServer::new(Cluster::new(
-        Arc::clone(&replicated),
-        Arc::clone(&ambient),
-        Arc::clone(&fleet),
-        Arc::clone(&authorizer),
-        info,
-    )));
-    api.add_service(AuditServiceServer::new(Audit::new(
-        Arc::clone(&replicated),
-        audit_rows,
-        Arc::clone(&authorizer),
-    )));
-    api.add_service(CertificateServiceServer::new(Certificates::new(
-        Arc::clone(&replicated),
-        Arc::clone(&ambient),
-        Arc::clone(&issuer),
-        Arc::clone(&authorizer),
-    )));
-    api.add_service(FindingsServiceServer::new(Findings::new(
-        Arc::clone(&replicated),
-        Arc::clone(&ambient),
-        authorizer,
-    )));
+    api.add_service(
+        ClusterServiceServer::new(Cluster::new(
+            Arc::clone(&replicated),
+            Arc::clone(&ambient),
+            Arc::clone(&fleet),
+            Arc::clone(&authorizer),
+            info,
+        ))
+        .max_decoding_message_size(SMALL_MESSAGE_BYTES),
+    );
+    api.add_service(
+        AuditServiceServer::new(Audit::new(
+            Arc::clone(&replicated),
+            audit_rows,
+            Arc::clone(&authorizer),
+        ))
+        .max_decoding_message_size(SMALL_MESSAGE_BYTES),
+    );
+    api.add_service(
+        CertificateServiceServer::new(Certificates::new(
+            Arc::clone(&replicated),
+            Arc::clone(&ambient),
+            Arc::clone(&issuer),
+            Arc::clone(&authorizer),
+        ))
+        .max_decoding_message_size(SMALL_MESSAGE_BYTES),
+    );
+    api.add_service(
+        FindingsServiceServer::new(Findings::new(
+            Arc::clone(&replicated),
+            Arc::clone(&ambient),
+            authorizer,
+        ))
+        .max_decoding_message_size(SMALL_MESSAGE_BYTES),
+    );
     api.add_service(
         SessionServiceServer::new(Agents::new(
             Arc::clone(&replicated),
@@ -171,11 +181,11 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
             provider,
             config.address(),
         ))
-        .max_decoding_message_size(ENROLMENT_BYTES),
+        .max_decoding_message_size(SMALL_MESSAGE_BYTES),
     );
     enrolment.add_service(
         EnrolmentServiceServer::new(Enrolment::new(replicated, ambient, issuer))
-            .max_decoding_message_size(ENROLMENT_BYTES),
+            .max_decoding_message_size(SMALL_MESSAGE_BYTES),
     );
     Ok(WiredUp {
         member,

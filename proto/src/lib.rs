@@ -3,6 +3,10 @@
 //! Depends on nothing of this workspace. Domain meaning is in `verger-policy`; `verger-wire` maps between the two.
 #![allow(missing_docs, unreachable_pub, clippy::all)]
 
+mod rpcs;
+
+pub use rpcs::{Shape, rpcs};
+
 pub mod policy {
     pub mod v1 {
         tonic::include_proto!("verger.policy.v1");

@@ -95,6 +95,7 @@ impl Agents {
                 request_id: None,
                 from: from.clone(),
                 policies: Vec::new(),
+                counted: false,
                 action: Action::TellCopy {
                     agent: id.clone(),
                     machine,
@@ -183,6 +184,7 @@ impl Agents {
             // Findings leave no rows in the audit.
             from: None,
             policies: Vec::new(),
+            counted: false,
             action: Action::Ingest {
                 agent: agent.clone(),
                 first_sequence,

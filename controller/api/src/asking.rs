@@ -43,6 +43,8 @@ impl Asker {
             request_id: request_id(id)?,
             from,
             policies,
+            // As calls that are refused: around all services.
+            counted: true,
             action,
         };
         replicated
@@ -71,13 +73,18 @@ pub(crate) fn needed_reason(text: String) -> Result<String, Status> {
     reason(text)
 }
 
+/// Whether a text may be the id of a request.
+pub(crate) fn is_request_id(text: &str) -> bool {
+    (1..=REQUEST_ID_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 fn request_id(text: &str) -> Result<Option<String>, Status> {
     match text.len() {
         0 => Err(argument(
             "request_id",
             "is missing: send a UUID, and the same one when you try again",
         )),
-        1..=REQUEST_ID_BYTES if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(text.to_owned())),
+        _ if is_request_id(text) => Ok(Some(text.to_owned())),
         _ => Err(argument("request_id", "is not a UUID")),
     }
 }

@@ -17,6 +17,7 @@ use verger_wire::digest_bytes;
 use crate::authorizer::{Authorizer, Permit};
 use crate::paging;
 use crate::ports::{AuditRows, Replicated, read};
+use crate::quotas::take_place;
 use crate::stamp::{stamp_of, trust_roots};
 use crate::watch::{Stream, reached};
 use filter::Filter;
@@ -114,6 +115,7 @@ impl AuditService for Audit {
             .person(&request)?
             .may(Verb::List, Resource::Audit)
             .await?;
+        take_place(&request).await?;
         let pb::ListRequest {
             filter,
             page_size,

@@ -21,8 +21,10 @@ pub(crate) use change::{Change, Way, as_it_is, of_finding, of_host};
 
 use crate::asking::Asker;
 use crate::caller;
+use crate::denials::Noted;
 use crate::logins::Standing;
 use crate::ports::{Replicated, read};
+use crate::request_ids::Asked;
 use crate::status::{cut_name, role_denied, roles_unsafe, unavailable};
 
 /// Decides by the roles of the current set, compiled when they change.
@@ -48,13 +50,16 @@ impl Authorizer {
     }
 
     /// The person who calls, who may nothing yet.
-    pub(crate) fn person<T>(self: &Arc<Self>, request: &Request<T>) -> Result<Caller, Status> {
+    pub(crate) fn person<T: Asked>(self: &Arc<Self>, request: &Request<T>) -> Result<Caller, Status> {
+        let noted = Noted::of(request);
+        noted.request(request.get_ref().request_id());
         let (name, key) = caller::person_with_key(request)?;
         Ok(Caller {
             authorizer: Arc::clone(self),
             name,
             key,
             from: caller::from(request),
+            noted,
         })
     }
 
@@ -106,6 +111,7 @@ pub(crate) struct Caller {
     name: String,
     key: Digest,
     from: Option<String>,
+    noted: Noted,
 }
 
 impl Caller {
@@ -184,8 +190,8 @@ impl Permit {
     }
 
     /// The caller's name, and the digest of the certificate's key.
-    pub(crate) fn name_and_key(self) -> (String, Digest) {
-        (self.caller.name, self.caller.key)
+    pub(crate) fn name_and_key(&self) -> (String, Digest) {
+        (self.caller.name.clone(), self.caller.key)
     }
 
     /// Checks that it is still allowed: for streams, which outlive roles and logins.
@@ -214,12 +220,16 @@ impl Permit {
             false => (roles, Subject { person, groups }),
         };
         let mut because = BTreeSet::new();
+        if let Some(first) = self.asks.first() {
+            self.caller.noted.asks(first);
+        }
         for ask in &self.asks {
             let decision = match local || break_glass {
                 true => roles.decide(&subject, ask),
                 false => roles.decide_once_bound(&subject, ask),
             };
             if !decision.allowed {
+                self.caller.noted.asks(ask);
                 return Err(role_denied(&self.caller.name, ask, &decision));
             }
             because.extend(decision.because);

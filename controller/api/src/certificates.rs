@@ -1,5 +1,7 @@
 //! People's certificates.
 
+mod issued;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +17,8 @@ use crate::asking::needed_reason;
 use crate::authorizer::Authorizer;
 use crate::ports::{Ambient, Holder, Issuer, Replicated, read};
 use crate::status::{answered_otherwise, argument, invalid, issue, with_reason};
+use issued::Renewed;
+pub(crate) use issued::record;
 
 /// The service.
 pub struct Certificates {
@@ -22,6 +26,7 @@ pub struct Certificates {
     ambient: Arc<dyn Ambient>,
     issuer: Arc<dyn Issuer>,
     authorizer: Arc<Authorizer>,
+    renewed: Arc<Renewed>,
 }
 
 impl Certificates {
@@ -37,6 +42,7 @@ impl Certificates {
             ambient,
             issuer,
             authorizer,
+            renewed: Arc::default(),
         }
     }
 }
@@ -59,8 +65,12 @@ impl CertificateService for Certificates {
         } = request.into_inner();
         let name: Label = parse("person", &person).map_err(invalid)?;
         let key = self.issuer.key_of(&csr).map_err(|error| issue(&error))?;
-        let action = Action::CreateLogin { person, key };
+        let action = Action::CreateLogin {
+            person: person.clone(),
+            key,
+        };
         match asker
+            .clone()
             .propose(&*self.replicated, &*self.ambient, &id, action)
             .await?
         {
@@ -69,6 +79,7 @@ impl CertificateService for Certificates {
         }
         let holder = Holder::Person(name);
         let issued = self.issuer.issue(&csr, &holder).map_err(|error| issue(&error))?;
+        record(&*self.replicated, &*self.ambient, asker, &person, &issued).await?;
         Ok(Response::new(pb::CreateLoginResponse {
             chain: issued.chain.into_iter().map(Bytes::from).collect(),
             not_after: Some(timestamp(issued.not_after)),
@@ -120,7 +131,8 @@ impl CertificateService for Certificates {
             .authorizer
             .person(&request)?
             .may(Verb::Renew, Resource::Certificates);
-        let (person, own) = permit.await?.name_and_key();
+        let permit = permit.await?;
+        let (person, own) = permit.name_and_key();
         let lasts = read(&*self.replicated, |state| {
             state.login(&person).is_none_or(|login| login.ends().is_none())
         });
@@ -140,8 +152,18 @@ impl CertificateService for Certificates {
             ));
         }
         let holder = Holder::Person(parse("person", &person).map_err(invalid)?);
-        let issued = self.issuer.issue(&csr, &holder).map_err(|error| issue(&error))?;
-        tracing::info!(%person, "a person's certificate was renewed");
+        let now = self.ambient.now();
+        let issued = match self.renewed.find(&person, &key, now) {
+            Some(issued) => issued,
+            None => {
+                let issued = self.issuer.issue(&csr, &holder).map_err(|error| issue(&error))?;
+                let asker = permit.asker();
+                record(&*self.replicated, &*self.ambient, asker, &person, &issued).await?;
+                tracing::info!(%person, "a person's certificate was renewed");
+                self.renewed.keep(person, key, now, issued.clone());
+                issued
+            }
+        };
         Ok(Response::new(pb::RenewCertificateResponse {
             chain: issued.chain.into_iter().map(Bytes::from).collect(),
             not_after: Some(timestamp(issued.not_after)),

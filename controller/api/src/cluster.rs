@@ -20,6 +20,7 @@ use crate::authorizer::{Authorizer, of_host};
 use crate::fleet::{Fleet, Seen};
 use crate::paging;
 use crate::ports::{Ambient, Replicated, read};
+use crate::quotas::take_place;
 use crate::status::{answered_otherwise, argument, invalid, not_found, with_reason};
 
 use decisions::{Waiting, Which, not_decided, standing, waiting, waits};
@@ -223,6 +224,7 @@ impl ClusterService for Cluster {
             .person(&request)?
             .may(Verb::List, Resource::Hosts)
             .await?;
+        take_place(&request).await?;
         let pb::ListHostsRequest {
             page_size,
             page_token,
@@ -374,7 +376,7 @@ impl ClusterService for Cluster {
             workload,
             page_size,
             page_token,
-        } = request.into_inner();
+        } = request.get_ref().clone();
         let agent = if agent.is_empty() {
             None
         } else {
@@ -393,6 +395,7 @@ impl ClusterService for Cluster {
                 caller.may_all(ask).await?
             }
         };
+        take_place(&request).await?;
         let instances = self.fleet.instances(agent.as_ref()).into_iter();
         let mut chosen: Vec<pb::Instance> = instances
             .filter(|instance| match workload.as_str() {

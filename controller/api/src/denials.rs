@@ -1,11 +1,14 @@
-//! Calls that were refused before they could become commands, on their way into the audit.
+//! Calls that were refused, at the door, by the log, or in the middle of a stream, on their way into the audit.
 //!
-//! Whoever may nothing must not be able to fill the log either: refusals of one peer for one reason become at most one row a
-//! minute, which says how many they were, and one an hour as long as they go on. Peers are known by their certificates, and
-//! those without one by the network they call from. There is room for so many of either; more are counted together, as
-//! `others`. What a member has counted and not written when it dies is lost.
+//! Whoever may nothing must not be able to fill the log either: refusals of one peer that are alike become at most one row a
+//! minute, which says how many they were, and one an hour as long as they go on. Alike are those of one rpc, for one reason,
+//! about one kind of resource. Peers are known by their certificates, and those without one by the network they call from. A
+//! peer has room for some that are not alike, and then for one row that stands for the rest of its own: nobody's refusals are
+//! hidden among those of others before there are more peers than there is room for, which are counted together, as `others`.
+//! What a member has counted and not written when it dies is lost.
 
 mod layer;
+mod noted;
 mod record;
 
 use std::collections::BTreeMap;
@@ -16,20 +19,42 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use verger_controller_state::About;
+use verger_proto::rpcs;
 use verger_transport::PeerInfo;
 
 pub use layer::{DenialsLayer, NoteDenials};
+pub(crate) use noted::Noted;
 pub use record::{keep_record, write_rest};
 
-/// A peer's refusals for one reason become one row in this time, which doubles with each row up to [`LONGEST`].
+/// A peer's refusals that are alike become one row in this time, which doubles with each row up to [`LONGEST`].
 const WINDOW: Duration = Duration::from_secs(60);
 /// Who has left no row for so long is as if never seen.
 const LONGEST: Duration = Duration::from_secs(3_600);
-/// Pairs of a peer with a certificate and a reason that are told apart. Were all of them hostile, they would make about a
-/// thousand rows an hour, and the audit keeps a million.
-const NAMED: usize = 256;
+/// Kinds of refusals that are told apart, of all peers with a certificate, and of one of them; and peers whose other refusals
+/// are counted together. Were all of them hostile, they would make about a thousand rows an hour, and the audit keeps a million.
+const NAMED: Room = Room {
+    all: 192,
+    own: 16,
+    rest: 64,
+};
 /// The same for networks of peers without a certificate: anybody can be many of them.
-const STRANGERS: usize = 8;
+const STRANGERS: Room = Room {
+    all: 8,
+    own: 3,
+    rest: 4,
+};
+
+/// Why a peer was refused, where one row stands for refusals that are not alike.
+const VARIOUS: &str = "VARIOUS";
+
+/// How much is told apart.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    all: usize,
+    own: usize,
+    rest: usize,
+}
 
 /// A refused call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +71,8 @@ pub struct Denial {
     pub policy: Option<String>,
     /// When.
     pub at: Timestamp,
+    /// What it asked for.
+    pub about: About,
 }
 
 impl Denial {
@@ -62,6 +89,7 @@ impl Denial {
             reason: reason.to_owned(),
             policy: None,
             at,
+            about: About::default(),
         }
     }
 }
@@ -70,29 +98,83 @@ impl Denial {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
     key: Key,
-    /// The first of them. Of `others`, one of many.
+    /// The first of them. Of `others`, and of those of one peer for various reasons, one of many.
     pub first: Denial,
     /// How many.
     pub attempts: u64,
 }
 
-/// Whose refusals are counted together.
+/// Which refusals are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
-    Named(String, String),
-    Stranger(IpAddr, String),
+    /// That are alike.
+    Alike(Who, What),
+    /// Those of one peer there is no more room for.
+    Rest(Who),
     /// Those there is no room for.
     Others,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Who {
+    Named(String),
+    Stranger(IpAddr),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct What {
+    /// Empty where there is none of that name: callers make up names.
+    rpc: String,
+    reason: String,
+    /// Without the name of a single one.
+    resource: String,
+}
+
 impl Key {
     fn of(denial: &Denial) -> Self {
-        let reason = denial.reason.clone();
-        if denial.actor == "nobody" {
-            Self::Stranger(network(denial.address.ip()), reason)
+        let who = if denial.actor == "nobody" {
+            Who::Stranger(network(denial.address.ip()))
         } else {
-            Self::Named(denial.actor.clone(), reason)
+            Who::Named(denial.actor.clone())
+        };
+        let rpc = Some(&denial.rpc).filter(|rpc| rpcs().contains_key(*rpc));
+        let (resource, _) = denial
+            .about
+            .resource
+            .split_once('/')
+            .unwrap_or((&denial.about.resource, ""));
+        let what = What {
+            rpc: rpc.cloned().unwrap_or_default(),
+            reason: denial.reason.clone(),
+            resource: resource.to_owned(),
+        };
+        Self::Alike(who, what)
+    }
+
+    /// Itself where there is room for it among those there are, or what takes it in.
+    fn in_room(self, counted: &BTreeMap<Self, Counted>) -> Self {
+        let Self::Alike(who, _) = &self else { return self };
+        let (who, named) = (who.clone(), matches!(who, Who::Named(_)));
+        let room = if named { NAMED } else { STRANGERS };
+        let (mut all, mut own, mut rest) = (0, 0, 0);
+        for key in counted.keys() {
+            match key {
+                Self::Alike(other, _) if matches!(other, Who::Named(_)) == named => {
+                    all += 1;
+                    own += usize::from(*other == who);
+                }
+                Self::Rest(other) if matches!(other, Who::Named(_)) == named => rest += 1,
+                _ => {}
+            }
         }
+        if counted.contains_key(&self) || (all < room.all && own < room.own) {
+            return self;
+        }
+        let whose = Self::Rest(who);
+        if counted.contains_key(&whose) || rest < room.rest {
+            return whose;
+        }
+        Self::Others
     }
 }
 
@@ -138,22 +220,17 @@ impl Denials {
 
     fn add(&self, key: Key, first: Denial, attempts: u64) {
         let mut counted = self.counted();
-        let room = match &key {
-            Key::Named(..) => counted.keys().filter(|key| matches!(key, Key::Named(..))).count() < NAMED,
-            Key::Stranger(..) => {
-                counted
-                    .keys()
-                    .filter(|key| matches!(key, Key::Stranger(..)))
-                    .count()
-                    < STRANGERS
-            }
-            Key::Others => true,
-        };
-        let (key, first) = if room || counted.contains_key(&key) {
-            (key, first)
-        } else {
-            let actor = "others".to_owned();
-            (Key::Others, Denial { actor, ..first })
+        let key = key.in_room(&counted);
+        let first = match &key {
+            Key::Alike(..) => first,
+            Key::Rest(_) => Denial {
+                reason: VARIOUS.to_owned(),
+                ..first
+            },
+            Key::Others => Denial {
+                actor: "others".to_owned(),
+                ..first
+            },
         };
         let waiting = &mut counted.entry(key).or_default().waiting;
         match waiting {

@@ -71,6 +71,7 @@ impl EnrolmentService for Enrolment {
             request_id: None,
             from,
             policies: Vec::new(),
+            counted: true,
             action: Action::Enrol {
                 token_id: token.id().to_owned(),
                 secret_hash: Digest::from_bytes(token.secret_hash()),

@@ -14,6 +14,7 @@ use verger_wire::{IntoWire as _, digest_bytes, lifecycle_of_number, parse};
 use crate::authorizer::{Authorizer, Caller, Permit, of_finding};
 use crate::paging;
 use crate::ports::{Ambient, Replicated, read};
+use crate::quotas::take_place;
 use crate::status::{answered_otherwise, argument, invalid, not_found, unavailable, with_reason};
 use crate::watch::{self, Stream};
 
@@ -221,6 +222,7 @@ impl FindingsService for Findings {
             .person(&request)?
             .may(Verb::List, Resource::Findings)
             .await?;
+        take_place(&request).await?;
         let pb::ListRequest {
             filter,
             page_size,

@@ -23,6 +23,7 @@ mod policy;
 pub mod ports;
 mod proposals;
 pub mod quotas;
+mod request_ids;
 mod session;
 mod stamp;
 mod status;
@@ -39,5 +40,7 @@ pub use log_in::LogIn;
 pub use policy::Policy;
 pub use proposals::Proposals;
 
-/// The largest message a service takes in, bytes. A command is at most 16 MiB.
+/// The largest message that a service takes in which takes in policy objects or findings, bytes. A command is at most 16 MiB.
 pub const MESSAGE_BYTES: usize = 24 << 20;
+/// The largest message that any other service takes in, bytes. Calls whose messages are longer [wait for a place](quotas).
+pub const SMALL_MESSAGE_BYTES: usize = 64 << 10;

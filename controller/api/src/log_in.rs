@@ -12,7 +12,9 @@ use verger_proto::cluster::v1 as pb;
 use verger_proto::cluster::v1::login_service_server::LoginService;
 use verger_wire::timestamp;
 
+use crate::asking::Asker;
 use crate::caller;
+use crate::certificates::record;
 use crate::identity_provider::{
     Attempt, IdentityProvider, Known, Loopback, ProviderError, Redemption, nonce,
 };
@@ -131,8 +133,9 @@ impl LoginService for LogIn {
             stamp: self.ambient.now(),
             actor: format!("person/{person}"),
             request_id: None,
-            from,
+            from: from.clone(),
             policies: Vec::new(),
+            counted: true,
             action: Action::LogIn {
                 person: person.to_string(),
                 key,
@@ -160,6 +163,19 @@ impl LoginService for LogIn {
         };
         let holder = Holder::PersonUntil(person.clone(), ends);
         let issued = self.issuer.issue(&csr, &holder).map_err(|error| issue(&error))?;
+        let asker = Asker {
+            actor: format!("person/{person}"),
+            from,
+            policies: Vec::new(),
+        };
+        record(
+            &*self.replicated,
+            &*self.ambient,
+            asker,
+            &person.to_string(),
+            &issued,
+        )
+        .await?;
         tracing::info!(%person, "a person logged in by the identity provider");
         Ok(Response::new(pb::CompleteLoginResponse {
             chain: issued.chain.into_iter().map(Bytes::from).collect(),

@@ -16,6 +16,7 @@ use verger_wire::{FromWire as _, IntoWire as _, digest_bytes, parse, required};
 use crate::authorizer::{Authorizer, Change, as_it_is};
 use crate::paging;
 use crate::ports::{Ambient, Replicated, read};
+use crate::quotas::take_place;
 use crate::stamp::stamp_of;
 use crate::status::{invalid, not_found};
 use crate::watch::{self, Stream};
@@ -79,6 +80,7 @@ impl PolicyService for Policy {
             .person(&request)?
             .may_with_every_kind(Verb::Get)
             .await?;
+        take_place(&request).await?;
         let pb::GetSetRequest { with_bodies } = request.into_inner();
         let response = self.now(|state| pb::GetSetResponse {
             epoch: state.set().epoch(),
@@ -188,7 +190,7 @@ impl PolicyService for Policy {
             kind,
             page_size,
             page_token,
-        } = request.into_inner();
+        } = request.get_ref().clone();
         let kind: Option<Kind> = if kind.is_empty() {
             None
         } else {
@@ -199,6 +201,7 @@ impl PolicyService for Policy {
             Some(kind) => caller.may(Verb::List, Resource::of_kind(kind)).await?,
             None => caller.may_with_every_kind(Verb::List).await?,
         };
+        take_place(&request).await?;
         let response = self.now(|state| {
             let set = state.set();
             let keys = set

@@ -12,6 +12,7 @@ use verger_wire::{IntoWire as _, digest_bytes, timestamp};
 use crate::authorizer::{Authorizer, Change, Way};
 use crate::policy::{fits, key_in, seal_in};
 use crate::ports::{Ambient, Replicated, read};
+use crate::quotas::take_place;
 use crate::status::{answered_otherwise, refused};
 
 /// The service.
@@ -97,7 +98,8 @@ impl ProposalService for Proposals {
             upserts,
             deletes,
         };
-        let asker = caller.may_change(Way::Propose, &change).await?.asker();
+        let permit = caller.may_change(Way::Propose, &change, &request_id).await?;
+        let asker = permit.asker();
         let Change {
             expected_epoch,
             upserts,
@@ -163,6 +165,10 @@ impl ProposalService for Proposals {
             .may(Verb::Withdraw, Resource::Proposals);
         let asker = permit.await?.asker();
         let pb::WithdrawRequest { request_id, number } = request.into_inner();
+        // A number is given once: what is not there is gone, or not proposed yet, and need not be asked of the log.
+        if self.now(|state| state.proposal(number).is_none() && !state.has_answered(&request_id)) {
+            return Err(refused(&Refused::NoSuchProposal(number)));
+        }
         let action = Action::WithdrawProposal { number };
         match asker
             .propose(&*self.replicated, &*self.ambient, &request_id, action)
@@ -181,6 +187,7 @@ impl ProposalService for Proposals {
             .person(&request)?
             .may(Verb::Get, Resource::Proposals)
             .await?;
+        take_place(&request).await?;
         let pb::GetProposalRequest { number } = request.into_inner();
         let proposal = self.now(|state| {
             let epoch = state.set().epoch();
@@ -202,6 +209,7 @@ impl ProposalService for Proposals {
             .person(&request)?
             .may(Verb::List, Resource::Proposals)
             .await?;
+        take_place(&request).await?;
         let pb::ListProposalsRequest {} = request.into_inner();
         let proposals = self.now(|state| {
             let epoch = state.set().epoch();

@@ -3,9 +3,13 @@
 //! Peers are known by their certificates, over all their connections, and those without one by the address they call from. A
 //! stream is one call for as long as it is open. What is over a quota is refused with the time to stay away, and on record
 //! among the refused calls. How much one call takes is bounded where it is served: by the size of a message, and by queues that
-//! make whoever is ahead wait.
+//! make whoever is ahead wait. Few may have a message over
+//! [`SMALL_MESSAGE_BYTES`](crate::SMALL_MESSAGE_BYTES) on its way at a time, and none for long.
 
 mod layer;
+mod places;
+mod reading;
+mod sending;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,14 +22,15 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use verger_transport::{Peer, PeerInfo};
 
 pub use layer::{KeepQuotas, QuotasLayer};
+pub(crate) use places::take_place;
 
 /// What a kind of peer may have.
 #[derive(Clone, Copy, Debug)]
 struct Quota {
     /// Calls open at a time.
     open: u32,
-    /// Calls begun in one go; `None`: any number.
-    burst: Option<u32>,
+    /// Calls begun in one go.
+    burst: u32,
     /// How long until one more may begin after that.
     every: Duration,
 }
@@ -33,19 +38,19 @@ struct Quota {
 /// An agent has a session, a stream of findings and now and then a renewal, and the same again while it reconnects.
 const AGENT: Quota = Quota {
     open: 12,
-    burst: Some(120),
+    burst: 120,
     every: Duration::from_millis(200),
 };
-/// A person may run many commands at a time. Each waits for its answer, so their number at a time bounds what they take.
+/// A person may run many commands at a time, and scripts that run one after the other.
 const PERSON: Quota = Quota {
     open: 1_024,
-    burst: None,
-    every: Duration::ZERO,
+    burst: 8_192,
+    every: Duration::from_millis(1),
 };
 /// Hosts that enrol may come from one address together.
 const STRANGER: Quota = Quota {
     open: 256,
-    burst: Some(512),
+    burst: 512,
     every: Duration::from_millis(20),
 };
 /// How long whoever is over a quota is asked to stay away.
@@ -91,14 +96,7 @@ struct Taken {
 
 impl Taken {
     fn forgive(&mut self, quota: Quota, now: Instant) {
-        let Some(passed) = now
-            .duration_since(self.at)
-            .as_nanos()
-            .checked_div(quota.every.as_nanos())
-        else {
-            self.begun = 0;
-            return;
-        };
+        let passed = now.duration_since(self.at).as_nanos() / quota.every.as_nanos();
         match u32::try_from(passed) {
             Ok(passed) if passed < self.begun => {
                 self.begun -= passed;
@@ -155,16 +153,14 @@ impl Quotas {
                 ),
             ));
         }
-        if quota.burst.is_some_and(|burst| taken.begun >= burst) {
+        if taken.begun >= quota.burst {
             return Err(over(
                 "TOO_OFTEN",
                 format!("this peer has begun {} calls lately, and must wait", taken.begun),
             ));
         }
         taken.open += 1;
-        if quota.burst.is_some() {
-            taken.begun += 1;
-        }
+        taken.begun += 1;
         Ok(OpenCall {
             quotas: self.clone(),
             key,
@@ -212,5 +208,7 @@ fn over(reason: &str, message: String) -> Status {
     Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

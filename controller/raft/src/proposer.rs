@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
-use verger_controller_state::Response;
+use verger_controller_state::{InvalidCommand, Refused, Response, limits};
 
 use crate::member::ProposeError;
 use crate::types::{Batch, Replies, TypeConfig};
@@ -21,6 +21,8 @@ const MAX_BYTES: usize = 256 << 10;
 const IN_FLIGHT: usize = 3;
 /// Commands that wait: past it, callers wait for a place (back-pressure, not loss). Four full entries.
 const QUEUE: usize = 4 * MAX_COMMANDS;
+/// Bytes of the commands that wait or are proposed: four of the largest. Callers that go away leave their commands.
+const QUEUE_BYTES: usize = 4 * limits::COMMAND_BYTES;
 
 type Answer = oneshot::Sender<Result<Response, ProposeError>>;
 type Raft = openraft::Raft<TypeConfig, crate::state_machine::Machine>;
@@ -28,50 +30,78 @@ type Raft = openraft::Raft<TypeConfig, crate::state_machine::Machine>;
 /// The queue in front of Raft. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Proposer {
-    queue: mpsc::Sender<(Bytes, Answer)>,
+    queue: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
+}
+
+/// A command, who waits for its answer, and the room it takes until then.
+struct Waiting {
+    command: Bytes,
+    answer: Answer,
+    room: OwnedSemaphorePermit,
 }
 
 impl Proposer {
     /// Starts the packing task; it ends when every clone is dropped.
     pub(crate) fn start(raft: Raft) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        (Self { queue }, tokio::spawn(pack(raft, waiting)))
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES));
+        (Self { queue, room }, tokio::spawn(pack(raft, waiting)))
     }
 
-    /// Proposes one encoded command and waits until it is applied. Cancelling does not take it back.
+    /// Proposes one encoded command and waits until it is applied. Cancelling does not take it back. One that is too long is
+    /// answered as every member would answer it, and is not written.
     pub(crate) async fn propose(&self, command: Bytes) -> Result<Response, ProposeError> {
+        let size = command.len();
+        let Some(bytes) = u32::try_from(size).ok().filter(|_| size <= limits::COMMAND_BYTES) else {
+            let why = Refused::Invalid(InvalidCommand::TooLarge(size));
+            return Ok(Response::Refused(why));
+        };
+        let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
         let (answer, reply) = oneshot::channel();
+        let waiting = Waiting {
+            command,
+            answer,
+            room: room.expect("never closed"),
+        };
         self.queue
-            .send((command, answer))
+            .send(waiting)
             .await
             .map_err(|_| ProposeError::Stopped)?;
         reply.await.map_err(|_| ProposeError::Stopped)?
     }
 }
 
-async fn pack(raft: Raft, mut waiting: mpsc::Receiver<(Bytes, Answer)>) {
+async fn pack(raft: Raft, mut waiting: mpsc::Receiver<Waiting>) {
     let places = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut proposals = JoinSet::new();
     loop {
         let place = Arc::clone(&places).acquire_owned().await.expect("never closed");
-        let Some((command, answer)) = waiting.recv().await else {
+        let Some(first) = waiting.recv().await else {
             break;
         };
-        let mut size = command.len();
-        let mut commands = vec![command];
-        let mut answers = vec![answer];
+        let mut size = first.command.len();
+        let mut commands = vec![first.command];
+        let mut answers = vec![first.answer];
+        let mut taken = first.room;
         while commands.len() < MAX_COMMANDS && size < MAX_BYTES {
-            let Ok((command, answer)) = waiting.try_recv() else {
+            let Ok(Waiting {
+                command,
+                answer,
+                room,
+            }) = waiting.try_recv()
+            else {
                 break;
             };
             size += command.len();
             commands.push(command);
             answers.push(answer);
+            taken.merge(room);
         }
         let raft = raft.clone();
         proposals.spawn(async move {
             let result = raft.client_write(Batch(commands)).await;
-            drop(place);
+            drop((place, taken));
             answer_all(
                 answers,
                 result

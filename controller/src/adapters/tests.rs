@@ -1,7 +1,7 @@
 //! What the API is told of a real member's store.
 #![allow(clippy::unwrap_used)]
 
-use verger_controller_state::Action;
+use verger_controller_state::{Action, InvalidCommand, Refused, limits};
 use verger_seal::{ChainCheck, ChainRow, KeptHead};
 use verger_wire::audit::AuditEntry;
 
@@ -16,11 +16,13 @@ fn denied(attempts: u64) -> Command {
         request_id: None,
         from: Some("192.0.2.1:40000".to_owned()),
         policies: Vec::new(),
+        counted: false,
         action: Action::NoteDenied {
             rpc: "S/M".to_owned(),
             reason: "NOT_A_PERSON".to_owned(),
             attempts,
             since: SystemAmbient.now(),
+            about: verger_controller_state::About::default(),
         },
     }
 }
@@ -53,6 +55,35 @@ async fn check(raft: &RaftState) -> u64 {
         KeptHead::Met
     );
     attempts
+}
+
+#[test]
+fn a_command_that_is_too_long_is_answered_whatever_it_asks_and_not_written() {
+    let place = Place::new();
+    place.init("root.json", &place.path("ada.json")).unwrap();
+    place.runtime.block_on(async {
+        let raft = RaftState(Arc::new(wire_up::open_member(&place.config).await.unwrap()));
+        let before = raft.0.read(State::revision);
+        let long = |bytes: usize| Command {
+            action: Action::Stamp {
+                envelope: vec![0; bytes].into(),
+            },
+            ..denied(1)
+        };
+        let refused = raft.propose(long(limits::COMMAND_BYTES)).await;
+        let Ok(Response::Refused(Refused::Invalid(InvalidCommand::TooLarge(_)))) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(raft.0.read(State::revision), before);
+        // One that is nearly as long is written, and refused by what it says.
+        let refused = raft.propose(long(limits::COMMAND_BYTES - 1_000)).await;
+        assert!(
+            matches!(refused, Ok(Response::Refused(Refused::Stamp { .. }))),
+            "{refused:?}"
+        );
+        assert!(raft.0.read(State::revision) > before);
+        Arc::try_unwrap(raft.0).ok().unwrap().stop().await;
+    });
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod logins;
 mod own;
 mod policy;
 mod proposals;
+mod records;
 mod requests;
 mod retention;
 mod stamps;
@@ -29,6 +30,14 @@ use crate::state::{Cluster, State};
 
 type Outcome = Result<Response, Refused>;
 
+/// What there was before a command.
+struct Before {
+    /// Root of the set.
+    root: Option<Digest>,
+    /// Digest of the record that it is about, if the row tells; `None` within where there was none.
+    record: Option<Option<Digest>>,
+}
+
 impl State {
     /// Carries out one encoded command at `revision`, its index in the log (several commands may share one).
     ///
@@ -43,7 +52,7 @@ impl State {
         self.move_time(&command, &mut changes);
         self.forget_requests(&mut changes);
         self.forget_resolved(&mut changes);
-        let before = self.root;
+        let before = self.there_is(&command);
         let outcome = match self.repeated(&command) {
             // Whoever takes an id that is not his is on record; who asks again for what he was answered is already.
             Some(Response::Refused(Refused::RequestIdReused)) => Err(Refused::RequestIdReused),
@@ -53,20 +62,61 @@ impl State {
         if let Ok(response) = &outcome {
             self.remember(&command, response, &mut changes);
         }
-        // Findings are their own record, time and freshness their own; an audit row of each would only repeat them.
-        if !matches!(
-            command.action,
-            Action::Ingest { .. } | Action::Stamp { .. } | Action::Tick { .. }
-        ) {
+        // Findings are their own record, time and freshness their own; an audit row of each would only repeat them. Refusals that
+        // whoever proposed them counts become rows of their number.
+        let is_counted = command.counted && outcome.is_err();
+        if !is_counted
+            && !matches!(
+                command.action,
+                Action::Ingest { .. } | Action::Stamp { .. } | Action::Tick { .. }
+            )
+        {
             let mark = AuditMark {
                 revision: self.revision,
                 ordinal,
                 at: self.clock.now,
             };
-            let done = done(&command, &outcome, before);
+            let done = self.done(&command, &outcome, before);
             self.write_audit(mark, &command, &done, &mut changes);
         }
         (outcome.unwrap_or_else(Response::Refused), changes)
+    }
+
+    /// What there is before a command. Of commands that are not counted nothing but the set is told: their rows are as they
+    /// always were.
+    fn there_is(&self, command: &Command) -> Before {
+        Before {
+            root: self.root,
+            record: Some(self.record_of(&command.action)).filter(|_| command.counted),
+        }
+    }
+
+    fn done(&self, command: &Command, outcome: &Outcome, before: Before) -> Done {
+        let is_rotation = matches!(command.action, Action::RotateTrustRoot { .. });
+        let (before, after) = match (outcome, before.record) {
+            (Ok(_), Some(record)) if is_rotation => (record, self.record_of(&command.action)),
+            (Ok(Response::SetApplied { root, .. }), _) => {
+                let before = before.root.unwrap_or_else(|| PolicySet::empty().root());
+                (Some(before), Some(*root))
+            }
+            (Ok(_), Some(record)) => match self.record_of(&command.action) {
+                after if after == record => (None, None),
+                after => (record, after),
+            },
+            _ => (None, None),
+        };
+        let word = match (outcome, &command.action) {
+            (Ok(_), Action::NoteDenied { reason, .. }) => reason,
+            // It is not in, and not refused.
+            (Ok(Response::AwaitsApproval), _) => "AWAITS_APPROVAL",
+            (Ok(_), _) => "ok",
+            (Err(refused), _) => refused.word(),
+        };
+        Done {
+            outcome: word.to_owned(),
+            before,
+            after,
+        }
     }
 
     /// Notes an entry of the log that holds no command, so that the revision is the same after a restart.
@@ -204,6 +254,7 @@ impl State {
             }
             // The audit row is what it is for.
             Action::NoteDenied { .. } => Ok(Response::DeniedNoted),
+            Action::RecordCertificate { .. } => Ok(Response::CertificateRecorded),
             Action::Stamp { envelope } => self.take_stamp(envelope, changes),
             Action::Tick { .. } => {
                 // Time has moved already.
@@ -232,26 +283,6 @@ impl State {
         changes.extend(rows::cluster(self));
         changes.push(rows::horizons(self));
         Ok(Response::Founded(id))
-    }
-}
-
-fn done(command: &Command, outcome: &Outcome, before: Option<Digest>) -> Done {
-    let roots = match outcome {
-        Ok(Response::SetApplied { root, .. }) => {
-            Some((before.unwrap_or_else(|| PolicySet::empty().root()), *root))
-        }
-        _ => None,
-    };
-    let word = match (outcome, &command.action) {
-        (Ok(_), Action::NoteDenied { reason, .. }) => reason,
-        // It is not in, and not refused.
-        (Ok(Response::AwaitsApproval), _) => "AWAITS_APPROVAL",
-        (Ok(_), _) => "ok",
-        (Err(refused), _) => refused.word(),
-    };
-    Done {
-        outcome: word.to_owned(),
-        roots,
     }
 }
 

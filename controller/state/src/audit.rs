@@ -31,8 +31,11 @@ impl AuditMark {
 pub(crate) struct Done {
     /// `ok`, or a stable word.
     pub(crate) outcome: String,
-    /// The roots of the policy set before and after; `None` where it was not changed.
-    pub(crate) roots: Option<(Digest, Digest)>,
+    /// The root of the policy set before, where it was changed; else the digest of the record that the command was about, if
+    /// that changed and was there.
+    pub(crate) before: Option<Digest>,
+    /// The same, after.
+    pub(crate) after: Option<Digest>,
 }
 
 /// A row that is kept: its number, 1 for the first that ever was, and the key of the store's row with its content.

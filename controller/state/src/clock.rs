@@ -91,6 +91,7 @@ pub fn ticks(replicated: Timestamp, wall: Timestamp, most: usize, actor: &str) -
             request_id: None,
             from: None,
             policies: Vec::new(),
+            counted: false,
             action: Action::Tick { until },
         });
         if last {

@@ -25,8 +25,22 @@ pub struct Command {
     pub from: Option<String>,
     /// The rules of roles that decided, in words; empty where none did.
     pub policies: Vec<String>,
+    /// Whether who proposes it counts what is refused ([`Action::NoteDenied`]): then a refusal leaves no row of its own, and nobody
+    /// can fill the audit with commands that change nothing.
+    pub counted: bool,
     /// What to do.
     pub action: Action,
+}
+
+/// What a call that was refused asked for, as far as that is known. Unknown parts are empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// `apply`.
+    pub verb: String,
+    /// `Workload/web`.
+    pub resource: String,
+    /// The request's id.
+    pub request_id: String,
 }
 
 /// What to do.
@@ -171,6 +185,15 @@ pub enum Action {
         /// Whose.
         person: String,
     },
+    /// Record that a person's certificate was issued, before it is given to anybody.
+    RecordCertificate {
+        /// Whose.
+        person: String,
+        /// Digest of the certificate.
+        digest: Digest,
+        /// When it ends.
+        ends: Timestamp,
+    },
     /// Take a host out: its agent is no longer known, and what it told is forgotten.
     RemoveHost {
         /// Whose.
@@ -232,7 +255,7 @@ pub enum Action {
         /// When it was last heard of, where that is known.
         since: Option<Timestamp>,
     },
-    /// Record that a member refused calls of the actor before they could become commands. Alike ones are counted together.
+    /// Record that calls of the actor were refused, by a member or by the log. Alike ones are counted together.
     NoteDenied {
         /// The first of them: `verger.policy.v1.PolicyService/Apply`.
         rpc: String,
@@ -242,6 +265,8 @@ pub enum Action {
         attempts: u64,
         /// When the first of them was, by the member's clock.
         since: Timestamp,
+        /// What the first of them asked for.
+        about: About,
     },
     /// Keep what members have signed of the cluster's freshness.
     Stamp {
@@ -259,7 +284,15 @@ impl Action {
     /// What the audit says of it beside its word.
     pub(crate) fn detail(&self) -> String {
         match self {
-            Self::NoteDenied { rpc, since, .. } => format!("{rpc}, since {since}"),
+            Self::NoteDenied {
+                rpc, since, about, ..
+            } if about.verb.is_empty() => format!("{rpc}, since {since}"),
+            Self::NoteDenied {
+                rpc, since, about, ..
+            } => format!("{rpc}, since {since}: {} {}", about.verb, about.resource),
+            Self::RecordCertificate { person, digest, ends } => {
+                format!("of person/{person}, certificate {digest}, until {ends}")
+            }
             Self::RecoverLogin { person, reason, key } => format!("of person/{person}, key {key}: {reason}"),
             Self::CreateLogin { person, key } => format!("of person/{person}, key {key}"),
             Self::RemoveHost { agent }
@@ -331,6 +364,7 @@ impl Action {
             Self::LogIn { .. } => "log-in",
             Self::BreakGlass { .. } => "break-glass",
             Self::EndBreakGlass { .. } => "end-break-glass",
+            Self::RecordCertificate { .. } => "record-certificate",
             Self::RemoveHost { .. } => "remove-host",
             Self::DecideHost { approved: true, .. } => "approve-host",
             Self::DecideHost { approved: false, .. } => "reject-host",
@@ -389,6 +423,7 @@ impl Command {
             request_id: None,
             from: None,
             policies: Vec::new(),
+            counted: false,
             action,
         };
         Digest::of(&asked.encode())

@@ -150,6 +150,16 @@ fn history() -> Vec<Bytes> {
             reason: "NOT_A_PERSON".to_owned(),
             attempts: 3,
             since: at(17),
+            about: crate::About {
+                verb: "apply".to_owned(),
+                resource: "Workload/web".to_owned(),
+                request_id: "denied".to_owned(),
+            },
+        },
+        Action::RecordCertificate {
+            person: "bob".to_owned(),
+            digest: Digest::of(b"certificate"),
+            ends: at(100),
         },
         // Another key, once the first one is shut out: what that told is forgotten.
         Action::EvictHost {
@@ -216,6 +226,7 @@ fn history() -> Vec<Bytes> {
         request_id: Some(format!("request-{second}")),
         from: Some("192.0.2.1:40000".to_owned()),
         policies: vec!["a rule".to_owned()],
+        counted: second % 2 == 0,
         action,
     };
     (10..)

@@ -31,7 +31,7 @@ pub use apply::authentic_head;
 pub use audit::{AuditHead, AuditPlace};
 pub use by_revision::Place;
 pub use clock::{HeldBack, ticks};
-pub use command::{Action, Command, InvalidCommand};
+pub use command::{About, Action, Command, InvalidCommand};
 pub use logins::{BREAK_GLASS, break_glass_name, is_break_glass};
 pub use objects::ObjectChange;
 pub use proposals::Proposal;

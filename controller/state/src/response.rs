@@ -54,6 +54,8 @@ pub enum Response {
     CopyTold,
     /// The refused calls are on record.
     DeniedNoted,
+    /// The certificate is on record.
+    CertificateRecorded,
     /// The stamp is kept.
     Stamped {
         /// Whether a majority has signed it.

@@ -47,6 +47,7 @@ fn command(seconds: i64, request_id: Option<&str>, action: Action) -> Command {
         request_id: request_id.map(str::to_owned),
         from: None,
         policies: Vec::new(),
+        counted: false,
         action,
     }
 }

@@ -30,7 +30,8 @@ pub struct AuditEntry {
     pub detail: String,
     /// The address it was asked from; empty where nobody called, or that was not kept.
     pub from: String,
-    /// The root of the policy set before; `None` where it was not changed.
+    /// The root of the policy set before, where it was changed; else the digest of the record that it was about, if that was there
+    /// and was changed.
     pub before: Option<Digest>,
     /// And after.
     pub after: Option<Digest>,

@@ -20,8 +20,8 @@ pub(super) const COLUMNS: &[Column] = &[
     Column::new("DETAIL"),
     Column::wide("FROM"),
     Column::wide("REQUEST"),
-    Column::wide("SET BEFORE"),
-    Column::wide("SET AFTER"),
+    Column::wide("BEFORE"),
+    Column::wide("AFTER"),
     Column::wide("POLICIES"),
 ];
 

@@ -12,6 +12,7 @@ use verger_policy::model::{AgentId, Kind, Labels, ObjectKey, PolicyObject, Resou
 use verger_policy::set::PolicySet;
 
 use super::{Caller, Permit};
+use crate::asking::is_request_id;
 use crate::ports::read;
 use crate::status::{refused, roles_unsafe, unavailable};
 
@@ -50,19 +51,23 @@ pub(crate) struct Change {
 
 impl Caller {
     /// Lets a caller change the set, object by object, as each was and as each would be. A change after which nobody could
-    /// change roles is refused to everybody.
-    pub(crate) async fn may_change(self, way: Way, change: &Change) -> Result<Permit, Status> {
+    /// change roles is refused to everybody; the request `id` that was answered already may come again.
+    pub(crate) async fn may_change(self, way: Way, change: &Change, id: &str) -> Result<Permit, Status> {
         let mut decided_on = PolicySet::empty();
+        let mut is_answered = false;
         let permit = self
             .may_all(|state| {
                 decided_on = state.set().clone();
+                is_answered = state.has_answered(id);
                 asks(&decided_on, way, change)
             })
             .await?;
         let current = decided_on.epoch();
         // One that is made on a set to come could be in force under roles that nobody looked at. One that is made on a set of
-        // the past cannot come into force, and is answered by the log, which may know its request.
-        if change.expected_epoch > current {
+        // the past cannot come into force on any member, as epochs never go back; the log knows the answer to its request, if
+        // it was the one that made the set.
+        let is_of_the_past = change.expected_epoch < current && !is_answered && is_request_id(id);
+        if change.expected_epoch > current || is_of_the_past {
             let expected = change.expected_epoch;
             return Err(refused(&Refused::EpochConflict { expected, current }));
         }
@@ -88,7 +93,7 @@ impl Caller {
         });
         match change {
             // A number is given once, and what is under it never changes but for its seal.
-            (Some(change), _) => self.may_change(Way::Sign, &change).await,
+            (Some(change), _) => self.may_change(Way::Sign, &change, id).await,
             (None, true) => self.may(Verb::Get, Resource::Proposals).await,
             // Decided here and nowhere else: what is proposed under this number meanwhile was not looked at, and what is refused
             // only by the log would fill it.

@@ -46,6 +46,7 @@ async fn write(denied: &Denied, replicated: &dyn Replicated, ambient: &dyn Ambie
         reason,
         policy,
         at,
+        about,
     } = first.clone();
     let command = Command {
         stamp: ambient.now(),
@@ -53,11 +54,13 @@ async fn write(denied: &Denied, replicated: &dyn Replicated, ambient: &dyn Ambie
         request_id: None,
         from: Some(address.to_string()),
         policies: policy.into_iter().collect(),
+        counted: false,
         action: Action::NoteDenied {
             rpc: rpc.clone(),
             reason: reason.clone(),
             attempts: *attempts,
             since: at,
+            about,
         },
     };
     match replicated.propose(command).await {

@@ -11,8 +11,12 @@ fn denial(actor: &str, address: [u8; 4], reason: &str) -> Denial {
         reason: reason.to_owned(),
         policy: None,
         at: Timestamp::UNIX_EPOCH,
+        about: About::default(),
     }
 }
+
+/// The most rows there may be at once.
+const MOST: usize = NAMED.all + NAMED.rest + STRANGERS.all + STRANGERS.rest + 1;
 
 fn taken(denials: &Denials, now: Instant) -> Vec<(String, String, u64)> {
     let due = denials.due(now).into_iter();
@@ -81,6 +85,82 @@ fn peers_and_reasons_are_told_apart_and_neighbours_without_a_certificate_are_not
 }
 
 #[test]
+fn what_is_not_alike_has_rows_of_its_own_and_rpcs_that_are_made_up_have_one() {
+    let (denials, now) = (Denials::default(), Instant::now());
+    let of = |rpc: &str, resource: &str| {
+        let about = About {
+            verb: "apply".to_owned(),
+            resource: resource.to_owned(),
+            request_id: "r".to_owned(),
+        };
+        let rpc = rpc.to_owned();
+        denials.note(Denial {
+            rpc,
+            about,
+            ..denial("person/eve", [192, 0, 2, 1], "ROLE_DENIED")
+        });
+    };
+    of("verger.policy.v1.PolicyService/Apply", "Workload/web");
+    of("verger.policy.v1.PolicyService/Apply", "Workload/db");
+    of("verger.policy.v1.PolicyService/Apply", "Role/admin");
+    of("verger.policy.v1.PolicyService/Delete", "Workload/web");
+    for made_up in 0..100 {
+        of(&format!("verger.policy.v1.PolicyService/M{made_up}"), "");
+    }
+    let mut rows: Vec<_> = denials
+        .due(now)
+        .into_iter()
+        .map(|denied| (denied.first.about.resource, denied.attempts))
+        .collect();
+    rows.sort();
+    let row = |resource: &str, attempts| (resource.to_owned(), attempts);
+    assert_eq!(
+        rows,
+        [
+            row("", 100),
+            row("Role/admin", 1),
+            row("Workload/web", 1),
+            row("Workload/web", 2)
+        ]
+    );
+}
+
+#[test]
+fn whoever_is_refused_in_every_way_hides_nothing_of_what_another_is_refused() {
+    let (denials, now) = (Denials::default(), Instant::now());
+    for eve in 0..12 {
+        for reason in 0..1_000 {
+            denials.note(denial(
+                &format!("person/eve{eve}"),
+                [192, 0, 2, 1],
+                &format!("R{reason}"),
+            ));
+        }
+    }
+    for reason in ["A", "B", "A"] {
+        denials.note(denial("person/bob", [192, 0, 2, 1], reason));
+    }
+    let rows = taken(&denials, now);
+    assert!(rows.len() <= NAMED.all + NAMED.rest, "{}", rows.len());
+    let own = |who: &str| rows.iter().filter(|(actor, ..)| actor == who).count();
+    assert_eq!(own("person/eve0"), NAMED.own + 1, "one for all the rest");
+    let rest = |(actor, reason, _): &&(String, String, u64)| actor == "person/eve0" && reason == VARIOUS;
+    assert_eq!(rows.iter().filter(rest).count(), 1);
+    let eves: u64 = rows
+        .iter()
+        .filter(|(actor, ..)| actor == "person/eve3")
+        .map(|(.., attempts)| attempts)
+        .sum();
+    assert_eq!(eves, 1_000);
+    let bobs: Vec<_> = rows.iter().filter(|(actor, ..)| actor == "person/bob").collect();
+    assert_eq!(
+        bobs.iter().map(|(.., attempts)| attempts).sum::<u64>(),
+        3,
+        "{bobs:?}"
+    );
+}
+
+#[test]
 fn networks_of_ipv6_are_what_one_site_has() {
     let network = |address: &str| super::network(address.parse().unwrap()).to_string();
     assert_eq!(network("2001:db8:1:2::3"), "2001:db8:1::");
@@ -116,12 +196,12 @@ proptest! {
             noted += 1;
             now += Duration::from_secs(wait);
             count(denials.due(now));
-            prop_assert!(denials.counted().len() <= NAMED + STRANGERS + 1);
+            prop_assert!(denials.counted().len() <= MOST);
         }
         now += LONGEST;
         count(denials.due(now));
         let minutes = usize::try_from((now - start).as_secs() / 60).unwrap() + 1;
-        prop_assert!(rows <= minutes * (NAMED + STRANGERS + 1));
+        prop_assert!(rows <= minutes * MOST);
         prop_assert_eq!(written, noted);
     }
 }

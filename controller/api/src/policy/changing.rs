@@ -36,7 +36,8 @@ impl Policy {
             dry_run,
         } = request;
         fits(&change.upserts, &change.deletes, &seal)?;
-        let asker = caller.may_change(Way::Apply, &change).await?.asker();
+        let permit = caller.may_change(Way::Apply, &change, &request_id).await?;
+        let asker = permit.asker();
         let Change {
             expected_epoch,
             upserts,

@@ -5,6 +5,9 @@ use verger_transport::PeerCertificate;
 
 use super::*;
 
+mod answers;
+mod large;
+
 fn peer(name: &str) -> PeerInfo {
     PeerInfo {
         certificate: Some(PeerCertificate {
@@ -46,7 +49,7 @@ fn one_peer_has_so_many_calls_open_and_another_has_its_own() {
 #[test]
 fn one_peer_begins_so_many_calls_in_a_time_also_when_each_is_over_at_once() {
     let (quotas, now) = (Quotas::default(), Instant::now());
-    let burst = AGENT.burst.unwrap();
+    let burst = AGENT.burst;
     for _ in 0..burst {
         quotas.begin(&peer("agent/h1"), now).unwrap();
     }
@@ -100,4 +103,17 @@ fn strangers_are_known_by_their_address_and_those_without_room_are_one() {
     drop(many);
     quotas.begin(&one_more, now + Duration::from_secs(3_600)).unwrap();
     assert!(quotas.taken().len() < 4);
+}
+
+#[test]
+fn a_person_begins_hundreds_of_calls_a_second_for_ever_and_not_thousands() {
+    let (quotas, start) = (Quotas::default(), Instant::now());
+    let calls = |every: Duration| {
+        let begun = |each: u32| quotas.begin(&peer("person/ada"), start + every * each);
+        (0..60_000).find_map(|each| begun(each).err())
+    };
+    assert!(calls(Duration::from_micros(2_000)).is_none(), "500 a second");
+    let status = calls(Duration::from_micros(200)).expect("5,000 a second are too many");
+    assert_eq!(reason(Err(status)), "TOO_OFTEN");
+    quotas.begin(&peer("person/bob"), start).unwrap();
 }

@@ -10,7 +10,7 @@ use verger_proto::agent::v1 as apb;
 use verger_proto::cluster::v1 as pb;
 use verger_proto::policy::v1 as ppb;
 
-use crate::world::{World, binding, denied, host, reason, refused, request_of, start};
+use crate::world::{World, binding, denied, host, reason, refused, request_of, soon, start};
 
 /// Writes refused calls from now on.
 fn record(world: &World) {
@@ -113,7 +113,7 @@ async fn whoever_calls_without_a_right_is_on_record_whatever_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_log_refuses_has_one_row_and_what_is_served_none() {
+async fn what_the_log_refuses_has_one_row_as_what_the_door_refuses_and_what_is_served_none() {
     let world = World::founded();
     record(&world);
     let change = world.change(&[host("h1", "a")], &[]);
@@ -133,7 +133,216 @@ async fn what_the_log_refuses_has_one_row_and_what_is_served_none() {
     world.ada().policy().apply(again).await.unwrap();
     world.settle().await;
     assert_eq!(world.log.state().audit_head().written, before + 2);
-    assert_eq!(denied(&world).await, []);
+    let entries = denied(&world).await;
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].outcome, "SEAL_REFUSED");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_changes_that_the_log_refuses_are_two_rows() {
+    let world = World::founded();
+    record(&world);
+    let before = world.log.state().audit_head().written;
+    let ada = world.ada();
+    for _ in 0..1_000 {
+        let unsealed = ppb::ApplyRequest {
+            seal: None,
+            ..world.change(&[host("h1", "a")], &[])
+        };
+        let answer = ada.policy().apply(unsealed).await;
+        refused(answer, Code::PermissionDenied, "SEAL_REFUSED");
+    }
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(world.log.state().audit_head().written, before + 2);
+    let attempts: Vec<_> = denied(&world).await.iter().map(|row| row.attempts).collect();
+    assert_eq!(attempts, [1, 999]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_overtaken_or_gone_leaves_no_row_and_never_reaches_the_log() {
+    let world = World::founded();
+    record(&world);
+    let late = world.change(&[host("h2", "a")], &[]);
+    let made = world.change(&[host("h1", "a")], &[]);
+    world.ada().policy().apply(made.clone()).await.unwrap();
+    let (before, proposed) = (world.log.state().audit_head(), world.log.proposed().len());
+    let ada = world.ada();
+    for _ in 0..100 {
+        let late = ppb::ApplyRequest {
+            request_id: world.request_id(),
+            ..late.clone()
+        };
+        refused(ada.policy().apply(late).await, Code::Aborted, "EPOCH_CONFLICT");
+        let gone = ppb::WithdrawRequest {
+            request_id: world.request_id(),
+            number: 7,
+        };
+        refused(
+            ada.proposals().withdraw(gone).await,
+            Code::NotFound,
+            "NO_SUCH_PROPOSAL",
+        );
+    }
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(world.log.state().audit_head(), before);
+    assert_eq!(world.log.proposed().len(), proposed);
+    // The benign twin: whoever lost the answer asks again, though the set has moved on.
+    let again = ada.policy().apply(made).await.unwrap().into_inner();
+    assert_eq!(again.epoch, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_says_what_was_asked_for_and_under_which_id() {
+    let world = World::founded();
+    record(&world);
+    let bindings = [
+        binding("admins", "admin", "ada", ""),
+        binding("viewers", "viewer", "bob", ""),
+    ];
+    world.apply(&bindings, &[]).await;
+    let bob = world.caller("person/bob");
+    let change = world.change(&[host("h2", "a")], &[]);
+    let id = change.request_id.clone();
+    refused(
+        bob.policy().apply(change).await,
+        Code::PermissionDenied,
+        "ROLE_DENIED",
+    );
+    let token = pb::CreateJoinTokenRequest {
+        request_id: "the-token".to_owned(),
+        agent_id: "h2".to_owned(),
+        ..Default::default()
+    };
+    let answer = bob.cluster().create_join_token(token).await;
+    refused(answer, Code::PermissionDenied, "ROLE_DENIED");
+    let odd = pb::CreateJoinTokenRequest {
+        request_id: "\u{1b}[2J no id".to_owned(),
+        agent_id: "h2".to_owned(),
+        ..Default::default()
+    };
+    let answer = world.caller("agent/h1").cluster().create_join_token(odd).await;
+    refused(answer, Code::PermissionDenied, "NOT_A_PERSON");
+    let nobody_left = world.change(&[], &["RoleBinding/admins"]);
+    let last = nobody_left.request_id.clone();
+    let answer = world.ada().policy().apply(nobody_left).await;
+    refused(answer, Code::FailedPrecondition, "NOBODY_LEFT");
+    world.settle().await;
+    let mut found: Vec<_> = denied(&world)
+        .await
+        .into_iter()
+        .map(|row| (row.outcome, row.request_id, row.detail))
+        .collect();
+    found.sort();
+    let row = |outcome: &str, id: &str, rpc: &str, asked: &str| {
+        let detail = format!("verger.{rpc}, since {}{asked}", start());
+        (outcome.to_owned(), id.to_owned(), detail)
+    };
+    let mut expected = vec![
+        row(
+            "NOBODY_LEFT",
+            &last,
+            "policy.v1.PolicyService/Apply",
+            ": delete RoleBinding/admins",
+        ),
+        row(
+            "NOT_A_PERSON",
+            "",
+            "cluster.v1.ClusterService/CreateJoinToken",
+            "",
+        ),
+        row(
+            "ROLE_DENIED",
+            &id,
+            "policy.v1.PolicyService/Apply",
+            ": apply Host/h2",
+        ),
+        row(
+            "ROLE_DENIED",
+            "the-token",
+            "cluster.v1.ClusterService/CreateJoinToken",
+            ": create tokens/h2",
+        ),
+    ];
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_in_the_middle_of_a_stream_is_on_record() {
+    let world = World::founded();
+    record(&world);
+    world.enrol(&["h1", "h2"]);
+    let mut forger = world.caller("agent/h1").report().await.unwrap();
+    let mut forged = world.fault("user");
+    forged.uid = verger_policy::finding::FindingUid(verger_policy::digest::Digest::of(b"no fault's"));
+    refused(
+        forger.tell(1, &[forged]).await,
+        Code::InvalidArgument,
+        "FORGED_FINDING",
+    );
+    let mut rows = world
+        .ada()
+        .audit()
+        .watch(pb::WatchRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    world.apply(&[binding("bobs", "admin", "bob", "")], &[]).await;
+    let ended = loop {
+        match soon(rows.message()).await {
+            Ok(message) => assert!(message.is_some()),
+            Err(status) => break status,
+        }
+    };
+    refused(Err::<(), _>(ended), Code::PermissionDenied, "ROLE_DENIED");
+    // The benign twin.
+    let mut honest = world.caller("agent/h2").report().await.unwrap();
+    honest.tell(1, &[world.fault("user")]).await.unwrap();
+    drop(honest);
+    world.settle().await;
+    let request = pb::ListRequest {
+        filter: Some(pb::AuditFilter {
+            action: "denied".to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let answer = world
+        .caller("person/bob")
+        .audit()
+        .list(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let mut found: Vec<_> = answer
+        .rows
+        .into_iter()
+        .filter_map(|row| row.entry)
+        .map(|row| (row.actor, row.outcome, row.detail))
+        .collect();
+    found.sort();
+    let row = |actor: &str, outcome: &str, detail: &str| {
+        (
+            actor.to_owned(),
+            outcome.to_owned(),
+            format!("verger.{}", detail.replace("NOW", &start().to_string())),
+        )
+    };
+    assert_eq!(
+        found,
+        [
+            row(
+                "agent/h1",
+                "FORGED_FINDING",
+                "agent.v1.SessionService/Report, since NOW"
+            ),
+            row(
+                "person/ada",
+                "ROLE_DENIED",
+                "cluster.v1.AuditService/Watch, since NOW: watch audit"
+            ),
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tonic::{Code, Status};
+use verger_controller_api::ports::Unavailable;
 use verger_controller_state::Action;
 use verger_policy::digest::Digest;
 use verger_proto::agent::v1 as pb;
@@ -235,6 +236,87 @@ async fn a_persons_certificate_is_renewed_for_its_own_name_and_key_only() {
         "INVALID_ARGUMENT",
     );
     assert_eq!(fields(&status), ["csr"]);
+}
+
+/// The rows of certificates that were issued: who asked, and what it says.
+async fn certificates(world: &World) -> Vec<(String, String)> {
+    let request = cpb::ListRequest {
+        filter: Some(cpb::AuditFilter {
+            action: "record-certificate".to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let answer = world.ada().audit().list(request).await.unwrap().into_inner();
+    let entries = answer.rows.into_iter().filter_map(|row| row.entry);
+    entries.map(|entry| (entry.actor, entry.detail)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_persons_certificate_is_on_record_before_anybody_has_it() {
+    let world = world().await;
+    let bob = world.caller("person/bob");
+    let renew = || async {
+        let csr = request_of("bob");
+        let answer = bob
+            .certificates()
+            .renew_certificate(cpb::RenewCertificateRequest { csr })
+            .await;
+        answer.map(tonic::Response::into_inner)
+    };
+    let create = |id: &str| cpb::CreateLoginRequest {
+        request_id: id.to_owned(),
+        person: "bea".to_owned(),
+        csr: request_of("bea"),
+    };
+    // What cannot be put on record is given to nobody.
+    let unwritten = || {
+        world
+            .log
+            .answer(Err(Unavailable::Failed("the disk is full".to_owned())))
+    };
+    unwritten();
+    refused(renew().await, Code::Unavailable, "CANNOT_WRITE");
+    assert_eq!(certificates(&world).await, []);
+    let renewed = renew().await.unwrap();
+    world
+        .ada()
+        .certificates()
+        .create_login(create("1"))
+        .await
+        .unwrap();
+    let end = start() + jiff::SignedDuration::from_hours(24);
+    let row = |actor: &str, person: &str| {
+        let digest = Digest::of(format!("person {person} holds {person}").as_bytes());
+        let detail = format!("of person/{person}, certificate {digest}, until {end}");
+        (actor.to_owned(), detail)
+    };
+    let rows = [row("person/bob", "bob"), row("person/ada", "bea")];
+    assert_eq!(certificates(&world).await, rows);
+    assert_eq!(Digest::of(&renewed.chain[0]), Digest::of(b"person bob holds bob"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_renews_over_and_over_is_given_one_certificate_and_leaves_one_row() {
+    let world = world().await;
+    let bob = world.caller("person/bob");
+    let renew = || async {
+        let csr = request_of("bob");
+        let answer = bob
+            .certificates()
+            .renew_certificate(cpb::RenewCertificateRequest { csr })
+            .await;
+        answer.unwrap().into_inner()
+    };
+    let first = renew().await;
+    for _ in 0..100 {
+        assert_eq!(renew().await, first);
+    }
+    assert_eq!(certificates(&world).await.len(), 1);
+    // A quarter of its life later it is another.
+    world.surroundings.pass(6 * 3_600);
+    renew().await;
+    assert_eq!(certificates(&world).await.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

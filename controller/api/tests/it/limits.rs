@@ -1,9 +1,11 @@
 //! What is too much is refused before it is written anywhere, and the limit is named.
 
 use tonic::{Code, Status};
-use verger_controller_api::MESSAGE_BYTES;
+use verger_controller_api::{MESSAGE_BYTES, SMALL_MESSAGE_BYTES};
 use verger_controller_state::limits;
 use verger_policy::model::PolicyObject;
+use verger_proto::cluster::v1 as cpb;
+use verger_proto::findings::v1 as fpb;
 use verger_proto::policy::v1 as pb;
 
 use crate::world::{World, body, fields, filler, guardrail, refused};
@@ -151,4 +153,29 @@ async fn a_set_that_no_agent_could_take_is_refused_also_in_a_rehearsal() {
         names(&status, limits::SET_BYTES);
         assert_eq!(world.log.state().set().epoch(), epoch);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_without_policy_take_in_small_messages_alone() {
+    let world = World::founded();
+    let long = "x".repeat(SMALL_MESSAGE_BYTES);
+    let ack = fpb::AckRequest {
+        note: long.clone(),
+        ..Default::default()
+    };
+    let evict = cpb::EvictHostRequest {
+        reason: long.clone(),
+        ..Default::default()
+    };
+    let ada = world.ada();
+    for status in [
+        ada.findings().ack(ack).await.map(drop).unwrap_err(),
+        ada.cluster().evict_host(evict).await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+        names(&status, SMALL_MESSAGE_BYTES);
+    }
+    // The benign twin: where policy is taken in, as much is.
+    let large = filler("web", "a", 1, SMALL_MESSAGE_BYTES);
+    world.apply(&[large], &[]).await;
 }

@@ -3,11 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{BufMut as _, Bytes};
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::body::Body;
+use tonic::codegen::{Service as _, http};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use verger_controller_api::denials::keep_record;
+use verger_proto::policy::v1 as pb;
 
-use crate::world::{World, denied, refused};
+use crate::world::{World, denied, filler, host, reason, refused, soon};
 
 /// Calls that an agent may have open at a time.
 const OPEN: usize = 12;
@@ -45,7 +52,7 @@ async fn one_agents_open_streams_are_bounded_over_all_its_connections_and_others
     world.caller("agent/h2").report().await.unwrap();
     world.settle().await;
     let row = ("agent/h1".to_owned(), "TOO_MANY_CALLS".to_owned());
-    assert_eq!(on_record(&world).await, [row]);
+    assert_eq!(on_record(&world).await, [row.clone(), row], "one of each rpc");
     // What is closed makes room.
     drop(open.pop());
     world.settle().await;
@@ -73,4 +80,112 @@ async fn calls_that_come_too_often_are_refused_until_time_has_passed_and_others_
     world.caller("agent/h2").report().await.unwrap();
     tokio::time::sleep(waits(&status)).await;
     caller.report().await.unwrap();
+}
+
+/// Half a change of 20 MiB, on a connection of its own. Says how much of it was taken, and how it ended.
+async fn half_a_change(
+    world: &World,
+    who: &str,
+) -> (mpsc::Sender<()>, tokio::task::JoinHandle<(usize, String)>) {
+    const PIECE: usize = 16 << 10;
+    let mut channel = world.caller(who).0;
+    let (ready, pieces) = mpsc::channel::<Bytes>(1);
+    let (stop, mut stopped) = mpsc::channel(1);
+    let frames = ReceiverStream::new(pieces).map(|piece| Ok::<_, Status>(http_body::Frame::data(piece)));
+    let mut request = http::Request::new(Body::new(http_body_util::StreamBody::new(frames)));
+    *request.uri_mut() = "http://member/verger.policy.v1.PolicyService/Apply"
+        .parse()
+        .unwrap();
+    *request.method_mut() = http::Method::POST;
+    let kind = http::HeaderValue::from_static("application/grpc");
+    request.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    let mut first = vec![0];
+    first.put_u32(20 << 20);
+    // An object of 20 MiB, and so on.
+    first.extend([0x1a, 0x80, 0x80, 0x80, 0x0a]);
+    let call = tokio::spawn(async move {
+        let sends = async {
+            ready.send(first.into()).await.ok()?;
+            let mut sent = 0;
+            while sent < 2 << 20 {
+                let piece = vec![7; PIECE].into();
+                tokio::select! {
+                    sent = ready.send(piece) => sent.ok()?,
+                    _ = stopped.recv() => return Some(sent),
+                }
+                sent += PIECE;
+            }
+            stopped.recv().await;
+            Some(sent)
+        };
+        std::future::poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
+        let answers = channel.call(request);
+        tokio::pin!(sends, answers);
+        let sent = tokio::select! {
+            sent = &mut sends => sent,
+            answer = &mut answers => return (0, ended(answer.ok())),
+        };
+        match sent {
+            Some(taken) => (taken, String::new()),
+            // Nobody reads it any more: it is answered.
+            None => (0, ended(answers.await.ok())),
+        }
+    });
+    (stop, call)
+}
+
+fn ended(answer: Option<http::Response<Body>>) -> String {
+    let status = answer.and_then(|answer| Status::from_header_map(answer.headers()));
+    status.map(|status| reason(&status)).unwrap_or_default()
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_floods_a_member_with_halves_of_large_changes_is_read_four_times_and_all_are_served() {
+    let world = World::founded();
+    let mut flood = Vec::new();
+    for _ in 0..12 {
+        flood.push(half_a_change(&world, "person/eve").await);
+    }
+    world.settle().await;
+    // Large changes and answers of others; and small ones of hers.
+    let large: Vec<_> = (0..3)
+        .map(|each| filler(&format!("w{each}"), "a", 1, 200 << 10))
+        .collect();
+    soon(world.apply(&large, &[])).await;
+    let request = pb::GetSetRequest { with_bodies: true };
+    let set = soon(world.ada().policy().get_set(request))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(set.bodies.len(), 3);
+    let change = world.change(&[host("h1", "a")], &[]);
+    soon(world.caller("person/eve").policy().apply(change))
+        .await
+        .unwrap();
+    let mut taken = Vec::new();
+    for (stop, call) in flood {
+        stop.send(()).await.ok();
+        taken.push(call.await.unwrap());
+    }
+    // A connection holds a quarter of a MiB that nobody reads.
+    let read = taken.iter().filter(|(taken, _)| *taken >= 1 << 20).count();
+    assert_eq!(read, 4, "{taken:?}");
+    assert!(taken.iter().all(|(_, ended)| ended.is_empty()), "{taken:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_sends_half_a_large_change_is_told_in_half_a_minute_and_those_that_wait_sooner() {
+    let world = World::founded();
+    let mut flood = Vec::new();
+    for _ in 0..6 {
+        flood.push(half_a_change(&world, "person/eve").await);
+    }
+    let mut ended = Vec::new();
+    for (_stop, call) in flood {
+        ended.push(soon(call).await.unwrap().1);
+    }
+    ended.sort();
+    let mut expected = vec!["TOO_MANY_LARGE_CALLS"; 2];
+    expected.extend(["TOO_SLOW"; 4]);
+    assert_eq!(ended, expected);
 }

@@ -7,7 +7,7 @@ use verger_policy::model::ObjectKey;
 use verger_proto::stored::v1 as stored;
 use verger_seal::SignedHead;
 
-use super::{Action, Command, InvalidCommand};
+use super::{About, Action, Command, InvalidCommand};
 use crate::convert;
 use crate::limits;
 use crate::state::Vouched;
@@ -196,12 +196,30 @@ impl Command {
                 reason,
                 attempts,
                 since,
-            } => Stored::NoteDenied(stored::NoteDenied {
-                rpc: rpc.clone(),
-                reason: reason.clone(),
-                attempts: *attempts,
-                since_ms: since.as_millisecond(),
-            }),
+                about,
+            } => {
+                let About {
+                    verb,
+                    resource,
+                    request_id,
+                } = about.clone();
+                Stored::NoteDenied(stored::NoteDenied {
+                    rpc: rpc.clone(),
+                    reason: reason.clone(),
+                    attempts: *attempts,
+                    since_ms: since.as_millisecond(),
+                    verb,
+                    resource,
+                    request_id,
+                })
+            }
+            Action::RecordCertificate { person, digest, ends } => {
+                Stored::RecordCertificate(stored::RecordCertificate {
+                    person: person.clone(),
+                    digest: convert::bytes(digest),
+                    ends_ms: ends.as_millisecond(),
+                })
+            }
             Action::Stamp { envelope } => Stored::Stamp(stored::Stamp {
                 envelope: envelope.clone(),
             }),
@@ -216,6 +234,7 @@ impl Command {
             request_id: self.request_id.clone().unwrap_or_default(),
             from: self.from.clone().unwrap_or_default(),
             policies: self.policies.clone(),
+            counted: self.counted,
             action: Some(action),
         }
         .encode_to_vec()
@@ -238,6 +257,7 @@ impl Command {
             request_id,
             from,
             policies,
+            counted,
             action,
         } = stored::Command::decode(bytes).map_err(|_| InvalidCommand::Undecodable)?;
         if format != FORMAT {
@@ -472,9 +492,15 @@ impl Command {
                 reason,
                 attempts,
                 since_ms,
+                verb,
+                resource,
+                request_id,
             }) => {
                 bounded("rpc", &rpc)?;
                 bounded("reason", &reason)?;
+                bounded("verb", &verb)?;
+                bounded("resource", &resource)?;
+                bounded("request_id", &request_id)?;
                 if reason.is_empty() || attempts == 0 {
                     return Err(InvalidCommand::Field("reason"));
                 }
@@ -483,6 +509,26 @@ impl Command {
                     reason,
                     attempts,
                     since: convert::time(since_ms).ok_or(InvalidCommand::Field("since_ms"))?,
+                    about: About {
+                        verb,
+                        resource,
+                        request_id,
+                    },
+                }
+            }
+            Stored::RecordCertificate(stored::RecordCertificate {
+                person,
+                digest,
+                ends_ms,
+            }) => {
+                bounded("person", &person)?;
+                if person.is_empty() {
+                    return Err(InvalidCommand::Field("person"));
+                }
+                Action::RecordCertificate {
+                    person,
+                    digest: convert::digest(&digest).ok_or(InvalidCommand::Field("digest"))?,
+                    ends: convert::time(ends_ms).ok_or(InvalidCommand::Field("ends_ms"))?,
                 }
             }
             Stored::Stamp(stored::Stamp { envelope }) => Action::Stamp { envelope },
@@ -496,6 +542,7 @@ impl Command {
             request_id: Some(request_id).filter(|id| !id.is_empty()),
             from: Some(from).filter(|from| !from.is_empty()),
             policies,
+            counted,
             action,
         })
     }

@@ -407,6 +407,7 @@ pub(crate) fn request(id: &str, request: &Remembered) -> Option<RowChange> {
         | Response::SilenceTold
         | Response::CopyTold
         | Response::DeniedNoted
+        | Response::CertificateRecorded
         | Response::Ticked
         | Response::Stamped { .. }
         | Response::Refused(_) => return None,
@@ -431,23 +432,22 @@ pub(crate) fn audit(
     done: &Done,
     previous: &Digest,
 ) -> (RowChange, Vec<u8>) {
-    let (before, after) = done.roots.unzip();
-    let attempts = match command.action {
-        Action::NoteDenied { attempts, .. } => attempts,
-        _ => 0,
+    let (attempts, request_id) = match &command.action {
+        Action::NoteDenied { attempts, about, .. } => (*attempts, about.request_id.clone()),
+        _ => (0, command.request_id.clone().unwrap_or_default()),
     };
     let row = stored::AuditRow {
         format: FORMAT,
         at_ms: mark.at.as_millisecond(),
         actor: command.actor.clone(),
         action: command.action.word().to_owned(),
-        request_id: command.request_id.clone().unwrap_or_default(),
+        request_id,
         outcome: done.outcome.clone(),
         previous: convert::bytes(previous),
         detail: command.action.detail(),
         from: command.from.clone().unwrap_or_default(),
-        before: before.as_ref().map(convert::bytes).unwrap_or_default(),
-        after: after.as_ref().map(convert::bytes).unwrap_or_default(),
+        before: convert::optional_bytes(done.before.as_ref()),
+        after: convert::optional_bytes(done.after.as_ref()),
         policies: command.policies.clone(),
         attempts,
     };

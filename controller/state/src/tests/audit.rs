@@ -159,6 +159,7 @@ fn denied_calls_are_rows_that_say_how_many() {
             reason: "NOT_A_PERSON".to_owned(),
             attempts,
             since: at(7),
+            about: crate::About::default(),
         };
         Command {
             actor: "agent/h1".to_owned(),
@@ -187,6 +188,149 @@ fn denied_calls_are_rows_that_say_how_many() {
         "INVALID_COMMAND",
         "none was denied"
     );
+}
+
+#[test]
+fn a_denied_call_is_a_row_of_what_it_asked_for() {
+    let mut member = Member::founded();
+    let action = Action::NoteDenied {
+        rpc: "S/M".to_owned(),
+        reason: "ROLE_DENIED".to_owned(),
+        attempts: 1,
+        since: at(7),
+        about: crate::About {
+            verb: "apply".to_owned(),
+            resource: "Workload/web".to_owned(),
+            request_id: "the-id".to_owned(),
+        },
+    };
+    // Its request's id is none of the command's: the request may come again.
+    for _ in 0..2 {
+        let denied = command(11, None, action.clone());
+        assert_eq!(member.checked(&denied), Response::DeniedNoted);
+        let row = last(&member);
+        assert_eq!(row.request_id, "the-id");
+        assert_eq!(row.detail, "S/M, since 1970-01-01T00:00:07Z: apply Workload/web");
+    }
+    check_chain(&member);
+}
+
+#[test]
+fn a_refusal_that_is_counted_leaves_no_row_and_any_other_does() {
+    let mut member = Member::founded();
+    let change = member.change(0, &key());
+    let counted = |id: &str, action: &Action| Command {
+        counted: true,
+        ..command(11, Some(id), action.clone())
+    };
+    member.checked(&counted("1", &change));
+    let made = member.state.audit_head().written;
+    assert_eq!(made, 2, "what is done has its row");
+    for attempt in 0..10 {
+        let refused = member.checked(&counted(&format!("late-{attempt}"), &change));
+        assert_eq!(word(&refused), "EPOCH_CONFLICT");
+    }
+    let mut of_bob = counted("1", &change);
+    of_bob.actor = "person/bob".to_owned();
+    assert_eq!(word(&member.checked(&of_bob)), "REQUEST_ID_REUSED");
+    assert_eq!(member.state.audit_head().written, made);
+    // As commands of before they were counted.
+    for attempt in 0..10 {
+        let late = command(12, None, change.clone());
+        assert_eq!(word(&member.checked(&late)), "EPOCH_CONFLICT");
+        assert_eq!(member.state.audit_head().written, made + attempt + 1);
+    }
+    check_chain(&member);
+}
+
+#[test]
+fn a_row_says_what_became_of_the_record_it_is_about() {
+    let mut member = Member::founded();
+    let counted = |action: Action| Command {
+        counted: true,
+        ..command(11, None, action)
+    };
+    let told = |member: &Member| {
+        let row = last(member);
+        [row.before, row.after].map(|digest| crate::convert::digest(&digest))
+    };
+    let stored = |member: &Member, tree: Tree, key: &str| {
+        let value = member.rows.get(&(tree, key.as_bytes().to_vec()));
+        value.map(|value| Digest::of(value))
+    };
+    let login = |seed: u8| Action::CreateLogin {
+        person: "bob".to_owned(),
+        key: Digest::from_bytes([seed; 32]),
+    };
+    let revoke = Action::RevokeLogin {
+        person: "bob".to_owned(),
+        reason: "left".to_owned(),
+    };
+    for action in [
+        login(1),
+        login(2),
+        revoke,
+        Action::RestoreLogin {
+            person: "bob".to_owned(),
+        },
+    ] {
+        let before = stored(&member, Tree::Logins, "bob");
+        member.checked(&counted(action));
+        let after = stored(&member, Tree::Logins, "bob");
+        assert_ne!(before, after);
+        assert_eq!(told(&member), [before, after]);
+    }
+    let token = Action::CreateToken {
+        id: "t".to_owned(),
+        secret_hash: Digest::of(b"s"),
+        agent: "h1".parse().unwrap(),
+        expires: at(100),
+        approval: false,
+    };
+    member.checked(&counted(token));
+    assert_eq!(told(&member), [None, stored(&member, Tree::Tokens, "t")]);
+    let enrol = Action::Enrol {
+        token_id: "t".to_owned(),
+        secret_hash: Digest::of(b"s"),
+        agent: "h1".parse().unwrap(),
+        key: Digest::of(b"k"),
+        machine: None,
+    };
+    member.checked(&counted(enrol));
+    let enrolled = stored(&member, Tree::Hosts, "h1");
+    assert_eq!(told(&member), [None, enrolled]);
+    let agent = "h1".parse().unwrap();
+    member.checked(&counted(Action::RemoveHost { agent }));
+    assert_eq!(told(&member), [enrolled, None]);
+    // What is not counted is as it was in logs of before, and what is refused changed nothing.
+    member.checked(&command(12, None, login(3)));
+    assert_eq!(told(&member), [None, None]);
+    check_chain(&member);
+}
+
+#[test]
+fn a_certificate_is_a_row_of_its_own() {
+    let mut member = Member::founded();
+    let digest = Digest::of(b"certificate");
+    let action = Action::RecordCertificate {
+        person: "bob".to_owned(),
+        digest,
+        ends: at(100),
+    };
+    assert_eq!(
+        member.checked(&command(11, None, action)),
+        Response::CertificateRecorded
+    );
+    let row = last(&member);
+    assert_eq!(
+        (row.action.as_str(), row.outcome.as_str()),
+        ("record-certificate", "ok")
+    );
+    assert_eq!(
+        row.detail,
+        format!("of person/bob, certificate {digest}, until 1970-01-01T00:01:40Z")
+    );
+    check_chain(&member);
 }
 
 #[test]

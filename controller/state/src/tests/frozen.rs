@@ -220,6 +220,7 @@ fn stored_bytes_of_an_address_and_of_denied_calls_never_change() {
                 reason: "N".to_owned(),
                 attempts: 3,
                 since: at(1),
+                about: crate::About::default(),
             },
         )
     };
@@ -228,6 +229,46 @@ fn stored_bytes_of_an_address_and_of_denied_calls_never_change() {
     let frozen = "0801 10d00f 1a0161 2a0166 320170 320171 b2010b 0a0172 12014e 1803 20e807";
     assert_eq!(hex, frozen.replace(' ', ""));
     assert_eq!(Command::decode(denied.encode()).unwrap(), denied);
+}
+
+#[test]
+fn stored_bytes_of_counted_commands_and_of_certificates_never_change() {
+    let denied = Action::NoteDenied {
+        rpc: "r".to_owned(),
+        reason: "N".to_owned(),
+        attempts: 3,
+        since: at(1),
+        about: crate::About {
+            verb: "v".to_owned(),
+            resource: "R".to_owned(),
+            request_id: "i".to_owned(),
+        },
+    };
+    let certificate = Action::RecordCertificate {
+        person: "b".to_owned(),
+        digest: Digest::from_bytes([0xab; 32]),
+        ends: at(200),
+    };
+    let digest = "ab".repeat(32);
+    for (action, frozen) in [
+        (
+            denied,
+            "b201 14 0a0172 12014e 1803 20e807 2a0176 320152 3a0169".to_owned(),
+        ),
+        (certificate, format!("aa03 29 0a0162 1220{digest} 18c09a0c")),
+    ] {
+        let command = Command {
+            counted: true,
+            ..command(2, None, action)
+        };
+        // Format, stamp, actor, that it is counted; then the action.
+        let head = "0801 10d00f 1a0a706572736f6e2f616461 3801";
+        assert_eq!(
+            hex_of(&command.encode()),
+            format!("{head}{frozen}").replace(' ', "")
+        );
+        assert_eq!(Command::decode(command.encode()).unwrap(), command);
+    }
 }
 
 fn hex_of(bytes: &[u8]) -> String {

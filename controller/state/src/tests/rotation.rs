@@ -98,6 +98,26 @@ fn a_change_made_on_another_set_is_refused() {
 }
 
 #[test]
+fn the_row_of_a_rotation_says_which_trust_root_gave_way_to_which() {
+    let mut member = member();
+    let rotation = member.rotation(&[&key(), &bob()]);
+    let in_force = |member: &Member| {
+        let cluster = member.state.cluster().unwrap();
+        Digest::of(cluster.later.last().unwrap_or(&cluster.envelope))
+    };
+    let before = in_force(&member);
+    member.checked(&Command {
+        counted: true,
+        ..command(12, None, rotation)
+    });
+    let mut rows = member.rows.iter().filter(|((tree, _), _)| *tree == Tree::Audit);
+    let row = stored::AuditRow::decode(rows.next_back().unwrap().1.as_slice()).unwrap();
+    let told = [&row.before, &row.after].map(|digest| crate::convert::digest(digest).unwrap());
+    assert_eq!(told, [before, in_force(&member)]);
+    assert_ne!(told[0], told[1]);
+}
+
+#[test]
 fn stored_bytes_of_a_rotation_never_change() {
     let action = Action::RotateTrustRoot {
         trust_root: Bytes::from_static(b"t"),

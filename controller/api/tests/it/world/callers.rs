@@ -36,7 +36,7 @@ pub(crate) async fn soon<T>(answer: impl Future<Output = T>) -> T {
 
 /// Somebody, with a connection.
 #[derive(Clone)]
-pub(crate) struct Caller(pub(super) Channel);
+pub(crate) struct Caller(pub(crate) Channel);
 
 impl Caller {
     pub(crate) fn policy(&self) -> PolicyServiceClient<Channel> {

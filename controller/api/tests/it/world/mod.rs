@@ -21,7 +21,7 @@ use verger_controller_api::fleet::Fleet;
 use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Replicated};
 use verger_controller_api::{
     Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, LogIn, MESSAGE_BYTES, MemberInfo,
-    Policy, Proposals,
+    Policy, Proposals, SMALL_MESSAGE_BYTES,
 };
 use verger_controller_state::{Action, Command, Response, RowChange, State, Tree};
 use verger_policy::digest::Digest;
@@ -112,35 +112,47 @@ impl World {
                 ))
                 .max_decoding_message_size(MESSAGE_BYTES),
             )
-            .add_service(ClusterServiceServer::new(Cluster::new(
-                Arc::clone(&replicated),
-                Arc::clone(&ambient),
-                Arc::clone(&fleet),
-                Arc::clone(&authorizer),
-                MemberInfo {
-                    member: "c1".to_owned(),
-                    address: "c1.example:7443".to_owned(),
-                    enrol_address: "c1.example:7444".to_owned(),
-                    ca_pin: "sha256:00".to_owned(),
-                    oidc_issuer: Some("https://id.example".to_owned()),
-                },
-            )))
-            .add_service(AuditServiceServer::new(Audit::new(
-                Arc::clone(&replicated),
-                Arc::clone(&log) as Arc<dyn AuditRows>,
-                Arc::clone(&authorizer),
-            )))
-            .add_service(CertificateServiceServer::new(Certificates::new(
-                Arc::clone(&replicated),
-                Arc::clone(&ambient),
-                Arc::clone(&issuer),
-                Arc::clone(&authorizer),
-            )))
-            .add_service(FindingsServiceServer::new(Findings::new(
-                Arc::clone(&replicated),
-                Arc::clone(&ambient),
-                Arc::clone(&authorizer),
-            )))
+            .add_service(
+                ClusterServiceServer::new(Cluster::new(
+                    Arc::clone(&replicated),
+                    Arc::clone(&ambient),
+                    Arc::clone(&fleet),
+                    Arc::clone(&authorizer),
+                    MemberInfo {
+                        member: "c1".to_owned(),
+                        address: "c1.example:7443".to_owned(),
+                        enrol_address: "c1.example:7444".to_owned(),
+                        ca_pin: "sha256:00".to_owned(),
+                        oidc_issuer: Some("https://id.example".to_owned()),
+                    },
+                ))
+                .max_decoding_message_size(SMALL_MESSAGE_BYTES),
+            )
+            .add_service(
+                AuditServiceServer::new(Audit::new(
+                    Arc::clone(&replicated),
+                    Arc::clone(&log) as Arc<dyn AuditRows>,
+                    Arc::clone(&authorizer),
+                ))
+                .max_decoding_message_size(SMALL_MESSAGE_BYTES),
+            )
+            .add_service(
+                CertificateServiceServer::new(Certificates::new(
+                    Arc::clone(&replicated),
+                    Arc::clone(&ambient),
+                    Arc::clone(&issuer),
+                    Arc::clone(&authorizer),
+                ))
+                .max_decoding_message_size(SMALL_MESSAGE_BYTES),
+            )
+            .add_service(
+                FindingsServiceServer::new(Findings::new(
+                    Arc::clone(&replicated),
+                    Arc::clone(&ambient),
+                    Arc::clone(&authorizer),
+                ))
+                .max_decoding_message_size(SMALL_MESSAGE_BYTES),
+            )
             .add_service(
                 SessionServiceServer::new(Agents::new(
                     Arc::clone(&replicated),
@@ -150,16 +162,20 @@ impl World {
                 ))
                 .max_decoding_message_size(MESSAGE_BYTES),
             )
-            .add_service(LoginServiceServer::new(LogIn::new(
-                Arc::clone(&replicated),
-                Arc::clone(&ambient),
-                Arc::clone(&issuer),
-                Some(Arc::clone(&provider) as _),
-                "c1.example:7443".to_owned(),
-            )))
-            .add_service(EnrolmentServiceServer::new(Enrolment::new(
-                replicated, ambient, issuer,
-            )));
+            .add_service(
+                LoginServiceServer::new(LogIn::new(
+                    Arc::clone(&replicated),
+                    Arc::clone(&ambient),
+                    Arc::clone(&issuer),
+                    Some(Arc::clone(&provider) as _),
+                    "c1.example:7443".to_owned(),
+                ))
+                .max_decoding_message_size(SMALL_MESSAGE_BYTES),
+            )
+            .add_service(
+                EnrolmentServiceServer::new(Enrolment::new(replicated, ambient, issuer))
+                    .max_decoding_message_size(SMALL_MESSAGE_BYTES),
+            );
         let watched = DenialsLayer::new(Arc::clone(&denials), Arc::clone(&surroundings) as _);
         Self {
             log: Arc::clone(&log),
@@ -279,6 +295,7 @@ impl World {
             request_id: None,
             from: None,
             policies: Vec::new(),
+            counted: false,
             action,
         }
     }

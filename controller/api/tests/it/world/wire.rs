@@ -26,6 +26,9 @@ const ON_THE_WAY: usize = 16 << 10;
 /// The least that HTTP/2 allows to be sent to a reader that does not read, bytes.
 const WINDOW: u32 = 65_535;
 
+/// Bytes that the member lets a peer send before anybody reads them.
+const UNREAD: u32 = 256 << 10;
+
 /// The accepted end of a connection.
 pub(crate) struct Wire {
     stream: DuplexStream,
@@ -74,6 +77,8 @@ impl Door {
         let (door, incoming) = mpsc::channel(8);
         tokio::spawn(
             Server::builder()
+                .initial_stream_window_size(UNREAD)
+                .initial_connection_window_size(UNREAD)
                 .layer(denials)
                 .layer(QuotasLayer::default())
                 .layer(InterceptorLayer::new(move |request| {
