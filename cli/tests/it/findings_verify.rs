@@ -1,5 +1,5 @@
-//! What agents signed of their findings, held against what a cluster shows: over real connections, with what was seen kept on
-//! disk.
+//! What agents signed of their findings, held against what a cluster shows that was taken over, in each way it can lie: over real
+//! connections, with what was seen kept on disk. The honest twin of each passes.
 
 use jiff::{SignedDuration, Timestamp};
 use verger_policy::digest::Digest;
@@ -12,6 +12,7 @@ use verger_wire::{FromWire as _, IntoWire as _, digest_bytes};
 
 use crate::cluster::{Cluster, World};
 use crate::findings::finding;
+use crate::freshness::{self, NOW, stamp};
 use crate::program::Program;
 
 fn key(seed: u8) -> AgentKey {
@@ -94,9 +95,20 @@ impl Host {
     }
 }
 
-/// A cluster with a host that told three findings and signed them, and an audit that has it enrolled.
+/// The members sign where the audit stands, some time ago.
+fn sign_audit(program: &Program, cluster: &Cluster, ago: SignedDuration) {
+    let mut world = cluster.world();
+    let (epoch, root, head) = (world.set.epoch(), world.set.root(), world.audit.head());
+    world.stamp = Some(stamp(program, epoch, root, head, ago));
+}
+
+fn enrolment(agent: &str, seed: u8) -> String {
+    format!("agent {agent}, key {}", Digest::of(&key(seed).public_info()))
+}
+
+/// A cluster with a host that told three findings and signed them, and an audit that has it enrolled, which its member signed.
 fn started(program: &Program) -> (Cluster, Host, SignedHead) {
-    let cluster = Cluster::start(program);
+    let cluster = freshness::cluster(program);
     let mut host = Host::default();
     for seed in 1..4 {
         host.tell(seed);
@@ -109,12 +121,10 @@ fn started(program: &Program) -> (Cluster, Host, SignedHead) {
             agent_id: "web-1".to_owned(),
             ..Default::default()
         }];
-        let digest = Digest::of(&key(1).public_info());
-        world
-            .audit
-            .write("nobody", "enrol", &format!("agent web-1, key {digest}"));
+        world.audit.write("nobody", "enrol", &enrolment("web-1", 1));
         host.show(&mut world, Some(&head));
     }
+    sign_audit(program, &cluster, NOW);
     (cluster, host, head)
 }
 
@@ -171,6 +181,19 @@ fn a_row_that_is_left_out_of_the_account_or_of_the_list_alone_is_told() {
         "{}",
         ran.out
     );
+    // One that is there, and says something else.
+    let mut changing = host.clone();
+    changing.rows[1].occurrences += 1;
+    {
+        let mut world = cluster.world();
+        changing.show(&mut world, Some(&head));
+        let Some(Part::Host(told)) = &mut world.accounts.get_mut("web-1").unwrap()[0].part else {
+            panic!("the host comes first");
+        };
+        told.chain = digest_bytes(&host.told().chain.digest);
+    }
+    let ran = program.run(&["findings", "verify"]).ends(1);
+    assert!(ran.out.contains("altered or exchanged"), "{}", ran.out);
     {
         let mut world = cluster.world();
         host.show(&mut world, Some(&head));
@@ -228,12 +251,12 @@ fn a_host_that_is_hidden_and_a_key_that_is_another_are_told() {
         ran.out
     );
     // With an enrolment that may be made up it is not taken either, until a person says so.
-    let digest = Digest::of(&key(2).public_info());
     let kept = cluster.world().audit.clone();
     cluster
         .world()
         .audit
-        .write("nobody", "enrol", &format!("agent web-1, key {digest}"));
+        .write("nobody", "enrol", &enrolment("web-1", 2));
+    sign_audit(&program, &cluster, NOW);
     for _ in 0..2 {
         let ran = program.run(&["findings", "verify"]).ends(3);
         assert!(ran.out.contains("enrolled anew"), "{}", ran.out);
@@ -241,6 +264,7 @@ fn a_host_that_is_hidden_and_a_key_that_is_another_are_told() {
     let accept = ["findings", "verify", "--accept-shown"];
     program.run(&accept).ends(0);
     cluster.world().audit = kept;
+    sign_audit(&program, &cluster, NOW);
     host.show(&mut cluster.world(), Some(&head));
     program.run(&accept).ends(0);
     let shown = std::mem::take(&mut cluster.world().hosts);
@@ -255,6 +279,10 @@ fn a_host_that_is_hidden_and_a_key_that_is_another_are_told() {
         world.streams.clear();
         world.audit.write("person/ann", "remove-host", "agent web-1");
     }
+    // A row that the members have not signed is a controller's word.
+    let ran = program.run(&["findings", "verify"]).ends(3);
+    assert!(ran.out.contains("host web-1 is not shown: row 2"), "{}", ran.out);
+    sign_audit(&program, &cluster, NOW);
     let ran = program.run(&["findings", "verify"]).ends(0);
     assert!(ran.err.contains("was taken out"), "{}", ran.err);
     assert!(
@@ -267,7 +295,7 @@ fn a_host_that_is_hidden_and_a_key_that_is_another_are_told() {
 }
 
 #[test]
-fn an_audit_that_is_another_than_was_seen_is_refused() {
+fn an_audit_that_is_another_than_members_signed_or_was_seen_is_refused() {
     let program = Program::new();
     let (cluster, host, _) = started(&program);
     program.run(&["findings", "verify"]).ends(0);
@@ -276,22 +304,167 @@ fn an_audit_that_is_another_than_was_seen_is_refused() {
     {
         let mut world = cluster.world();
         world.audit = Default::default();
-        let digest = Digest::of(&key(2).public_info());
-        world
-            .audit
-            .write("nobody", "enrol", &format!("agent web-1, key {digest}"));
+        world.audit.write("nobody", "enrol", &enrolment("web-1", 2));
         host.show(&mut world, Some(&forged));
     }
+    let accept = ["findings", "verify", "--accept-shown", "-o", "json"];
+    for args in [&["findings", "verify"][..], &accept] {
+        let ran = program.run(args).ends(1);
+        let wanted = "the cluster's audit is not what a majority of its members signed";
+        assert!(ran.err.contains(wanted), "{}", ran.err);
+    }
+    // With what they signed withheld, who saw the other one sees it, and nobody else is told that all is well.
+    cluster.world().stamp = None;
     let ran = program.run(&["findings", "verify"]).ends(1);
     assert!(
         ran.err.contains("the cluster's audit is not whole"),
         "{}",
         ran.err
     );
-    // A person who never saw the other one has nothing to hold it against, and learns which key it is.
-    let ran = program
-        .run(&["findings", "verify", "--accept-shown", "-o", "json"])
-        .ends(0);
+    // Who never saw the other one learns which key it is, and that nobody vouches for it.
+    let ran = program.run(&accept).ends(3);
     let digest = Digest::of(&key(2).public_info()).to_string();
     assert_eq!(ran.json()[0]["key"], digest);
+    assert!(ran.err.contains("no majority of the members"), "{}", ran.err);
+}
+
+#[test]
+fn what_members_have_not_signed_or_not_of_late_is_not_said_to_be_verified() {
+    let program = Program::new();
+    let (cluster, ..) = started(&program);
+    program.run(&["findings", "verify"]).ends(0);
+    for host in [&[][..], &["--host", "web-1"]] {
+        let verify = [&["findings", "verify"], host].concat();
+        cluster.world().stamp = None;
+        let ran = program.run(&verify).ends(3);
+        assert!(ran.out.contains("no majority of the members"), "{}", ran.out);
+        sign_audit(&program, &cluster, SignedDuration::from_mins(6));
+        let ran = program.run(&verify).ends(3);
+        assert!(ran.out.contains("members sign every minute"), "{}", ran.out);
+        sign_audit(&program, &cluster, NOW);
+        program.run(&verify).ends(0);
+    }
+    // A key that only a row says which they have not signed.
+    let other = Program::new();
+    let (cluster, host, _) = started(&other);
+    cluster
+        .world()
+        .audit
+        .write("nobody", "enrol", &enrolment("web-1", 2));
+    let head = host.sign(&cluster, &key(2), 0);
+    host.show(&mut cluster.world(), Some(&head));
+    let ran = other.run(&["findings", "verify", "-o", "json"]).ends(3);
+    assert_eq!(ran.json()[0]["result"], "notVerified");
+    assert!(ran.err.contains("known by row 2 of the audit"), "{}", ran.err);
+    sign_audit(&other, &cluster, NOW);
+    other.run(&["findings", "verify"]).ends(0);
+}
+
+#[test]
+fn a_host_that_nobody_saw_and_the_audit_has_enrolled_is_missed() {
+    let program = Program::new();
+    let (cluster, ..) = started(&program);
+    cluster
+        .world()
+        .audit
+        .write("nobody", "enrol", &enrolment("web-2", 2));
+    sign_audit(&program, &cluster, NOW);
+    let ran = program.run(&["findings", "verify"]).ends(1);
+    assert!(
+        ran.out
+            .contains("host web-2 is hidden: row 2 of the audit has it enrolled"),
+        "{}",
+        ran.out
+    );
+    let ran = program.run(&["findings", "verify", "-o", "json"]).ends(1).json();
+    assert_eq!(
+        (&ran[0]["result"], &ran[1]["host"], &ran[1]["result"]),
+        (&"verified".into(), &"web-2".into(), &"missing".into())
+    );
+    program.run(&["findings", "verify", "--host", "web-2"]).ends(1);
+    program.run(&["findings", "verify", "--host", "web-1"]).ends(0);
+    // One that only waits to be let in is no host, nor is one that was taken out.
+    {
+        let audit = &mut cluster.world().audit;
+        audit.write("person/ann", "remove-host", "agent web-2");
+        audit.write_with("nobody", "enrol", &enrolment("web-3", 3), "AWAITS_APPROVAL");
+    }
+    sign_audit(&program, &cluster, NOW);
+    program.run(&["findings", "verify"]).ends(0);
+}
+
+#[test]
+fn a_key_that_nothing_vouches_for_is_taken_with_a_doubt_and_held_against_later() {
+    let program = Program::new();
+    let (cluster, host, head) = started(&program);
+    // As versions wrote it that kept no keys.
+    {
+        let audit = &mut cluster.world().audit;
+        *audit = Default::default();
+        audit.write("nobody", "enrol", "agent web-1");
+    }
+    sign_audit(&program, &cluster, NOW);
+    let ran = program.run(&["findings", "verify"]).ends(3);
+    assert!(ran.out.contains("taken as it is shown"), "{}", ran.out);
+    let ran = program.run(&["findings", "verify", "-o", "json"]).ends(0);
+    assert_eq!(ran.json()[0]["keyKnownBy"], "memory");
+    let forged = host.sign(&cluster, &key(2), 0);
+    host.show(&mut cluster.world(), Some(&forged));
+    program.run(&["findings", "verify"]).ends(1);
+    host.show(&mut cluster.world(), Some(&head));
+    // A controller that withholds the chain keeps a comparison from being made.
+    {
+        let mut world = cluster.world();
+        let Some(Part::Host(told)) = &mut world.accounts.get_mut("web-1").unwrap()[0].part else {
+            panic!("the host comes first");
+        };
+        told.chain = Default::default();
+    }
+    let ran = program.run(&["findings", "verify"]).ends(3);
+    assert!(ran.out.contains("does not show the chain"), "{}", ran.out);
+    host.show(&mut cluster.world(), Some(&head));
+    program.run(&["findings", "verify"]).ends(0);
+}
+
+#[test]
+fn enrolments_that_were_dropped_are_known_by_what_was_seen_alone() {
+    let program = Program::new();
+    let (cluster, ..) = started(&program);
+    cluster
+        .world()
+        .audit
+        .write("person/ann", "apply-set", "on epoch 1");
+    sign_audit(&program, &cluster, NOW);
+    program.run(&["findings", "verify"]).ends(0);
+    cluster.world().audit.drop_oldest();
+    let ran = program.run(&["findings", "verify", "-o", "json"]).ends(0);
+    assert_eq!(ran.json()[0]["keyKnownBy"], "memory");
+    // Who saw nothing of it does not know which hosts there were.
+    let memory = program.path(&format!(".config/verger/heads-{}.json", cluster.id));
+    let kept = std::fs::read(&memory).unwrap();
+    std::fs::remove_file(&memory).unwrap();
+    let ran = program.run(&["findings", "verify"]).ends(3);
+    assert!(
+        ran.out.contains("the first 1 rows of the audit are gone")
+            && ran.out.contains("taken as it is shown"),
+        "{}",
+        ran.out
+    );
+    program.run(&["findings", "verify"]).ends(0);
+    // Nor whether one was taken out, who may not read it.
+    std::fs::remove_file(&memory).unwrap();
+    std::fs::write(&memory, kept).unwrap();
+    crate::cluster::private(&memory);
+    cluster.world().audit_refused = true;
+    let ran = program.run(&["findings", "verify"]).ends(3);
+    assert!(ran.out.contains("you may not read the audit"), "{}", ran.out);
+    program.run(&["findings", "verify", "--host", "web-1"]).ends(0);
+    cluster.world().hosts.clear();
+    cluster.world().streams.clear();
+    let ran = program.run(&["findings", "verify"]).ends(3);
+    assert!(
+        ran.out.contains("host web-1 is not shown, and you saw it before"),
+        "{}",
+        ran.out
+    );
 }
