@@ -74,6 +74,13 @@ impl Host {
 
     /// Shows it as an honest controller does, with this head.
     fn show(&self, world: &mut World, head: Option<&SignedHead>) {
+        self.show_as("web-1", world, head);
+        let listed = |row: &Transition| finding(row.uid.0.as_bytes()[0], 1, "");
+        world.streams = [self.rows.iter().map(listed).collect()].into();
+    }
+
+    /// Accounts for it under this name.
+    fn show_as(&self, agent: &str, world: &mut World, head: Option<&SignedHead>) {
         let chain = self.told().chain;
         let host = fv1::HostAccount {
             revision: 1,
@@ -89,9 +96,7 @@ impl Host {
         };
         let parts = [Part::Host(host), Part::Rows(rows)];
         let parts = parts.map(|part| fv1::AccountResponse { part: Some(part) });
-        world.accounts.insert("web-1".to_owned(), parts.into());
-        let listed = |row: &Transition| finding(row.uid.0.as_bytes()[0], 1, "");
-        world.streams = [self.rows.iter().map(listed).collect()].into();
+        world.accounts.insert(agent.to_owned(), parts.into());
     }
 }
 
@@ -439,13 +444,51 @@ fn enrolments_that_were_dropped_are_known_by_what_was_seen_alone() {
     cluster.world().audit.drop_oldest();
     let ran = program.run(&["findings", "verify", "-o", "json"]).ends(0);
     assert_eq!(ran.json()[0]["keyKnownBy"], "memory");
+    // One that was there and had signed nothing is missed when its enrolment is gone, too.
+    let hosts = cluster.world().hosts.clone();
+    let web_3 = cv1::Host {
+        agent_id: "web-3".to_owned(),
+        ..Default::default()
+    };
+    {
+        let mut world = cluster.world();
+        world.audit.write("nobody", "enrol", &enrolment("web-3", 3));
+        world.audit.write("person/ann", "apply-set", "on epoch 2");
+        world.hosts.push(web_3);
+        Host::default().show_as("web-3", &mut world, None);
+    }
+    sign_audit(&program, &cluster, NOW);
+    let ran = program.run(&["findings", "verify"]).ends(3);
+    assert!(
+        ran.out.contains("host web-3: its agent has signed nothing yet"),
+        "{}",
+        ran.out
+    );
+    {
+        let mut world = cluster.world();
+        world.audit.drop_oldest();
+        world.audit.drop_oldest();
+        world.hosts = hosts;
+    }
+    let ran = program.run(&["findings", "verify"]).ends(1);
+    assert!(
+        ran.out.contains("host web-3 is hidden: you saw it before"),
+        "{}",
+        ran.out
+    );
+    cluster
+        .world()
+        .audit
+        .write("person/ann", "remove-host", "agent web-3");
+    sign_audit(&program, &cluster, NOW);
+    program.run(&["findings", "verify"]).ends(0);
     // Who saw nothing of it does not know which hosts there were.
     let memory = program.path(&format!(".config/verger/heads-{}.json", cluster.id));
     let kept = std::fs::read(&memory).unwrap();
     std::fs::remove_file(&memory).unwrap();
     let ran = program.run(&["findings", "verify"]).ends(3);
     assert!(
-        ran.out.contains("the first 1 rows of the audit are gone")
+        ran.out.contains("the first 3 rows of the audit are gone")
             && ran.out.contains("taken as it is shown"),
         "{}",
         ran.out

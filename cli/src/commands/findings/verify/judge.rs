@@ -16,6 +16,8 @@ const FRESH: SignedDuration = SignedDuration::from_mins(3);
 /// How a key is known of which nothing else is.
 const FIRST_SIGHT: &str = "first sight";
 
+const NOT_ENROLLED: &str = "the audit is whole, and has no enrolment of this host";
+
 /// What is known of a host beside a controller's word.
 #[derive(Clone, Debug)]
 pub(super) struct Known<'a> {
@@ -63,6 +65,9 @@ pub(super) fn judge(known: &Known<'_>, account: &Account) -> Verdict {
                 "nothing is shown that its agent signed, and you saw such a thing at {} (number {}): it is withheld",
                 seen.seen_at, seen.chain.sequence
             ));
+        }
+        if known.enrolled == Enrolled::Never {
+            return verdict.problem(NOT_ENROLLED);
         }
         verdict
             .doubts
@@ -119,7 +124,7 @@ fn authentic(known: &Known<'_>, signed: &SignedHead, verdict: &mut Verdict) -> R
             ));
         }
         (Enrolled::Never, _) => {
-            return Err("the audit is whole, and has no enrolment of this host".to_owned());
+            return Err(NOT_ENROLLED.to_owned());
         }
         // Another key without an enrolment that says so.
         (Enrolled::Unknown, Some(seen)) if seen.key != key => {

@@ -70,7 +70,7 @@ pub(super) fn missing(
     accept: bool,
 ) -> BTreeMap<AgentId, Missing> {
     let mut missing = BTreeMap::new();
-    for agent in before.hosts.keys() {
+    for agent in before.agents() {
         let why = if enrolments.would_show_removal() {
             Missing::Seen
         } else {
@@ -83,7 +83,7 @@ pub(super) fn missing(
     }
     for (agent, row) in enrolments.removed() {
         let is_signed = enrolments.is_signed(row);
-        let is_seen = before.hosts.contains_key(agent);
+        let is_seen = before.has(agent);
         let why = match (is_signed || accept, is_seen) {
             (true, true) => Missing::TakenOut,
             // Where members sign, the next run tells.
@@ -118,7 +118,8 @@ mod tests {
             ("remove-host", "web-2"),
         ];
         let audit = enrolments(&rows, Some(4));
-        let before = seen_hosts(&["web-1", "gone-1", "old-1"]);
+        let mut before = seen_hosts(&["web-1", "gone-1"]);
+        before.headless.insert("old-1".parse().unwrap());
         let of = |shown: &[&str], before: &Seen, accept| {
             let missing = missing(&agents(shown), before, &audit, accept);
             let text = |(agent, why): (AgentId, Missing)| (agent.to_string(), why);

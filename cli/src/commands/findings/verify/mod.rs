@@ -117,7 +117,7 @@ fn gone(looked: &[Looked], remembered: &Seen, question: &Question<'_>) -> Vec<Ag
             is_out && !looked.verdicts.contains_key(*agent)
         })
     };
-    remembered.hosts.keys().filter(is_gone).cloned().collect()
+    remembered.agents().filter(is_gone).cloned().collect()
 }
 
 /// Where controllers show different things as signed under one number.
@@ -157,6 +157,10 @@ fn shown(looked: &[Looked], question: &Question<'_>) -> Seen {
         seen.audit = heads.max_by_key(|head| head.count);
         for (agent, verdict) in &looked.verdicts {
             let (Some(head), Some(key), false) = (&verdict.head, verdict.key, verdict.unremembered) else {
+                // One that was made up is nothing to be missed.
+                if verdict.problems.is_empty() {
+                    seen.headless.insert(agent.clone());
+                }
                 continue;
             };
             let is_newer = |held: &SeenHead| held.chain.sequence <= head.told.chain.sequence;

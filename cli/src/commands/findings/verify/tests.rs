@@ -52,6 +52,7 @@ pub(super) fn seen_hosts(names: &[&str]) -> Seen {
     Seen {
         audit: None,
         hosts: names.iter().map(|name| (agent(name), head.clone())).collect(),
+        headless: BTreeSet::new(),
     }
 }
 
@@ -303,6 +304,8 @@ fn nothing_shown_where_something_was_is_told() {
     assert_told(&verdict, "withheld");
     let verdict = judged(&withheld);
     assert!(verdict.problems.is_empty() && verdict.doubts[0].contains("signed nothing yet"));
+    // One that the audit does not have is made up, also if it says nothing.
+    assert_told(&judged_with(&withheld, Enrolled::Never, None), "no enrolment");
 }
 
 #[test]
