@@ -29,7 +29,7 @@ pub(crate) use seen::Memory;
 use seen::{How, Seen};
 
 /// Members stamp each minute.
-const FRESH_FOR: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const FRESH_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 /// What the cluster holds, verified.
 #[derive(Debug)]

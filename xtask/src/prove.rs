@@ -122,6 +122,23 @@ pub(crate) const POINTS: &[Point] = &[
         }),
     },
     Point {
+        name: "findings-verify",
+        claim: "`verger findings verify` catches a controller that hides a host, or hides, changes or cuts off findings; the honest twin of each passes.",
+        cargo: &[
+            "run",
+            "-q",
+            "-p",
+            "xtask",
+            "--",
+            "cases",
+            "-p",
+            "verger-cli",
+            "findings_verify::",
+        ],
+        needs_docker: false,
+        sample: None,
+    },
+    Point {
         name: "fuzz",
         claim: "No decoder of outside bytes panics or takes twice the memory of idle on damaged valid inputs, of which a fifth pass the framing at least.",
         cargo: &["run", "-q", "-p", "xtask", "--", "fuzz"],

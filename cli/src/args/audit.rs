@@ -25,11 +25,12 @@ pub(crate) enum AuditCommand {
         #[arg(long, value_name = "NUMBER")]
         after: Option<u64>,
     },
-    /// Print the head: a digest over every row there ever was, and their number. Keep it where no controller can reach it.
+    /// Print the head: a digest over every row there ever was, their number, how many of the oldest are dropped, and of when the
+    /// oldest is that is left. Keep it where no controller can reach it.
     #[command(after_help = "Example: verger audit head --out head.json")]
     Head {
         /// Write what a majority of the members has signed of the head to this file, which `verger audit verify --head` takes;
-        /// refused if it is there.
+        /// refused if it is there. What is signed is the digest and the number of rows, not how many of them are dropped.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
@@ -40,16 +41,17 @@ pub(crate) enum AuditCommand {
         #[arg(long, value_name = "FILE", required = true)]
         out: PathBuf,
     },
-    /// See whether rows were changed, taken out, put elsewhere or cut off: the cluster's, or those of an export.
-    #[command(after_help = "Example: verger audit verify --file audit.jsonl --head HEX:COUNT")]
+    /// See whether rows were changed, taken out, put elsewhere or cut off: the cluster's, or those of an export. Ends with 1 where
+    /// they were, with 3 where rows under the head you kept are gone since that may have been dropped for their age.
+    #[command(after_help = "Example: verger audit verify --file audit.jsonl --head HEX:COUNT:DROPPED:OLDEST")]
     Verify {
         /// An export, verified without the cluster.
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
 
         /// A head that you kept, as `verger audit head` printed it, or the file that it wrote. Without one, rows that somebody made up
-        /// all together pass.
-        #[arg(long, value_name = "HEX:COUNT or FILE")]
+        /// all together pass. One that does not say how many rows were dropped (HEX:COUNT) is taken as if none was.
+        #[arg(long, value_name = "HEX:COUNT:DROPPED:OLDEST or FILE")]
         head: Option<String>,
     },
 }

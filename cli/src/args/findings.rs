@@ -34,9 +34,9 @@ pub(crate) enum FindingsCommand {
         #[arg(long)]
         note: String,
     },
-    /// See whether the controllers hide, change or make up findings: what they show is held against what each host's agent
-    /// signed, and against what you saw before. Ends with 1 where something does not match, with 3 where something could not be
-    /// verified.
+    /// See whether the controllers hide hosts, or hide, change or make up findings: what they show is held against what each
+    /// host's agent signed, against the audit as a majority of the members signed it, and against what you saw before. Ends with 1
+    /// where something does not match, with 3 where something could not be verified.
     #[command(after_help = "Example: verger findings verify\nOne host: verger findings verify --host web-1")]
     Verify(VerifyFindingsArgs),
     /// Say in sentences what a finding means, which rule decided, and what to do.
@@ -53,8 +53,8 @@ pub(crate) struct VerifyFindingsArgs {
     #[arg(long)]
     pub host: Option<String>,
 
-    /// Take what is shown now for what you remember, after you found out why it is older, or of another key: a host was enrolled
-    /// anew, or a controller was restored on purpose.
+    /// Take what is shown now for what you remember, after you found out why it is older, of another key, or not there: a host was
+    /// enrolled anew or taken out, or a controller was restored on purpose.
     #[arg(long)]
     pub accept_shown: bool,
 }

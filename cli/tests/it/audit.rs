@@ -29,6 +29,8 @@ pub(crate) struct Kept {
     dropped: u64,
     /// How often a stream was asked for, and after which row.
     watched: Vec<u64>,
+    /// How many days have passed.
+    days: i64,
 }
 
 impl Default for Kept {
@@ -38,6 +40,7 @@ impl Default for Kept {
             head: ChainHead::START,
             dropped: 0,
             watched: Vec::new(),
+            days: 0,
         }
     }
 }
@@ -48,14 +51,18 @@ impl Kept {
     }
 
     pub(crate) fn write(&mut self, actor: &str, action: &str, detail: &str) {
+        self.write_with(actor, action, detail, "ok");
+    }
+
+    pub(crate) fn write_with(&mut self, actor: &str, action: &str, detail: &str, outcome: &str) {
         let number = self.head.count + 1;
         let row = stored::AuditRow {
             format: 1,
-            at_ms: 1_700_000_000_000 + 1_000 * number as i64,
+            at_ms: 1_700_000_000_000 + 86_400_000 * self.days + 1_000 * number as i64,
             actor: actor.to_owned(),
             action: action.to_owned(),
             request_id: format!("request-{number}"),
-            outcome: "ok".to_owned(),
+            outcome: outcome.to_owned(),
             previous: self.head.digest.as_bytes().to_vec().into(),
             detail: detail.to_owned(),
             from: "192.0.2.1:40000".to_owned(),
@@ -66,7 +73,17 @@ impl Kept {
         self.rows.push((number, key, value));
     }
 
-    fn drop_oldest(&mut self) {
+    /// So many days pass.
+    pub(crate) fn pass(&mut self, days: i64) {
+        self.days += days;
+    }
+
+    /// Says that so many of the oldest rows are dropped.
+    fn claim_dropped(&mut self, rows: u64) {
+        self.dropped = rows;
+    }
+
+    pub(crate) fn drop_oldest(&mut self) {
         self.rows.remove(0);
         self.dropped += 1;
     }
@@ -154,6 +171,9 @@ impl AuditService for Audits {
 
     async fn head(&self, _: Request<pb::HeadRequest>) -> Result<Response<pb::HeadResponse>, Status> {
         let world = self.0.lock().unwrap();
+        if world.audit_refused {
+            return Err(Status::permission_denied("no rule allows it"));
+        }
         let (audit, stamp) = (world.audit.clone(), world.stamp.clone());
         let envelope = |json: Vec<u8>| verger_proto::policy::v1::Envelope { json: json.into() };
         Ok(Response::new(pb::HeadResponse {
@@ -221,7 +241,12 @@ fn an_export_is_verified_without_the_cluster_against_the_head_that_was_kept() {
     let program = Program::new();
     let mut cluster = cluster(&program);
     let kept = program.run(&["audit", "head"]).ends(0).out.trim().to_owned();
-    assert_eq!(kept, cluster.world().audit.head.to_string());
+    assert_eq!(kept, format!("{}:0:1700000001", cluster.world().audit.head));
+    let told = program.run(&["audit", "head", "-o", "json"]).ends(0).json();
+    assert_eq!(
+        (&told["keep"], &told["dropped"], &told["oldest"]),
+        (&kept.as_str().into(), &0.into(), &"2023-11-14T22:13:21Z".into())
+    );
     cluster.world().audit.write("person/ada", "apply-set", "later");
     let exported = program.run(&["audit", "export", "--out", "audit.jsonl"]).ends(0);
     assert!(exported.out.contains("6 rows"), "{}", exported.out);
@@ -314,22 +339,96 @@ fn a_cluster_that_bends_its_audit_is_caught() {
     let exported = program.run(&["audit", "export", "--out", "bent.jsonl"]).ends(1);
     assert!(exported.err.contains("not whole"), "{}", exported.err);
     program.run(&["audit", "verify", "--file", "bent.jsonl"]).ends(1);
+}
 
-    // Old rows may go, and are counted; with all that was kept gone, nothing can be compared.
-    cluster.world().audit = honest;
-    cluster.world().audit.drop_oldest();
-    let dropped = verify().ends(0);
-    assert!(
-        dropped.out.contains("The first 1 rows are not here"),
-        "{}",
-        dropped.out
+#[test]
+fn rows_under_a_kept_head_that_go_are_told_whoever_drops_them() {
+    let program = Program::new();
+    let cluster = cluster(&program);
+    let head = || program.run(&["audit", "head"]).ends(0).out.trim().to_owned();
+    let kept = head();
+    let without = kept.rsplitn(3, ':').last().unwrap();
+    let online = |head: &str| program.run(&["audit", "verify", "--head", head, "-o", "json"]);
+    let offline = |name: &str, head: &str| {
+        let export = ["audit", "export", "--out", name];
+        if !program.path(name).exists() {
+            program.run(&export).ends(0);
+        }
+        program.run(&["audit", "verify", "--file", name, "--head", head])
+    };
+    let word = |ran: &crate::program::Ran| ran.json()["keptHead"].as_str().unwrap().to_owned();
+    assert_eq!(word(&online(&kept).ends(0)), "met");
+    offline("whole.jsonl", &kept).ends(0);
+    offline("whole.jsonl", without).ends(0);
+
+    // The oldest two are taken out, and said to be dropped: no bound has them dropped within seconds.
+    let honest = cluster.world().audit.clone();
+    for _ in 0..2 {
+        cluster.world().audit.drop_oldest();
+    }
+    let told = online(&kept).ends(1);
+    assert_eq!(
+        (word(&told), &told.json()["goneSinceKept"]),
+        ("takenOut".to_owned(), &2.into())
     );
+    let told = offline("short.jsonl", &kept).ends(1);
+    assert!(
+        told.out
+            .contains("TAKEN OUT: 2 rows that the head you kept is over"),
+        "{}",
+        told.out
+    );
+    // As it was kept before anything was said of dropping, it can only not be sure.
+    let told = offline("short.jsonl", without).ends(3);
+    assert!(
+        told.out.contains("NOT SURE: 2 rows") && told.out.contains("does not say how many were gone"),
+        "{}",
+        told.out
+    );
+    // Who keeps a head afterwards, and is told so, has nothing to miss.
+    let after = program.run(&["audit", "head"]).ends(0);
+    assert!(
+        after.err.contains("the first 2 rows are gone already"),
+        "{}",
+        after.err
+    );
+    let after = after.out.trim();
+    assert!(after.ends_with(":5:2:1700000003"), "{after}");
+    let told = offline("short.jsonl", after).ends(0);
+    assert!(
+        told.out.contains("the first 2, which were gone when you kept it"),
+        "{}",
+        told.out
+    );
+    assert_eq!(word(&online(after).ends(0)), "met");
+    // Rows that are shown cannot be said to be gone before they are.
+    cluster.world().audit = honest.clone();
+    cluster.world().audit.drop_oldest();
+    let rows = cluster.world().audit.clone();
+    cluster.world().audit.claim_dropped(4);
+    let lie = program.run(&["audit", "head"]).ends(1);
+    assert!(lie.err.contains("the oldest it shows is row 2"), "{}", lie.err);
+
+    // 400 days later old rows may go. Who drops them cannot be told, and it is not said to be clean.
+    cluster.world().audit = rows;
+    cluster.world().audit.pass(401);
     cluster.world().audit.write("person/ada", "apply-set", "later");
+    let told = online(&kept).ends(3);
+    assert_eq!(
+        (word(&told), &told.json()["goneSinceKept"]),
+        ("shortened".to_owned(), &1.into())
+    );
+    let told = offline("later.jsonl", &kept).ends(3);
+    assert!(told.out.contains("NOT SURE: 1 rows"), "{}", told.out);
+    let newer = head();
+    offline("later.jsonl", &newer).ends(0);
+    // With all that was kept gone, nothing can be compared.
     cluster.world().audit.write("person/ada", "apply-set", "later");
     for _ in 0..5 {
         cluster.world().audit.drop_oldest();
     }
-    let gone = verify().ends(3);
+    assert_eq!(word(&online(&kept).ends(3)), "dropped");
+    let gone = offline("gone.jsonl", &kept).ends(3);
     assert!(gone.out.contains("NOT COMPARED"), "{}", gone.out);
 }
 

@@ -71,6 +71,8 @@ pub(crate) struct World {
     /// What was decided of hosts and logins: of which, and the reason or key.
     pub(crate) decided: Vec<[String; 3]>,
     pub(crate) audit: Kept,
+    /// The person may not read the audit.
+    pub(crate) audit_refused: bool,
     /// A file that is damaged when a signature arrives.
     pub(crate) damaged_by_signing: Option<PathBuf>,
     /// Envelopes of later versions of the trust root.

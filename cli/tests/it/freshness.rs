@@ -12,7 +12,7 @@ fn member() -> MemberKey {
 }
 
 /// A cluster whose trust root names a member.
-fn cluster(program: &Program) -> Cluster {
+pub(crate) fn cluster(program: &Program) -> Cluster {
     program.run(&["keys", "generate", "--out", "ann.key"]).ends(0);
     let named = format!("c1={}", member().public());
     let args = [
@@ -38,14 +38,20 @@ fn cluster(program: &Program) -> Cluster {
 }
 
 /// What the member says of a set, some time ago.
-fn stamp(program: &Program, epoch: u64, root: Digest, audit: ChainHead, ago: SignedDuration) -> Vec<u8> {
+pub(crate) fn stamp(
+    program: &Program,
+    epoch: u64,
+    root: Digest,
+    audit: ChainHead,
+    ago: SignedDuration,
+) -> Vec<u8> {
     let envelope = std::fs::read(program.path("root.json")).unwrap();
     let trust_root = TrustRoot::open_first(&envelope).unwrap();
     let stamp = Stamp::new(&trust_root, epoch, root, audit, Timestamp::now() - ago);
     member().stamp(&stamp).to_json()
 }
 
-const NOW: SignedDuration = SignedDuration::ZERO;
+pub(crate) const NOW: SignedDuration = SignedDuration::ZERO;
 
 #[test]
 fn a_set_that_nobody_says_is_the_newest_is_shown_with_a_warning_and_an_older_one_is_not_taken() {
@@ -123,6 +129,12 @@ fn a_head_that_members_signed_catches_a_bent_audit_with_and_without_the_cluster(
     );
     program.run(&["audit", "verify", "--head", "head.json"]).ends(0);
     program.run(&["audit", "export", "--out", "good.jsonl"]).ends(0);
+    // The oldest row goes: the members signed the digest over it, and not that it is here.
+    cluster.world().audit.drop_oldest();
+    program.run(&["audit", "verify"]).ends(0);
+    program.run(&["audit", "verify", "--head", "head.json"]).ends(1);
+    program.run(&["audit", "export", "--out", "short.jsonl"]).ends(0);
+    program.run(&["audit", "head", "--out", "after.json"]).ends(0);
 
     // Made up anew in one piece: by itself it is whole, and what the members signed is of another.
     fill(4, "something else");
@@ -141,11 +153,31 @@ fn a_head_that_members_signed_catches_a_bent_audit_with_and_without_the_cluster(
     let verify = |file: &str, head: &str| program.run(&["audit", "verify", "--file", file, "--head", head]);
     verify("good.jsonl", "head.json").ends(0);
     verify("bent.jsonl", "head.json").ends(1);
-    // Another head file is none of this cluster's.
+    let short = verify("short.jsonl", "head.json").ends(1);
+    assert!(short.out.contains("TAKEN OUT: 1 rows"), "{}", short.out);
+    verify("short.jsonl", "after.json").ends(0);
+    // As it was written before anything was said of rows that were dropped, it is taken as if none was.
     let text = std::fs::read_to_string(program.path("head.json")).unwrap();
+    let mut old: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (&old["dropped"], &old["oldest"]),
+        (&0.into(), &"2023-11-14T22:13:21Z".into())
+    );
+    old["dropped"] = 9.into();
+    program.write("damaged.json", old.to_string());
+    let damaged = verify("good.jsonl", "damaged.json").ends(2);
+    assert!(damaged.err.contains("`dropped` is 9"), "{}", damaged.err);
+    for unsigned in ["dropped", "oldest"] {
+        old.as_object_mut().unwrap().remove(unsigned);
+    }
+    old["format"] = "verger-audit-head/1".into();
+    program.write("old.json", old.to_string());
+    verify("good.jsonl", "old.json").ends(0);
+    verify("bent.jsonl", "old.json").ends(1);
+    // Another head file is none of this cluster's.
     program.write(
         "stranger.json",
-        text.replace("verger-audit-head/1", "verger-audit-head/2"),
+        text.replace("verger-audit-head/2", "verger-audit-head/3"),
     );
     verify("good.jsonl", "stranger.json").ends(2);
     let damaged = verify(

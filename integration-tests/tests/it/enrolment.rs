@@ -12,7 +12,7 @@ fn scene() -> Scene {
 }
 
 /// The same command once more, for a new process.
-fn again(join: &Command, wait: &str) -> Command {
+pub(crate) fn again(join: &Command, wait: &str) -> Command {
     let mut command = Command::new(join.get_program());
     command
         .args(join.get_args())
@@ -22,7 +22,7 @@ fn again(join: &Command, wait: &str) -> Command {
 }
 
 /// The configuration of an agent in `NAME`, on a machine with this id.
-fn configure(scene: &Scene, name: &str, machine: char) -> String {
+pub(crate) fn configure(scene: &Scene, name: &str, machine: char) -> String {
     let (file, id) = (format!("{name}.toml"), scene.path(&format!("{name}-machine-id")));
     fs::write(&id, format!("{}\n", machine.to_string().repeat(32))).unwrap();
     let data = scene.path(name);

@@ -4,4 +4,5 @@
 mod enrolment;
 mod people;
 mod power_cut;
+mod verifying;
 mod with_docker;

@@ -3,12 +3,17 @@
 //! Each row moves the head: `SHA-256(verger/v1/audit, a zero byte, the head before, the row's key, its value)`. Who keeps a head
 //! elsewhere, with the number of rows it is over, notices later that any of those rows was changed, taken out, put elsewhere or
 //! cut off, whatever the controllers do. What the chain cannot tell is whether the oldest rows were dropped for their age, as
-//! bounds demand, or to hide them: [`Verified::dropped`] says how many are gone, and nobody can make that number smaller.
+//! bounds demand, or to hide them: [`Verified::dropped`] says how many are gone, and nobody can make that number smaller. A
+//! [`Keepsake`] holds it against how many were gone when the head was kept.
+
+mod keepsake;
 
 use std::fmt;
 use std::str::FromStr;
 
 use verger_policy::digest::Digest;
+
+pub use keepsake::{AUDIT_ROWS, AUDIT_SECONDS, Keepsake, KeptRows};
 
 /// Domain separation.
 const PREFIX: &[u8] = b"verger/v1/audit\0";
@@ -50,7 +55,7 @@ impl fmt::Display for ChainHead {
 
 /// A text that is no head.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a head of the audit: write HEX:COUNT, as `verger audit head` prints it")]
+#[error("not a head of the audit: write HEX:COUNT:DROPPED:OLDEST, as `verger audit head` prints it")]
 pub struct InvalidChainHead;
 
 impl FromStr for ChainHead {
@@ -141,7 +146,7 @@ pub enum BrokenChain {
 pub enum KeptHead {
     /// None was given.
     None,
-    /// It is: the rows it is over are those that it was made of.
+    /// It is: those of its rows that are here are those that it was made of. How many are not, [`Keepsake::rows`] says.
     Met,
     /// Every row it is over, and more, was dropped since: there is nothing to compare.
     Dropped,

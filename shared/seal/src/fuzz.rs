@@ -9,9 +9,9 @@ use verger_policy::digest::Digest;
 use verger_policy::model::{is_printable, printable};
 
 use crate::{
-    ChainHead, Envelope, FRESHNESS_PAYLOAD_TYPE, MAX_KEYS, MAX_SIGNATURES, MemberKey, PublicKey, Refusal,
-    Rotation, SealingKey, SetStatement, Stamp, TRUST_ROOT_PAYLOAD_TYPE, Terms, TrustRoot, TrustedKey, admit,
-    verify_held, verify_rotation, verify_set, verify_stamp,
+    ChainHead, Envelope, FRESHNESS_PAYLOAD_TYPE, Keepsake, MAX_KEYS, MAX_SIGNATURES, MemberKey, PublicKey,
+    Refusal, Rotation, SealingKey, SetStatement, Stamp, TRUST_ROOT_PAYLOAD_TYPE, Terms, TrustRoot,
+    TrustedKey, admit, verify_held, verify_rotation, verify_set, verify_stamp,
 };
 
 fn key(seed: u8) -> SealingKey {
@@ -325,4 +325,28 @@ fn the_most_signatures_of_strangers_are_refused_in_bounded_work() {
         "{:?}",
         begun.elapsed()
     );
+}
+
+#[test]
+fn hostile_texts_of_a_head_are_refused_or_written_back_to_the_same() {
+    let head = ChainHead::START.then(&[0; 12], b"first");
+    let oldest = Timestamp::from_second(1_700_000_000).ok();
+    let seeds = [
+        Keepsake::of_head(head).to_string(),
+        Keepsake::new(head, 1, None).to_string(),
+        Keepsake::new(head, 0, oldest).to_string(),
+    ];
+    check!()
+        .with_generator(Damaged::bytes(seeds))
+        .with_iterations(5_000)
+        .for_each(|bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            match text.parse::<Keepsake>() {
+                Ok(kept) => {
+                    assert_eq!(kept.to_string().parse::<Keepsake>(), Ok(kept));
+                    assert!(kept.dropped().is_none_or(|dropped| dropped <= kept.head().count));
+                }
+                Err(error) => assert_eq!(printable(&error.to_string()), error.to_string()),
+            }
+        });
 }

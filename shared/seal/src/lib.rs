@@ -26,7 +26,10 @@ mod trust_root;
 mod verify;
 mod wire;
 
-pub use chain::{BrokenChain, ChainCheck, ChainHead, ChainRow, InvalidChainHead, KeptHead, Verified};
+pub use chain::{
+    AUDIT_ROWS, AUDIT_SECONDS, BrokenChain, ChainCheck, ChainHead, ChainRow, InvalidChainHead, Keepsake,
+    KeptHead, KeptRows, Verified,
+};
 pub use dsse::{Envelope, InvalidEnvelope, MAX_ENVELOPE_BYTES, MAX_SIGNATURES};
 pub use findings_head::{AgentKey, FINDINGS_HEAD_PAYLOAD_TYPE, FindingsHead, HeadRefusal, SignedHead};
 pub use freshness::{FRESHNESS_PAYLOAD_TYPE, MemberKey, Stamp, merge_stamps, verify_stamp};

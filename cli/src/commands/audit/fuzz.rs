@@ -7,7 +7,7 @@ use prost::Message as _;
 use verger_fuzz::Damaged;
 use verger_policy::digest::Digest;
 use verger_proto::cluster::v1 as pb;
-use verger_seal::{MemberKey, SealingKey, Stamp, Terms, TrustRoot, TrustedKey};
+use verger_seal::{Keepsake, MemberKey, SealingKey, Stamp, Terms, TrustRoot, TrustedKey};
 
 use super::row::{COLUMNS, Row};
 use super::signed::SignedHead;
@@ -68,13 +68,26 @@ fn a_stranger_makes_no_signed_head_of_one_that_members_signed() {
     let stamp = Stamp::new(&root, 0, Digest::of(b"root"), heads[4], at);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let file = serde_json::json!({
-        "format": "verger-audit-head/1", "trustRoots": [text(first)], "stamp": text(member.stamp(&stamp).to_json()),
+        "format": "verger-audit-head/2", "trustRoots": [text(first)], "stamp": text(member.stamp(&stamp).to_json()),
+        "dropped": 2, "oldest": "2025-12-17T19:33:20Z",
     });
+    let mut before = file.clone();
+    before["format"] = "verger-audit-head/1".into();
+    for unsigned in ["dropped", "oldest"] {
+        before.as_object_mut().unwrap().remove(unsigned);
+    }
+    // What lies beside it nobody signs.
+    let read = |text: String| SignedHead::parse(text.as_bytes(), root.cluster_id()).unwrap().1;
+    assert_eq!(read(before.to_string()), Keepsake::of_head(heads[4]));
+    assert_eq!(read(file.to_string()).dropped(), Some(2));
     check!()
-        .with_generator(Damaged::json([file.to_string()]))
+        .with_generator(Damaged::json([file.to_string(), before.to_string()]))
         .with_iterations(2_000)
         .for_each(|bytes| match SignedHead::parse(bytes, root.cluster_id()) {
-            Ok(signed) => assert_eq!((signed.head, signed.at), (heads[4], at)),
+            Ok((signed, kept)) => {
+                assert_eq!((signed.head, signed.at, kept.head()), (heads[4], at, heads[4]));
+                assert!(kept.dropped().is_none_or(|dropped| dropped <= 4));
+            }
             Err(what) => assert_shown(&what),
         });
 }

@@ -3,6 +3,7 @@
 //! A line of a row holds its number, its key and its value in hex, byte for byte as the chain is over them, and what the value
 //! says, for whoever searches. There is one way to write each line: another one is a changed one.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use verger_seal::{BrokenChain, ChainCheck, ChainHead, Verified};
 
@@ -108,6 +109,7 @@ pub(super) fn end(head: ChainHead, dropped: u64) -> anyhow::Result<String> {
 pub(super) struct Reading {
     check: ChainCheck,
     lines: u64,
+    last: Option<Timestamp>,
     end: Option<(ChainHead, u64)>,
 }
 
@@ -117,6 +119,7 @@ impl Reading {
         Self {
             check: ChainCheck::begin(kept),
             lines: 0,
+            last: None,
             end: None,
         }
     }
@@ -133,10 +136,16 @@ impl Reading {
             return Err(NotWhole::Behind(self.lines));
         }
         if let Some(row) = read_row(line) {
+            self.last = Some(row.entry.at);
             return Ok(self.check.take(row.link())?);
         }
         self.end = Some(read_end(line).ok_or(changed)?);
         Ok(())
+    }
+
+    /// Of when the last row is that was taken in.
+    pub(super) const fn last(&self) -> Option<Timestamp> {
+        self.last
     }
 
     /// Ends.

@@ -2,10 +2,12 @@
 //!
 //! What is shown and checked is read here from the bytes that the chain is over, never taken from what a controller says of them.
 
+pub(in crate::commands) mod check;
 mod export;
 mod filter;
 #[cfg(test)]
 mod fuzz;
+mod head;
 mod lines;
 pub(in crate::commands) mod row;
 mod signed;
@@ -16,15 +18,14 @@ mod watch;
 
 use std::path::Path;
 
-use serde_json::json;
 use verger_proto::cluster::v1 as pb;
 use verger_seal::ChainHead;
 use verger_wire::digest;
 
 use crate::args::{AuditCommand, Format};
 use crate::connect::{Session, call};
-use crate::exit::{Exit, Failure};
-use crate::output::{Sheet, document, emit, for_people, note, print};
+use crate::exit::Exit;
+use crate::output::{Sheet, print};
 use crate::sealed::distrust;
 use row::Row;
 use signed::SignedHead;
@@ -49,46 +50,24 @@ pub(super) async fn audit(
             watch::watch(Session::open(context).await?, filter, after, format).await
         }
         AuditCommand::Head { out } => {
-            let session = Session::open(context).await?;
-            let Head {
-                head,
-                dropped,
-                signed,
-            } = head(&session).await?;
-            match (&signed, &out) {
-                (Some(signed), Some(out)) => signed.keep(out)?,
-                (None, Some(_)) => return Err(Failure::input(UNSIGNED).into()),
-                (None, None) => note(UNSIGNED),
-                (Some(_), None) => {}
-            }
-            if for_people(format) || format == Format::Name {
-                emit(&format!("{head}\n"))?;
-            } else {
-                let signed = signed.as_ref().map(SignedHead::object);
-                let object = json!({ "head": head.to_string(), "written": head.count, "dropped": dropped, "signed": signed });
-                emit(&document(&object, format)?)?;
-            }
-            Ok(Exit::Clean)
+            head::head(&Session::open(context).await?, out.as_deref(), format).await
         }
         AuditCommand::Export { out } => export::export(&Session::open(context).await?, &out, format).await,
         AuditCommand::Verify { file, head } => verify::verify(file, head, context, format).await,
     }
 }
 
-/// Why there is no signed head to be had.
-const UNSIGNED: &str = "no majority of members has signed the head: the trust root names none (`verger trust rotate --add-member`), or they do not run";
-
 /// What the audit says of itself.
-pub(in crate::commands) struct Head {
+struct Head {
     /// Over every row there ever was.
-    pub(in crate::commands) head: ChainHead,
+    head: ChainHead,
     /// How many of the oldest rows are dropped.
-    pub(in crate::commands) dropped: u64,
+    dropped: u64,
     /// What members signed of it, a little before.
     signed: Option<SignedHead>,
 }
 
-async fn head(session: &Session) -> anyhow::Result<Head> {
+async fn said(session: &Session) -> anyhow::Result<Head> {
     let pb::HeadResponse {
         written,
         dropped,
@@ -122,14 +101,11 @@ async fn page(session: &Session, request: pb::ListRequest) -> anyhow::Result<(Ve
 }
 
 /// Visits every row under a head, oldest first; returns what the audit said of itself before.
-pub(in crate::commands) async fn walk(
-    session: &Session,
-    mut visit: impl FnMut(Row) -> anyhow::Result<()>,
-) -> anyhow::Result<Head> {
+async fn walk(session: &Session, mut visit: impl FnMut(Row) -> anyhow::Result<()>) -> anyhow::Result<Head> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let under = head(session).await?;
+        let under = said(session).await?;
         let mut request = pb::ListRequest {
             page_size: PAGE,
             ..Default::default()

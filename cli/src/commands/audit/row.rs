@@ -32,7 +32,7 @@ const WIDTHS: [usize; 11] = [7, 24, 20, 20, 20, 40, 21, 36, 71, 71, 12];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::commands) struct Row {
     /// 1 is the first that ever was.
-    pub(super) number: u64,
+    pub(in crate::commands) number: u64,
     pub(super) key: Bytes,
     pub(super) value: Bytes,
     pub(in crate::commands) entry: AuditEntry,

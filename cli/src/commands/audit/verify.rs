@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use jiff::Timestamp;
 use serde_json::json;
 use verger_policy::model::printable;
-use verger_seal::{ChainCheck, ChainHead, KeptHead, Verified};
+use verger_seal::{ChainHead, Keepsake, KeptHead, KeptRows, Verified};
 
+use super::check::{Checked, check};
 use super::lines::{LINE_BYTES, NotWhole, Reading};
 use super::signed::SignedHead;
-use super::{head, walk};
 use crate::args::Format;
 use crate::connect::Session;
 use crate::context::{self, Context};
@@ -25,31 +25,72 @@ pub(super) async fn verify(
     format: Format,
 ) -> anyhow::Result<Exit> {
     let kept = head.map(|head| kept(&head, context)).transpose()?;
-    let (verified, signed) = match file {
-        Some(file) => (read(&file, kept)?, None),
-        None => ask(&Session::open(context).await?, kept).await?,
+    let under = kept.map(|kept| kept.head());
+    let checked = match file {
+        Some(file) => read(&file, under)?,
+        None => check(&Session::open(context).await?, under, |_| {}).await?,
     };
+    let became = Became::of(&checked, kept.as_ref());
     if for_people(format) {
-        emit(&told(&verified, signed.as_ref()))?;
+        emit(&told(&checked, kept.as_ref(), became))?;
     } else if format == Format::Name {
-        emit(&format!("{}\n", verified.head))?;
+        emit(&format!("{}\n", checked.verified.head))?;
     } else {
-        emit(&document(&object(&verified, signed.as_ref()), format)?)?;
+        emit(&document(&object(&checked, kept.as_ref(), became), format)?)?;
     }
-    Ok(match verified.kept {
-        KeptHead::None | KeptHead::Met => Exit::Clean,
-        KeptHead::Dropped => Exit::NotEvaluated,
+    Ok(match became {
+        Became::TakenOut(_) => Exit::Violation,
+        Became::Shortened(_) | Became::NotCompared => Exit::NotEvaluated,
+        Became::NoneKept | Became::AllHere if checked.by_members == KeptHead::Dropped => Exit::NotEvaluated,
+        Became::NoneKept | Became::AllHere => Exit::Clean,
     })
 }
 
+/// What became of the rows that the kept head is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Became {
+    NoneKept,
+    AllHere,
+    /// So many are gone, and those that are here are the same.
+    Shortened(u64),
+    /// None of them is here, nor the one after them.
+    NotCompared,
+    /// So many are gone, and no bound has them dropped.
+    TakenOut(u64),
+}
+
+impl Became {
+    fn of(checked: &Checked, kept: Option<&Keepsake>) -> Self {
+        let Some(kept) = kept else {
+            return Self::NoneKept;
+        };
+        match (kept.rows(&checked.verified, checked.last), checked.verified.kept) {
+            (KeptRows::TakenOut(rows), _) => Self::TakenOut(rows),
+            (_, KeptHead::Dropped | KeptHead::None) => Self::NotCompared,
+            (KeptRows::Gone(rows), KeptHead::Met) => Self::Shortened(rows),
+            (KeptRows::AllHere, KeptHead::Met) => Self::AllHere,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::NoneKept => "none",
+            Self::AllHere => "met",
+            Self::Shortened(_) => "shortened",
+            Self::NotCompared => "dropped",
+            Self::TakenOut(_) => "takenOut",
+        }
+    }
+}
+
 /// A head that was kept: as it was printed, or in a file, signed.
-fn kept(text: &str, context: Option<&Path>) -> anyhow::Result<ChainHead> {
+fn kept(text: &str, context: Option<&Path>) -> anyhow::Result<Keepsake> {
     match text.parse() {
         Ok(head) => Ok(head),
         Err(_) if Path::new(text).exists() => {
             // Whose members may sign it, the context says.
             let cluster = Context::load(&context::place(context)?)?.cluster();
-            Ok(SignedHead::read(Path::new(text), cluster)?.head)
+            SignedHead::read(Path::new(text), cluster)
         }
         Err(error) => Err(Failure::input(format!(
             "--head: {error}, or name a file of `verger audit head --out`"
@@ -58,28 +99,7 @@ fn kept(text: &str, context: Option<&Path>) -> anyhow::Result<ChainHead> {
     }
 }
 
-/// Compares with the head that was kept, and with what the members have signed; returns the latter, too.
-async fn ask(session: &Session, kept: Option<ChainHead>) -> anyhow::Result<(Verified, Option<SignedHead>)> {
-    const WHAT: &str = "the cluster's audit is not whole";
-    const SIGNED: &str = "the cluster's audit is not what a majority of its members signed";
-    let signed = head(session).await?.signed;
-    let mut check = ChainCheck::begin(kept);
-    let mut by_members = signed.as_ref().map(|signed| ChainCheck::begin(Some(signed.head)));
-    let under = walk(session, |row| {
-        if let Some(check) = &mut by_members {
-            check.take(row.link()).context(SIGNED)?;
-        }
-        check.take(row.link()).context(WHAT)
-    })
-    .await?;
-    if let Some(check) = by_members {
-        check.finish(under.head, under.dropped).context(SIGNED)?;
-    }
-    let verified = check.finish(under.head, under.dropped).context(WHAT)?;
-    Ok((verified, signed))
-}
-
-fn read(file: &Path, kept: Option<ChainHead>) -> anyhow::Result<Verified> {
+fn read(file: &Path, kept: Option<ChainHead>) -> anyhow::Result<Checked> {
     let name = file.display().to_string();
     let name = printable(&name);
     let unreadable = |error| Failure::input(format!("{name}: cannot be read: {error}"));
@@ -95,7 +115,13 @@ fn read(file: &Path, kept: Option<ChainHead>) -> anyhow::Result<Verified> {
         }
         reading.line(&line).map_err(|error| failure(&name, &error))?;
     }
-    Ok(reading.finish().map_err(|error| failure(&name, &error))?)
+    let last = reading.last();
+    Ok(Checked {
+        verified: reading.finish().map_err(|error| failure(&name, &error))?,
+        last,
+        signed: None,
+        by_members: KeptHead::None,
+    })
 }
 
 fn failure(name: &str, error: &NotWhole) -> Failure {
@@ -106,12 +132,18 @@ fn failure(name: &str, error: &NotWhole) -> Failure {
     Failure::new(exit, format!("{name}: the audit is not whole: {error}"))
 }
 
-fn told(verified: &Verified, signed: Option<&SignedHead>) -> String {
+fn told(checked: &Checked, kept: Option<&Keepsake>, became: Became) -> String {
+    let Checked {
+        verified,
+        signed,
+        by_members,
+        last: _,
+    } = checked;
     let Verified {
         head,
         dropped,
         unchained,
-        kept,
+        kept: _,
     } = verified;
     let mut text = format!(
         "Rows {} to {} follow from one another, and their head is {head}\n",
@@ -129,41 +161,80 @@ fn told(verified: &Verified, signed: Option<&SignedHead>) -> String {
         ));
     }
     if let Some(SignedHead { head, at, by, .. }) = signed {
-        text.push_str(&format!(
-            "A majority of the members ({}) signed at {at} that the head was {head}, and so it was\n",
-            printable(&by.join(", "))
-        ));
+        let by = by.join(", ");
+        let by = printable(&by);
+        text.push_str(&if *by_members == KeptHead::Dropped {
+            format!("NOT COMPARED with what a majority of the members ({by}) signed at {at}: all it is over was dropped since\n")
+        } else {
+            format!("A majority of the members ({by}) signed at {at} that the head was {head}, and so it was\n")
+        });
     }
-    text.push_str(match kept {
-        KeptHead::Met => "The head you kept is of these rows: nothing was done to those it is over\n",
-        KeptHead::None => {
-            "Compared with no head that was kept elsewhere: give --head, or all of it may have been made up\n"
-        }
-        KeptHead::Dropped => {
-            "NOT COMPARED: every row that the head you kept is over was dropped since; keep a newer one\n"
-        }
-    });
+    text.push_str(&of_kept(kept, became));
     text
 }
 
-fn object(verified: &Verified, signed: Option<&SignedHead>) -> serde_json::Value {
+fn of_kept(kept: Option<&Keepsake>, became: Became) -> String {
+    let mut text = match became {
+        Became::AllHere => match kept.and_then(Keepsake::dropped) {
+            Some(gone) if gone > 0 => format!(
+                "The head you kept is of these rows: nothing was done to those it is over but to the first {gone}, which were gone when you kept it\n"
+            ),
+            _ => "The head you kept is of these rows: nothing was done to those it is over\n".to_owned(),
+        },
+        Became::NoneKept => {
+            return "Compared with no head that was kept elsewhere: give --head, or all of it may have been made up\n"
+                .to_owned();
+        }
+        Became::Shortened(rows) => format!(
+            "NOT SURE: {rows} rows that the head you kept is over are gone since. They may have been dropped for their age (400 days) or \
+             their number (a million are kept), or to hide them; an export of before shows them\n"
+        ),
+        Became::NotCompared => {
+            "NOT COMPARED: every row that the head you kept is over was dropped since; keep a newer one\n"
+                .to_owned()
+        }
+        Became::TakenOut(rows) => format!(
+            "TAKEN OUT: {rows} rows that the head you kept is over are gone since, and no bound has them dropped: the oldest of them is of \
+             {} or later, which is not 400 days before the last row, and fewer than a million rows are here\n",
+            kept.and_then(Keepsake::oldest)
+                .map_or_else(|| "-".to_owned(), |at: Timestamp| at.to_string())
+        ),
+    };
+    if kept.is_some_and(|kept| kept.dropped().is_none()) && matches!(became, Became::Shortened(_)) {
+        text.push_str(
+            "The head you kept does not say how many were gone when you kept it: keep a new one (`verger audit head`)\n",
+        );
+    }
+    text
+}
+
+fn object(checked: &Checked, kept: Option<&Keepsake>, became: Became) -> serde_json::Value {
+    let Checked {
+        verified,
+        signed,
+        by_members,
+        last: _,
+    } = checked;
     let Verified {
         head,
         dropped,
         unchained,
-        kept,
+        kept: _,
     } = verified;
-    let kept = match kept {
-        KeptHead::Met => "met",
-        KeptHead::None => "none",
-        KeptHead::Dropped => "dropped",
+    let gone = match became {
+        Became::Shortened(rows) | Became::TakenOut(rows) => Some(rows),
+        Became::AllHere => Some(0),
+        Became::NoneKept | Became::NotCompared => None,
     };
     json!({
         "head": head.to_string(),
         "written": head.count,
         "dropped": dropped,
         "unchained": unchained,
-        "keptHead": kept,
-        "signed": signed.map(SignedHead::object),
+        "keptHead": became.word(),
+        "droppedWhenKept": kept.and_then(Keepsake::dropped),
+        "goneSinceKept": gone,
+        "signed": signed.as_ref().map(SignedHead::object),
+        "signedIsCompared": signed.as_ref().map(|_| *by_members == KeptHead::Met),
     })
 }

@@ -50,7 +50,7 @@ pub(super) async fn watch(
 ) -> anyhow::Result<Exit> {
     let position = match after {
         Some(after) => after,
-        None => super::head(&session).await?.head.count,
+        None => super::said(&session).await?.head.count,
     };
     if matches!(format, Format::Table | Format::Wide) {
         emit(&row::head(format == Format::Wide))?;

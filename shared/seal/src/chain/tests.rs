@@ -1,6 +1,7 @@
 //! Nothing can be done to rows whose head was kept that the check does not see.
 #![allow(clippy::unwrap_used)]
 
+use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
@@ -208,6 +209,140 @@ proptest! {
         touched.head.count = lie + touched.rows.len() as u64;
         prop_assert_ne!(touched.check(heads.last().copied()).map(|verified| verified.kept), Ok(KeptHead::Met));
     }
+}
+
+fn moment(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+/// Before every test's rows.
+const BEGAN: i64 = 1_700_000_000;
+const DAY: i64 = 86_400;
+
+proptest! {
+    /// The oldest rows are taken out, and said to be dropped, by somebody who makes everything fit. The rows that are left are
+    /// whole; what was kept beside the head says how many are gone.
+    #[test]
+    fn rows_under_a_kept_head_that_are_gone_since_are_counted_whoever_drops_them(
+        (rows, dropped) in sizes(1),
+        kept in any::<prop::sample::Index>(),
+        more in any::<prop::sample::Index>(),
+    ) {
+        let kept = dropped + 1 + kept.index(usize::try_from(rows - dropped).unwrap()) as u64;
+        let more = more.index(usize::try_from(rows - dropped).unwrap()) as u64;
+        let (audit, heads) = Audit::new(rows, dropped, 7);
+        let head = heads[usize::try_from(kept).unwrap()];
+        let keepsake = Keepsake::new(head, dropped, Some(moment(BEGAN)));
+        let mut touched = audit.clone();
+        touched.rows.drain(..usize::try_from(more).unwrap());
+        touched.dropped += more;
+        let verified = touched.check(Some(head)).unwrap();
+        let gone = more.min(kept - dropped);
+        let wanted = |some: fn(u64) -> KeptRows| if gone == 0 { KeptRows::AllHere } else { some(gone) };
+        let later = |days| Some(moment(BEGAN + days * DAY));
+        prop_assert_eq!(keepsake.rows(&verified, later(401)), wanted(KeptRows::Gone));
+        prop_assert_eq!(keepsake.rows(&verified, None), wanted(KeptRows::Gone));
+        prop_assert_eq!(keepsake.rows(&verified, later(399)), wanted(KeptRows::TakenOut));
+        // Kept after they were dropped, the same audit passes.
+        let after = Keepsake::new(head, touched.dropped, later(1));
+        prop_assert_eq!(after.rows(&verified, later(2)), KeptRows::AllHere);
+        // Where nothing is said of it, none is taken to have been dropped before.
+        let unsaid = Keepsake::of_head(head).rows(&verified, later(2));
+        let under = touched.dropped.min(kept);
+        prop_assert_eq!(unsaid, if under == 0 { KeptRows::AllHere } else { KeptRows::Gone(under) });
+    }
+
+    /// What controllers do, told in moments: each row is dropped when it is older than the bound, or there are too many. None of
+    /// that is ever called taken out, whenever the head was kept.
+    #[test]
+    fn what_bounds_demand_is_never_said_to_be_taken_out(
+        gaps in prop::collection::vec(0..150 * DAY, 2..30),
+        kept in any::<prop::sample::Index>(),
+    ) {
+        let (audit, heads) = Audit::new(gaps.len() as u64, 0, 7);
+        let mut at = BEGAN;
+        let times: Vec<i64> = gaps.iter().map(|gap| { at += gap; at }).collect();
+        let kept = kept.index(gaps.len());
+        // How many are dropped once the row of this place is written.
+        let dropped_at = |place: usize| times[..place].iter().filter(|at| **at < times[place] - AUDIT_SECONDS).count();
+        let keepsake = Keepsake::new(
+            heads[kept + 1],
+            dropped_at(kept) as u64,
+            Some(moment(times[dropped_at(kept)]) + SignedDuration::from_millis(999)),
+        );
+        let last = gaps.len() - 1;
+        let dropped = dropped_at(last);
+        let mut now = audit.clone();
+        now.rows.drain(..dropped);
+        now.dropped = dropped as u64;
+        let verified = now.check(Some(keepsake.head())).unwrap();
+        let gone = (dropped.min(kept + 1) - dropped_at(kept)) as u64;
+        let wanted = if gone == 0 { KeptRows::AllHere } else { KeptRows::Gone(gone) };
+        prop_assert_eq!(keepsake.rows(&verified, Some(moment(times[last]))), wanted);
+    }
+
+    #[test]
+    fn what_is_kept_is_written_and_read_back(count in 0..9_u64, dropped in 0..9_u64, oldest in prop::option::of(0..BEGAN)) {
+        let (_, heads) = Audit::new(count, 0, 7);
+        let head = heads[usize::try_from(count).unwrap()];
+        for keepsake in [Keepsake::of_head(head), Keepsake::new(head, dropped, oldest.map(moment))] {
+            prop_assert_eq!(keepsake.to_string().parse::<Keepsake>(), Ok(keepsake));
+            prop_assert!(keepsake.dropped().is_none_or(|dropped| dropped <= count));
+        }
+        // As it was written before anything was said of rows that were dropped.
+        prop_assert_eq!(head.to_string().parse::<Keepsake>(), Ok(Keepsake::of_head(head)));
+    }
+}
+
+#[test]
+fn of_more_rows_than_are_kept_any_may_be_gone() {
+    let head = ChainHead {
+        count: 1_000_010,
+        digest: Digest::from_bytes([7; 32]),
+    };
+    let keepsake = Keepsake::new(head, 0, Some(moment(BEGAN)));
+    let verified = |dropped| Verified {
+        head,
+        dropped,
+        unchained: 0,
+        kept: KeptHead::Met,
+    };
+    let last = Some(moment(BEGAN + DAY));
+    assert_eq!(keepsake.rows(&verified(10), last), KeptRows::Gone(10));
+    assert_eq!(keepsake.rows(&verified(11), last), KeptRows::TakenOut(11));
+}
+
+#[test]
+fn what_is_kept_has_one_form_and_says_nothing_that_cannot_be() {
+    let (_, heads) = Audit::new(3, 0, 7);
+    let keepsake = Keepsake::new(heads[3], 2, Some(moment(BEGAN)));
+    assert_eq!(keepsake.to_string(), format!("{}:2:1700000000", heads[3]));
+    assert_eq!(
+        (keepsake.dropped(), keepsake.oldest()),
+        (Some(2), Some(moment(BEGAN)))
+    );
+    for more in [
+        ":4",
+        ":",
+        ":+1",
+        ":1:",
+        ":1:-5",
+        ":1:5:6",
+        ":1:99999999999999999999",
+        ":1:999999999999999",
+        ":x",
+        ":1:5 ",
+    ] {
+        assert!(
+            format!("{}{more}", heads[3]).parse::<Keepsake>().is_err(),
+            "{more}"
+        );
+    }
+    // Before 1970 nothing was written.
+    assert_eq!(
+        Keepsake::new(heads[3], 9, Some(moment(-5))).to_string(),
+        format!("{}:3", heads[3])
+    );
 }
 
 #[test]

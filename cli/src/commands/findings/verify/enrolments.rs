@@ -1,26 +1,36 @@
-//! Under which key each host is enrolled, by the audit: read from the bytes that its chain is over.
+//! Which hosts are enrolled, and under which key, by the audit: read from the bytes that its chain is over.
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
+use jiff::Timestamp;
 use tonic::{Code, Status};
 use verger_policy::digest::Digest;
 use verger_policy::model::AgentId;
-use verger_seal::{ChainCheck, ChainHead, KeptHead};
+use verger_seal::{ChainHead, KeptHead, Verified};
 use verger_wire::audit::AuditEntry;
 
-use crate::commands::audit;
+use crate::commands::audit::check::{Checked, check};
 use crate::connect::Session;
+use crate::sealed::FRESH_FOR;
 
 /// What the audit says of a host's enrolment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Enrolled {
-    /// This is its key.
+    /// This is its key, and a majority of the members signed the row that says so.
     Under(Digest),
+    /// This is its key, by this row, which is behind what the members signed.
+    Unsigned(Digest, u64),
     /// The audit is whole, and has none.
     Never,
     /// It cannot be told: the audit may not be read, was dropped in part, or is of before keys were in it.
     Unknown,
+}
+
+/// The last row that lets a host in: its key, where the row has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Enrolment {
+    key: Option<Digest>,
+    row: u64,
 }
 
 /// What the audit says of hosts.
@@ -28,48 +38,97 @@ pub(super) enum Enrolled {
 pub(super) struct Enrolments {
     /// Where it ends; none where it could not be read.
     pub(super) head: Option<ChainHead>,
-    /// Why it could not be read, or not be compared.
-    pub(super) unread: Option<String>,
-    /// None of a host that was taken out, and of one whose row has no key.
-    keys: BTreeMap<AgentId, Option<Digest>>,
-    removed: BTreeMap<AgentId, bool>,
+    /// What makes all of it doubtful.
+    pub(super) doubts: Vec<String>,
+    /// Why hosts may be enrolled of which nothing is known here.
+    pub(super) incomplete: Option<String>,
+    /// Nothing of it was seen before, or all of that was dropped since.
+    unseen: bool,
+    /// None of a host that was taken out.
+    enrolled: BTreeMap<AgentId, Enrolment>,
+    /// By which row.
+    removed: BTreeMap<AgentId, u64>,
+    /// A majority of the members signed that these rows are its first; none where it signed nothing.
+    signed: Option<u64>,
     dropped: u64,
 }
 
 impl Enrolments {
-    /// Reads the audit, and verifies it against the head that was kept, if one was.
+    /// Reads the audit, and verifies it against what members signed, and against the head that was kept, if one was.
     ///
     /// # Errors
     /// When it is not whole, or the controller does not answer.
     pub(super) async fn read(session: &Session, kept: Option<ChainHead>) -> anyhow::Result<Self> {
         let mut enrolments = Self::default();
-        let mut check = ChainCheck::begin(kept);
-        let walked = audit::walk(session, |row| {
-            check.take(row.link()).context(NOT_WHOLE)?;
-            enrolments.take(&row.entry);
-            Ok(())
-        });
-        let audit::Head { head, dropped, .. } = match walked.await {
-            Ok(ended) => ended,
+        let checked = check(session, kept, |row| enrolments.take(row.number, &row.entry)).await;
+        let Checked {
+            verified,
+            signed,
+            by_members,
+            last: _,
+        } = match checked {
+            Ok(checked) => checked,
             Err(error) if may_not(&error) => {
                 return Ok(Self {
-                    unread: Some("you may not read the audit".to_owned()),
+                    incomplete: Some("you may not read the audit".to_owned()),
+                    unseen: true,
                     ..Self::default()
                 });
             }
             Err(error) => return Err(error),
         };
-        let verified = check.finish(head, dropped).context(NOT_WHOLE)?;
-        enrolments.head = Some(verified.head);
-        enrolments.dropped = verified.dropped;
-        if verified.kept == KeptHead::Dropped {
-            enrolments.unread =
-                Some("every row of the audit that you saw before was dropped since".to_owned());
-        }
+        let signed = signed.map(|signed| (signed.head.count, signed.at));
+        enrolments.end(&verified, signed, by_members, Timestamp::now());
         Ok(enrolments)
     }
 
-    fn take(&mut self, entry: &AuditEntry) {
+    /// Takes in what came of the check: how many rows members signed, and when.
+    fn end(
+        &mut self,
+        verified: &Verified,
+        signed: Option<(u64, Timestamp)>,
+        by_members: KeptHead,
+        now: Timestamp,
+    ) {
+        let Verified {
+            head, dropped, kept, ..
+        } = *verified;
+        self.head = Some(head);
+        self.dropped = dropped;
+        self.signed = signed
+            .map(|(rows, _)| rows)
+            .filter(|_| by_members == KeptHead::Met);
+        match signed {
+            None => self.doubts.push(
+                "no majority of the members has signed where the audit stands: the trust root names none (`verger trust rotate \
+                 --add-member`), or they do not run. Which hosts are enrolled is this controller's word"
+                    .to_owned(),
+            ),
+            Some(_) if by_members != KeptHead::Met => self.doubts.push(
+                "all of the audit that a majority of the members signed was dropped since: which hosts are enrolled is this \
+                 controller's word"
+                    .to_owned(),
+            ),
+            Some((_, at)) if now.duration_since(at) > FRESH_FOR => self.doubts.push(format!(
+                "a majority of the members signed at {at} last where the audit stands, and members sign every minute: a host that was \
+                 enrolled since may be hidden, or they do not run"
+            )),
+            Some(_) => {}
+        }
+        self.unseen = kept != KeptHead::Met;
+        if kept == KeptHead::Dropped {
+            self.incomplete = Some(format!(
+                "every row of the audit that you saw before was dropped since: who was enrolled in its first {dropped} rows is not known"
+            ));
+        } else if dropped > 0 && kept == KeptHead::None {
+            self.incomplete = Some(format!(
+                "the first {dropped} rows of the audit are gone, and you saw none of it before: who was enrolled in them is not known. \
+                 The next run holds it against what you see of it"
+            ));
+        }
+    }
+
+    fn take(&mut self, row: u64, entry: &AuditEntry) {
         if entry.outcome != "ok" {
             return;
         }
@@ -86,13 +145,17 @@ impl Enrolments {
             return;
         };
         match entry.action.as_str() {
-            "enrol" => {
+            "enrol" | "approve-host" => {
                 self.removed.remove(&agent);
-                self.keys.insert(agent, key);
+                let known = self.enrolled.get(&agent);
+                // Let in again with the key it has: the first row is what vouches for it.
+                if known.is_none_or(|known| known.key != key || key.is_none()) {
+                    self.enrolled.insert(agent, Enrolment { key, row });
+                }
             }
             "remove-host" => {
-                self.keys.remove(&agent);
-                self.removed.insert(agent, true);
+                self.enrolled.remove(&agent);
+                self.removed.insert(agent, row);
             }
             _ => {}
         }
@@ -100,21 +163,42 @@ impl Enrolments {
 
     /// What it says of a host.
     pub(super) fn of(&self, agent: &AgentId) -> Enrolled {
-        match self.keys.get(agent) {
-            Some(Some(key)) => Enrolled::Under(*key),
-            Some(None) => Enrolled::Unknown,
+        match self.enrolled.get(agent) {
+            Some(Enrolment { key: Some(key), row }) if self.is_signed(*row) => Enrolled::Under(*key),
+            Some(Enrolment { key: Some(key), row }) => Enrolled::Unsigned(*key, *row),
+            Some(Enrolment { key: None, .. }) => Enrolled::Unknown,
             None if self.head.is_some() && self.dropped == 0 => Enrolled::Never,
             None => Enrolled::Unknown,
         }
     }
 
-    /// Whether a host was taken out.
-    pub(super) fn is_removed(&self, agent: &AgentId) -> bool {
-        self.removed.contains_key(agent)
+    /// The hosts that are enrolled, and by which row.
+    pub(super) fn enrolled(&self) -> impl Iterator<Item = (&AgentId, u64)> {
+        self.enrolled
+            .iter()
+            .map(|(agent, enrolment)| (agent, enrolment.row))
+    }
+
+    /// The hosts that were taken out, and by which row.
+    pub(super) fn removed(&self) -> impl Iterator<Item = (&AgentId, u64)> {
+        self.removed.iter().map(|(agent, row)| (agent, *row))
+    }
+
+    /// Whether a majority of the members signed that this row is there.
+    pub(super) fn is_signed(&self, row: u64) -> bool {
+        self.signed.is_some_and(|signed| row <= signed)
+    }
+
+    /// Whether a majority of the members signed anything of it.
+    pub(super) const fn has_signature(&self) -> bool {
+        self.signed.is_some()
+    }
+
+    /// Whether a row that takes a host out, which was seen before, would be here.
+    pub(super) const fn would_show_removal(&self) -> bool {
+        self.head.is_some() && (self.dropped == 0 || !self.unseen)
     }
 }
-
-const NOT_WHOLE: &str = "the cluster's audit is not whole";
 
 fn may_not(error: &anyhow::Error) -> bool {
     let status = error.downcast_ref::<Status>();
@@ -122,79 +206,4 @@ fn may_not(error: &anyhow::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn entry(action: &str, outcome: &str, detail: &str) -> AuditEntry {
-        AuditEntry {
-            at: jiff::Timestamp::UNIX_EPOCH,
-            actor: "nobody".to_owned(),
-            action: action.to_owned(),
-            outcome: outcome.to_owned(),
-            request_id: String::new(),
-            detail: detail.to_owned(),
-            from: String::new(),
-            before: None,
-            after: None,
-            policies: Vec::new(),
-            attempts: 0,
-            previous: None,
-        }
-    }
-
-    #[test]
-    fn the_last_enrolment_that_was_carried_out_counts() {
-        let mut enrolments = Enrolments {
-            head: Some(ChainHead::START),
-            ..Enrolments::default()
-        };
-        let agent: AgentId = "web-1".parse().unwrap();
-        let (one, two) = (Digest::of(b"one"), Digest::of(b"two"));
-        let of = |enrolments: &Enrolments| enrolments.of(&agent);
-        assert_eq!(of(&enrolments), Enrolled::Never);
-        for (action, outcome, detail, wanted) in [
-            ("create-token", "ok", "agent web-1".to_owned(), Enrolled::Never),
-            (
-                "enrol",
-                "TOKEN_REFUSED",
-                format!("agent web-1, key {two}"),
-                Enrolled::Never,
-            ),
-            (
-                "enrol",
-                "ok",
-                format!("agent web-1, key {one}"),
-                Enrolled::Under(one),
-            ),
-            (
-                "enrol",
-                "ok",
-                format!("agent web-2, key {two}"),
-                Enrolled::Under(one),
-            ),
-            (
-                "enrol",
-                "ok",
-                format!("agent web-1, key {two}"),
-                Enrolled::Under(two),
-            ),
-            (
-                "enrol",
-                "ok",
-                format!("agent web-1, key {one}, and more"),
-                Enrolled::Under(one),
-            ),
-            // As versions wrote it that kept no keys.
-            ("enrol", "ok", "agent web-1".to_owned(), Enrolled::Unknown),
-            ("remove-host", "ok", "agent web-1".to_owned(), Enrolled::Never),
-        ] {
-            enrolments.take(&entry(action, outcome, &detail));
-            assert_eq!(of(&enrolments), wanted, "{action} {detail}");
-        }
-        assert!(enrolments.is_removed(&agent));
-        // Of what was dropped nothing can be told.
-        enrolments.dropped = 1;
-        assert_eq!(of(&enrolments), Enrolled::Unknown);
-    }
-}
+mod tests;

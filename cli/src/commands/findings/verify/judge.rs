@@ -14,7 +14,9 @@ use super::memory::SeenHead;
 const FRESH: SignedDuration = SignedDuration::from_mins(3);
 
 /// How a key is known of which nothing else is.
-pub(super) const FIRST_SIGHT: &str = "first sight";
+const FIRST_SIGHT: &str = "first sight";
+
+const NOT_ENROLLED: &str = "the audit is whole, and has no enrolment of this host";
 
 /// What is known of a host beside a controller's word.
 #[derive(Clone, Debug)]
@@ -64,6 +66,9 @@ pub(super) fn judge(known: &Known<'_>, account: &Account) -> Verdict {
                 seen.seen_at, seen.chain.sequence
             ));
         }
+        if known.enrolled == Enrolled::Never {
+            return verdict.problem(NOT_ENROLLED);
+        }
         verdict
             .doubts
             .push("its agent has signed nothing yet: it is new, or of an older version".to_owned());
@@ -94,12 +99,12 @@ fn authentic(known: &Known<'_>, signed: &SignedHead, verdict: &mut Verdict) -> R
     }
     let key = signed.key_digest();
     match (&known.enrolled, known.seen) {
-        (Enrolled::Under(enrolled), _) if *enrolled != key => {
+        (Enrolled::Under(enrolled) | Enrolled::Unsigned(enrolled, _), _) if *enrolled != key => {
             return Err(format!(
                 "it is signed by key {key}, and the audit has the host enrolled under {enrolled}"
             ));
         }
-        (Enrolled::Under(_), Some(seen)) if seen.key != key => {
+        (Enrolled::Under(_) | Enrolled::Unsigned(..), Some(seen)) if seen.key != key => {
             // Controllers write the audit: they can make an enrolment up, and not unsay what was seen.
             verdict.known_by = "audit";
             verdict.unremembered = true;
@@ -110,8 +115,16 @@ fn authentic(known: &Known<'_>, signed: &SignedHead, verdict: &mut Verdict) -> R
             ));
         }
         (Enrolled::Under(_), _) => verdict.known_by = "audit",
+        (Enrolled::Unsigned(..), Some(_)) => verdict.known_by = "memory",
+        (Enrolled::Unsigned(_, row), None) => {
+            verdict.known_by = "audit";
+            verdict.doubts.push(format!(
+                "its key is known by row {row} of the audit, and a majority of the members has not signed that the row is there; they \
+                 sign every minute. Run this again"
+            ));
+        }
         (Enrolled::Never, _) => {
-            return Err("the audit is whole, and has no enrolment of this host".to_owned());
+            return Err(NOT_ENROLLED.to_owned());
         }
         // Another key without an enrolment that says so.
         (Enrolled::Unknown, Some(seen)) if seen.key != key => {
@@ -124,6 +137,11 @@ fn authentic(known: &Known<'_>, signed: &SignedHead, verdict: &mut Verdict) -> R
         (Enrolled::Unknown, Some(_)) => verdict.known_by = "memory",
         (Enrolled::Unknown, None) => {
             verdict.known_by = FIRST_SIGHT;
+            verdict.doubts.push(
+                "its key is taken as it is shown: the audit that you may read does not have it, and you saw none before. It is \
+                 remembered, and a later run holds what is shown then against it"
+                    .to_owned(),
+            );
         }
     }
     verdict.key = Some(key);
@@ -167,11 +185,17 @@ fn compare_with_rows(account: &Account, told: &Told, verdict: &mut Verdict) {
         ));
         return;
     }
-    if account.chain.is_some_and(|ours| ours != chain.digest) {
-        verdict.problems.push(
+    match account.chain {
+        Some(ours) if ours == chain.digest => {}
+        Some(_) => verdict.problems.push(
             "the changes that the controller took in are not those that the agent signed: their chains differ"
                 .to_owned(),
-        );
+        ),
+        None => verdict.doubts.push(
+            "the controller does not show the chain over the changes that it took in: it withholds it, or took the host over from a \
+             version that kept none, until the agent signs again"
+                .to_owned(),
+        ),
     }
     let mut standing = Standing::default();
     account.rows.values().for_each(|row| standing.note(row));

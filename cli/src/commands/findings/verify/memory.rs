@@ -3,7 +3,7 @@
 //! A head says where findings stood once: whoever holds a controller can show an older one with its true signature, or another
 //! key's where none is known. This is what both are held against.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -32,6 +32,20 @@ pub(super) struct SeenHead {
 pub(super) struct Seen {
     pub(super) audit: Option<ChainHead>,
     pub(super) hosts: BTreeMap<AgentId, SeenHead>,
+    /// Hosts that were shown, and had signed nothing.
+    pub(super) headless: BTreeSet<AgentId>,
+}
+
+impl Seen {
+    /// The hosts that were seen.
+    pub(super) fn agents(&self) -> impl Iterator<Item = &AgentId> {
+        self.hosts.keys().chain(&self.headless)
+    }
+
+    /// Whether a host was seen.
+    pub(super) fn has(&self, agent: &AgentId) -> bool {
+        self.hosts.contains_key(agent) || self.headless.contains(agent)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -41,6 +55,9 @@ struct Stored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     audit_head: Option<String>,
     hosts: BTreeMap<String, StoredHead>,
+    /// Left out where there is none: versions that do not know it read the file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    headless: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -115,6 +132,8 @@ impl Memory {
                 next.hosts.insert(agent.clone(), head.clone());
             }
         }
+        next.headless.extend(shown.headless.iter().cloned());
+        next.headless.retain(|agent| !next.hosts.contains_key(agent));
         if next == before {
             return Ok(());
         }
@@ -128,9 +147,10 @@ impl Memory {
     pub(super) fn forget(&self, gone: &[AgentId]) -> anyhow::Result<()> {
         let _lock = lock_beside(&self.file).with_context(|| self.unwritable())?;
         let mut seen = self.recall()?;
-        let before = seen.hosts.len();
+        let before = seen.clone();
         seen.hosts.retain(|agent, _| !gone.contains(agent));
-        if seen.hosts.len() == before {
+        seen.headless.retain(|agent| !gone.contains(agent));
+        if seen == before {
             return Ok(());
         }
         secret::replace(&self.file, &stored(&seen, self.cluster)).with_context(|| self.unwritable())
@@ -146,7 +166,11 @@ impl Memory {
 }
 
 fn stored(seen: &Seen, cluster: Digest) -> Vec<u8> {
-    let Seen { audit, hosts } = seen;
+    let Seen {
+        audit,
+        hosts,
+        headless,
+    } = seen;
     let stored = Stored {
         cluster_id: cluster.hex(),
         audit_head: audit.map(|head| head.to_string()),
@@ -169,6 +193,7 @@ fn stored(seen: &Seen, cluster: Digest) -> Vec<u8> {
                 (agent.to_string(), head)
             })
             .collect(),
+        headless: headless.iter().map(ToString::to_string).collect(),
     };
     let mut bytes = serde_json::to_vec_pretty(&stored).expect("strings and numbers");
     bytes.push(b'\n');
@@ -180,6 +205,7 @@ fn parse(bytes: &[u8], cluster: Digest) -> Result<Seen, String> {
         cluster_id,
         audit_head,
         hosts,
+        headless,
     } = serde_json::from_slice(bytes).map_err(|error| damaged_json(&error))?;
     if cluster_id != cluster.hex() {
         return Err("damaged: `clusterId` is another cluster's than the context's".to_owned());
@@ -192,10 +218,18 @@ fn parse(bytes: &[u8], cluster: Digest) -> Result<Seen, String> {
         .map(|head| head.parse::<ChainHead>())
         .transpose()
         .map_err(|_| "damaged: `auditHead` is no head of an audit".to_owned())?;
+    let named = |agent: String, field: &str| {
+        agent
+            .parse::<AgentId>()
+            .map_err(|_| format!("damaged: `{field}` has what is no host's name"))
+    };
     let mut seen = Seen {
         audit,
-        hosts: BTreeMap::new(),
+        ..Seen::default()
     };
+    for agent in headless {
+        seen.headless.insert(named(agent, "headless")?);
+    }
     for (agent, head) in hosts {
         let StoredHead {
             key,
@@ -204,9 +238,7 @@ fn parse(bytes: &[u8], cluster: Digest) -> Result<Seen, String> {
             table,
             seen_at,
         } = head;
-        let agent = agent
-            .parse()
-            .map_err(|_| "damaged: `hosts` has what is no host's name".to_owned())?;
+        let agent = named(agent, "hosts")?;
         let head = SeenHead {
             key: digest(key, "key")?,
             chain: Chain {
@@ -248,6 +280,7 @@ mod tests {
                 .iter()
                 .map(|(agent, head)| (agent.parse().unwrap(), head.clone()))
                 .collect(),
+            headless: BTreeSet::new(),
         }
     }
 
@@ -275,6 +308,31 @@ mod tests {
         assert_eq!(memory.recall().unwrap(), older);
     }
 
+    #[test]
+    fn a_host_that_signed_nothing_is_remembered_until_it_has_or_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::beside(&folder.path().join("context.json"), Digest::of(b"cluster"));
+        let file = || std::fs::read_to_string(&memory.file).unwrap();
+        let names = || {
+            let seen = memory.recall().unwrap();
+            let headless = seen.headless.iter();
+            headless.map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        memory.keep(&seen(9, &[("web-1", head(5, b"k"))]), false).unwrap();
+        assert!(!file().contains("headless"), "versions of before read it");
+        let mut shown = seen(9, &[]);
+        shown.headless = ["web-1", "web-2", "web-3"]
+            .map(|name| name.parse().unwrap())
+            .into();
+        memory.keep(&shown, false).unwrap();
+        assert_eq!(names(), "web-2 web-3");
+        memory.keep(&seen(9, &[("web-2", head(1, b"k"))]), false).unwrap();
+        assert_eq!(names(), "web-3");
+        memory.forget(&["web-3".parse().unwrap()]).unwrap();
+        assert_eq!(names(), "");
+        assert!(!file().contains("headless"), "{}", file());
+    }
+
     /// Fuzz target: damage must never read as "nothing was seen", nor move a terminal.
     mod fuzz {
         use bolero::check;
@@ -286,7 +344,8 @@ mod tests {
         #[test]
         fn hostile_memories_of_heads_are_refused_or_written_back_to_the_same() {
             let cluster = Digest::of(b"cluster");
-            let seen = seen(9, &[("web-1", head(5, b"k")), ("web-2", head(2, b"k"))]);
+            let mut seen = seen(9, &[("web-1", head(5, b"k")), ("web-2", head(2, b"k"))]);
+            seen.headless.insert("web-3".parse().unwrap());
             check!()
                 .with_generator(Damaged::json([stored(&seen, cluster)]))
                 .with_iterations(3_000)

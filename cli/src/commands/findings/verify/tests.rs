@@ -13,7 +13,12 @@ use verger_policy::model::{Control, Mode, Severity, printable};
 use verger_policy::rules;
 use verger_seal::{AgentKey, FindingsHead};
 
-use super::enrolments::Enrolled;
+use std::collections::BTreeMap;
+
+use super::account::Account;
+use super::enrolments::{Enrolled, Enrolments};
+use super::judge::{self, Known, Verdict};
+use super::listing::{self, Differences};
 use super::*;
 
 fn now() -> Timestamp {
@@ -34,6 +39,21 @@ fn key(seed: u8) -> AgentKey {
 
 fn key_digest(seed: u8) -> Digest {
     Digest::of(&key(seed).public_info())
+}
+
+/// An audit in which this was done to hosts, each under the key of seed 1; members signed so many of its rows.
+pub(super) fn enrolments(rows: &[(&str, &str)], signed: Option<u64>) -> Enrolments {
+    Enrolments::of_rows(rows, &key_digest(1), signed)
+}
+
+/// What somebody remembers who saw these hosts.
+pub(super) fn seen_hosts(names: &[&str]) -> Seen {
+    let head = seen(&Host::of(1));
+    Seen {
+        audit: None,
+        hosts: names.iter().map(|name| (agent(name), head.clone())).collect(),
+        headless: BTreeSet::new(),
+    }
 }
 
 fn row(number: u8) -> Transition {
@@ -267,6 +287,15 @@ fn a_tail_that_is_hidden_is_told() {
 fn nothing_shown_where_something_was_is_told() {
     let host = Host::of(3);
     assert_clean(&judged_with(&host.account, Enrolled::Unknown, Some(&seen(&host))));
+    let unchained = Account {
+        chain: None,
+        ..host.account.clone()
+    };
+    let verdict = judged(&unchained);
+    assert!(
+        verdict.problems.is_empty() && verdict.doubts[0].contains("does not show the chain"),
+        "{verdict:?}"
+    );
     let withheld = Account {
         head: None,
         ..host.account.clone()
@@ -275,6 +304,8 @@ fn nothing_shown_where_something_was_is_told() {
     assert_told(&verdict, "withheld");
     let verdict = judged(&withheld);
     assert!(verdict.problems.is_empty() && verdict.doubts[0].contains("signed nothing yet"));
+    // One that the audit does not have is made up, also if it says nothing.
+    assert_told(&judged_with(&withheld, Enrolled::Never, None), "no enrolment");
 }
 
 #[test]
@@ -323,6 +354,25 @@ fn another_key_is_told_by_the_audit_and_by_what_was_seen() {
     assert!(verdict.problems.is_empty() && verdict.unremembered, "{verdict:?}");
     assert!(verdict.doubts[0].contains("enrolled anew"), "{verdict:?}");
     assert_clean(&judged_with(&anew.account, Enrolled::Under(key_digest(7)), None));
+    // By a row that the members have not signed it is a controller's word, and by what was seen it is known.
+    let unsigned = Enrolled::Unsigned(key_digest(1), 9);
+    let verdict = judged_with(&honest.account, unsigned, None);
+    assert!(
+        verdict.problems.is_empty() && verdict.doubts[0].contains("known by row 9 of the audit"),
+        "{verdict:?}"
+    );
+    assert_clean(&judged_with(&honest.account, unsigned, Some(&seen(&honest))));
+    assert_told(&judged_with(&forged.account, unsigned, None), "signed by key");
+    // By nothing it is taken, and said to be.
+    let verdict = judged_with(&honest.account, Enrolled::Unknown, None);
+    assert!(
+        verdict.problems.is_empty() && verdict.doubts[0].contains("taken as it is shown"),
+        "{verdict:?}"
+    );
+    assert!(
+        verdict.head.is_some() && !verdict.unremembered,
+        "a later run compares"
+    );
     // Altered after it was signed.
     let mut altered = honest.account.clone();
     let head = altered.head.as_mut().unwrap();
@@ -507,6 +557,41 @@ fn controllers_that_show_different_things_under_one_number_are_told_apart() {
         told[0].contains("c1:1 and c2:1 show different states under number 3"),
         "{told:?}"
     );
+}
+
+#[test]
+fn a_host_that_one_controller_shows_is_missed_at_the_others() {
+    let account = Host::of(3).account;
+    let looked = |address: &str, shown: &[&str], rows: &[(&str, &str)]| Looked {
+        address: address.to_owned(),
+        verdicts: shown.iter().map(|name| (agent(name), judged(&account))).collect(),
+        differences: Differences::new(),
+        missing: BTreeMap::new(),
+        enrolments: enrolments(rows, Some(rows.len() as u64)),
+    };
+    let before = Seen::default();
+    let missed = |host: Option<&AgentId>, taken_out: bool| {
+        let rows = [("enrol", "web-2"), ("remove-host", "web-2")];
+        let rows = if taken_out { &rows[..] } else { &rows[..1] };
+        let question = Question {
+            host,
+            before: &before,
+            accept: false,
+        };
+        let mut all = [
+            looked("c1:1", &["web-1", "web-2"], &rows[..1]),
+            looked("c2:1", &["web-1"], rows),
+        ];
+        miss_what_others_show(&mut all, &question);
+        assert!(all[0].missing.is_empty());
+        all[1].missing.clone()
+    };
+    let wanted = [(agent("web-2"), Missing::Elsewhere("c1:1".to_owned()))].into();
+    assert_eq!(missed(None, false), wanted);
+    assert_eq!(missed(Some(&agent("web-2")), false), wanted);
+    assert!(missed(Some(&agent("web-1")), false).is_empty());
+    // The other one is behind.
+    assert!(missed(None, true).is_empty());
 }
 
 proptest! {

@@ -1,0 +1,61 @@
+//! The rows of a cluster, walked once: held against each other, a head that was kept, and what its members signed.
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use verger_seal::{ChainCheck, ChainHead, KeptHead, Verified};
+
+use super::row::Row;
+use super::signed::SignedHead;
+use super::{said, walk};
+use crate::connect::Session;
+
+const NOT_WHOLE: &str = "the cluster's audit is not whole";
+const NOT_SIGNED: &str = "the cluster's audit is not what a majority of its members signed";
+
+/// What is sure of the audit.
+#[derive(Debug)]
+pub(in crate::commands) struct Checked {
+    pub(in crate::commands) verified: Verified,
+    /// Of when the last row is.
+    pub(in crate::commands) last: Option<Timestamp>,
+    /// What a majority of the members signed of it; none where none did.
+    pub(in crate::commands) signed: Option<SignedHead>,
+    /// Whether that is of these rows.
+    pub(in crate::commands) by_members: KeptHead,
+}
+
+/// Visits every row, oldest first.
+///
+/// # Errors
+/// When the rows do not follow from one another, are not those that `kept` or what members signed is over, or the controller does
+/// not answer.
+pub(in crate::commands) async fn check(
+    session: &Session,
+    kept: Option<ChainHead>,
+    mut visit: impl FnMut(&Row),
+) -> anyhow::Result<Checked> {
+    let signed = said(session).await?.signed;
+    let mut rows = ChainCheck::begin(kept);
+    let mut by_members = signed.as_ref().map(|signed| ChainCheck::begin(Some(signed.head)));
+    let mut last = None;
+    let under = walk(session, |row| {
+        if let Some(check) = &mut by_members {
+            check.take(row.link()).context(NOT_SIGNED)?;
+        }
+        rows.take(row.link()).context(NOT_WHOLE)?;
+        last = Some(row.entry.at);
+        visit(&row);
+        Ok(())
+    })
+    .await?;
+    let by_members = match by_members {
+        Some(check) => check.finish(under.head, under.dropped).context(NOT_SIGNED)?.kept,
+        None => KeptHead::None,
+    };
+    Ok(Checked {
+        verified: rows.finish(under.head, under.dropped).context(NOT_WHOLE)?,
+        last,
+        signed,
+        by_members,
+    })
+}
