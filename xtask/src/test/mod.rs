@@ -141,16 +141,17 @@ fn install_nextest(workspace: &Workspace) -> Result<()> {
 /// Runs the tests of one crate whose names have `filter` in them, and prints how many passed, last. None at all is a failure.
 pub(crate) fn cases(workspace: &Workspace, package: &str, filter: &str) -> Result<()> {
     install_nextest(workspace)?;
+    // Of the whole workspace, so that nothing is built with other features than for the tests.
     let command = workspace.cargo([
         "nextest",
         "run",
-        "-p",
-        package,
+        "--workspace",
         "--color",
         "never",
         "--no-tests",
         "fail",
-        filter,
+        "--filterset",
+        &format!("package({package}) & test({filter})"),
     ]);
     let run = count(Runner::Nextest, command)?;
     let counts = run.counts();

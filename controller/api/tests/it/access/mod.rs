@@ -198,7 +198,9 @@ async fn what_is_proposed_is_in_the_name_of_the_certificate() {
             let caller = match row.answers {
                 PEOPLE => {
                     let end = start().as_second() + 86_400;
-                    prepared.world.give_login(actor.trim_start_matches("person/"), "ada");
+                    prepared
+                        .world
+                        .give_login(actor.trim_start_matches("person/"), "ada");
                     prepared.world.caller_with(&actor, "ada", end)
                 }
                 _ => prepared.world.caller(&actor),
