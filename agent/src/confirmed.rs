@@ -13,6 +13,10 @@ use verger_transport::files::{self, SecretFileError};
 use crate::config::Config;
 use crate::enrolment::Enrolment;
 
+/// What a person does about a file that is of no use.
+const REMEDY: &str =
+    "Remove it; and confirm again if that is still meant: `verger-agent confirm-epoch`, then a restart";
+
 /// Which set.
 #[derive(Args)]
 pub(crate) struct ConfirmArgs {
@@ -58,24 +62,27 @@ pub(crate) fn confirm(config: &Config, args: &ConfirmArgs) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The set that a person confirmed, if there is one.
-///
-/// # Errors
-/// When the file cannot be read, or is damaged: names it, and what to do.
-pub(crate) fn load(config: &Config, cluster: &Digest) -> anyhow::Result<Option<(u64, Digest)>> {
+/// The set that a person confirmed, if there is one that can be read. What cannot be is said, and confirms nothing: that is a refusal
+/// at most, and no reason to leave the host unwatched.
+pub(crate) fn load(config: &Config, cluster: &Digest) -> Option<(u64, Digest)> {
+    read(config, cluster).unwrap_or_else(|why| {
+        tracing::error!(why, "the epoch that a person confirmed is not known");
+        None
+    })
+}
+
+/// What is in the file, or what is wrong with it and what to do.
+fn read(config: &Config, cluster: &Digest) -> Result<Option<(u64, Digest)>, String> {
     let file = config.confirmed_file();
     let bytes = match files::read(&file) {
         Ok(bytes) => bytes,
         Err(SecretFileError::Missing(_)) => return Ok(None),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(format!("{:#}", anyhow::Error::from(error))),
     };
-    let confirmed = parse(&bytes, cluster).map_err(|what| {
-        anyhow::anyhow!(
-            "{}: {what}. Remove it; and confirm again if that is still meant: `verger-agent confirm-epoch`",
-            file.display()
-        )
-    })?;
-    Ok(Some(confirmed))
+    let confirmed = parse(&bytes, cluster);
+    confirmed
+        .map(Some)
+        .map_err(|what| format!("{}: {what}. {REMEDY}", file.display()))
 }
 
 fn parse(bytes: &[u8], cluster: &Digest) -> Result<(u64, Digest), String> {
@@ -114,7 +121,7 @@ mod tests {
         std::fs::write(&file, format!("data_dir = {:?}\n", folder.path())).unwrap();
         let config = Config::load(&file).unwrap();
         let (cluster, root) = (Digest::of(b"cluster"), Digest::of(b"set"));
-        assert_eq!(load(&config, &cluster).unwrap(), None);
+        assert_eq!(load(&config, &cluster), None);
         let args = |root: &str| ConfirmArgs {
             epoch: 2_000_000,
             root: root.to_owned(),
@@ -132,8 +139,9 @@ mod tests {
         let bad = confirm(&config, &args("set")).unwrap_err();
         assert!(bad.to_string().contains("--root"), "{bad}");
         confirm(&config, &args(&root.to_string())).unwrap();
-        assert_eq!(load(&config, &cluster).unwrap(), Some((2_000_000, root)));
-        let other = load(&config, &Digest::of(b"other")).unwrap_err().to_string();
+        assert_eq!(load(&config, &cluster), Some((2_000_000, root)));
+        assert_eq!(load(&config, &Digest::of(b"other")), None);
+        let other = read(&config, &Digest::of(b"other")).unwrap_err();
         assert!(
             other.contains("confirmed-epoch.json") && other.contains("another cluster"),
             "{other}"
@@ -144,6 +152,19 @@ mod tests {
             cluster.hex()
         );
         assert_eq!(text, wanted, "its bytes are frozen");
+        // Damaged, or not to be read at all, it confirms nothing, and stops nobody.
+        std::fs::write(config.confirmed_file(), &text[..text.len() - 2]).unwrap();
+        assert_eq!(load(&config, &cluster), None);
+        let damaged = read(&config, &cluster).unwrap_err();
+        assert!(
+            damaged.contains("confirmed-epoch.json") && damaged.contains("Remove it"),
+            "{damaged}"
+        );
+        std::fs::remove_file(config.confirmed_file()).unwrap();
+        std::fs::create_dir(config.confirmed_file()).unwrap();
+        assert_eq!(load(&config, &cluster), None);
+        let unreadable = read(&config, &cluster).unwrap_err();
+        assert!(unreadable.contains("confirmed-epoch.json"), "{unreadable}");
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         config.cluster_file().display()
     );
     let kept = floor.kept(state.position().is_some())?;
-    let confirmed = confirmed::load(&config, &enrolment.cluster)?;
+    let confirmed = confirmed::load(&config, &enrolment.cluster);
     let state = state.above(kept.floor).confirming(confirmed);
     if let Some(floor) = state.set_back() {
         tracing::error!(

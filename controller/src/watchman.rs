@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
-use verger_controller_api::fleet::{Fleet, Voice};
+use verger_controller_api::fleet::{Fleet, SILENT_AFTER, Voice, is_heard};
 use verger_controller_api::ports::Ambient as _;
 use verger_controller_raft::Member;
 use verger_controller_state::{Action, Command};
@@ -22,8 +22,6 @@ use crate::adapters::SystemAmbient;
 const EVERY: Duration = Duration::from_secs(1);
 /// Every so many looks all hosts are looked at, also where nobody fell silent or spoke again: what was not told is told then.
 const ALL_AFTER: u32 = 5;
-/// Two heartbeats were missed, and the third is about to be: with a look and a commit that is told within three, 15 s.
-const SILENT_AFTER: Duration = Duration::from_secs(13);
 /// Agents that lost their controller come back within a minute, each when its own waiting is over.
 const AFTER_START: Duration = Duration::from_secs(90);
 /// A member that did not look for so long did not listen either: it was stopped, or starved.
@@ -34,7 +32,7 @@ const AT_ONCE: usize = 256;
 /// Whether an agent is silent, to a member that listens since then without a break; `None` where that cannot be known yet.
 fn is_silent(voice: Voice, since: Instant, now: Instant) -> Option<bool> {
     let Voice { sessions, heard, .. } = voice;
-    if heard.is_some_and(|at| now.saturating_duration_since(at) <= SILENT_AFTER) {
+    if is_heard(heard, now) {
         return Some(false);
     }
     // Whoever was heard since speaks to this member; whoever was not may be on the way to it.

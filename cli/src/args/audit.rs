@@ -42,7 +42,8 @@ pub(crate) enum AuditCommand {
         out: PathBuf,
     },
     /// See whether rows were changed, taken out, put elsewhere or cut off: the cluster's, or those of an export. Ends with 1 where
-    /// they were, with 3 where rows under the head you kept are gone since that may have been dropped for their age.
+    /// they were, with 3 where rows under the head you kept are gone since that may have been dropped for their age; and where, of the
+    /// cluster's and without a head, no majority of the members signed within five minutes where they end.
     #[command(after_help = "Example: verger audit verify --file audit.jsonl --head HEX:COUNT:DROPPED:OLDEST")]
     Verify {
         /// An export, verified without the cluster.

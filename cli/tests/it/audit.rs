@@ -31,6 +31,15 @@ pub(crate) struct Kept {
     watched: Vec<u64>,
     /// How many days have passed.
     days: i64,
+    /// What is said to come behind a page in which nothing does.
+    endless: Option<Endless>,
+}
+
+/// How a list has no end.
+#[derive(Clone, Copy, Debug)]
+enum Endless {
+    Empty,
+    Repeated,
 }
 
 impl Default for Kept {
@@ -41,6 +50,7 @@ impl Default for Kept {
             dropped: 0,
             watched: Vec::new(),
             days: 0,
+            endless: None,
         }
     }
 }
@@ -118,7 +128,20 @@ impl AuditService for Audits {
         } = request.into_inner();
         let actor = filter.unwrap_or_default().actor;
         let after: u64 = page_token.parse().unwrap_or_default();
-        let mut rows = self.0.lock().unwrap().audit.rows.clone();
+        let (mut rows, endless) = {
+            let audit = &self.0.lock().unwrap().audit;
+            (audit.rows.clone(), audit.endless)
+        };
+        if let Some(endless) = endless.filter(|_| after > 0) {
+            let rows = match endless {
+                Endless::Empty => &[],
+                Endless::Repeated => &rows[..1],
+            };
+            return Ok(Response::new(pb::ListResponse {
+                rows: rows.iter().map(in_wire).collect(),
+                next_page_token: "9".to_owned(),
+            }));
+        }
         if newest_first {
             rows.reverse();
         }
@@ -329,7 +352,12 @@ fn a_cluster_that_bends_its_audit_is_caught() {
     }
     let cut = verify().ends(1);
     assert!(cut.err.contains("rows were cut off its end"), "{}", cut.err);
-    program.run(&["audit", "verify"]).ends(0);
+    // Without a head, and without a word of the members, nobody could tell: it is not said to be clean.
+    let unsure = program.run(&["audit", "verify"]).ends(3);
+    assert!(unsure.out.contains("NOT SURE: no majority"), "{}", unsure.out);
+    cluster.world().audit = honest.clone();
+    program.run(&["audit", "verify"]).ends(3);
+    verify().ends(0);
 
     // A row taken out, and nothing else: also without a head that was kept.
     cluster.world().audit = honest.clone();
@@ -339,6 +367,27 @@ fn a_cluster_that_bends_its_audit_is_caught() {
     let exported = program.run(&["audit", "export", "--out", "bent.jsonl"]).ends(1);
     assert!(exported.err.contains("not whole"), "{}", exported.err);
     program.run(&["audit", "verify", "--file", "bent.jsonl"]).ends(1);
+}
+
+#[test]
+fn an_audit_without_an_end_is_read_no_further() {
+    let program = Program::new();
+    let cluster = cluster(&program);
+    let export = |name: &str| program.run(&["audit", "export", "--out", name]);
+    // The positive control: there is one.
+    export("good.jsonl").ends(0);
+    for endless in [Endless::Empty, Endless::Repeated] {
+        cluster.world().audit.endless = Some(endless);
+        for ran in [program.run(&["audit", "verify"]), export("endless.jsonl")] {
+            let refused = ran.ends(1);
+            assert!(
+                refused.err.contains("behind row 2 of its audit, and shows none"),
+                "{endless:?}: {}",
+                refused.err
+            );
+        }
+        assert!(!program.path("endless.jsonl").exists());
+    }
 }
 
 #[test]

@@ -101,6 +101,44 @@ fn a_set_that_nobody_says_is_the_newest_is_shown_with_a_warning_and_an_older_one
 }
 
 #[test]
+fn a_tail_that_is_hidden_behind_what_members_signed_before_is_not_said_to_be_clean() {
+    let program = Program::new();
+    let cluster = cluster(&program);
+    let root = cluster.world().set.root();
+    let sign = |ago: SignedDuration| {
+        let head = cluster.world().audit.head();
+        cluster.world().stamp = Some(stamp(&program, 0, root, head, ago));
+    };
+    let verify = |head: &[&str]| program.run(&[&["audit", "verify"], head].concat());
+    let doubt = |head: &[&str], code: i32| {
+        let args = [&["audit", "verify", "-o", "json"], head].concat();
+        program.run(&args).ends(code).json()["doubt"].clone()
+    };
+    cluster.world().audit.write("person/ada", "apply-set", "as usual");
+    sign(NOW);
+    let kept = program.run(&["audit", "head"]).ends(0).out.trim().to_owned();
+    // The positive control: as it is, and a moment later.
+    verify(&[]).ends(0);
+    sign(SignedDuration::from_mins(4));
+    assert_eq!(doubt(&[], 0), serde_json::Value::Null);
+    // What came since is cut off, and yesterday's word of the members is shown over it.
+    sign(SignedDuration::from_hours(24));
+    let old = verify(&[]).ends(3);
+    assert!(
+        old.out.contains("NOT SURE: members sign every minute"),
+        "{}",
+        old.out
+    );
+    assert_eq!(doubt(&[], 3), "old");
+    // For the rows that a kept head is over that is nothing; of what is behind them it is said all the same.
+    let met = verify(&["--head", &kept]).ends(0);
+    assert!(met.out.contains("NOT SURE"), "{}", met.out);
+    cluster.world().stamp = None;
+    assert_eq!(doubt(&[], 3), "unsigned");
+    assert_eq!(doubt(&["--head", &kept], 0), "unsigned");
+}
+
+#[test]
 fn a_head_that_members_signed_catches_a_bent_audit_with_and_without_the_cluster() {
     let program = Program::new();
     let mut cluster = cluster(&program);
@@ -145,7 +183,12 @@ fn a_head_that_members_signed_catches_a_bent_audit_with_and_without_the_cluster(
         bent.err
     );
     cluster.world().stamp = None;
-    program.run(&["audit", "verify"]).ends(0);
+    let withheld = program.run(&["audit", "verify"]).ends(3);
+    assert!(
+        withheld.out.contains("the controller withholds it"),
+        "{}",
+        withheld.out
+    );
     let kept = program.run(&["audit", "verify", "--head", "head.json"]).ends(1);
     assert!(kept.err.contains("whose head was kept"), "{}", kept.err);
     program.run(&["audit", "export", "--out", "bent.jsonl"]).ends(0);

@@ -82,7 +82,7 @@ impl Agents {
         let CallingAgent { id, from, .. } = agent;
         let (is_on, is_told) = read(&*self.replicated, |state| {
             let is_on = state.host(id).is_none_or(|host| host.is_on(machine.as_ref()));
-            (is_on, !is_on && state.is_copied(id))
+            (is_on, !is_on && state.is_told_of_copy(id, machine.as_ref()))
         });
         if is_on {
             return Ok(());

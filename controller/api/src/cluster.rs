@@ -5,6 +5,7 @@ mod decisions;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 use verger_controller_state::{Action, Response as Answer, State};
 use verger_policy::digest::Digest;
@@ -17,7 +18,7 @@ use verger_wire::{digest_bytes, parse, timestamp};
 
 use crate::asking::{needed_reason, reason};
 use crate::authorizer::{Authorizer, of_host};
-use crate::fleet::{Fleet, Seen};
+use crate::fleet::{Fleet, Seen, is_heard};
 use crate::paging;
 use crate::ports::{Ambient, Replicated, read};
 use crate::quotas::take_place;
@@ -84,7 +85,7 @@ impl Cluster {
         let Seen {
             sessions,
             last,
-            heard: _,
+            heard,
             ledger,
             version,
             refusal,
@@ -98,7 +99,8 @@ impl Cluster {
             agent_id: agent.to_string(),
             enrolled: host.map(|host| timestamp(host.enrolled)),
             last_seen: last.map(timestamp),
-            connected: sessions > 0,
+            // A host without power closes no session: of a silent one it is not known that it is there.
+            connected: sessions > 0 && is_heard(heard, Instant::now()),
             epoch,
             root: digest_bytes(&root),
             agent_version: version,

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -10,10 +11,19 @@ use verger_policy::digest::Digest;
 use verger_policy::model::AgentId;
 use verger_proto::cluster::v1 as pb;
 
+/// An agent of which nothing is heard for longer is silent, whether or not it has a session. Two heartbeats were missed then, and the
+/// third is about to be: with a look and a commit that is told within three, 15 s.
+pub const SILENT_AFTER: Duration = Duration::from_secs(13);
+
+/// Whether an agent that was heard last then is not silent.
+pub fn is_heard(heard: Option<Instant>, now: Instant) -> bool {
+    heard.is_some_and(|at| now.saturating_duration_since(at) <= SILENT_AFTER)
+}
+
 /// What was heard of one agent.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// Sessions open now. A new one can begin before the old one is noticed gone.
+    /// Sessions open now, of the agent's own machine. A new one can begin before the old one is noticed gone.
     pub sessions: u32,
     /// When anything was heard last, for people.
     pub last: Option<Timestamp>,

@@ -39,9 +39,8 @@ pub(crate) fn serve(
 ) -> Stream<pb::ConnectResponse> {
     let (ready, messages) = mpsc::channel(READY);
     tokio::spawn(async move {
-        let (now, agent) = (agents.ambient.now(), calling.id.clone());
-        agents.fleet.note(&agent, now, |seen| seen.sessions += 1);
-        let ended = Session {
+        let agent = calling.id.clone();
+        let session = Session {
             agents: &agents,
             calling: &calling,
             agent: &agent,
@@ -50,10 +49,8 @@ pub(crate) fn serve(
             held: (0, Digest::from_bytes([0; 32])),
             offered: None,
             stamp: None,
-        }
-        .run(incoming)
-        .await;
-        agents.fleet.ended(&agent);
+        };
+        let ended = session.serve(incoming).await;
         if let Err(status) = ended {
             tracing::info!(%agent, code = ?status.code(), message = status.message(), "a session ended");
             let _ = ready.send(Err(status)).await;
@@ -82,7 +79,16 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn run(mut self, mut incoming: Streaming<pb::ConnectRequest>) -> Result<(), Status> {
+    async fn serve(mut self, mut incoming: Streaming<pb::ConnectRequest>) -> Result<(), Status> {
+        self.greet(&mut incoming).await?;
+        let ended = self.run(incoming).await;
+        self.agents.fleet.ended(self.agent);
+        ended
+    }
+
+    /// Waits for the Hello, and notes the session. Before it is known to be of the agent's own machine nothing is noted of it: whoever
+    /// uses the key elsewhere, or says nothing, would keep a dead host from being missed.
+    async fn greet(&mut self, incoming: &mut Streaming<pb::ConnectRequest>) -> Result<(), Status> {
         use pb::connect_request::Message;
         let first = tokio::time::timeout(HELLO_LIMIT, incoming.next())
             .await
@@ -106,7 +112,10 @@ impl Session<'_> {
             digest("hello.root", &root).map_err(invalid)?
         };
         self.held = (epoch, root);
+        // It may have been shut out, or its name given to another key, since it came.
+        self.agents.goes_on(self.calling)?;
         self.note(|seen| {
+            seen.sessions += 1;
             seen.ledger = Some((epoch, root));
             seen.version = agent_version
                 .chars()
@@ -115,6 +124,11 @@ impl Session<'_> {
                 .collect();
             seen.refusal.clear();
         });
+        Ok(())
+    }
+
+    async fn run(&mut self, mut incoming: Streaming<pb::ConnectRequest>) -> Result<(), Status> {
+        use pb::connect_request::Message;
         let mut revisions = self.agents.replicated.revisions();
         let mut heard = Pace::new();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);

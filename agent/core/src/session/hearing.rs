@@ -10,7 +10,6 @@ impl Session {
         match self.freshness.hear(&self.ledger, stamp, now) {
             Ok(true) => {
                 self.offers.end(Kind::Stamp);
-                self.puzzled = None;
                 if self.freshness.confirms(&self.ledger, now) {
                     self.trust();
                 }
@@ -24,13 +23,16 @@ impl Session {
     }
 
     /// Whether an honest controller may say what was refused: it lags behind by a moment; or members stamp under another version of
-    /// the trust root than the one here, for as long as a set takes to come.
+    /// the trust root than the one here, for as long as a set takes to come. That is once for each version held here: stamps under
+    /// that version, which come meanwhile, do not begin it anew, or forged ones between them would never be told.
     fn is_honest(&mut self, now: Now, epoch: u64, refused: &RefusedStamp) -> bool {
         let held = self.position().map_or(0, |(held, _)| held);
         if epoch == held || !refused.may_be_of_another_trust_root() {
             return refused.is_of_a_moment_ago();
         }
-        let since = *self.puzzled.get_or_insert(now.millis);
+        let version = self.ledger.trust_root().version();
+        let known = self.puzzled.filter(|(under, _)| *under == version);
+        let (_, since) = *self.puzzled.insert(known.unwrap_or((version, now.millis)));
         now.millis.saturating_sub(since) < BEHIND_FOR
     }
 

@@ -281,3 +281,25 @@ fn a_controller_that_lags_behind_and_a_trust_root_on_its_way_are_no_trouble() {
         "for as long as a set takes to come"
     );
 }
+
+#[test]
+fn forged_stamps_between_good_ones_are_known_within_a_minute_and_then_at_once() {
+    let mut at = Fixture::beginning(members(), 1, Beside::default());
+    at.connect(0);
+    // A controller that says it is ahead passes on one that a single member signed; and then what the members say, again and again.
+    for second in (0..60).step_by(10) {
+        let good = at.heartbeat(1, 1, after(second), &[1, 2]);
+        at.on(second as u64 * 1_000, good);
+        let forged = at.heartbeat(2, 2, after(second + 1), &[1]);
+        at.on(second as u64 * 1_000 + 500, forged);
+        assert_eq!(standing(&at.session, Kind::Stamp), Vec::<&str>::new());
+    }
+    for second in [61, 300, 900] {
+        let good = at.heartbeat(1, 1, after(second), &[1, 2]);
+        at.on(second as u64 * 1_000, good);
+        assert_eq!(standing(&at.session, Kind::Stamp), Vec::<&str>::new());
+        let forged = at.heartbeat(2, 2, after(second + 1), &[1]);
+        at.on(second as u64 * 1_000 + 500, forged);
+        assert_eq!(standing(&at.session, Kind::Stamp), ["below-threshold"]);
+    }
+}

@@ -103,8 +103,9 @@ pub struct Session {
     offers: Offers,
     patience: Patience,
     keeping: Keeping,
-    /// Since when stamps are refused that may be good under a trust root that is on its way, milliseconds.
-    puzzled: Option<u64>,
+    /// Since when stamps are refused that may be good under a trust root that is on its way, milliseconds; before it the version
+    /// held then.
+    puzzled: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -8,6 +8,7 @@ use super::row::Row;
 use super::signed::SignedHead;
 use super::{said, walk};
 use crate::connect::Session;
+use crate::sealed::FRESH_FOR;
 
 const NOT_WHOLE: &str = "the cluster's audit is not whole";
 const NOT_SIGNED: &str = "the cluster's audit is not what a majority of its members signed";
@@ -22,6 +23,49 @@ pub(in crate::commands) struct Checked {
     pub(in crate::commands) signed: Option<SignedHead>,
     /// Whether that is of these rows.
     pub(in crate::commands) by_members: KeptHead,
+}
+
+impl Checked {
+    /// Why what members signed does not say that these rows are all there are.
+    pub(in crate::commands) fn doubt(&self, now: Timestamp) -> Option<Doubt> {
+        let signed = self.signed.as_ref().map(|signed| signed.at);
+        Doubt::of(signed, self.by_members, now)
+    }
+}
+
+/// Why it is not sure, by what members signed, that rows were neither made up nor cut off the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::commands) enum Doubt {
+    /// Nothing that they signed is shown.
+    Unsigned,
+    /// All rows that it is over were dropped since.
+    Dropped,
+    /// They signed last at that time, and sign every minute.
+    Old(Timestamp),
+}
+
+impl Doubt {
+    /// Of what was signed at `signed`, if anything was, and is of these rows, or not.
+    pub(in crate::commands) fn of(
+        signed: Option<Timestamp>,
+        by_members: KeptHead,
+        now: Timestamp,
+    ) -> Option<Self> {
+        match signed {
+            None => Some(Self::Unsigned),
+            Some(_) if by_members != KeptHead::Met => Some(Self::Dropped),
+            Some(at) => (now.duration_since(at) > FRESH_FOR).then_some(Self::Old(at)),
+        }
+    }
+
+    /// For programs.
+    pub(in crate::commands) const fn word(self) -> &'static str {
+        match self {
+            Self::Unsigned => "unsigned",
+            Self::Dropped => "dropped",
+            Self::Old(_) => "old",
+        }
+    }
 }
 
 /// Visits every row, oldest first.

@@ -110,9 +110,17 @@ async fn walk(session: &Session, mut visit: impl FnMut(Row) -> anyhow::Result<()
             page_size: PAGE,
             ..Default::default()
         };
-        let mut first = true;
+        let (mut first, mut reached) = (true, 0);
         loop {
             let (rows, next) = page(session, request.clone()).await?;
+            // Or there would be no end of it.
+            let end = rows.last().map_or(reached, |row| row.number);
+            if !next.is_empty() && end <= reached {
+                let what =
+                    format!("it says that there are rows behind row {reached} of its audit, and shows none");
+                return Err(distrust(&what).into());
+            }
+            reached = end;
             if let Some(row) = rows.first().filter(|_| first) {
                 first = false;
                 // Old rows were dropped since the head was asked for.

@@ -9,7 +9,7 @@ use serde_json::json;
 use verger_policy::model::printable;
 use verger_seal::{ChainHead, Keepsake, KeptHead, KeptRows, Verified};
 
-use super::check::{Checked, check};
+use super::check::{Checked, Doubt, check};
 use super::lines::{LINE_BYTES, NotWhole, Reading};
 use super::signed::SignedHead;
 use crate::args::Format;
@@ -26,23 +26,33 @@ pub(super) async fn verify(
 ) -> anyhow::Result<Exit> {
     let kept = head.map(|head| kept(&head, context)).transpose()?;
     let under = kept.map(|kept| kept.head());
-    let checked = match file {
-        Some(file) => read(&file, under)?,
-        None => check(&Session::open(context).await?, under, |_| {}).await?,
+    let (checked, doubt) = match file {
+        // What members sign of late is nothing to an export, which is of then.
+        Some(file) => (read(&file, under)?, None),
+        None => {
+            let checked = check(&Session::open(context).await?, under, |_| {}).await?;
+            let doubt = checked.doubt(Timestamp::now());
+            (checked, doubt)
+        }
     };
     let became = Became::of(&checked, kept.as_ref());
     if for_people(format) {
-        emit(&told(&checked, kept.as_ref(), became))?;
+        emit(&told(&checked, kept.as_ref(), became, doubt))?;
     } else if format == Format::Name {
         emit(&format!("{}\n", checked.verified.head))?;
     } else {
-        emit(&document(&object(&checked, kept.as_ref(), became), format)?)?;
+        emit(&document(
+            &object(&checked, kept.as_ref(), became, doubt),
+            format,
+        )?)?;
     }
-    Ok(match became {
-        Became::TakenOut(_) => Exit::Violation,
-        Became::Shortened(_) | Became::NotCompared => Exit::NotEvaluated,
-        Became::NoneKept | Became::AllHere if checked.by_members == KeptHead::Dropped => Exit::NotEvaluated,
-        Became::NoneKept | Became::AllHere => Exit::Clean,
+    Ok(match (became, doubt) {
+        (Became::TakenOut(_), _) => Exit::Violation,
+        (Became::Shortened(_) | Became::NotCompared, _) => Exit::NotEvaluated,
+        // A head that was kept vouches for the rows it is over, whatever members sign.
+        (Became::AllHere, None | Some(Doubt::Unsigned | Doubt::Old(_))) => Exit::Clean,
+        (Became::NoneKept | Became::AllHere, Some(_)) => Exit::NotEvaluated,
+        (Became::NoneKept, None) => Exit::Clean,
     })
 }
 
@@ -132,7 +142,7 @@ fn failure(name: &str, error: &NotWhole) -> Failure {
     Failure::new(exit, format!("{name}: the audit is not whole: {error}"))
 }
 
-fn told(checked: &Checked, kept: Option<&Keepsake>, became: Became) -> String {
+fn told(checked: &Checked, kept: Option<&Keepsake>, became: Became, doubt: Option<Doubt>) -> String {
     let Checked {
         verified,
         signed,
@@ -168,6 +178,18 @@ fn told(checked: &Checked, kept: Option<&Keepsake>, became: Became) -> String {
         } else {
             format!("A majority of the members ({by}) signed at {at} that the head was {head}, and so it was\n")
         });
+    }
+    match doubt {
+        Some(Doubt::Unsigned) => text.push_str(
+            "NOT SURE: no majority of the members has signed where the audit stands: the trust root names none (`verger trust rotate \
+             --add-member`), they do not run, or the controller withholds it. But for what a head you kept is over, rows may be made up, and \
+             those at the end hidden\n",
+        ),
+        Some(Doubt::Old(at)) => text.push_str(&format!(
+            "NOT SURE: members sign every minute, and no later than {at} here: rows that were written since may be hidden or made up, or the \
+             members do not run\n"
+        )),
+        Some(Doubt::Dropped) | None => {}
     }
     text.push_str(&of_kept(kept, became));
     text
@@ -208,7 +230,12 @@ fn of_kept(kept: Option<&Keepsake>, became: Became) -> String {
     text
 }
 
-fn object(checked: &Checked, kept: Option<&Keepsake>, became: Became) -> serde_json::Value {
+fn object(
+    checked: &Checked,
+    kept: Option<&Keepsake>,
+    became: Became,
+    doubt: Option<Doubt>,
+) -> serde_json::Value {
     let Checked {
         verified,
         signed,
@@ -236,5 +263,6 @@ fn object(checked: &Checked, kept: Option<&Keepsake>, became: Became) -> serde_j
         "goneSinceKept": gone,
         "signed": signed.as_ref().map(SignedHead::object),
         "signedIsCompared": signed.as_ref().map(|_| *by_members == KeptHead::Met),
+        "doubt": doubt.map(Doubt::word),
     })
 }

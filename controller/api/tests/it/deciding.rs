@@ -1,7 +1,7 @@
 //! Hosts that wait for approval, are shut out, or are on another machine: what they are answered, and what people see of it.
 
 use tonic::{Code, Status};
-use verger_controller_state::Action;
+use verger_controller_state::{Action, Command};
 use verger_proto::agent::v1 as pb;
 use verger_proto::agent::v1::connect_request::Message as Up;
 use verger_proto::cluster::v1 as cpb;
@@ -47,6 +47,13 @@ async fn approve(world: &World, agent: &str, key: &str) -> Result<(), Status> {
         key: digest_bytes(&key_digest(key)),
     };
     world.ada().cluster().approve_host(request).await.map(drop)
+}
+
+/// How often it was said that a key was used elsewhere.
+fn tells(world: &World) -> usize {
+    let proposed = world.log.proposed();
+    let tells = |command: &&Command| matches!(command.action, Action::TellCopy { .. });
+    proposed.iter().filter(tells).count()
 }
 
 async fn ban(world: &World, agent: &str, reason: &str) -> Result<(), Status> {
@@ -347,12 +354,9 @@ async fn a_copy_of_an_agent_on_another_machine_is_refused_and_is_a_finding() {
     refused(answer, Code::PermissionDenied, "COPIED_IDENTITY");
     let again = enrol(&world, (&token, "h1"), "h1", "m2").await;
     refused(again, Code::PermissionDenied, "COPIED_IDENTITY");
-    let tells = world.log.proposed();
-    let tells = tells
-        .iter()
-        .filter(|command| matches!(command.action, Action::TellCopy { .. }));
-    assert_eq!(tells.count(), 1, "it is said once");
-    assert!(world.log.state().is_copied(&"h1".parse().unwrap()));
+    assert_eq!(tells(&world), 1, "it is said once");
+    let state = world.log.state();
+    assert!(state.is_told_of_copy(&"h1".parse().unwrap(), Some(&key_digest("m2"))));
     // The one that was enrolled goes on.
     world.settle().await;
     assert!(talk.next().await.is_ok());
@@ -425,10 +429,52 @@ async fn who_does_not_say_on_which_machine_is_refused_and_told_of_where_the_host
         "NO_MACHINE",
     );
     let state = world.log.state();
-    assert!(state.is_copied(&"h1".parse().unwrap()) && !state.is_copied(&"h2".parse().unwrap()));
+    let is_told = |agent: &str| state.is_told_of_copy(&agent.parse().unwrap(), None);
+    assert!(is_told("h1") && !is_told("h2"));
     assert_eq!(
         world.fleet.of(&"h1".parse().unwrap()).ledger,
         None,
         "nothing it said was noted"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_is_told_of_although_the_host_itself_lost_its_machines_id_before() {
+    let world = World::founded();
+    let token = token(&world, "h1", false).await;
+    enrol(&world, (&token, "h1"), "h1", "m1").await.unwrap();
+    let caller = world.caller("agent/h1");
+    let hello = async |on: Option<&str>| {
+        let talk = caller.connect().await.unwrap();
+        talk.say(Up::Hello(pb::Hello {
+            machine: on.map(machine).unwrap_or_default(),
+            ..Default::default()
+        }))
+        .await;
+        talk
+    };
+    for _ in 0..2 {
+        let mut talk = hello(None).await;
+        refused(
+            Err::<(), _>(talk.end().await),
+            Code::PermissionDenied,
+            "NO_MACHINE",
+        );
+        assert_eq!(tells(&world), 1);
+    }
+    // It has its id back, and serves.
+    let mut talk = hello(Some("m1")).await;
+    talk.is_quiet().await;
+    assert_eq!(tells(&world), 1);
+    for _ in 0..2 {
+        let mut talk = hello(Some("m2")).await;
+        refused(
+            Err::<(), _>(talk.end().await),
+            Code::PermissionDenied,
+            "COPIED_IDENTITY",
+        );
+        assert_eq!(tells(&world), 2);
+    }
+    let state = world.log.state();
+    assert!(state.is_told_of_copy(&"h1".parse().unwrap(), Some(&key_digest("m2"))));
 }

@@ -26,6 +26,18 @@ pub(super) fn is_own(rule: &RuleId) -> bool {
     rules::is_of_controllers(rule)
 }
 
+/// Of what the finding of a copied identity is, where the key was used on another machine.
+const MACHINE: &str = "machine";
+/// The same, where it was not said on which: it may be the host itself, which lost its id, and must not stand in a copy's place.
+const UNSAID: &str = "machine-unsaid";
+
+const fn field_of(machine: Option<&Digest>) -> &'static str {
+    match machine {
+        Some(_) => MACHINE,
+        None => UNSAID,
+    }
+}
+
 /// What such a finding says.
 struct Word<'a> {
     rule: Rule,
@@ -53,7 +65,8 @@ impl State {
         let own = [
             (TOO_MANY_FINDINGS, "findings"),
             (SILENT, "agent"),
-            (COPIED_IDENTITY, "machine"),
+            (COPIED_IDENTITY, MACHINE),
+            (COPIED_IDENTITY, UNSAID),
         ];
         own.iter()
             .filter_map(|(rule, field)| self.own_uid(rule, field))
@@ -176,33 +189,36 @@ impl State {
         if !self.hosts.get(agent).is_some_and(Host::serves) {
             return Err(Refused::UnknownAgent);
         }
-        if !self.is_copied(agent) {
+        if !self.is_told_of_copy(agent, machine) {
             let actual = match machine {
                 Some(_) => "it was used on another one, too",
                 None => "it was used by an agent that does not say on which",
             };
-            self.tell_machine(agent, Lifecycle::Open, actual, changes);
+            self.tell_machine(agent, field_of(machine), Lifecycle::Open, actual, changes);
         }
         Ok(Response::CopyTold)
     }
 
     /// The identity is bound anew.
     pub(super) fn forget_copy(&mut self, agent: &AgentId, changes: &mut Vec<RowChange>) {
-        if self.is_copied(agent) {
-            self.tell_machine(agent, Lifecycle::Resolved, "it was enrolled anew", changes);
+        for field in [MACHINE, UNSAID] {
+            if self.told(&COPIED_IDENTITY, field)(agent) {
+                self.tell_machine(agent, field, Lifecycle::Resolved, "it was enrolled anew", changes);
+            }
         }
     }
 
     fn tell_machine(
         &mut self,
         agent: &AgentId,
+        field: &str,
         lifecycle: Lifecycle,
         actual: &str,
         changes: &mut Vec<RowChange>,
     ) {
         let word = Word {
             rule: COPIED_IDENTITY,
-            field: "machine",
+            field,
             expected: "used on the machine it was enrolled on".to_owned(),
             actual: actual.to_owned(),
             reason: "the agent's key was used elsewhere than on its machine: the controller refuses that agent, and what was told under this name before may be of either",
@@ -211,9 +227,10 @@ impl State {
         self.tell(agent, word, lifecycle, changes);
     }
 
-    /// Whether it is said of this agent that its key was used on another machine.
-    pub fn is_copied(&self, agent: &AgentId) -> bool {
-        self.told(&COPIED_IDENTITY, "machine")(agent)
+    /// Whether it is said of this agent that its key was used on another machine; or, of no machine, that it was used by who does not say
+    /// on which. Neither says the other.
+    pub fn is_told_of_copy(&self, agent: &AgentId, machine: Option<&Digest>) -> bool {
+        self.told(&COPIED_IDENTITY, field_of(machine))(agent)
     }
 
     fn told(&self, rule: &Rule, field: &str) -> impl Fn(&AgentId) -> bool + use<'_> {

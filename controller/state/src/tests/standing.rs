@@ -312,7 +312,7 @@ fn an_identity_belongs_to_the_machine_it_was_enrolled_on() {
     };
     for _ in 0..2 {
         assert_eq!(member.at_once(tell.clone()), Response::CopyTold);
-        assert!(member.state.is_copied(&agent("h1")));
+        assert!(member.state.is_told_of_copy(&agent("h1"), Some(&key("m2"))));
     }
     let findings: Vec<_> = member.state.findings_after_uid(None).collect();
     assert_eq!(
@@ -357,7 +357,7 @@ fn an_identity_belongs_to_the_machine_it_was_enrolled_on() {
     member.token("t3", "h1", false);
     assert_eq!(member.ask(Host { token: "t3", ..copy }), Response::Enrolled);
     assert!(member.state.host(&agent("h1")).unwrap().is_on(Some(&key("m2"))));
-    assert!(!member.state.is_copied(&agent("h1")));
+    assert!(!member.state.is_told_of_copy(&agent("h1"), Some(&key("m2"))));
 }
 
 #[test]
@@ -393,10 +393,50 @@ fn that_a_key_was_used_without_a_word_of_the_machine_is_told_as_that() {
         machine: None,
     };
     assert_eq!(member.at_once(tell), Response::CopyTold);
-    assert!(member.state.is_copied(&agent("h1")));
+    assert!(member.state.is_told_of_copy(&agent("h1"), None));
     let finding = member.state.findings_after_uid(None).next().unwrap();
     let actual = finding.check.actual.unwrap();
     assert!(actual.contains("does not say"), "{actual}");
+}
+
+#[test]
+fn a_host_that_lost_its_machines_id_hides_no_copy_of_it() {
+    let mut member = Member::enrolled(WEB);
+    let (h1, m2) = (agent("h1"), key("m2"));
+    let tell = |member: &mut Member, machine: Option<Digest>| {
+        let agent = agent("h1");
+        assert_eq!(
+            member.at_once(Action::TellCopy { agent, machine }),
+            Response::CopyTold
+        );
+    };
+    let told = |member: &Member| {
+        let of = |machine| member.state.is_told_of_copy(&h1, machine);
+        (of(None), of(Some(&m2)))
+    };
+    tell(&mut member, None);
+    assert_eq!(told(&member), (true, false));
+    tell(&mut member, Some(m2));
+    assert_eq!(told(&member), (true, true));
+    let findings: Vec<_> = member.state.findings_after_uid(None).collect();
+    let says: Vec<_> = findings
+        .iter()
+        .map(|finding| finding.check.actual.as_deref().unwrap())
+        .collect();
+    assert!(
+        says.len() == 2 && says.iter().any(|says| says.contains("on another one")),
+        "{says:?}"
+    );
+    // Bound anew, it is over; the other way round they are two, too.
+    for first in [Some(m2), None] {
+        member.evict("h1");
+        let token = if first.is_some() { "t2" } else { "t3" };
+        member.token(token, "h1", false);
+        assert_eq!(member.ask(Host { token, ..WEB }), Response::Enrolled);
+        assert_eq!(told(&member), (false, false));
+        tell(&mut member, first);
+        assert_eq!(told(&member), (first.is_none(), first.is_some()));
+    }
 }
 
 #[test]

@@ -9,9 +9,8 @@ use verger_policy::model::AgentId;
 use verger_seal::{ChainHead, KeptHead, Verified};
 use verger_wire::audit::AuditEntry;
 
-use crate::commands::audit::check::{Checked, check};
+use crate::commands::audit::check::{Checked, Doubt, check};
 use crate::connect::Session;
-use crate::sealed::FRESH_FOR;
 
 /// What the audit says of a host's enrolment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,22 +97,22 @@ impl Enrolments {
         self.signed = signed
             .map(|(rows, _)| rows)
             .filter(|_| by_members == KeptHead::Met);
-        match signed {
-            None => self.doubts.push(
+        match Doubt::of(signed.map(|(_, at)| at), by_members, now) {
+            Some(Doubt::Unsigned) => self.doubts.push(
                 "no majority of the members has signed where the audit stands: the trust root names none (`verger trust rotate \
                  --add-member`), or they do not run. Which hosts are enrolled is this controller's word"
                     .to_owned(),
             ),
-            Some(_) if by_members != KeptHead::Met => self.doubts.push(
+            Some(Doubt::Dropped) => self.doubts.push(
                 "all of the audit that a majority of the members signed was dropped since: which hosts are enrolled is this \
                  controller's word"
                     .to_owned(),
             ),
-            Some((_, at)) if now.duration_since(at) > FRESH_FOR => self.doubts.push(format!(
+            Some(Doubt::Old(at)) => self.doubts.push(format!(
                 "a majority of the members signed at {at} last where the audit stands, and members sign every minute: a host that was \
                  enrolled since may be hidden, or they do not run"
             )),
-            Some(_) => {}
+            None => {}
         }
         self.unseen = kept != KeptHead::Met;
         if kept == KeptHead::Dropped {

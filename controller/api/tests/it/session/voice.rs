@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, advance};
 use tonic::Code;
+use verger_controller_api::fleet::SILENT_AFTER;
 use verger_policy::model::AgentId;
 use verger_proto::agent::v1 as pb;
 use verger_proto::agent::v1::connect_request::Message as Up;
+use verger_wire::digest_bytes;
 
-use crate::world::{Talk, World, fields, filler, host, refused};
+use crate::world::{Talk, World, fields, filler, host, key_digest, refused};
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// What a member takes for silence.
-const SILENCE: Duration = Duration::from_secs(13);
 
 fn agent(name: &str) -> AgentId {
     name.parse().unwrap()
@@ -36,7 +36,7 @@ async fn pass(world: &World, time: Duration) {
 }
 
 fn quiet(world: &World) -> Vec<AgentId> {
-    let since = Instant::now().checked_sub(SILENCE).unwrap();
+    let since = Instant::now().checked_sub(SILENT_AFTER).unwrap();
     world.fleet.quiet_since(since).into_iter().collect()
 }
 
@@ -44,7 +44,7 @@ fn quiet(world: &World) -> Vec<AgentId> {
 async fn an_agent_that_stops_speaking_and_closes_nothing_is_quiet_and_one_with_nothing_else_to_say_is_not() {
     let (world, one, other) = two().await;
     // Tests begin at the beginning of time.
-    advance(SILENCE).await;
+    advance(SILENT_AFTER).await;
     // The positive control: both say no more than that they are there, for a minute.
     for _ in 0..12 {
         one.alive().await;
@@ -160,4 +160,74 @@ async fn an_agent_that_reads_nothing_is_shut_out_and_ends_with_its_certificate_a
         pass(&world, HEARTBEAT).await;
         assert_eq!(world.fleet.voice(&agent("h1")).sessions, 0, "{expires}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_uses_the_key_elsewhere_or_says_no_hello_keeps_no_dead_host_from_being_missed() {
+    let world = World::founded();
+    world.enrol_on("h1", "m1");
+    let hello = |on: &str| {
+        Up::Hello(pb::Hello {
+            machine: digest_bytes(&key_digest(on)),
+            ..Default::default()
+        })
+    };
+    let caller = world.caller("agent/h1");
+    let own = caller.connect().await.unwrap();
+    own.say(hello("m1")).await;
+    pass(&world, SILENT_AFTER).await;
+    // The positive control: it says that it is there, and is heard.
+    own.alive().await;
+    world.settle().await;
+    let heard = world.fleet.voice(&agent("h1"));
+    assert_eq!((quiet(&world), heard.sessions), (vec![], 1));
+    // It dies. Its key is used on another machine, by who says nothing, and by who says something else, again and again.
+    drop(own);
+    let mut mute = Vec::new();
+    for _ in 0..6 {
+        let mut thief = caller.connect().await.unwrap();
+        thief.say(hello("m2")).await;
+        refused(
+            Err::<(), _>(thief.end().await),
+            Code::PermissionDenied,
+            "COPIED_IDENTITY",
+        );
+        let mut early = caller.connect().await.unwrap();
+        early.alive().await;
+        refused(
+            Err::<(), _>(early.end().await),
+            Code::InvalidArgument,
+            "INVALID_ARGUMENT",
+        );
+        mute.push(caller.connect().await.unwrap());
+        pass(&world, HEARTBEAT).await;
+    }
+    let after = world.fleet.voice(&agent("h1"));
+    assert_eq!(quiet(&world), [agent("h1")]);
+    assert_eq!(
+        (after.sessions, after.heard, after.last),
+        (0, heard.heard, heard.last)
+    );
+    assert!(!super::shown(&world, "h1").await.connected);
+    // The benign twin: the machine is back, and is heard at once.
+    let own = caller.connect().await.unwrap();
+    own.say(hello("m1")).await;
+    world.settle().await;
+    assert_eq!(quiet(&world), []);
+    assert!(super::shown(&world, "h1").await.connected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_falls_silent_is_shown_as_away_though_its_session_is_open() {
+    let (world, one, other) = two().await;
+    let connected = async |name: &str| super::shown(&world, name).await.connected;
+    pass(&world, SILENT_AFTER - HEARTBEAT).await;
+    assert!(connected("h1").await && connected("h2").await);
+    other.alive().await;
+    pass(&world, HEARTBEAT).await;
+    assert!(!connected("h1").await && connected("h2").await);
+    assert_eq!(world.fleet.voice(&agent("h1")).sessions, 1);
+    // With a word on the same session it is there again.
+    one.alive().await;
+    assert!(connected("h1").await);
 }

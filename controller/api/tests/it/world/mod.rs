@@ -330,12 +330,17 @@ impl World {
 
     /// Enrols an agent with this key.
     pub(crate) fn enrol_with(&self, agent: &str, key: &str) {
-        self.enrol_under(agent, key_digest(key));
+        self.enrol_under(agent, key_digest(key), None);
+    }
+
+    /// Enrols an agent on this machine.
+    pub(crate) fn enrol_on(&self, agent: &str, machine: &str) {
+        self.enrol_under(agent, key_digest(agent), Some(key_digest(machine)));
     }
 
     /// Enrols an agent with a key that can sign.
     pub(crate) fn enrol_signing(&self, agent: &str, key: &AgentKey) {
-        self.enrol_under(agent, Digest::of(&key.public_info()));
+        self.enrol_under(agent, Digest::of(&key.public_info()), None);
     }
 
     /// That agent, with a connection of its own.
@@ -348,7 +353,7 @@ impl World {
         Caller(self.door.enter(Some(certificate)))
     }
 
-    fn enrol_under(&self, agent: &str, key: Digest) {
+    fn enrol_under(&self, agent: &str, key: Digest, machine: Option<Digest>) {
         let (id, token): (AgentId, _) = (agent.parse().unwrap(), format!("token of {key}"));
         self.run(Action::CreateToken {
             id: token.clone(),
@@ -362,7 +367,7 @@ impl World {
             secret_hash: Digest::of(b"secret"),
             agent: id,
             key,
-            machine: None,
+            machine,
         });
         assert_eq!(enrolled, Response::Enrolled);
     }
