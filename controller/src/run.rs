@@ -38,7 +38,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     if fresh.is_none() {
         tracing::warn!("this member has no key (verger-controller member-key): it says nothing of freshness");
     }
-    let record = tokio::spawn(wired.keep_record());
+    let mut record = tokio::spawn(wired.keep_record());
     let watch = tokio::spawn(watchman::keep_watch(
         std::sync::Arc::clone(&wired.member),
         std::sync::Arc::clone(&wired.fleet),
@@ -95,14 +95,16 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     notify(&[sd_notify::NotifyState::Ready]);
     let ended = attend(&config, &wired, (serving, enrolling), signals, &stop).await;
     notify(&[sd_notify::NotifyState::Stopping]);
-    for task in [time, record, watch, emergency].into_iter().chain(fresh) {
+    for task in [time, watch, emergency].into_iter().chain(fresh) {
         task.abort();
         let _ = task.await;
     }
-    if tokio::time::timeout(DRAIN_LIMIT, wired.write_rest())
+    if tokio::time::timeout(DRAIN_LIMIT, wired.write_rest(&mut record))
         .await
         .is_err()
     {
+        record.abort();
+        let _ = record.await;
         tracing::warn!("calls that were refused last are not on record");
     }
     drop(wired.api);

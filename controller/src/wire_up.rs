@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::task::JoinHandle;
 use tonic::service::RoutesBuilder;
 use verger_controller_api::denials::{Denials, DenialsLayer, keep_record, write_rest};
 use verger_controller_api::fleet::Fleet;
@@ -213,8 +214,10 @@ impl WiredUp {
         move |request| verger_controller_api::logins::check(&replicated, request)
     }
 
-    /// Writes what refused calls are in no row yet, before the member stops.
-    pub(crate) async fn write_rest(&self) {
+    /// Writes what refused calls are in no row yet, before the member stops. `record` is who kept it until then.
+    pub(crate) async fn write_rest(&self, record: &mut JoinHandle<()>) {
+        self.denials.stop();
+        let _ = record.await;
         write_rest(
             &self.denials,
             &RaftState(Arc::clone(&self.member)),
@@ -223,7 +226,7 @@ impl WiredUp {
         .await;
     }
 
-    /// Writes refused calls into the audit, for ever.
+    /// Writes refused calls into the audit, until what is left of them is written.
     pub(crate) fn keep_record(&self) -> impl Future<Output = ()> + Send + use<> {
         let denials = Arc::clone(&self.denials);
         let replicated = RaftState(Arc::clone(&self.member));
