@@ -57,12 +57,17 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", config.enrol_listen))?;
     tracing::info!(listen = %listener.local_addr()?, enrol = %enrol.local_addr()?, "serving");
     let stop = CancellationToken::new();
-    let connections = ReceiverStream::new(verger_transport::accept(listener, &wired.tls));
+    let serves = wired.serves();
+    let connections = ReceiverStream::new(verger_transport::accept_known(
+        listener,
+        &wired.tls,
+        move |certificate| serves(certificate),
+    ));
     let enrolments = ReceiverStream::new(verger_transport::accept_enrolments(enrol, &wired.tls));
     let api = std::mem::take(&mut wired.api);
     let enrolment = std::mem::take(&mut wired.enrolment);
     // One over both listeners.
-    let quotas = QuotasLayer::default();
+    let quotas = QuotasLayer::new(wired.serves());
     let server = || {
         Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))

@@ -10,6 +10,7 @@ use verger_controller_api::denials::{Denials, DenialsLayer, keep_record, write_r
 use verger_controller_api::fleet::Fleet;
 use verger_controller_api::identity_provider::IdentityProvider;
 use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Replicated};
+use verger_controller_api::quotas::{Serves, serves};
 use verger_controller_api::{
     Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, LogIn, MESSAGE_BYTES, MemberInfo,
     Policy, Proposals, SMALL_MESSAGE_BYTES,
@@ -212,6 +213,15 @@ impl WiredUp {
     ) -> impl Fn(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> + Clone + use<> {
         let replicated: Arc<dyn Replicated> = Arc::new(RaftState(Arc::clone(&self.member)));
         move |request| verger_controller_api::logins::check(&replicated, request)
+    }
+
+    /// Says of a certificate whether who has it is served, as this member knows. One that stopped serves nobody.
+    pub(crate) fn serves(&self) -> Arc<Serves> {
+        let member = Arc::downgrade(&self.member);
+        Arc::new(move |certificate| {
+            let member = member.upgrade();
+            member.is_some_and(|member| member.read(|state| serves(state, certificate)))
+        })
     }
 
     /// Writes what refused calls are in no row yet, before the member stops. `record` is who kept it until then.
