@@ -265,7 +265,8 @@ impl Drop for OpenCall {
     }
 }
 
-fn over(reason: &str, message: String) -> Status {
+/// A refusal of what is over a quota, with the time to stay away.
+pub(crate) fn over(reason: &str, message: String) -> Status {
     let mut details = ErrorDetails::with_error_info(reason, "verger", [] as [(String, String); 0]);
     details.set_retry_info(Some(RETRY));
     Status::with_error_details(Code::ResourceExhausted, message, details)

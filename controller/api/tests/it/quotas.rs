@@ -233,3 +233,23 @@ async fn whoever_stole_a_key_is_refused_and_the_host_that_joined_anew_is_served(
     let person = world.caller_with("person/eve", "new", crate::world::start().as_second() + 86_400);
     person.policy().get_set(request()).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_person_watches_policy_sixteen_times_and_another_does_as_well() {
+    let world = World::founded();
+    let watch = async |caller: &crate::world::Caller| {
+        let request = pb::WatchRequest::default();
+        Ok::<_, Status>(caller.policy().watch(request).await?.into_inner())
+    };
+    let mut open = Vec::new();
+    for _ in 0..16 {
+        // Each on a connection of its own.
+        open.push(watch(&world.caller("person/eve")).await.unwrap());
+    }
+    let over = watch(&world.caller("person/eve")).await.map(drop);
+    refused(over, Code::ResourceExhausted, "TOO_MANY_CALLS");
+    watch(&world.ada()).await.unwrap();
+    drop(open.pop());
+    world.settle().await;
+    watch(&world.caller("person/eve")).await.unwrap();
+}
