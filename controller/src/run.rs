@@ -38,7 +38,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     if fresh.is_none() {
         tracing::warn!("this member has no key (verger-controller member-key): it says nothing of freshness");
     }
-    let record = tokio::spawn(wired.keep_record());
+    let mut record = tokio::spawn(wired.keep_record());
     let watch = tokio::spawn(watchman::keep_watch(
         std::sync::Arc::clone(&wired.member),
         std::sync::Arc::clone(&wired.fleet),
@@ -57,12 +57,17 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", config.enrol_listen))?;
     tracing::info!(listen = %listener.local_addr()?, enrol = %enrol.local_addr()?, "serving");
     let stop = CancellationToken::new();
-    let connections = ReceiverStream::new(verger_transport::accept(listener, &wired.tls));
+    let serves = wired.serves();
+    let connections = ReceiverStream::new(verger_transport::accept_known(
+        listener,
+        &wired.tls,
+        move |certificate| serves(certificate),
+    ));
     let enrolments = ReceiverStream::new(verger_transport::accept_enrolments(enrol, &wired.tls));
     let api = std::mem::take(&mut wired.api);
     let enrolment = std::mem::take(&mut wired.enrolment);
     // One over both listeners.
-    let quotas = QuotasLayer::default();
+    let quotas = QuotasLayer::new(wired.serves());
     let server = || {
         Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
@@ -95,14 +100,16 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     notify(&[sd_notify::NotifyState::Ready]);
     let ended = attend(&config, &wired, (serving, enrolling), signals, &stop).await;
     notify(&[sd_notify::NotifyState::Stopping]);
-    for task in [time, record, watch, emergency].into_iter().chain(fresh) {
+    for task in [time, watch, emergency].into_iter().chain(fresh) {
         task.abort();
         let _ = task.await;
     }
-    if tokio::time::timeout(DRAIN_LIMIT, wired.write_rest())
+    if tokio::time::timeout(DRAIN_LIMIT, wired.write_rest(&mut record))
         .await
         .is_err()
     {
+        record.abort();
+        let _ = record.await;
         tracing::warn!("calls that were refused last are not on record");
     }
     drop(wired.api);

@@ -142,6 +142,7 @@ async fn tell(member: &Arc<Member>, name: &str, changed: Vec<(AgentId, bool, Opt
                     agent: agent.clone(),
                     silent: *silent,
                     since: *since,
+                    unrecorded: true,
                 },
             };
             let member = Arc::clone(member);

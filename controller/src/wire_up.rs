@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::task::JoinHandle;
 use tonic::service::RoutesBuilder;
 use verger_controller_api::denials::{Denials, DenialsLayer, keep_record, write_rest};
 use verger_controller_api::fleet::Fleet;
 use verger_controller_api::identity_provider::IdentityProvider;
 use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Replicated};
+use verger_controller_api::quotas::{Serves, serves};
 use verger_controller_api::{
     Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, LogIn, MESSAGE_BYTES, MemberInfo,
     Policy, Proposals, SMALL_MESSAGE_BYTES,
@@ -213,8 +215,19 @@ impl WiredUp {
         move |request| verger_controller_api::logins::check(&replicated, request)
     }
 
-    /// Writes what refused calls are in no row yet, before the member stops.
-    pub(crate) async fn write_rest(&self) {
+    /// Says of a certificate whether who has it is served, as this member knows. One that stopped serves nobody.
+    pub(crate) fn serves(&self) -> Arc<Serves> {
+        let member = Arc::downgrade(&self.member);
+        Arc::new(move |certificate| {
+            let member = member.upgrade();
+            member.is_some_and(|member| member.read(|state| serves(state, certificate)))
+        })
+    }
+
+    /// Writes what refused calls are in no row yet, before the member stops. `record` is who kept it until then.
+    pub(crate) async fn write_rest(&self, record: &mut JoinHandle<()>) {
+        self.denials.stop();
+        let _ = record.await;
         write_rest(
             &self.denials,
             &RaftState(Arc::clone(&self.member)),
@@ -223,7 +236,7 @@ impl WiredUp {
         .await;
     }
 
-    /// Writes refused calls into the audit, for ever.
+    /// Writes refused calls into the audit, until what is left of them is written.
     pub(crate) fn keep_record(&self) -> impl Future<Output = ()> + Send + use<> {
         let denials = Arc::clone(&self.denials);
         let replicated = RaftState(Arc::clone(&self.member));

@@ -20,6 +20,7 @@ use verger_seal::SignedHead;
 use verger_wire::{FromWire as _, digest, digest_bytes, timestamp};
 
 use crate::caller::{self, CallingAgent};
+use crate::denials::Noted;
 use crate::fleet::Fleet;
 use crate::ports::{Ambient, Holder, Issuer, Replicated, read};
 use crate::session;
@@ -243,6 +244,7 @@ impl SessionService for Agents {
         // From before it is asked for the first time: nothing that is decided meanwhile is missed.
         let mut revisions = self.replicated.revisions();
         self.enrolled_now(&agent).await?;
+        let noted = Noted::of(&request);
         let mut incoming = request.into_inner();
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -274,6 +276,9 @@ impl SessionService for Agents {
                     },
                 };
                 let last = answer.is_err();
+                if let Err(status) = &answer {
+                    noted.ends(status);
+                }
                 if ready.send(answer).await.is_err() || last {
                     return;
                 }

@@ -5,7 +5,7 @@
 //! about one kind of resource. Peers are known by their certificates, and those without one by the network they call from. A
 //! peer has room for some that are not alike, and then for one row that stands for the rest of its own: nobody's refusals are
 //! hidden among those of others before there are more peers than there is room for, which are counted together, as `others`.
-//! What a member has counted and not written when it dies is lost.
+//! What a member has counted and not written when it dies is lost; one that stops writes it first.
 
 mod layer;
 mod noted;
@@ -13,6 +13,7 @@ mod record;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -205,6 +206,7 @@ struct Counted {
 pub struct Denials {
     counted: Mutex<BTreeMap<Key, Counted>>,
     noted: Notify,
+    stopping: AtomicBool,
 }
 
 impl Denials {
@@ -215,6 +217,12 @@ impl Denials {
     /// Counts a refused call.
     pub fn note(&self, denial: Denial) {
         self.add(Key::of(&denial), denial, 1);
+        self.noted.notify_one();
+    }
+
+    /// Has [`keep_record`] end once it has written what it took.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
         self.noted.notify_one();
     }
 

@@ -1,6 +1,7 @@
 //! Policy objects.
 
 mod changing;
+mod watchers;
 
 use std::sync::Arc;
 
@@ -22,12 +23,14 @@ use crate::status::{invalid, not_found};
 use crate::watch::{self, Stream};
 use changing::ChangeRequest;
 pub(crate) use changing::fits;
+use watchers::Watchers;
 
 /// The service.
 pub struct Policy {
     replicated: Arc<dyn Replicated>,
     ambient: Arc<dyn Ambient>,
     authorizer: Arc<Authorizer>,
+    watchers: Watchers,
 }
 
 fn object(set: &PolicySet, key: &ObjectKey) -> Option<pb::GetResponse> {
@@ -50,6 +53,7 @@ impl Policy {
             replicated,
             ambient,
             authorizer,
+            watchers: Watchers::default(),
         }
     }
 
@@ -259,7 +263,9 @@ impl PolicyService for Policy {
         let permit = caller.may_with_every_kind(Verb::Watch).await?;
         let pb::WatchRequest { after_revision } = request.into_inner();
         watch::reached(self.now(State::revision), after_revision)?;
+        let watcher = self.watchers.begin(permit.name_and_key().0)?;
         let changes = move |state: &State, place: &Place<ObjectKey>| {
+            let _open = &watcher;
             permit.holds(state)?;
             let changed = state.objects_changed(place).ok_or_else(watch::expired)?;
             let at = |change: &ObjectChange<'_>| (change.revision, change.key.clone());

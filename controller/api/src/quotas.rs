@@ -1,6 +1,8 @@
 //! How many calls one peer may have open, and begin in a time: nobody takes what the others need.
 //!
-//! Peers are known by their certificates, over all their connections, and those without one by the address they call from. A
+//! Peers are known by the names and keys of their certificates, over all their connections, and those without one by the address
+//! they call from. So is whoever has one that is not served (a host that was evicted, a login that was replaced): a stolen key
+//! takes nothing from who has its name, and of each name one key serves. A
 //! stream is one call for as long as it is open. What is over a quota is refused with the time to stay away, and on record
 //! among the refused calls. How much one call takes is bounded where it is served: by the size of a message, and by queues that
 //! make whoever is ahead wait. Few may have a message over
@@ -12,6 +14,7 @@ mod reading;
 mod sending;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,7 +22,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
-use verger_transport::{Peer, PeerInfo};
+use verger_controller_state::State;
+use verger_policy::digest::Digest;
+use verger_transport::{Peer, PeerCertificate, PeerInfo};
+
+use crate::logins::Standing;
 
 pub use layer::{KeepQuotas, QuotasLayer};
 pub(crate) use places::take_place;
@@ -55,30 +62,26 @@ const STRANGER: Quota = Quota {
 };
 /// How long whoever is over a quota is asked to stay away.
 const RETRY: Duration = Duration::from_secs(1);
-/// Addresses that are told apart; more share one quota. Peers with a certificate are as many as the authorities have named.
+/// Addresses that are told apart; more share one quota. Of peers with a certificate one key of each name is served at a time.
 const STRANGERS: usize = 4_096;
+/// Whoever has been quiet is forgotten this often.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// Whose calls are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
-    Named(Peer),
+    /// With the digest of its key.
+    Named(Peer, [u8; 32]),
     Stranger(IpAddr),
     /// Those there is no room for.
     Others,
 }
 
 impl Key {
-    fn of(peer: &PeerInfo) -> Self {
-        match &peer.certificate {
-            Some(certificate) => Self::Named(certificate.peer.clone()),
-            None => Self::Stranger(peer.place()),
-        }
-    }
-
     const fn quota(&self) -> Quota {
         match self {
-            Self::Named(Peer::Agent(_)) => AGENT,
-            Self::Named(Peer::Person(_) | Peer::Controller(_)) => PERSON,
+            Self::Named(Peer::Agent(_), _) => AGENT,
+            Self::Named(Peer::Person(_) | Peer::Controller(_), _) => PERSON,
             Self::Stranger(_) | Self::Others => STRANGER,
         }
     }
@@ -114,9 +117,56 @@ impl Taken {
     }
 }
 
+/// Whether who has this certificate is served at all: under this key, now.
+pub fn serves(state: &State, certificate: &PeerCertificate) -> bool {
+    let key = Digest::from_bytes(certificate.key);
+    match &certificate.peer {
+        Peer::Person(name) => Standing::of(state, &name.to_string(), &key).is_ok(),
+        Peer::Agent(id) => {
+            let id = id.to_string().parse();
+            id.is_ok_and(|id| state.serves(&id, &key).is_ok())
+        }
+        Peer::Controller(_) => true,
+    }
+}
+
+/// Says of a certificate whether who has it is served.
+pub type Serves = dyn Fn(&PeerCertificate) -> bool + Send + Sync;
+
 /// Counts calls.
-#[derive(Clone, Debug, Default)]
-pub struct Quotas(Arc<Mutex<BTreeMap<Key, Taken>>>);
+#[derive(Clone)]
+pub struct Quotas {
+    counts: Arc<Mutex<Counts>>,
+    serves: Arc<Serves>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: BTreeMap<Key, Taken>,
+    /// When those that have been quiet were forgotten last.
+    swept: Option<Instant>,
+}
+
+impl Counts {
+    fn strangers(&self) -> usize {
+        let is_stranger = |key: &&Key| matches!(key, Key::Stranger(_));
+        self.all.keys().filter(is_stranger).count()
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        self.swept = Some(now);
+        self.all.retain(|key, taken| {
+            taken.forgive(key.quota(), now);
+            !taken.is_nothing()
+        });
+    }
+}
+
+impl fmt::Debug for Quotas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Quotas").field(&self.counts).finish()
+    }
+}
 
 /// A call that is open. It ends with this value.
 #[derive(Debug)]
@@ -126,8 +176,16 @@ pub struct OpenCall {
 }
 
 impl Quotas {
-    fn taken(&self) -> MutexGuard<'_, BTreeMap<Key, Taken>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Of peers of whom this says whether they are served.
+    pub fn new(serves: Arc<Serves>) -> Self {
+        Self {
+            counts: Arc::default(),
+            serves,
+        }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a call of a peer.
@@ -137,8 +195,8 @@ impl Quotas {
     pub fn begin(&self, peer: &PeerInfo, now: Instant) -> Result<OpenCall, Status> {
         let key = self.key(peer, now);
         let quota = key.quota();
-        let mut all = self.taken();
-        let taken = all.entry(key.clone()).or_insert(Taken {
+        let mut counts = self.counts();
+        let taken = counts.all.entry(key.clone()).or_insert(Taken {
             open: 0,
             begun: 0,
             at: now,
@@ -169,40 +227,46 @@ impl Quotas {
 
     /// Whose calls these are counted with. Strangers that have been quiet give way where there is no room.
     fn key(&self, peer: &PeerInfo, now: Instant) -> Key {
-        let key = Key::of(peer);
-        let mut all = self.taken();
-        let is_stranger = |key: &Key| matches!(key, Key::Stranger(_));
-        if !is_stranger(&key) || all.contains_key(&key) {
+        let key = match &peer.certificate {
+            Some(certificate) if (self.serves)(certificate) => {
+                Key::Named(certificate.peer.clone(), certificate.key)
+            }
+            _ => Key::Stranger(peer.place()),
+        };
+        let mut counts = self.counts();
+        if counts.all.contains_key(&key) {
             return key;
         }
-        if all.keys().filter(|key| is_stranger(key)).count() >= STRANGERS {
-            all.retain(|key, taken| {
-                taken.forgive(key.quota(), now);
-                !taken.is_nothing()
-            });
-            if all.keys().filter(|key| is_stranger(key)).count() >= STRANGERS {
-                return Key::Others;
-            }
+        if counts.swept.is_none_or(|swept| now >= swept + SWEEP) {
+            counts.sweep(now);
         }
-        key
+        if !matches!(key, Key::Stranger(_)) || counts.strangers() < STRANGERS {
+            return key;
+        }
+        counts.sweep(now);
+        if counts.strangers() < STRANGERS {
+            return key;
+        }
+        Key::Others
     }
 }
 
 impl Drop for OpenCall {
     fn drop(&mut self) {
-        let mut all = self.quotas.taken();
-        let Some(taken) = all.get_mut(&self.key) else {
+        let mut counts = self.quotas.counts();
+        let Some(taken) = counts.all.get_mut(&self.key) else {
             return;
         };
         taken.open = taken.open.saturating_sub(1);
         // Nothing is kept of who is gone; what was begun lately is, or going would bring a new quota.
         if taken.is_nothing() {
-            all.remove(&self.key);
+            counts.all.remove(&self.key);
         }
     }
 }
 
-fn over(reason: &str, message: String) -> Status {
+/// A refusal of what is over a quota, with the time to stay away.
+pub(crate) fn over(reason: &str, message: String) -> Status {
     let mut details = ErrorDetails::with_error_info(reason, "verger", [] as [(String, String); 0]);
     details.set_retry_info(Some(RETRY));
     Status::with_error_details(Code::ResourceExhausted, message, details)

@@ -68,7 +68,10 @@ impl State {
         if !is_counted
             && !matches!(
                 command.action,
-                Action::Ingest { .. } | Action::Stamp { .. } | Action::Tick { .. }
+                Action::Ingest { .. }
+                    | Action::TellSilence { unrecorded: true, .. }
+                    | Action::Stamp { .. }
+                    | Action::Tick { .. }
             )
         {
             let mark = AuditMark {
@@ -249,9 +252,12 @@ impl State {
             }
             Action::RestoreLogin { person } => self.restore_login(person, changes),
             Action::TellCopy { agent, machine } => self.tell_copy(agent, machine.as_ref(), changes),
-            Action::TellSilence { agent, silent, since } => {
-                self.hear_silence(agent, *silent, *since, changes)
-            }
+            Action::TellSilence {
+                agent,
+                silent,
+                since,
+                unrecorded: _,
+            } => self.hear_silence(agent, *silent, *since, changes),
             // The audit row is what it is for.
             Action::NoteDenied { .. } => Ok(Response::DeniedNoted),
             Action::RecordCertificate { .. } => Ok(Response::CertificateRecorded),

@@ -254,6 +254,8 @@ pub enum Action {
         silent: bool,
         /// When it was last heard of, where that is known.
         since: Option<Timestamp>,
+        /// Whether it leaves no row in the audit: the finding is its record, and an agent that comes and goes cannot fill the audit.
+        unrecorded: bool,
     },
     /// Record that calls of the actor were refused, by a member or by the log. Alike ones are counted together.
     NoteDenied {

@@ -189,6 +189,12 @@ fn history() -> Vec<Bytes> {
             agent: agent(),
             machine: Some(Digest::of(b"another machine")),
         },
+        Action::TellSilence {
+            agent: agent(),
+            silent: true,
+            since: Some(at(5)),
+            unrecorded: true,
+        },
         Action::BanHost {
             agent: agent(),
             reason: "copied".to_owned(),

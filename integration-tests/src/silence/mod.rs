@@ -190,22 +190,34 @@ impl Stage {
         Ok(Some(took))
     }
 
-    /// How often each host was said to be silent, by the audit.
-    fn told_of(&self, host: &str) -> Result<usize> {
-        let rows = self.scene.rows(&["audit", "list", "--action", "tell-silence"])?;
-        let of = |row: &&Value| row["detail"].as_str().is_some_and(|detail| detail.contains(host));
-        Ok(rows.iter().filter(of).count())
+    /// What findings say of silence: one for all hosts, with a row of each that was said to be silent once, and how often it was
+    /// opened again.
+    fn told(&self) -> Result<Option<Value>> {
+        let listed = self
+            .scene
+            .rows(&["findings", "list", "--state", "open", "--state", "resolved"])?;
+        Ok(listed.into_iter().find(|finding| finding["rule"] == RULE))
     }
 
     /// How often a host that had nothing else to say was said to be silent.
     fn accused(&self) -> Result<usize> {
-        self.told_of(TWIN)
+        let told = self.told()?;
+        Ok(usize::from(
+            told.is_some_and(|told| told["hosts"][TWIN].is_object()),
+        ))
     }
 
     /// How often more than it was.
     fn too_often(&self, times: usize) -> Result<usize> {
-        let told = self.told_of(VICTIM)?;
-        ensure!(told > 0 || times == 0, "the audit tells of no silence at all");
+        let told = match self.told()? {
+            Some(told) => {
+                let hosts = told["hosts"].as_object().context("a finding names its hosts")?;
+                let again = told["reopened"].as_u64().context("a finding counts")?;
+                hosts.len() + usize::try_from(again)?
+            }
+            None => 0,
+        };
+        ensure!(told > 0 || times == 0, "no finding tells of silence at all");
         Ok(told.saturating_sub(times))
     }
 }

@@ -111,24 +111,39 @@ impl AsyncWrite for Accepted {
 
 /// Accepts peers that have a certificate. The stream ends when its receiver is dropped.
 pub fn accept(listener: TcpListener, server: &Server) -> mpsc::Receiver<io::Result<Accepted>> {
-    serve(listener, Arc::clone(&server.mutual), true)
+    accept_known(listener, server, |_| true)
+}
+
+/// The same, for who can tell whether a peer is served: one that is not has connections as one of the strangers of its address.
+/// It is let in all the same, for it is told why by what it calls. `serves` is asked once for each connection, and does not block.
+pub fn accept_known(
+    listener: TcpListener,
+    server: &Server,
+    serves: impl Fn(&PeerCertificate) -> bool + Send + Sync + 'static,
+) -> mpsc::Receiver<io::Result<Accepted>> {
+    serve(listener, Arc::clone(&server.mutual), true, Admission::new(serves))
 }
 
 /// Accepts callers that have no certificate yet.
 pub fn accept_enrolments(listener: TcpListener, server: &Server) -> mpsc::Receiver<io::Result<Accepted>> {
-    serve(listener, Arc::clone(&server.enrolment), false)
+    serve(
+        listener,
+        Arc::clone(&server.enrolment),
+        false,
+        Admission::new(|_| false),
+    )
 }
 
 fn serve(
     listener: TcpListener,
     config: Arc<ServerConfig>,
     mutual: bool,
+    admission: Admission,
 ) -> mpsc::Receiver<io::Result<Accepted>> {
     let (ready, accepted) = mpsc::channel(READY);
     tokio::spawn(async move {
         let acceptor = TlsAcceptor::from(config);
         let mut handshakes = Handshakes::default();
-        let admission = Admission::default();
         loop {
             let next = tokio::select! {
                 next = listener.accept() => next,

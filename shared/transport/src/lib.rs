@@ -19,7 +19,7 @@ mod tls;
 mod token;
 mod web;
 
-pub use acceptor::{Accepted, PeerInfo, accept, accept_enrolments, certificate_of, peer_info};
+pub use acceptor::{Accepted, PeerInfo, accept, accept_enrolments, accept_known, certificate_of, peer_info};
 pub use authority::{Authority, AuthorityError, Issued, Purpose, spki_pin};
 pub use certificate::{PeerCertificate, RENEWAL_GRACE};
 pub use connect::{ConnectError, Connector, channel, channel_from};

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http_body_util::BodyExt as _;
+use tokio::task::JoinError;
 use tonic::body::Body;
 use tonic::codegen::{Bytes, StdError, http};
 use tonic::{Code, Status};
 use tonic_types::{ErrorInfo, StatusExt as _};
 use tower::{Layer, Service};
+use verger_controller_state::About;
 use verger_transport::PeerInfo;
 
 use super::{Denial, Denials, Noted};
@@ -43,29 +45,38 @@ impl DenialsLayer {
     pub fn new(denials: Arc<Denials>, ambient: Arc<dyn Ambient>) -> Self {
         Self { denials, ambient }
     }
-
-    fn look(&self, call: &Call, headers: &http::HeaderMap) {
-        let Some((reason, policy)) = Status::from_header_map(headers).as_ref().and_then(reason) else {
-            return;
-        };
-        // Whoever calls has an address: connections come with it.
-        let Some(peer) = &call.peer else { return };
-        let denial = Denial::of(peer, &call.rpc, &reason, self.ambient.now());
-        let about = call.noted.about();
-        self.denials.note(Denial {
-            policy,
-            about,
-            ..denial
-        });
-    }
 }
 
 /// A call, as far as it is known before it is served.
-struct Call {
+pub(super) struct Call {
+    layer: DenialsLayer,
     peer: Option<PeerInfo>,
     rpc: String,
-    /// What those who serve it know.
-    noted: Noted,
+}
+
+impl Call {
+    /// What is noted of a call that ends so; `None` where it is not refused.
+    pub(super) fn denial(&self, status: &Status, about: About) -> Option<Denial> {
+        let (reason, policy) = reason(status)?;
+        // Whoever calls has an address: connections come with it.
+        let denial = Denial::of(self.peer.as_ref()?, &self.rpc, &reason, self.layer.ambient.now());
+        Some(Denial {
+            policy,
+            about,
+            ..denial
+        })
+    }
+
+    pub(super) fn note(&self, denial: Denial) {
+        self.layer.denials.note(denial);
+    }
+}
+
+/// Looks at what a call is answered with.
+fn look(noted: &Noted, headers: &http::HeaderMap) {
+    if let Some(status) = Status::from_header_map(headers) {
+        noted.ends(&status);
+    }
 }
 
 /// Why a call was refused for what the caller is, tried or has taken, and the rule that decided; `None` of every other answer.
@@ -110,6 +121,7 @@ impl<S, Q, A> Service<http::Request<Q>> for NoteDenials<S>
 where
     S: Service<http::Request<Q>, Response = http::Response<A>>,
     S::Future: Send + 'static,
+    S::Error: Send + 'static,
     A: tonic::codegen::Body<Data = Bytes> + Send + 'static,
     A::Error: Into<StdError>,
 {
@@ -123,25 +135,35 @@ where
 
     fn call(&mut self, mut request: http::Request<Q>) -> Self::Future {
         let path = request.uri().path().trim_start_matches('/');
-        let call = Call {
+        let noted = Noted::of_call(Call {
+            layer: self.layer.clone(),
             peer: request.extensions().get::<PeerInfo>().cloned(),
             rpc: path.get(..RPC_BYTES).unwrap_or(path).to_owned(),
-            noted: Noted::default(),
-        };
-        request.extensions_mut().insert(call.noted.clone());
-        let (layer, answer) = (self.layer.clone(), self.inner.call(request));
-        Box::pin(async move {
+        });
+        request.extensions_mut().insert(noted.clone());
+        let answer = self.inner.call(request);
+        // Whoever hangs up, or lets a deadline pass, drops the call, and takes nothing back of what is on its way into the log: it
+        // is served to its end, and what it was refused is on record.
+        let served = tokio::spawn(async move {
             let answer = answer.await?;
             // A refusal at once is an answer without a body: its status is in the headers. That of a stream comes last.
-            layer.look(&call, answer.headers());
+            look(&noted, answer.headers());
             Ok(answer.map(|body| {
                 Body::new(body.map_frame(move |frame| {
                     if let Some(trailers) = frame.trailers_ref() {
-                        layer.look(&call, trailers);
+                        look(&noted, trailers);
                     }
                     frame
                 }))
             }))
+        });
+        Box::pin(async move {
+            match served.await.map_err(JoinError::try_into_panic) {
+                Ok(answer) => answer,
+                Err(Ok(panic)) => std::panic::resume_unwind(panic),
+                // Nobody ends it but the runtime, when it ends itself.
+                Err(Err(_)) => std::future::pending().await,
+            }
         })
     }
 }

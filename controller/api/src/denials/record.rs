@@ -1,18 +1,24 @@
 //! Writing them.
 
+use std::sync::atomic::Ordering;
+
 use tokio::time::{Instant, sleep_until};
 use verger_controller_state::{Action, Command, Response};
 
 use super::{Denial, Denials, Denied};
 use crate::ports::{Ambient, Replicated};
 
-/// Writes refused calls into the audit as they become due, for ever.
+/// Writes refused calls into the audit as they become due, until [`Denials::stop`]. Whoever ends it in another way loses what it
+/// took and has not written.
 pub async fn keep_record(denials: &Denials, replicated: &dyn Replicated, ambient: &dyn Ambient) {
     loop {
         for denied in denials.due(Instant::now()) {
             if !write(&denied, replicated, ambient).await {
                 denials.put_back(denied);
             }
+        }
+        if denials.stopping.load(Ordering::Acquire) {
+            return;
         }
         match denials.next() {
             None => denials.noted.notified().await,

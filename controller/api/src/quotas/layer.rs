@@ -1,6 +1,7 @@
 //! Keeping them: around all services, so that no call goes without.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http_body_util::BodyExt as _;
@@ -14,13 +15,23 @@ use verger_transport::PeerInfo;
 use super::places::{Places, Turn};
 use super::reading::Reading;
 use super::sending::Sending;
-use super::{OpenCall, Quotas};
+use super::{OpenCall, Quotas, Serves};
 
 /// Refuses calls over a quota.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct QuotasLayer {
     quotas: Quotas,
     places: Places,
+}
+
+impl QuotasLayer {
+    /// For peers of whom this says whether they are served.
+    pub fn new(serves: Arc<Serves>) -> Self {
+        Self {
+            quotas: Quotas::new(serves),
+            places: Places::default(),
+        }
+    }
 }
 
 impl<S> Layer<S> for QuotasLayer {

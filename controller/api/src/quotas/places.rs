@@ -106,8 +106,8 @@ impl Places {
     async fn enter(&self, key: &Key) -> Result<Place, Status> {
         let (counted, own) = self.count(key)?;
         let all = match key {
-            Key::Named(Peer::Person(_) | Peer::Controller(_)) => &self.0.people,
-            Key::Named(Peer::Agent(_)) | Key::Stranger(_) | Key::Others => &self.0.others,
+            Key::Named(Peer::Person(_) | Peer::Controller(_), _) => &self.0.people,
+            Key::Named(Peer::Agent(_), _) | Key::Stranger(_) | Key::Others => &self.0.others,
         };
         let until = Instant::now() + WAIT;
         // His own first: of one peer no more than those stand in the line of all.

@@ -19,6 +19,21 @@ fn peer(name: &str) -> PeerInfo {
     }
 }
 
+/// The same peer under another key.
+fn with_key(name: &str, key: u8) -> PeerInfo {
+    let mut peer = peer(name);
+    peer.certificate.as_mut().unwrap().key = [key; 32];
+    peer
+}
+
+fn all_serve() -> Quotas {
+    Quotas::new(Arc::new(|_| true))
+}
+
+fn layer() -> QuotasLayer {
+    QuotasLayer::new(Arc::new(|_| true))
+}
+
 fn stranger(address: IpAddr) -> PeerInfo {
     PeerInfo {
         certificate: None,
@@ -35,7 +50,7 @@ fn reason(begun: Result<OpenCall, Status>) -> String {
 
 #[test]
 fn one_peer_has_so_many_calls_open_and_another_has_its_own() {
-    let (quotas, now) = (Quotas::default(), Instant::now());
+    let (quotas, now) = (all_serve(), Instant::now());
     let open: Vec<OpenCall> = (0..AGENT.open)
         .map(|_| quotas.begin(&peer("agent/h1"), now).unwrap())
         .collect();
@@ -48,7 +63,7 @@ fn one_peer_has_so_many_calls_open_and_another_has_its_own() {
 
 #[test]
 fn one_peer_begins_so_many_calls_in_a_time_also_when_each_is_over_at_once() {
-    let (quotas, now) = (Quotas::default(), Instant::now());
+    let (quotas, now) = (all_serve(), Instant::now());
     let burst = AGENT.burst;
     for _ in 0..burst {
         quotas.begin(&peer("agent/h1"), now).unwrap();
@@ -74,7 +89,7 @@ fn one_peer_begins_so_many_calls_in_a_time_also_when_each_is_over_at_once() {
 
 #[test]
 fn strangers_are_known_by_their_address_and_those_without_room_are_one() {
-    let (quotas, now) = (Quotas::default(), Instant::now());
+    let (quotas, now) = (all_serve(), Instant::now());
     let v6 = |last: u16| -> IpAddr { Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, last).into() };
     let open: Vec<OpenCall> = (0..STRANGER.open)
         .map(|each| {
@@ -102,12 +117,12 @@ fn strangers_are_known_by_their_address_and_those_without_room_are_one() {
     // Who has been quiet gives way.
     drop(many);
     quotas.begin(&one_more, now + Duration::from_secs(3_600)).unwrap();
-    assert!(quotas.taken().len() < 4);
+    assert!(quotas.counts().all.len() < 4);
 }
 
 #[test]
 fn a_person_begins_hundreds_of_calls_a_second_for_ever_and_not_thousands() {
-    let (quotas, start) = (Quotas::default(), Instant::now());
+    let (quotas, start) = (all_serve(), Instant::now());
     let calls = |every: Duration| {
         let begun = |each: u32| quotas.begin(&peer("person/ada"), start + every * each);
         (0..60_000).find_map(|each| begun(each).err())
@@ -116,4 +131,57 @@ fn a_person_begins_hundreds_of_calls_a_second_for_ever_and_not_thousands() {
     let status = calls(Duration::from_micros(200)).expect("5,000 a second are too many");
     assert_eq!(reason(Err(status)), "TOO_OFTEN");
     quotas.begin(&peer("person/bob"), start).unwrap();
+}
+
+#[test]
+fn whoever_holds_a_key_that_serves_no_more_takes_nothing_of_the_one_that_does() {
+    let now = Instant::now();
+    for name in ["agent/h1", "person/ada"] {
+        let quotas = Quotas::new(Arc::new(|certificate| certificate.key == [2; 32]));
+        let stolen: Vec<OpenCall> = (0..STRANGER.open)
+            .map(|_| quotas.begin(&with_key(name, 1), now).unwrap())
+            .collect();
+        assert_eq!(
+            reason(quotas.begin(&with_key(name, 1), now)),
+            "TOO_MANY_CALLS",
+            "it is bounded by its address"
+        );
+        drop(stolen);
+        while quotas.begin(&with_key(name, 1), now).is_ok() {}
+        assert_eq!(reason(quotas.begin(&with_key(name, 3), now)), "TOO_OFTEN");
+        let own = AGENT.open.min(PERSON.open);
+        let open: Vec<OpenCall> = (0..own)
+            .map(|_| quotas.begin(&with_key(name, 2), now).unwrap())
+            .collect();
+        assert_eq!(u32::try_from(open.len()).unwrap(), own);
+    }
+}
+
+#[test]
+fn what_was_taken_before_a_key_served_no_more_is_none_of_its_successors() {
+    let (serving, now) = (Arc::new(Mutex::new(1)), Instant::now());
+    let serves = Arc::clone(&serving);
+    let quotas = Quotas::new(Arc::new(move |certificate| {
+        certificate.key == [*serves.lock().unwrap(); 32]
+    }));
+    let _stolen: Vec<OpenCall> = (0..AGENT.open)
+        .map(|_| quotas.begin(&with_key("agent/h1", 1), now).unwrap())
+        .collect();
+    assert_eq!(
+        reason(quotas.begin(&with_key("agent/h1", 1), now)),
+        "TOO_MANY_CALLS"
+    );
+    *serving.lock().unwrap() = 2;
+    quotas.begin(&with_key("agent/h1", 2), now).unwrap();
+}
+
+#[test]
+fn of_keys_that_came_and_went_nothing_is_kept() {
+    let (quotas, start) = (all_serve(), Instant::now());
+    for each in 0..10_000_u32 {
+        let key = u8::try_from(each % 251).unwrap();
+        let name = format!("person/p{}", each / 251);
+        quotas.begin(&with_key(&name, key), start + SWEEP * each).unwrap();
+        assert!(quotas.counts().all.len() <= 2, "{each}");
+    }
 }

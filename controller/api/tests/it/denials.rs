@@ -10,13 +10,13 @@ use verger_proto::agent::v1 as apb;
 use verger_proto::cluster::v1 as pb;
 use verger_proto::policy::v1 as ppb;
 
-use crate::world::{World, binding, denied, host, reason, refused, request_of, soon, start};
+use crate::world::{World, batch, binding, denied, host, reason, refused, request_of, soon, start};
 
 /// Writes refused calls from now on.
-fn record(world: &World) {
+fn record(world: &World) -> tokio::task::JoinHandle<()> {
     let (denials, log) = (Arc::clone(&world.denials), Arc::clone(&world.log));
     let surroundings = Arc::clone(&world.surroundings);
-    tokio::spawn(async move { keep_record(&denials, &*log, &*surroundings).await });
+    tokio::spawn(async move { keep_record(&denials, &*log, &*surroundings).await })
 }
 
 async fn look(world: &World, peer: &str) -> String {
@@ -412,4 +412,134 @@ async fn a_member_that_stops_writes_what_is_in_no_row_yet() {
     assert_eq!(attempts, [1, 2]);
     write_rest(&world.denials, &*world.log, &*world.surroundings).await;
     assert_eq!(denied(&world).await.len(), 2);
+}
+
+/// A call that is in the log, and was hung up on by then.
+async fn hang_up_on<T>(world: &World, call: impl Future<Output = T>) {
+    let before = world.log.proposed().len();
+    let in_the_log = async {
+        while world.log.proposed().len() == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = call => panic!("the log waits"),
+        () = in_the_log => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_log_refuses_is_on_record_though_the_caller_hung_up_and_what_it_grants_is_not() {
+    let world = World::founded();
+    record(&world);
+    world.enrol(&["h1"]);
+    let (ada, eve) = (world.ada(), world.caller("person/eve"));
+    let before = world.log.state().audit_head().written;
+    world.log.hold();
+    let unsealed = ppb::ApplyRequest {
+        seal: None,
+        ..world.change(&[host("h1", "a")], &[])
+    };
+    hang_up_on(&world, async { ada.policy().apply(unsealed).await }).await;
+    // A deadline of the caller's own does the same.
+    let mut late = tonic::Request::new(ppb::ApplyRequest {
+        seal: None,
+        ..world.change(&[host("h2", "a")], &[])
+    });
+    late.set_timeout(Duration::from_millis(5));
+    let answer = eve.policy().apply(late).await;
+    assert!(
+        matches!(
+            answer.unwrap_err().code(),
+            Code::Cancelled | Code::DeadlineExceeded
+        ),
+        "the log waits"
+    );
+    world.settle().await;
+    world.log.release();
+    world.settle().await;
+    // The benign twin.
+    world.log.hold();
+    let sealed = world.change(&[host("h1", "a")], &[]);
+    hang_up_on(&world, async { ada.policy().apply(sealed).await }).await;
+    world.settle().await;
+    world.log.release();
+    world.settle().await;
+    let mut rows: Vec<_> = denied(&world)
+        .await
+        .into_iter()
+        .map(|row| (row.actor, row.outcome, row.attempts))
+        .collect();
+    rows.sort();
+    let row = |actor: &str| (actor.to_owned(), "SEAL_REFUSED".to_owned(), 1);
+    assert_eq!(rows, [row("person/ada"), row("person/eve")]);
+    assert_eq!(world.log.state().set().epoch(), 1, "the twin's change was made");
+    assert_eq!(world.log.state().audit_head().written, before + 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_in_the_middle_of_a_stream_is_on_record_though_nobody_waits_for_it() {
+    let world = World::founded();
+    record(&world);
+    world.enrol(&["h1", "h2"]);
+    let forger = world.caller("agent/h1").report().await.unwrap();
+    let honest = world.caller("agent/h2").report().await.unwrap();
+    // What only controllers say of a host, which the log knows.
+    let mut forged = world.resolved("agent");
+    forged.check.rule = "host/silent".parse().unwrap();
+    forged.subject = verger_policy::finding::SubjectClass::Host;
+    forged.image = None;
+    world.identify(&mut forged);
+    world.log.hold();
+    let before = world.log.proposed().len();
+    forger.send_ahead(batch(1, &[forged])).await;
+    honest.send_ahead(batch(1, &[world.fault("user")])).await;
+    world.settle().await;
+    assert_eq!(world.log.proposed().len(), before + 2, "both are in the log");
+    drop((forger, honest));
+    world.settle().await;
+    world.log.release();
+    world.settle().await;
+    let told = |agent: &str| {
+        world
+            .log
+            .state()
+            .host(&agent.parse().unwrap())
+            .unwrap()
+            .last_sequence
+    };
+    assert_eq!((told("h1"), told("h2")), (0, 1));
+    let rows: Vec<_> = denied(&world)
+        .await
+        .into_iter()
+        .map(|row| (row.actor, row.outcome, row.attempts))
+        .collect();
+    assert_eq!(rows, [("agent/h1".to_owned(), "FORGED_FINDING".to_owned(), 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_stops_while_it_writes_loses_nothing_of_what_it_took() {
+    let world = World::founded();
+    let record = record(&world);
+    world.log.hold();
+    for agent in ["agent/h1", "agent/h2", "agent/h3"] {
+        world.denials.note(verger_controller_api::denials::Denial {
+            actor: agent.to_owned(),
+            address: ([192, 0, 2, 1], 1).into(),
+            rpc: "S/M".to_owned(),
+            reason: "NOT_A_PERSON".to_owned(),
+            policy: None,
+            at: start(),
+            about: Default::default(),
+        });
+    }
+    world.settle().await;
+    assert_eq!(world.log.proposed().len(), 1, "the first is being written");
+    world.denials.stop();
+    world.log.release();
+    soon(record).await.unwrap();
+    write_rest(&world.denials, &*world.log, &*world.surroundings).await;
+    let rows: Vec<_> = denied(&world).await.into_iter().map(|row| row.actor).collect();
+    assert_eq!(rows, ["agent/h1", "agent/h2", "agent/h3"]);
 }

@@ -102,6 +102,7 @@ async fn what_an_agent_signed_is_kept_byte_for_byte_and_its_rows_make_up_what_wa
         agent: "h1".parse().unwrap(),
         silent: true,
         since: None,
+        unrecorded: true,
     });
     let (host, rows) = account(&world, "h1").await.unwrap();
     assert_eq!(host.head, Some((&signed).into_wire()));

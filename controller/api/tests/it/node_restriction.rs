@@ -88,6 +88,7 @@ async fn an_agent_reports_findings_of_its_host_and_of_no_other() {
         agent: "b".parse().unwrap(),
         silent: true,
         since: None,
+        unrecorded: true,
     });
     let mut forged = world.resolved("agent");
     forged.check.rule = "host/silent".parse().unwrap();

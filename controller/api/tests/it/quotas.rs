@@ -189,3 +189,67 @@ async fn whoever_sends_half_a_large_change_is_told_in_half_a_minute_and_those_th
     expected.extend(["TOO_SLOW"; 4]);
     assert_eq!(ended, expected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_stole_a_key_is_refused_and_the_host_that_joined_anew_is_served() {
+    let world = World::founded();
+    world.enrol(&["h1"]);
+    // The host's own calls of before are the thief's to make as well.
+    let thief = world.caller("agent/h1");
+    let mut held = Vec::new();
+    for _ in 0..OPEN {
+        held.push(thief.report().await.unwrap());
+    }
+    refused(
+        thief.report().await.map(drop),
+        Code::ResourceExhausted,
+        "TOO_MANY_CALLS",
+    );
+    world.evict("h1");
+    world.enrol_with("h1", "new");
+    let host = world.caller_with("agent/h1", "new", crate::world::start().as_second() + 86_400);
+    host.report().await.unwrap();
+    // It goes on for as long as it likes.
+    let status = loop {
+        match thief.report().await {
+            Ok(_) => panic!("it is evicted"),
+            Err(status) if reason(&status) == "TOO_OFTEN" => break status,
+            Err(status) => assert_eq!(status.code(), Code::PermissionDenied, "{status:?}"),
+        }
+    };
+    assert!(waits(&status) > Duration::ZERO);
+    for _ in 0..OPEN - 1 {
+        held.push(host.report().await.unwrap());
+    }
+    // The same of people.
+    let replaced = world.caller("person/eve");
+    world.give_login("eve", "new");
+    let request = || pb::GetSetRequest { with_bodies: false };
+    let answer = replaced.policy().get_set(request()).await;
+    assert!(matches!(
+        reason(&answer.unwrap_err()).as_str(),
+        "TOO_OFTEN" | "LOGIN_REPLACED"
+    ));
+    let person = world.caller_with("person/eve", "new", crate::world::start().as_second() + 86_400);
+    person.policy().get_set(request()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_person_watches_policy_sixteen_times_and_another_does_as_well() {
+    let world = World::founded();
+    let watch = async |caller: &crate::world::Caller| {
+        let request = pb::WatchRequest::default();
+        Ok::<_, Status>(caller.policy().watch(request).await?.into_inner())
+    };
+    let mut open = Vec::new();
+    for _ in 0..16 {
+        // Each on a connection of its own.
+        open.push(watch(&world.caller("person/eve")).await.unwrap());
+    }
+    let over = watch(&world.caller("person/eve")).await.map(drop);
+    refused(over, Code::ResourceExhausted, "TOO_MANY_CALLS");
+    watch(&world.ada()).await.unwrap();
+    drop(open.pop());
+    world.settle().await;
+    watch(&world.caller("person/eve")).await.unwrap();
+}

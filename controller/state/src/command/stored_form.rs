@@ -186,10 +186,16 @@ impl Command {
                 agent_id: agent.to_string(),
                 machine: convert::optional_bytes(machine.as_ref()),
             }),
-            Action::TellSilence { agent, silent, since } => Stored::TellSilence(stored::TellSilence {
+            Action::TellSilence {
+                agent,
+                silent,
+                since,
+                unrecorded,
+            } => Stored::TellSilence(stored::TellSilence {
                 agent_id: agent.to_string(),
                 silent: *silent,
                 since_ms: since.map_or(0, |at| at.as_millisecond()),
+                unrecorded: *unrecorded,
             }),
             Action::NoteDenied {
                 rpc,
@@ -463,6 +469,7 @@ impl Command {
                 agent_id,
                 silent,
                 since_ms,
+                unrecorded,
             }) => Action::TellSilence {
                 agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
                 silent,
@@ -470,6 +477,7 @@ impl Command {
                     0 => None,
                     at => Some(convert::time(at).ok_or(InvalidCommand::Field("since_ms"))?),
                 },
+                unrecorded,
             },
             Stored::RecoverLogin(stored::RecoverLogin {
                 person,

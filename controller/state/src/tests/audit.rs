@@ -406,3 +406,41 @@ fn more_rules_than_a_row_has_room_for_are_refused() {
         assert_eq!(word(&member.checked(&of(policies))), "INVALID_COMMAND");
     }
 }
+
+#[test]
+fn a_host_that_comes_and_goes_leaves_findings_and_no_rows_and_commands_of_before_leave_theirs() {
+    let mut member = Member::founded();
+    member.enrol("h1", b"key");
+    let tell = |silent, unrecorded| Action::TellSilence {
+        agent: "h1".parse().unwrap(),
+        silent,
+        since: None,
+        unrecorded,
+    };
+    let before = member.state.audit_head().written;
+    for second in 0..1_000 {
+        let told = command(20 + second, None, tell(second % 2 == 0, true));
+        assert_eq!(member.checked(&told), Response::SilenceTold);
+    }
+    assert_eq!(member.state.audit_head().written, before);
+    let row = member.state.findings_after_uid(None).next().unwrap();
+    assert_eq!(row.reopened, 499, "the finding says how often");
+    // Of a host that is not known, too.
+    let stranger = Action::TellSilence {
+        agent: "h9".parse().unwrap(),
+        silent: true,
+        since: None,
+        unrecorded: true,
+    };
+    assert_eq!(
+        word(&member.checked(&command(1_020, None, stranger))),
+        "UNKNOWN_AGENT"
+    );
+    assert_eq!(member.state.audit_head().written, before);
+    for (silent, action) in [(true, "tell-silence"), (false, "tell-voice")] {
+        member.checked(&command(1_021, None, tell(silent, false)));
+        assert_eq!(last(&member).action, action);
+    }
+    assert_eq!(member.state.audit_head().written, before + 2);
+    check_chain(&member);
+}

@@ -271,6 +271,29 @@ fn stored_bytes_of_counted_commands_and_of_certificates_never_change() {
     }
 }
 
+#[test]
+fn stored_bytes_of_silence_never_change() {
+    let tell = |unrecorded| {
+        let action = Action::TellSilence {
+            agent: "h".parse().unwrap(),
+            silent: true,
+            since: Some(at(1)),
+            unrecorded,
+        };
+        command(2, None, action)
+    };
+    // As they were when each left a row in the audit; and those that leave none.
+    for (unrecorded, frozen) in [
+        (false, "ca01 08 0a0168 1001 18e807"),
+        (true, "ca01 0a 0a0168 1001 18e807 2001"),
+    ] {
+        let told = tell(unrecorded);
+        let head = "0801 10d00f 1a0a706572736f6e2f616461";
+        assert_eq!(hex_of(&told.encode()), format!("{head}{frozen}").replace(' ', ""));
+        assert_eq!(Command::decode(told.encode()).unwrap(), told);
+    }
+}
+
 fn hex_of(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -78,6 +78,7 @@ fn silence_is_a_finding_until_the_host_is_heard_of_again() {
         agent: "h1".parse().unwrap(),
         silent,
         since: Some(at(5)),
+        unrecorded: true,
     };
     member.checked(&command(20, None, tell(false)));
     assert_eq!(open(&member, "host/silent"), 0);

@@ -183,6 +183,7 @@ fn nobody_is_told_that_a_host_is_silent_that_was_shut_out() {
         agent: agent("h1"),
         silent: true,
         since: None,
+        unrecorded: true,
     };
     member.at_once(silent.clone());
     assert!(member.state.is_silent(&agent("h1")));

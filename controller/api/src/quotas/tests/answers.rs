@@ -58,7 +58,7 @@ async fn next_reason(body: &mut Body) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_large_answer_is_sent_in_pieces_and_whole() {
-    let layer = QuotasLayer::default();
+    let layer = layer();
     for long in [0, 10, LARGE, LARGE + 1, LONG, LONG + 1] {
         let (mut body, _) = answer(&layer, "person/ada", long).await;
         let mut all = Vec::new();
@@ -73,7 +73,7 @@ async fn a_large_answer_is_sent_in_pieces_and_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_slow_reader_does_not_take_is_let_go_of_in_time() {
-    let layer = QuotasLayer::default();
+    let layer = layer();
     let (mut body, is_free) = answer(&layer, "person/eve", LONG).await;
     drop(body.frame().await.unwrap().unwrap());
     tokio::time::sleep(SENT - Duration::from_secs(1)).await;
@@ -86,7 +86,7 @@ async fn what_a_slow_reader_does_not_take_is_let_go_of_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_takes_nothing_of_an_answer_holds_its_place_no_longer() {
-    let layer = QuotasLayer::default();
+    let layer = layer();
     let service = layer.layer(service_fn(|request: http::Request<Body>| async move {
         let turn: Turn = request.extensions().get::<Turn>().unwrap().clone();
         turn.take_place().await.unwrap();
@@ -110,7 +110,7 @@ async fn whoever_takes_nothing_of_an_answer_holds_its_place_no_longer() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_readers_hold_so_many_large_answers_and_others_get_theirs() {
-    let layer = QuotasLayer::default();
+    let layer = layer();
     let mut slow = VecDeque::new();
     for _ in 0..OWN {
         let (mut body, _) = answer(&layer, "person/eve", LONG).await;

@@ -125,7 +125,7 @@ fn attack() -> VecDeque<Bytes> {
 
 #[tokio::test(start_paused = true)]
 async fn of_unfinished_bodies_of_one_peer_four_are_read_and_everybody_else_is_served() {
-    let service = QuotasLayer::default().layer(reader());
+    let service = layer().layer(reader());
     let (eve, ada) = (peer("person/eve"), peer("person/ada"));
     let flood: Vec<Call> = (0..40).map(|_| call(&service, &eve, attack(), false)).collect();
     settle().await;
@@ -165,7 +165,7 @@ async fn without_places_all_unfinished_bodies_are_read() {
 
 #[tokio::test(start_paused = true)]
 async fn of_all_people_sixteen_are_read_and_hosts_are_not_in_their_way() {
-    let service = QuotasLayer::default().layer(reader());
+    let service = layer().layer(reader());
     let hosts: Vec<Call> = (0..40)
         .map(|host| call(&service, &peer(&format!("agent/h{host}")), attack(), false))
         .collect();
@@ -183,7 +183,7 @@ async fn of_all_people_sixteen_are_read_and_hosts_are_not_in_their_way() {
 
 #[tokio::test(start_paused = true)]
 async fn so_many_wait_and_one_more_is_refused_at_once() {
-    let service = QuotasLayer::default().layer(reader());
+    let service = layer().layer(reader());
     let eve = peer("person/eve");
     let start = Instant::now();
     let waiting: Vec<Call> = (0..CALLS)
@@ -198,7 +198,7 @@ async fn so_many_wait_and_one_more_is_refused_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_length_that_comes_byte_by_byte_and_one_that_is_a_lie_are_large_too() {
-    let service = QuotasLayer::default().layer(reader());
+    let service = layer().layer(reader());
     let eve = peer("person/eve");
     let split = |said, sent| {
         let mut frames = message(said, sent, 1 << 10);
@@ -232,7 +232,7 @@ async fn a_length_that_comes_byte_by_byte_and_one_that_is_a_lie_are_large_too() 
 
 #[tokio::test(start_paused = true)]
 async fn a_small_request_is_waited_for_half_a_minute() {
-    let service = QuotasLayer::default().layer(reader());
+    let service = layer().layer(reader());
     let (start, ada) = (Instant::now(), peer("person/ada"));
     let slow = call(&service, &ada, message(100, 50, 10), false);
     assert_eq!(slow.ends.await.unwrap(), "TOO_SLOW");
@@ -241,7 +241,7 @@ async fn a_small_request_is_waited_for_half_a_minute() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_sends_many_large_requests_at_once_is_served_with_all_of_them() {
-    let service = QuotasLayer::default().layer(reader());
+    let service = layer().layer(reader());
     let ada = peer("person/ada");
     let calls: Vec<Call> = (0..CALLS)
         .map(|_| call(&service, &ada, message(SENT, SENT, 16 << 10), true))

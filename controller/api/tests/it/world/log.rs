@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use verger_controller_api::ports::{AuditRows, Replicated, Unavailable};
 use verger_controller_state::{Command, Response, State, Tree};
 
@@ -29,6 +29,8 @@ struct Inner {
     /// What the next proposals are answered, in place of being applied.
     answers: VecDeque<Result<Response, Unavailable>>,
     behind: Option<Unavailable>,
+    /// What is in the log and not applied, while that waits.
+    held: Option<Vec<(Command, oneshot::Sender<Response>)>>,
 }
 
 impl Log {
@@ -104,6 +106,19 @@ impl Log {
         self.inner().answers.push_back(answer);
     }
 
+    /// From now on what is proposed is in the log and not applied, until it is released.
+    pub(crate) fn hold(&self) {
+        self.inner().held = Some(Vec::new());
+    }
+
+    /// Applies what waited. What was put into the log is carried out, whoever waits for it.
+    pub(crate) fn release(&self) {
+        let held = self.inner().held.take();
+        for (command, answer) in held.into_iter().flatten() {
+            let _ = answer.send(self.run(&command));
+        }
+    }
+
     /// From now on nothing current can be read.
     pub(crate) fn fall_behind(&self, why: Unavailable) {
         self.inner().behind = Some(why);
@@ -134,11 +149,20 @@ impl Log {
 #[async_trait]
 impl Replicated for Log {
     async fn propose(&self, command: Command) -> Result<Response, Unavailable> {
-        let answer = {
+        let (answer, applied) = {
             let mut inner = self.inner();
             inner.proposed.push(command.clone());
-            inner.answers.pop_front()
+            let answer = inner.answers.pop_front();
+            let applied = inner.held.as_mut().map(|held| {
+                let (answer, applied) = oneshot::channel();
+                held.push((command.clone(), answer));
+                applied
+            });
+            (answer, applied)
         };
+        if let Some(applied) = applied {
+            return Ok(applied.await.expect("what is held is released"));
+        }
         // Others come between, as they do while an entry is on its way to a disk.
         tokio::task::yield_now().await;
         answer.unwrap_or_else(|| Ok(self.run(&command)))

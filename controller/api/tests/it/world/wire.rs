@@ -17,8 +17,8 @@ use tonic::transport::{Channel, Endpoint, Server};
 use tower::service_fn;
 use verger_controller_api::denials::DenialsLayer;
 use verger_controller_api::logins;
-use verger_controller_api::ports::Replicated;
-use verger_controller_api::quotas::QuotasLayer;
+use verger_controller_api::ports::{Replicated, read};
+use verger_controller_api::quotas::{QuotasLayer, serves};
 use verger_transport::{PeerCertificate, PeerInfo};
 
 /// Bytes on the way in one direction.
@@ -75,12 +75,16 @@ impl Door {
     /// Serves until the last caller is gone.
     pub(crate) fn open(routes: Routes, denials: DenialsLayer, replicated: Arc<dyn Replicated>) -> Self {
         let (door, incoming) = mpsc::channel(8);
+        let served = Arc::clone(&replicated);
+        let quotas = QuotasLayer::new(Arc::new(move |certificate| {
+            read(&*served, |state| serves(state, certificate))
+        }));
         tokio::spawn(
             Server::builder()
                 .initial_stream_window_size(UNREAD)
                 .initial_connection_window_size(UNREAD)
                 .layer(denials)
-                .layer(QuotasLayer::default())
+                .layer(quotas)
                 .layer(InterceptorLayer::new(move |request| {
                     logins::check(&replicated, request)
                 }))
