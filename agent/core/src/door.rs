@@ -2,7 +2,7 @@
 //!
 //! A launch is held to what the running instance will be held to, by the same judgements; what would be a failing check there is a
 //! refusal here, where the control is in mode `enforce`. A check that could not be judged is no pass: nothing is let through because
-//! it could not be seen, and what cannot even be identified is refused as soon as the policy has anything refused.
+//! it could not be seen, unless the policy says `any` of it; and what cannot even be identified is refused as soon as the policy has anything refused.
 
 use std::fmt;
 
@@ -121,7 +121,8 @@ pub fn decide(
         .filter(|check| is_enforced(compiled, &judgement, check))
         .filter(|check| !is_process || is_of_processes(check))
         .filter(|check| match check.result {
-            Outcome::Fail | Outcome::NotEvaluated | Outcome::Error => true,
+            Outcome::Fail | Outcome::Error => true,
+            Outcome::NotEvaluated => !check.is_opted_out(),
             Outcome::Pass | Outcome::Excepted | Outcome::NotApplicable => false,
         })
         .cloned()

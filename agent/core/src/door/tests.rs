@@ -99,6 +99,20 @@ fn what_could_not_be_seen_is_no_pass() {
     assert!(!text.contains(char::is_control), "{text}");
 }
 
+#[test]
+fn a_field_of_which_the_policy_says_any_refuses_nothing() {
+    let objects = policy("enforce", "    seccomp: any\n    env: any\n");
+    let good = blessed(&objects);
+    assert_eq!(said(&objects, &MADE, &good), None);
+    assert_eq!(said(&objects, &PROCESS, &good), None);
+    let mut dark = good.clone();
+    dark.config.env = Evidence::missing("the policy says `any`: nobody looks at this field");
+    assert_eq!(said(&objects, &MADE, &dark), None);
+    // Of what it does say, nothing gets through by the same words.
+    let text = said(&policy("enforce", ""), &MADE, &dark).unwrap();
+    assert!(text.contains("config/env"), "{text}");
+}
+
 fn stranger(objects: &[PolicyObject]) -> Instance {
     Instance {
         image: Evidence::Seen(Digest::of(b"another image")),
