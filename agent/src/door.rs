@@ -19,9 +19,8 @@ use verger_agent_core::door::{Bundles, Launch, decide};
 use verger_agent_core::freshness::Freshness;
 use verger_agent_core::ledger::LedgerState;
 use verger_door::{
-    ANSWER_BYTES, Answer, DOCUMENT_BYTES, Document, HEAD_BYTES, Question, frame, question, within,
+    ANSWER_BYTES, Answer, DOCUMENT_BYTES, Document, HEAD_BYTES, Operation, Question, frame, question, within,
 };
-use verger_policy::model::printable_within;
 
 use crate::clock::Clock;
 use crate::in_force::InForce;
@@ -137,23 +136,29 @@ impl Door {
             Document::None => Launch::Made { id },
         };
         let operation = question.operation.word();
-        let instance = match self.bundles.launch(&launch) {
-            Ok(instance) => instance,
-            Err(why) => {
-                tracing::warn!(
-                    container = id,
-                    operation,
-                    why,
-                    "a launch is refused: it cannot be judged"
-                );
-                return Answer::Refuse(format!("it cannot be judged: {}", printable_within(&why, 400)));
-            }
+        if let Some(floor) = self.ledger.borrow().set_back() {
+            let why = format!(
+                "the policy that this host holds is older than what it had accepted (epoch {}): its ledger was lost or set back. Nothing is launched until a controller has sent what is newer",
+                floor.epoch
+            );
+            tracing::warn!(container = id, operation, why, "a launch is refused");
+            return Answer::Refuse(why);
+        }
+        let known = match question.operation {
+            Operation::Restore => Err("what a checkpoint holds is run, and that is not looked at".to_owned()),
+            _ => self.bundles.launch(&launch),
         };
         let in_force = self.in_force();
         let at = self.freshness.borrow().time(self.clock.now());
-        match decide(&in_force.compiled, &launch, &instance, at) {
+        let known = known.as_ref().map_err(String::as_str);
+        match decide(&in_force.compiled, &launch, known, at) {
             Ok(()) => {
-                tracing::debug!(container = id, operation, "a launch is allowed");
+                tracing::debug!(
+                    container = id,
+                    operation,
+                    unjudged = known.err(),
+                    "a launch is allowed"
+                );
                 Answer::Allow
             }
             Err(refusal) => {
@@ -173,3 +178,6 @@ impl Door {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

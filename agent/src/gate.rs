@@ -16,8 +16,6 @@ use crate::config::Config;
 const PROGRAM: &str = "verger-gate";
 /// The runtimes that are looked for.
 const NAMES: [&str; 2] = ["runc", "crun"];
-/// Where they are looked for, in this order.
-const FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
 
 /// `install-gate`.
 #[derive(Debug, clap::Args)]
@@ -81,7 +79,7 @@ pub(crate) fn install(config: &Config, args: &InstallArgs) -> anyhow::Result<()>
         !found.is_empty(),
         "neither {} is in {}: name a runtime with --runtime NAME=PATH",
         NAMES.join(" nor "),
-        FOLDERS.join(", ")
+        settings::USUAL.join(", ")
     );
     let mut runtimes = BTreeMap::new();
     for (name, path) in found {
@@ -125,8 +123,7 @@ pub(crate) fn install(config: &Config, args: &InstallArgs) -> anyhow::Result<()>
 /// The runtimes of this host, apart from what is in the gate's own folder.
 fn found(at: &Path) -> Vec<(String, PathBuf)> {
     let of = |name: &&str| {
-        let places = FOLDERS.iter().map(|folder| Path::new(folder).join(name));
-        let mut real = places.filter(|path| fs::canonicalize(path).is_ok_and(|path| !path.starts_with(at)));
+        let mut real = settings::found(name, &settings::USUAL, at);
         real.next().map(|path| ((*name).to_owned(), path))
     };
     NAMES.iter().filter_map(of).collect()

@@ -2,7 +2,8 @@
 //!
 //! runc and crun share their words (runc(8), crun(1)); what either knows is listed here with whether it takes a value. A flag that is
 //! not listed might take one, and what follows it would be read as something else than the runtime reads: it is refused. So is a flag
-//! that is given twice, since the two runtimes do not agree on which one counts.
+//! that is given twice, since the two runtimes do not agree on which one counts, and one that they do not spell alike: `-root` is
+//! `--root` to runc and `-r` to crun. What ends or shows a container passes however it is written.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -98,6 +99,11 @@ const PASSED: &[&str] = &[
     "update",
 ];
 
+/// Sub-commands that do not pass; a line that holds such a word is never taken for one that does.
+const JUDGED: &[&str] = &[
+    "create", "exec", "init", "mount", "mounts", "restore", "run", "spec", "start",
+];
+
 /// What a runtime was called to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -174,15 +180,20 @@ fn flags<'a>(mut words: &'a [OsString], known: &[Flag]) -> Result<Read<'a>, Inva
             words = rest;
             break;
         }
-        let Some(name) = bytes.strip_prefix(b"--").or_else(|| bytes.strip_prefix(b"-")) else {
-            break;
-        };
-        words = rest;
-        let (name, given) = match name.iter().position(|byte| *byte == b'=') {
-            Some(at) => (&name[..at], Some(OsStr::from_bytes(&name[at + 1..]))),
-            None => (name, None),
-        };
         let unknown = || InvalidCommand::Flag(word.to_string_lossy().into_owned());
+        let (name, given) = match (bytes.strip_prefix(b"--"), bytes.strip_prefix(b"-")) {
+            (Some(long), _) => match long.iter().position(|byte| *byte == b'=') {
+                Some(at) => (&long[..at], Some(OsStr::from_bytes(&long[at + 1..]))),
+                None => (long, None),
+            },
+            (None, Some(short)) => (short, None),
+            (None, None) => break,
+        };
+        // One dash and one letter, or two and a word: what else there is means one thing to runc and another to crun.
+        if (name.len() == 1) == bytes.starts_with(b"--") {
+            return Err(unknown());
+        }
+        words = rest;
         let (names, takes) = known
             .iter()
             .find(|(names, _)| names.iter().any(|known| known.as_bytes() == name))
@@ -246,7 +257,12 @@ pub fn log(words: &[OsString]) -> Log {
 /// # Errors
 /// When anything of it is not known.
 pub fn read(words: &[OsString]) -> Result<Command, InvalidCommand> {
-    let global = flags(words, GLOBAL)?;
+    let global = match flags(words, GLOBAL) {
+        Ok(global) => global,
+        // Whichever of its words the runtime takes for the command, it runs nothing new.
+        Err(_) if can_only_pass(words) => return Ok(Command::Passed),
+        Err(error) => return Err(error),
+    };
     if ["help", "version"]
         .iter()
         .any(|name| global.flags.contains_key(name))
@@ -294,6 +310,12 @@ pub fn read(words: &[OsString]) -> Result<Command, InvalidCommand> {
         bundle: path("bundle"),
         process,
     }))
+}
+
+/// Whether one of the words is a command that passes, and none one that does not.
+fn can_only_pass(words: &[OsString]) -> bool {
+    let holds = |names: &[&str]| words.iter().any(|word| names.iter().any(|name| word == name));
+    holds(PASSED) && !holds(JUDGED)
 }
 
 /// An id as runc takes it (libcontainer, `validateID`).

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitCode};
 
 use jiff::Timestamp;
-use verger_door::settings::{Runtime, Settings};
+use verger_door::settings::{self, Runtime, Settings};
 use verger_door::{Answer, DOCUMENT_BYTES, Document, Question, VERSION, file, pin};
 use verger_gate::command::{self, Command, Judged};
 use verger_gate::{door, refusal};
@@ -29,15 +29,35 @@ fn serve(name: &Path, words: &[OsString]) -> Result<std::convert::Infallible, St
     let told = |error: &dyn std::fmt::Display| error.to_string();
     let program = env::current_exe().map_err(|error| format!("the gate does not find itself: {error}"))?;
     let folder = program.parent().unwrap_or(Path::new("/"));
-    let settings = Settings::read(folder).map_err(|error| told(&error))?;
+    let settings = Settings::read(folder);
     let name = name.file_name().unwrap_or_default().to_string_lossy();
+    let become_runtime = |path: &Path| {
+        let error = Process::new(path).arg0(&*name).args(words).exec();
+        format!("{} cannot be run: {error}", path.display())
+    };
+    let judged = match command::read(words).map_err(|error| format!("refused: {error}"))? {
+        Command::Judged(judged) => judged,
+        Command::Passed => {
+            // What ends a container is not held up by what became of the gate's settings, or of the runtime's place.
+            let runtime = settings
+                .as_ref()
+                .map_err(|error| told(error))
+                .and_then(|settings| {
+                    let runtime = settings.runtime(&name, folder);
+                    runtime.map_err(|error| told(&error))
+                });
+            let why = runtime.map_or_else(|why| why, |runtime| become_runtime(&runtime.path));
+            for path in settings::found(&name, &settings::USUAL, folder) {
+                become_runtime(&path);
+            }
+            return Err(why);
+        }
+    };
+    let settings = settings.map_err(|error| told(&error))?;
     let runtime = settings.runtime(&name, folder).map_err(|error| told(&error))?;
-    if let Command::Judged(judged) = command::read(words).map_err(|error| format!("refused: {error}"))? {
-        let word = judged.operation.word();
-        permit(&settings, runtime, &judged).map_err(|why| format!("{word} refused: {why}"))?;
-    }
-    let error = Process::new(&runtime.path).arg0(&*name).args(words).exec();
-    Err(format!("{} cannot be run: {error}", runtime.path.display()))
+    let word = judged.operation.word();
+    permit(&settings, runtime, &judged).map_err(|why| format!("{word} refused: {why}"))?;
+    Err(become_runtime(&runtime.path))
 }
 
 /// Asks the agent, and sees to it that the runtime is the right one.

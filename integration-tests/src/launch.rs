@@ -59,6 +59,9 @@ pub fn run(long: bool) -> Result<Verdict> {
     })?;
     runs(&scene, &docker, &out, &twin, &BENIGN)?;
     execs(&docker, &twin)?;
+    let labelled = docker.name(LABELLED.name);
+    runs(&scene, &docker, &out, &labelled, &LABELLED)?;
+    docker.remove(&labelled)?;
 
     let (mut refused, mut ran) = (0, 0);
     for start in (0..rounds).step_by(AT_ONCE) {
@@ -159,7 +162,7 @@ fn execs(docker: &Docker, container: &str) -> Result<()> {
     Ok(())
 }
 
-const GUARDRAIL: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: nothing-unknown }\nspec: { mode: enforce, unknown: refuse }\n";
+const GUARDRAIL: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: nothing-unknown }\nspec: { unknown: refuse }\n";
 
 /// One way to launch what is not blessed.
 struct Attack {
@@ -174,6 +177,16 @@ const BENIGN: Attack = Attack {
     flags: &[],
     image: "verger-test/app",
     says: "",
+};
+
+/// A label with the name of a key that a reader of JSON has kept for itself.
+const RESERVED: &str = "$serde_json::private::RawValue=1";
+
+/// What is blessed with that label is let in.
+const LABELLED: Attack = Attack {
+    name: "labelled",
+    flags: &["--label", RESERVED],
+    ..BENIGN
 };
 
 const ATTACKS: &[Attack] = &[
@@ -217,6 +230,18 @@ const ATTACKS: &[Attack] = &[
         name: "named-runtime",
         flags: &["--runtime", "io.containerd.runc.v2", "--cap-add", "SYS_ADMIN"],
         says: "config/capabilities",
+        ..BENIGN
+    },
+    Attack {
+        name: "label",
+        flags: &["--label", RESERVED, "--cap-add", "SYS_ADMIN"],
+        says: "config/capabilities",
+        ..BENIGN
+    },
+    Attack {
+        name: "port",
+        flags: &["--publish", "80"],
+        says: "config/ports",
         ..BENIGN
     },
     Attack {

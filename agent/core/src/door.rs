@@ -2,15 +2,16 @@
 //!
 //! A launch is held to what the running instance will be held to, by the same judgements; what would be a failing check there is a
 //! refusal here, where the control is in mode `enforce`. A check that could not be judged is no pass: nothing is let through because
-//! it could not be seen.
+//! it could not be seen, unless the policy says `any` of it; and what cannot even be identified is refused as soon as the policy has anything refused.
 
 use std::fmt;
 
 use jiff::Timestamp;
 use verger_policy::compile::Compiled;
+use verger_policy::decide::{is_enforced, may_refuse};
 use verger_policy::drift::{Check, Claim, Outcome, judge_recorded};
-use verger_policy::facts::Instance;
-use verger_policy::model::{Mode, printable_within};
+use verger_policy::facts::{Evidence, Instance};
+use verger_policy::model::printable_within;
 
 /// The most differences that a refusal tells; it says how many more there are.
 const TOLD: usize = 3;
@@ -53,45 +54,75 @@ pub trait Bundles: Send + Sync {
     /// The instance as it will be, or as it will be with that process. Blocks on the file system.
     ///
     /// # Errors
-    /// Why it cannot be known at all; what is missing of one that is known is missing evidence.
+    /// Why it cannot be identified; what is missing of one that is identified is missing evidence.
     fn launch(&self, launch: &Launch<'_>) -> Result<Instance, String>;
 }
 
 /// Why something is not launched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    claim: Claim,
     epoch: u64,
-    /// What differs, the gravest first; never empty.
-    checks: Vec<Check>,
+    cause: Cause,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cause {
+    /// Which instance it is cannot be told, for this reason.
+    Unidentified(String),
+    /// It is not as it should be.
+    Differs {
+        claim: Claim,
+        /// The gravest first; never empty.
+        checks: Vec<Check>,
+    },
 }
 
 impl Refusal {
-    /// What differs, the gravest first; never empty.
+    /// What differs, the gravest first; empty where the instance could not be identified.
     pub fn checks(&self) -> &[Check] {
-        &self.checks
+        match &self.cause {
+            Cause::Unidentified(_) => &[],
+            Cause::Differs { checks, .. } => checks,
+        }
     }
 }
 
-/// Decides about a launch.
+/// Decides about a launch of what is known, or is not, for the reason given.
 ///
 /// # Errors
-/// When anything of it does not pass that is in mode `enforce`.
+/// When anything of it does not pass that is enforced, or it cannot be identified and anything at all is.
 pub fn decide(
     compiled: &Compiled,
     launch: &Launch<'_>,
-    instance: &Instance,
+    known: Result<&Instance, &str>,
     at: Timestamp,
 ) -> Result<(), Refusal> {
+    let refused = |cause| {
+        Err(Refusal {
+            epoch: compiled.epoch(),
+            cause,
+        })
+    };
+    // Only what is of an image can be told from what is blessed.
+    let identified = known.and_then(|instance| match &instance.image {
+        Evidence::Seen(_) => Ok(instance),
+        Evidence::Missing(why) => Err(why),
+    });
+    let instance = match identified {
+        Ok(instance) => instance,
+        Err(why) if may_refuse(compiled) => return refused(Cause::Unidentified(why.to_owned())),
+        Err(_) => return Ok(()),
+    };
     let judgement = judge_recorded(compiled, instance, at);
     let is_process = matches!(launch, Launch::Process { .. });
     let mut checks: Vec<Check> = judgement
         .checks
         .iter()
-        .filter(|check| judgement.wanted(check.control) == Mode::Enforce)
+        .filter(|check| is_enforced(compiled, &judgement, check))
         .filter(|check| !is_process || is_of_processes(check))
         .filter(|check| match check.result {
-            Outcome::Fail | Outcome::NotEvaluated | Outcome::Error => true,
+            Outcome::Fail | Outcome::Error => true,
+            Outcome::NotEvaluated => !check.is_opted_out(),
             Outcome::Pass | Outcome::Excepted | Outcome::NotApplicable => false,
         })
         .cloned()
@@ -100,9 +131,8 @@ pub fn decide(
         return Ok(());
     }
     checks.sort_by_key(|check| (check.result != Outcome::Fail, std::cmp::Reverse(check.severity)));
-    Err(Refusal {
+    refused(Cause::Differs {
         claim: judgement.claim,
-        epoch: compiled.epoch(),
         checks,
     })
 }
@@ -115,44 +145,62 @@ fn is_of_processes(check: &Check) -> bool {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.claim {
-            Claim::Workload { name, .. } => write!(f, "it is not what workload {name} is blessed to be")?,
-            Claim::Ambiguous(names) => {
-                let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-                write!(f, "several workloads claim it ({})", names.join(", "))?;
-            }
-            Claim::Unknown => f.write_str("it is of no blessed workload")?,
-        }
-        for check in self.checks.iter().take(TOLD) {
-            write!(f, "; {} {}", check.rule, printable_within(&check.field, VALUE))?;
-            match (check.result, &check.expected, &check.actual) {
-                (Outcome::Fail, Some(expected), Some(actual)) => write!(
+        let epoch = self.epoch;
+        match &self.cause {
+            Cause::Unidentified(why) => write!(
+                f,
+                "it cannot be judged: {}; policy of epoch {epoch} enforces, so what cannot be judged is refused",
+                printable_within(why, 2 * VALUE)
+            ),
+            Cause::Differs { claim, checks } => {
+                write_claim(f, claim)?;
+                for check in checks.iter().take(TOLD) {
+                    write_check(f, check)?;
+                }
+                let more = checks.len().saturating_sub(TOLD);
+                if more > 0 {
+                    write!(f, "; and {more} more")?;
+                }
+                let first = checks.first().map_or("", |check| check.rule.as_str());
+                write!(
                     f,
-                    ": expected {}, found {}",
-                    printable_within(expected, VALUE),
-                    printable_within(actual, VALUE)
-                )?,
-                (Outcome::Fail, ..) => f.write_str(" does not hold")?,
-                _ => write!(
-                    f,
-                    " could not be judged: {}",
-                    printable_within(&check.reason, VALUE)
-                )?,
-            }
-            if let Some(object) = &check.decided_by {
-                write!(f, " ({object})")?;
+                    "; policy of epoch {epoch}: launch it as it is blessed, or ask for an Exception of rule {first}"
+                )
             }
         }
-        let more = self.checks.len().saturating_sub(TOLD);
-        if more > 0 {
-            write!(f, "; and {more} more")?;
+    }
+}
+
+fn write_claim(f: &mut fmt::Formatter<'_>, claim: &Claim) -> fmt::Result {
+    match claim {
+        Claim::Workload { name, .. } => write!(f, "it is not what workload {name} is blessed to be"),
+        Claim::Ambiguous(names) => {
+            let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+            write!(f, "several workloads claim it ({})", names.join(", "))
         }
-        let first = self.checks.first().map_or("", |check| check.rule.as_str());
-        write!(
+        Claim::Unknown => f.write_str("it is of no blessed workload"),
+    }
+}
+
+fn write_check(f: &mut fmt::Formatter<'_>, check: &Check) -> fmt::Result {
+    write!(f, "; {} {}", check.rule, printable_within(&check.field, VALUE))?;
+    match (check.result, &check.expected, &check.actual) {
+        (Outcome::Fail, Some(expected), Some(actual)) => write!(
             f,
-            "; policy of epoch {}: launch it as it is blessed, or ask for an Exception of rule {first}",
-            self.epoch
-        )
+            ": expected {}, found {}",
+            printable_within(expected, VALUE),
+            printable_within(actual, VALUE)
+        )?,
+        (Outcome::Fail, ..) => f.write_str(" does not hold")?,
+        _ => write!(
+            f,
+            " could not be judged: {}",
+            printable_within(&check.reason, VALUE)
+        )?,
+    }
+    match &check.decided_by {
+        Some(object) => write!(f, " ({object})"),
+        None => Ok(()),
     }
 }
 

@@ -227,9 +227,11 @@ impl SessionService for Agents {
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let agent = caller::agent(&request, self.ambient.now())?;
         self.enrolled_now(&agent).await?;
+        let noted = Noted::of(&request);
         Ok(Response::new(session::serve(
             self.clone(),
             agent,
+            noted,
             request.into_inner(),
         )))
     }

@@ -15,6 +15,7 @@ use verger_proto::cluster::v1::Instance;
 use verger_proto::policy::v1::Envelope;
 use verger_wire::{IntoWire as _, digest};
 
+use crate::denials::Noted;
 use crate::agents::Agents;
 use crate::caller::CallingAgent;
 use crate::pace::{self, Pace};
@@ -35,6 +36,7 @@ const INSTANCES: usize = 20_000;
 pub(crate) fn serve(
     agents: Agents,
     calling: CallingAgent,
+    noted: Noted,
     incoming: Streaming<pb::ConnectRequest>,
 ) -> Stream<pb::ConnectResponse> {
     let (ready, messages) = mpsc::channel(READY);
@@ -53,6 +55,8 @@ pub(crate) fn serve(
         let ended = session.serve(incoming).await;
         if let Err(status) = ended {
             tracing::info!(%agent, code = ?status.code(), message = status.message(), "a session ended");
+            // Here, and not when it is sent: whoever hung up is not there to be told.
+            noted.ends(&status);
             let _ = ready.send(Err(status)).await;
         }
     });

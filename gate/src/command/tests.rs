@@ -33,9 +33,9 @@ fn the_calls_of_shims_are_read() {
     let exec =
         judged("--root /r exec --process /tmp/p --console-socket /tmp/s --detach --pid-file /tmp/pid ab12");
     assert_eq!(exec.process.as_deref(), Some(Path::new("/tmp/p")));
-    assert_eq!(judged("-root /r start ab12").operation, Operation::Start);
+    assert_eq!(judged("--root /r start ab12").operation, Operation::Start);
     assert_eq!(
-        judged("restore -d -image-path /i -b /b ab12").operation,
+        judged("restore -d --image-path /i -b /b ab12").operation,
         Operation::Restore
     );
     assert_eq!(judged("run ab12").bundle, None);
@@ -56,6 +56,10 @@ fn what_ends_or_shows_a_container_passes() {
         "events --stats ab12",
         "features",
         "update --resources - ab12",
+        // However they are written.
+        "-root /r kill ab12 9",
+        "--root /a --root /b delete ab12",
+        "--debug=true --new-flag x state ab12",
     ] {
         assert_eq!(read(&words(line)).unwrap(), Command::Passed, "{line}");
     }
@@ -68,6 +72,21 @@ fn what_is_not_known_is_refused() {
         "--root",
         "--debug=false create ab12",
         "--root /a --root /b create ab12",
+        // What might be run under a flag that is not known.
+        "--new-flag kill create ab12",
+        "--new-flag mounts kill ab12",
+        "--new-flag spec delete",
+        "-root kill run ab12",
+        // What runc and crun read as two things.
+        "-root /r create ab12",
+        "-root=/r create ab12",
+        "create -bundle=/b ab12",
+        "create -bundle /b ab12",
+        "create -b=/b ab12",
+        "create -b/b ab12",
+        "create --b /b ab12",
+        "run -dk ab12",
+        "create - ab12",
         "create --rootfs /x ab12",
         "create --bundle /a -b /b ab12",
         "create --bundle",

@@ -20,7 +20,7 @@ pub const VERSION: u32 = 1;
 /// The longest head of a question, bytes.
 pub const HEAD_BYTES: u32 = 64 << 10;
 /// The longest document, bytes. The kernel gives a process at most some MiB of arguments and environment.
-pub const DOCUMENT_BYTES: u32 = 16 << 20;
+pub const DOCUMENT_BYTES: u32 = 8 << 20;
 /// The longest answer, bytes.
 pub const ANSWER_BYTES: u32 = 64 << 10;
 

@@ -14,6 +14,25 @@ pub const FILE: &str = "gate.json";
 /// The most bytes of it that are read.
 const LIMIT: u64 = 64 << 10;
 
+/// Where runtimes usually are, in the order in which they are looked for.
+pub const USUAL: [&str; 4] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
+
+/// The programs of this name in folders, apart from what is in the gate's own.
+pub fn found<'a>(
+    name: &'a str,
+    folders: &'a [impl AsRef<Path>],
+    apart_from: &'a Path,
+) -> impl Iterator<Item = PathBuf> + 'a {
+    let is_plain = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+    let folders = if is_plain { folders } else { &[] };
+    folders
+        .iter()
+        .map(move |folder| folder.as_ref().join(name))
+        .filter(move |path| {
+            fs::canonicalize(path).is_ok_and(|real| real.is_file() && !real.starts_with(apart_from))
+        })
+}
+
 /// The settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -98,5 +117,32 @@ impl Settings {
             path: folder.join(FILE),
         };
         self.runtimes.get(name).ok_or_else(unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_runtime_is_found_in_the_usual_places_and_never_in_the_gates_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(dir.path()).unwrap();
+        let [gate, first, second] = ["gate", "first", "second"].map(|name| {
+            fs::create_dir(root.join(name)).unwrap();
+            root.join(name)
+        });
+        fs::write(gate.join("runc"), b"the gate").unwrap();
+        symlink(gate.join("runc"), first.join("runc")).unwrap();
+        fs::create_dir(first.join("crun")).unwrap();
+        fs::write(second.join("runc"), b"the runtime").unwrap();
+        let folders = [gate.clone(), first, root.join("absent"), second.clone()];
+        let found = |name| found(name, &folders, &gate).collect::<Vec<_>>();
+        assert_eq!(found("runc"), [second.join("runc")]);
+        for name in ["crun", "", ".", "..", "../second/runc", "verger-gate"] {
+            assert_eq!(found(name), Vec::<PathBuf>::new(), "{name}");
+        }
     }
 }

@@ -192,6 +192,13 @@ impl Compiled {
         &self.exceptions
     }
 
+    /// Whether a guardrail has instances of no workload refused.
+    pub fn refuses_unknown(&self) -> bool {
+        self.guardrails.iter().any(|guardrail| {
+            guardrail.selects(std::iter::empty()) && guardrail.unknown == Some(UnknownInstances::Refuse)
+        })
+    }
+
     /// Whether an exception begins or ends after `then` and not after `now`: judgements made at `then` may differ at `now`. So
     /// they may where the clock was set back.
     pub fn time_matters_between(&self, then: Timestamp, now: Timestamp) -> bool {

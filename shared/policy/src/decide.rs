@@ -6,10 +6,10 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::compile::Compiled;
+use crate::compile::{Compiled, JUDGED_CONTROLS};
 use crate::drift::{self, Check, Judgement, Outcome};
 use crate::facts::Instance;
-use crate::model::{Mode, ObjectKey, UnknownInstances};
+use crate::model::{Mode, ObjectKey};
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -54,18 +54,30 @@ impl Decision {
     }
 }
 
+/// Whether a set has an instance refused for this check of its judgement, where the check does not hold. What is of no workload is
+/// refused by the word of a guardrail (`unknown: refuse`) and in any mode; everything else by mode `enforce` of its control.
+pub fn is_enforced(compiled: &Compiled, judgement: &Judgement, check: &Check) -> bool {
+    if drift::is_unknown_instance(check) {
+        return compiled.refuses_unknown();
+    }
+    judgement.wanted(check.control) == Mode::Enforce
+}
+
+/// Whether a set has any instance refused for anything: what cannot be judged at all is refused then, since it could be that one.
+pub fn may_refuse(compiled: &Compiled) -> bool {
+    let wishes = drift::wishes(compiled);
+    compiled.refuses_unknown()
+        || JUDGED_CONTROLS
+            .iter()
+            .any(|control| wishes.get(control) == Some(&Mode::Enforce))
+}
+
 /// Decides a request at an instant.
 pub fn decide(compiled: &Compiled, request: &Request<'_>, at: Timestamp) -> Decision {
     let Request::Launch { instance } = request;
     let judgement = drift::judge_recorded(compiled, instance, at);
-    let refuses_unknown = compiled
-        .guardrails()
-        .iter()
-        .any(|g| g.selects(std::iter::empty()) && g.unknown == Some(UnknownInstances::Refuse));
     let denies = |check: &Check| {
-        matches!(check.result, Outcome::Fail | Outcome::Error)
-            && (judgement.wanted(check.control) == Mode::Enforce
-                || (refuses_unknown && drift::is_unknown_instance(check)))
+        matches!(check.result, Outcome::Fail | Outcome::Error) && is_enforced(compiled, &judgement, check)
     };
     let mut because: Vec<Check> = judgement
         .checks

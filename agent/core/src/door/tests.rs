@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use verger_policy::compile::compile;
+use verger_policy::decide::{Request, Verdict};
+use verger_policy::digest::Digest;
 use verger_policy::draft;
 use verger_policy::facts::{Evidence, ImageDefaults, UserFacts};
 use verger_policy::ideal::ideal;
@@ -48,10 +50,9 @@ const PROCESS: Launch<'static> = Launch::Process {
 
 fn said(objects: &[PolicyObject], launch: &Launch<'_>, instance: &Instance) -> Option<String> {
     let compiled = compile(objects, &verger_policy::model::Labels::default(), 7);
-    decide(&compiled, launch, instance, now()).err().map(|refusal| {
-        assert!(!refusal.checks().is_empty());
-        refusal.to_string()
-    })
+    decide(&compiled, launch, Ok(instance), now())
+        .err()
+        .map(|refusal| refusal.to_string())
 }
 
 #[test]
@@ -99,16 +100,101 @@ fn what_could_not_be_seen_is_no_pass() {
 }
 
 #[test]
-fn what_is_unknown_is_refused_where_a_guardrail_says_so() {
-    let objects = policy("enforce", GUARDRAIL);
-    let stranger = Instance {
-        image: Evidence::missing("no container of Docker has such an id"),
+fn a_field_of_which_the_policy_says_any_refuses_nothing() {
+    let objects = policy("enforce", "    seccomp: any\n    env: any\n");
+    let good = blessed(&objects);
+    assert_eq!(said(&objects, &MADE, &good), None);
+    assert_eq!(said(&objects, &PROCESS, &good), None);
+    let mut dark = good.clone();
+    dark.config.env = Evidence::missing("the policy says `any`: nobody looks at this field");
+    assert_eq!(said(&objects, &MADE, &dark), None);
+    // Of what it does say, nothing gets through by the same words.
+    let text = said(&policy("enforce", ""), &MADE, &dark).unwrap();
+    assert!(text.contains("config/env"), "{text}");
+}
+
+fn stranger(objects: &[PolicyObject]) -> Instance {
+    Instance {
+        image: Evidence::Seen(Digest::of(b"another image")),
         image_name: None,
-        ..blessed(&objects)
-    };
-    let text = said(&objects, &MADE, &stranger).unwrap();
-    assert!(text.starts_with("it is of no blessed workload; "), "{text}");
-    assert_eq!(said(&policy("enforce", ""), &MADE, &stranger), None);
+        ..blessed(objects)
+    }
+}
+
+fn guarded(mode: &str, guardrail: &str) -> Vec<PolicyObject> {
+    policy(
+        mode,
+        &format!(
+            "\n---\napiVersion: verger/v1\nkind: Guardrail\nmetadata: {{ name: g }}\nspec: {{ {guardrail} }}\n"
+        ),
+    )
+}
+
+#[test]
+fn what_is_unknown_is_refused_where_a_guardrail_says_so_in_any_mode() {
+    for (guardrail, refuses) in [
+        ("unknown: refuse", true),
+        ("mode: enforce, unknown: refuse", true),
+        ("unknown: report", false),
+        ("mode: enforce, unknown: report", false),
+    ] {
+        for mode in ["monitor", "enforce"] {
+            let objects = guarded(mode, guardrail);
+            let stranger = stranger(&objects);
+            let text = said(&objects, &MADE, &stranger);
+            assert_eq!(text.is_some(), refuses, "{mode}, {guardrail}: {text:?}");
+            assert!(text.is_none_or(|text| text.starts_with("it is of no blessed workload; ")));
+            // What is blessed is let in all the same.
+            assert_eq!(
+                said(&objects, &MADE, &blessed(&objects)),
+                None,
+                "{mode}, {guardrail}"
+            );
+            // `plan` and `explain` say what is done here.
+            let compiled = compile(&objects, &verger_policy::model::Labels::default(), 7);
+            let request = Request::Launch { instance: &stranger };
+            let decision = verger_policy::decide::decide(&compiled, &request, now());
+            assert_eq!(
+                decision.verdict == Verdict::Denied,
+                refuses,
+                "{mode}, {guardrail}"
+            );
+        }
+    }
+    let objects = policy("enforce", "");
+    assert_eq!(said(&objects, &MADE, &stranger(&objects)), None);
+}
+
+#[test]
+fn what_cannot_be_identified_is_refused_as_soon_as_anything_is_enforced() {
+    let why = "its config.v2.json is bigger than \u{1b}[2J";
+    for (objects, refuses) in [
+        (policy("monitor", ""), false),
+        (guarded("monitor", "unknown: report"), false),
+        (policy("enforce", ""), true),
+        (guarded("monitor", "unknown: refuse"), true),
+        (guarded("monitor", "mode: enforce, unknown: report"), true),
+    ] {
+        let compiled = compile(&objects, &verger_policy::model::Labels::default(), 7);
+        let nameless = Instance {
+            image: Evidence::missing(why),
+            ..blessed(&objects)
+        };
+        for launch in [MADE, PROCESS] {
+            for known in [Err(why), Ok(&nameless)] {
+                let refusal = decide(&compiled, &launch, known, now()).err();
+                assert_eq!(refusal.is_some(), refuses, "{launch:?} {known:?}");
+                let Some(refusal) = refusal else { continue };
+                assert!(refusal.checks().is_empty());
+                let text = refusal.to_string();
+                assert!(
+                    text.starts_with("it cannot be judged: its config.v2.json") && text.contains("epoch 7"),
+                    "{text}"
+                );
+                assert!(!text.contains(char::is_control), "{text}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use rustix::io::Errno;
 
 /// The biggest `config.json` that is read. The kernel gives a process at most some MiB of arguments and environment.
-pub(super) const CONFIG_LIMIT: usize = 16 << 20;
+pub(super) const CONFIG_LIMIT: usize = 8 << 20;
 
 /// Where bundles are, by default: Docker with a containerd of its own, and with the system's.
 pub(super) const DEFAULT_ROOTS: [&str; 2] = [

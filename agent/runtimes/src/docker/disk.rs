@@ -3,21 +3,22 @@
 //!
 //! The daemon writes these files before it calls the runtime. They say what an inspection says of what was asked for, in other places.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use verger_agent_core::door::{Bundles, Launch};
 use verger_policy::digest::Digest;
-use verger_policy::facts::{Evidence, ImageDefaults, Instance, image, inspect, merge, oci};
-use verger_policy::model::{Labels, RuntimeKind};
+use verger_policy::facts::{Evidence, ImageDefaults, Instance, NamespaceOwner, image, inspect, merge, oci};
 
 use super::{bundle, is_container_id};
-use crate::unknown::unknown_instance;
 
 /// The most bytes of one of these files.
-const LIMIT: usize = 64 << 20;
+const LIMIT: usize = 8 << 20;
+/// Why an id is not looked for.
+const NOT_OF_DOCKER: &str =
+    "no container of Docker has such an id, and those of others (ctr, a builder) are not judged here";
 
 /// Docker's files.
 #[derive(Clone, Debug)]
@@ -47,7 +48,84 @@ struct Kept<'a> {
     app_armor_profile: String,
     #[serde(default)]
     resolv_conf_path: String,
-    mount_points: Option<std::collections::BTreeMap<String, Value>>,
+    #[serde(borrow)]
+    mount_points: Option<BTreeMap<String, &'a RawValue>>,
+}
+
+/// The same as an inspection says it. Texts that hold what somebody chose (labels, variables) are handed on as they are written.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Said<'a> {
+    id: &'a str,
+    name: &'a str,
+    image: &'a str,
+    path: &'a str,
+    args: &'a Option<Vec<String>>,
+    app_armor_profile: &'a str,
+    resolv_conf_path: &'a str,
+    config: &'a RawValue,
+    host_config: &'a RawValue,
+    mounts: Vec<&'a RawValue>,
+}
+
+/// What is said of ports before the daemon has chosen any.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Publishing {
+    #[serde(default)]
+    publish_all_ports: bool,
+    port_bindings: Option<BTreeMap<String, Option<Vec<Binding>>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Binding {
+    #[serde(default)]
+    host_port: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Exposing<'a> {
+    #[serde(borrow)]
+    exposed_ports: Option<BTreeMap<String, &'a RawValue>>,
+}
+
+/// A port that is published on one of the host that the daemon has yet to choose, if there is any.
+fn published_anywhere(config: &RawValue, host: &RawValue) -> Result<Option<String>, serde_json::Error> {
+    let publishing: Publishing = serde_json::from_str(host.get())?;
+    let bindings = publishing.port_bindings.unwrap_or_default();
+    let is_chosen = |binding: &Binding| binding.host_port.parse::<u16>().is_ok_and(|port| port != 0);
+    let open = bindings
+        .iter()
+        .find(|(_, bindings)| bindings.iter().flatten().any(|binding| !is_chosen(binding)))
+        .map(|(listen, _)| listen.clone());
+    if open.is_some() || !publishing.publish_all_ports {
+        return Ok(open);
+    }
+    let exposing: Exposing<'_> = serde_json::from_str(config.get())?;
+    let is_bound = |listen: &String| {
+        bindings
+            .get(listen)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .next()
+            .is_some()
+    };
+    Ok(exposing
+        .exposed_ports
+        .into_iter()
+        .flat_map(BTreeMap::into_keys)
+        .find(|listen| !is_bound(listen)))
+}
+
+/// What was asked for.
+struct Asked {
+    inspected: inspect::Inspected,
+    defaults: Evidence<ImageDefaults>,
+    /// A port that is published anywhere.
+    anywhere: Option<String>,
 }
 
 impl DockerDisk {
@@ -66,7 +144,7 @@ impl DockerDisk {
     }
 
     /// What was asked for, as an inspection would say it, and the image's defaults.
-    fn asked(&self, id: &str) -> Result<(inspect::Inspected, Evidence<ImageDefaults>), String> {
+    fn asked(&self, id: &str) -> Result<Asked, String> {
         let bytes = self.file(&format!("containers/{id}/config.v2.json"))?;
         let kept: Kept<'_> = serde_json::from_slice(&bytes)
             .map_err(|error| format!("its config.v2.json is malformed: {error}"))?;
@@ -74,23 +152,34 @@ impl DockerDisk {
             return Err("its config.v2.json is of another container".to_owned());
         }
         let host = self.file(&format!("containers/{id}/hostconfig.json"))?;
-        let host: Value = serde_json::from_slice(&host)
-            .map_err(|error| format!("its hostconfig.json is malformed: {error}"))?;
+        let malformed = |error: serde_json::Error| format!("its hostconfig.json is malformed: {error}");
+        let host: &RawValue = serde_json::from_slice(&host).map_err(malformed)?;
+        let anywhere = published_anywhere(kept.config, host).map_err(malformed)?;
         let defaults = self.defaults(&kept);
-        let document = json!({
-            "Id": kept.id,
-            "Name": kept.name,
-            "Image": kept.image,
-            "Path": kept.path,
-            "Args": kept.args,
-            "AppArmorProfile": kept.app_armor_profile,
-            "ResolvConfPath": kept.resolv_conf_path,
-            "Config": kept.config,
-            "HostConfig": host,
-            "Mounts": kept.mount_points.unwrap_or_default().into_values().collect::<Vec<_>>(),
-        });
-        let inspected = inspect::parse(document.to_string().as_bytes()).map_err(|error| error.to_string())?;
-        Ok((inspected, defaults))
+        let said = Said {
+            id: &kept.id,
+            name: &kept.name,
+            image: &kept.image,
+            path: &kept.path,
+            args: &kept.args,
+            app_armor_profile: &kept.app_armor_profile,
+            resolv_conf_path: &kept.resolv_conf_path,
+            config: kept.config,
+            host_config: host,
+            mounts: kept
+                .mount_points
+                .iter()
+                .flatten()
+                .map(|(_, mount)| *mount)
+                .collect(),
+        };
+        let document = serde_json::to_vec(&said).map_err(|error| error.to_string())?;
+        let inspected = inspect::parse(&document).map_err(|error| error.to_string())?;
+        Ok(Asked {
+            inspected,
+            defaults,
+            anywhere,
+        })
     }
 
     /// The image's own words, from the store of images; it is named by its digest, which is worked out again.
@@ -123,29 +212,25 @@ impl DockerDisk {
 
     /// One instance as it is launched.
     fn launched(&self, id: &str, config: &[u8]) -> Result<Instance, String> {
+        if !is_container_id(id) {
+            return Err(NOT_OF_DOCKER.to_owned());
+        }
         let oci = oci::parse(config).map_err(|error| error.to_string())?;
-        let asked = if is_container_id(id) {
-            self.asked(id)
-        } else {
-            Err("no container of Docker has such an id".to_owned())
-        };
+        let Asked {
+            inspected,
+            defaults,
+            anywhere,
+        } = self.asked(id)?;
+        // Without a network of its own nothing is published, whatever was asked for.
+        let anywhere = anywhere.filter(|_| inspected.network == NamespaceOwner::Own);
         let not_live = Evidence::missing("nothing of it runs yet");
-        Ok(match asked {
-            Ok((inspected, defaults)) => merge::instance(inspected, Some(oci), defaults, not_live),
-            Err(why) => {
-                let id = verger_policy::facts::InstanceId {
-                    runtime: RuntimeKind::Docker,
-                    id: id.to_owned(),
-                };
-                let unknown = unknown_instance(id, &why);
-                Instance {
-                    config: oci.config,
-                    labels: Labels::default(),
-                    live: not_live,
-                    ..unknown
-                }
-            }
-        })
+        let mut instance = merge::instance(inspected, Some(oci), defaults, not_live);
+        if let Some(listen) = anywhere {
+            instance.config.ports = Evidence::Missing(format!(
+                "{listen} is published on a port of the host that the daemon will choose"
+            ));
+        }
+        Ok(instance)
     }
 }
 
@@ -169,8 +254,11 @@ impl Bundles for DockerDisk {
 impl DockerDisk {
     fn config(&self, id: &str) -> Result<Vec<u8>, String> {
         if !is_container_id(id) {
-            return Err("no container of Docker has such an id".to_owned());
+            return Err(NOT_OF_DOCKER.to_owned());
         }
         bundle::read(&self.bundle_roots, id).map(|(bytes, _)| bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,8 +13,19 @@ pub(super) const MAX_MEMBERS: usize = 64;
 /// The longest text shown as expected or actual, in characters.
 const MAX_SHOWN: usize = 2048;
 
+/// Why a field is not evaluated of which the policy says `any`.
+const OPTED_OUT: &str = "the policy says `any`: nobody looks at this field";
+
 /// A field path.
 pub(super) type Field = Cow<'static, str>;
+
+impl Check {
+    /// Whether it is not evaluated because the policy says `any`, and not because something could not be seen.
+    pub fn is_opted_out(&self) -> bool {
+        // What could not be seen has a reason of its own making, never this very text.
+        self.result == Outcome::NotEvaluated && matches!(self.reason, Cow::Borrowed(OPTED_OUT))
+    }
+}
 
 pub(super) struct Sheet {
     checks: Vec<Check>,
@@ -112,7 +123,7 @@ impl Sheet {
 
     /// Not evaluated because the policy opted out.
     pub(super) fn opted_out(&mut self, rule: &'static Rule, field: impl Into<Field>) {
-        let reason = Cow::Borrowed("the policy says `any`: nobody looks at this field");
+        let reason = Cow::Borrowed(OPTED_OUT);
         self.put(rule, field.into(), Outcome::NotEvaluated, None, None, reason);
     }
 

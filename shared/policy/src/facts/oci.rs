@@ -3,6 +3,7 @@
 //! Two things it does not hold: how a port is published, and whether a network namespace has any network.
 
 mod document;
+mod strict;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,12 +57,14 @@ pub struct OciMount {
 /// process.
 ///
 /// # Errors
-/// When either is no JSON object; names the line and column.
+/// When either is no JSON object, or could be read in two ways; names the line and column.
 pub fn with_process(config: &[u8], process: &[u8]) -> Result<Vec<u8>, InvalidFacts> {
     type Members<'a> = BTreeMap<String, &'a RawValue>;
-    let mut config: Members<'_> =
-        serde_json::from_slice(config).map_err(|error| InvalidFacts::new(DOCUMENT, &error.to_string()))?;
+    let of_config = |error: serde_json::Error| InvalidFacts::new(DOCUMENT, &error.to_string());
+    strict::check(config).map_err(of_config)?;
+    let mut config: Members<'_> = serde_json::from_slice(config).map_err(of_config)?;
     let invalid = |error: serde_json::Error| InvalidFacts::new(PROCESS, &error.to_string());
+    strict::check(process).map_err(invalid)?;
     let members: Members<'_> = serde_json::from_slice(process).map_err(invalid)?;
     let process = serde_json::value::to_raw_value(&members).map_err(invalid)?;
     config.insert("process".to_owned(), &process);
@@ -71,10 +74,11 @@ pub fn with_process(config: &[u8], process: &[u8]) -> Result<Vec<u8>, InvalidFac
 /// Reads a config.
 ///
 /// # Errors
-/// When the bytes are not JSON of that shape; names the line and column.
+/// When the bytes are not JSON of that shape, or could be read in two ways; names the line and column.
 pub fn parse(bytes: &[u8]) -> Result<OciConfig, InvalidFacts> {
-    let spec: Spec<'_> =
-        serde_json::from_slice(bytes).map_err(|error| InvalidFacts::new(DOCUMENT, &error.to_string()))?;
+    let invalid = |error: serde_json::Error| InvalidFacts::new(DOCUMENT, &error.to_string());
+    strict::check(bytes).map_err(invalid)?;
+    let spec: Spec<'_> = serde_json::from_slice(bytes).map_err(invalid)?;
     let process = spec
         .process
         .ok_or_else(|| InvalidFacts::new(DOCUMENT, "`process` is missing"))?;

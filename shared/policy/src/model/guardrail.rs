@@ -23,7 +23,7 @@ pub struct Guardrail {
     /// The least mode for what it selects. Absent: monitor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// What to do about instances of no workload. Absent: report.
+    /// What to do about instances of no workload, whatever the mode. Absent: report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<UnknownInstances>,
 }
@@ -61,7 +61,7 @@ words! {
     UnknownInstances {
         /// A finding.
         Report = "report",
-        /// Refused at the gate.
+        /// A finding, and refused at the gate.
         Refuse = "refuse",
     }
 }

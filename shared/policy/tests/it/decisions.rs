@@ -65,11 +65,32 @@ fn an_exception_lets_in_what_enforce_would_deny() {
 
 #[test]
 fn unknown_instances_are_refused_where_a_guardrail_says_so() {
-    for (says, verdict) in [("refuse", Verdict::Denied), ("report", Verdict::Reported)] {
-        let compiled = compiled(&guardrail("g", &format!("{{ unknown: {says} }}")));
+    for (says, verdict) in [
+        ("unknown: refuse", Verdict::Denied),
+        ("unknown: report", Verdict::Reported),
+        ("mode: enforce, unknown: refuse", Verdict::Denied),
+        ("mode: enforce, unknown: report", Verdict::Reported),
+    ] {
+        let compiled = compiled(&guardrail("g", &format!("{{ {says} }}")));
         let web = crate::judging::compiled(&moded("{ default: enforce }"));
         let decision = launch(&compiled, &blessed(&web));
         assert_eq!(decision.verdict, verdict, "{says}");
+    }
+}
+
+#[test]
+fn a_set_may_refuse_where_anything_of_it_says_so_of_what_is_judged() {
+    use verger_policy::decide::may_refuse;
+    for (policy, may) in [
+        (String::new(), false),
+        (moded("{ default: monitor }"), false),
+        (moded("{ default: monitor, files: enforce }"), false),
+        (moded("{ default: monitor, privilege: enforce }"), true),
+        (guardrail("g", "{ unknown: report }"), false),
+        (guardrail("g", "{ unknown: refuse }"), true),
+        (guardrail("g", "{ mode: enforce, unknown: report }"), true),
+    ] {
+        assert_eq!(may_refuse(&compiled(&policy)), may, "{policy}");
     }
 }
 

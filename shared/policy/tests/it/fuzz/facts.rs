@@ -98,9 +98,12 @@ fn assert_drafted(object: &PolicyObject) {
 }
 
 fn oci(bytes: &[u8]) -> Option<OciConfig> {
+    let doubled = oci::with_process(bytes, bytes).map_err(|error| assert_short(&error.to_string()));
     let read = oci::parse(bytes)
         .map_err(|error| assert_short(&error.to_string()))
         .ok()?;
+    // What is read at all is read in one way.
+    assert!(doubled.is_ok() || bytes.trim_ascii_start().starts_with(b"["));
     assert_sound(&read.config);
     assert!(read.config.mounts.seen().unwrap().len() <= read.mounts.len());
     assert!(

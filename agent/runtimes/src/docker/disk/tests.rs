@@ -1,0 +1,208 @@
+#![allow(clippy::unwrap_used)]
+use std::fs::{self, File};
+use std::path::Path;
+
+use super::*;
+
+const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const IMAGE: &str = "sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
+const OCI: &str = r#"{"process":{"user":{"uid":0,"gid":0},"args":["/a"],"cwd":"/"},"linux":{}}"#;
+
+/// A data root and a folder of bundles that hold one container.
+struct Disk {
+    dir: tempfile::TempDir,
+}
+
+impl Disk {
+    fn new(config: &str, host: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let container = dir.path().join("containers").join(ID);
+        fs::create_dir_all(&container).unwrap();
+        fs::create_dir_all(dir.path().join(ID)).unwrap();
+        fs::write(dir.path().join(ID).join("config.json"), OCI).unwrap();
+        let kept = format!(
+            r#"{{"ID":"{ID}","Name":"/web","Image":"{IMAGE}","Path":"/a","Args":null,"Config":{config},"Driver":"overlay2","MountPoints":{{}}}}"#
+        );
+        fs::write(container.join("config.v2.json"), kept).unwrap();
+        fs::write(container.join("hostconfig.json"), host).unwrap();
+        Self { dir }
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join("containers").join(ID).join(name)
+    }
+
+    fn launch(&self, launch: &Launch<'_>) -> Result<Instance, String> {
+        disk(self.dir.path()).launch(launch)
+    }
+
+    fn created(&self) -> Result<Instance, String> {
+        let config = OCI.as_bytes();
+        self.launch(&Launch::Config { id: ID, config })
+    }
+}
+
+fn disk(root: &Path) -> DockerDisk {
+    DockerDisk::new(root.to_owned(), vec![root.to_owned()])
+}
+
+const PROCESS: &[u8] = br#"{"user":{"uid":7,"gid":7},"args":["/b"],"cwd":"/"}"#;
+
+#[test]
+fn a_container_is_what_its_files_say_however_it_is_launched() {
+    let disk = Disk::new(
+        r#"{"Image":"web","Labels":{"a":"b"}}"#,
+        r#"{"NetworkMode":"default"}"#,
+    );
+    for launch in [
+        Launch::Config {
+            id: ID,
+            config: OCI.as_bytes(),
+        },
+        Launch::Made { id: ID },
+        Launch::Process {
+            id: ID,
+            process: PROCESS,
+        },
+    ] {
+        let instance = disk.launch(&launch).unwrap();
+        assert_eq!(
+            instance.image,
+            Evidence::Seen(IMAGE.parse().unwrap()),
+            "{launch:?}"
+        );
+        assert_eq!(instance.image_name.as_deref(), Some("web"));
+        assert_eq!(instance.labels.0.get("a").map(String::as_str), Some("b"));
+        assert_eq!(instance.config.ports, Evidence::Seen(Vec::new()));
+        let uid = &instance.config.user.seen().unwrap().uid;
+        let is_process = matches!(launch, Launch::Process { .. });
+        assert_eq!(*uid, Evidence::Seen(if is_process { 7 } else { 0 }));
+    }
+}
+
+#[test]
+fn no_label_or_variable_makes_a_container_unreadable_or_another() {
+    for value in ["1", "{", "{\\\"Image\\\":\\\"x\\\"}", "null", ""] {
+        for key in [
+            "$serde_json::private::RawValue",
+            "$serde_json::private::Number",
+            "",
+            "Image",
+        ] {
+            let config = format!(
+                r#"{{"Image":"web","Env":["{key}={value}"],"Labels":{{"{key}":"{value}","a":"b"}}}}"#
+            );
+            let instance = Disk::new(&config, "{}").created().unwrap();
+            assert_eq!(instance.image, Evidence::Seen(IMAGE.parse().unwrap()), "{config}");
+            assert_eq!(instance.image_name.as_deref(), Some("web"), "{config}");
+            assert_eq!(
+                instance.labels.0.get("a").map(String::as_str),
+                Some("b"),
+                "{config}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_not_taken_for_a_stranger() {
+    let config = r#"{"Image":"web"}"#;
+    let big = Disk::new(config, "{}");
+    let file = File::options()
+        .write(true)
+        .open(big.file("config.v2.json"))
+        .unwrap();
+    file.set_len(LIMIT as u64 + 1).unwrap();
+    assert!(big.created().unwrap_err().contains("bigger than"));
+
+    let gone = Disk::new(config, "{}");
+    fs::remove_file(gone.file("hostconfig.json")).unwrap();
+    assert!(gone.created().unwrap_err().contains("hostconfig.json"));
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let launch = Launch::Config {
+        id: ID,
+        config: OCI.as_bytes(),
+    };
+    assert!(
+        disk(elsewhere.path()).launch(&launch).is_err(),
+        "another data root"
+    );
+
+    let other = Disk::new(config, "{}");
+    let text = fs::read_to_string(other.file("config.v2.json")).unwrap();
+    fs::write(other.file("config.v2.json"), text.replace(ID, &"1".repeat(64))).unwrap();
+    assert!(other.created().unwrap_err().contains("of another container"));
+
+    for launch in [
+        Launch::Config {
+            id: "web",
+            config: OCI.as_bytes(),
+        },
+        Launch::Made { id: "web" },
+        Launch::Process {
+            id: "web",
+            process: PROCESS,
+        },
+    ] {
+        let why = other.launch(&launch).unwrap_err();
+        assert!(why.contains("no container of Docker"), "{launch:?}: {why}");
+    }
+}
+
+#[test]
+fn a_port_that_the_daemon_will_choose_is_not_none() {
+    let exposed = r#"{"ExposedPorts":{"80/tcp":{}}}"#;
+    for (config, host, anywhere) in [
+        (exposed, r#"{}"#, false),
+        (exposed, r#"{"PublishAllPorts":true}"#, true),
+        ("{}", r#"{"PublishAllPorts":true}"#, false),
+        (
+            exposed,
+            r#"{"PortBindings":{"80/tcp":[{"HostIp":"","HostPort":""}]}}"#,
+            true,
+        ),
+        (exposed, r#"{"PortBindings":{"80/tcp":[{"HostPort":"0"}]}}"#, true),
+        (
+            exposed,
+            r#"{"PortBindings":{"80/tcp":[{"HostPort":"8000-8010"}]}}"#,
+            true,
+        ),
+        (
+            exposed,
+            r#"{"PortBindings":{"80/tcp":[{"HostPort":"80"},{"HostPort":""}]}}"#,
+            true,
+        ),
+        (
+            exposed,
+            r#"{"PortBindings":{"80/tcp":[{"HostPort":"8080"}]}}"#,
+            false,
+        ),
+        (
+            exposed,
+            r#"{"PublishAllPorts":true,"PortBindings":{"80/tcp":[{"HostPort":"8080"}]}}"#,
+            false,
+        ),
+        (
+            exposed,
+            r#"{"PublishAllPorts":true,"PortBindings":{"81/tcp":[{"HostPort":"8080"}]}}"#,
+            true,
+        ),
+        (
+            exposed,
+            r#"{"PublishAllPorts":true,"PortBindings":{"80/tcp":[]}}"#,
+            true,
+        ),
+        (exposed, r#"{"PortBindings":{"80/tcp":null}}"#, false),
+        (exposed, r#"{"NetworkMode":"host","PublishAllPorts":true}"#, false),
+    ] {
+        let ports = Disk::new(config, host).created().unwrap().config.ports;
+        match ports {
+            Evidence::Missing(why) => {
+                assert!(anywhere, "{host}");
+                assert!(why.contains("80/tcp is published"), "{why}");
+            }
+            Evidence::Seen(_) => assert!(!anywhere, "{host}"),
+        }
+    }
+}
