@@ -15,9 +15,9 @@ use verger_proto::cluster::v1::Instance;
 use verger_proto::policy::v1::Envelope;
 use verger_wire::{IntoWire as _, digest};
 
-use crate::denials::Noted;
 use crate::agents::Agents;
 use crate::caller::CallingAgent;
+use crate::denials::Noted;
 use crate::pace::{self, Pace};
 use crate::ports::read;
 use crate::stamp::stamp_of;
