@@ -96,28 +96,23 @@ fn published_anywhere(config: &RawValue, host: &RawValue) -> Result<Option<Strin
     let publishing: Publishing = serde_json::from_str(host.get())?;
     let bindings = publishing.port_bindings.unwrap_or_default();
     let is_chosen = |binding: &Binding| binding.host_port.parse::<u16>().is_ok_and(|port| port != 0);
+    // A port without a binding is published by some daemons, where the image exposes it, and not by others.
     let open = bindings
         .iter()
-        .find(|(_, bindings)| bindings.iter().flatten().any(|binding| !is_chosen(binding)))
+        .find(|(_, bindings)| {
+            let bindings = bindings.as_deref().unwrap_or_default();
+            bindings.is_empty() || !bindings.iter().all(is_chosen)
+        })
         .map(|(listen, _)| listen.clone());
     if open.is_some() || !publishing.publish_all_ports {
         return Ok(open);
     }
     let exposing: Exposing<'_> = serde_json::from_str(config.get())?;
-    let is_bound = |listen: &String| {
-        bindings
-            .get(listen)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .next()
-            .is_some()
-    };
     Ok(exposing
         .exposed_ports
         .into_iter()
         .flat_map(BTreeMap::into_keys)
-        .find(|listen| !is_bound(listen)))
+        .find(|listen| !bindings.contains_key(listen)))
 }
 
 /// What was asked for.

@@ -193,7 +193,8 @@ fn a_port_that_the_daemon_will_choose_is_not_none() {
             r#"{"PublishAllPorts":true,"PortBindings":{"80/tcp":[]}}"#,
             true,
         ),
-        (exposed, r#"{"PortBindings":{"80/tcp":null}}"#, false),
+        (exposed, r#"{"PortBindings":{"80/tcp":null}}"#, true),
+        (exposed, r#"{"PortBindings":{"80/tcp":[]}}"#, true),
         (exposed, r#"{"NetworkMode":"host","PublishAllPorts":true}"#, false),
     ] {
         let ports = Disk::new(config, host).created().unwrap().config.ports;
