@@ -18,9 +18,11 @@ fn naive(judgement: &Judgement, refuses_unknown: bool) -> Verdict {
     let mut verdict = Verdict::Allowed;
     for check in &judgement.checks {
         if check.result == Outcome::Fail || check.result == Outcome::Error {
-            let enforced = judgement.wanted.contains(&(check.control, Mode::Enforce));
-            let refused = refuses_unknown && check.rule.as_str() == "config/unknown-instance";
-            verdict = if enforced || refused || verdict == Verdict::Denied {
+            let denied = match check.rule.as_str() {
+                "config/unknown-instance" => refuses_unknown,
+                _ => judgement.wanted.contains(&(check.control, Mode::Enforce)),
+            };
+            verdict = if denied || verdict == Verdict::Denied {
                 Verdict::Denied
             } else {
                 Verdict::Reported
