@@ -108,9 +108,6 @@ fn parse(bytes: &[u8], cluster: &Digest) -> Result<(u64, Digest), String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use bolero::check;
-    use verger_fuzz::Damaged;
-    use verger_policy::model::printable;
 
     use super::*;
 
@@ -167,21 +164,30 @@ mod tests {
         assert!(unreadable.contains("confirmed-epoch.json"), "{unreadable}");
     }
 
-    #[test]
-    fn hostile_bytes_are_refused_in_words_that_may_be_shown() {
-        let cluster = Digest::of(b"cluster");
-        let good = format!(
-            "{{\"format\":1,\"clusterId\":\"{}\",\"epoch\":7,\"root\":\"{}\"}}",
-            cluster.hex(),
-            Digest::of(b"root")
-        );
-        check!()
-            .with_generator(Damaged::json([good]))
-            .with_iterations(2_000)
-            .for_each(|bytes| {
-                if let Err(what) = parse(bytes, &cluster) {
-                    assert!(printable(&what) == what && what.len() < 1_000, "{what:.300}");
-                }
-            });
+    /// Fuzz target: the file, as a disk may hold it.
+    mod fuzz {
+        use bolero::check;
+        use verger_fuzz::Damaged;
+        use verger_policy::model::printable;
+
+        use super::*;
+
+        #[test]
+        fn hostile_bytes_are_refused_in_words_that_may_be_shown() {
+            let cluster = Digest::of(b"cluster");
+            let good = format!(
+                "{{\"format\":1,\"clusterId\":\"{}\",\"epoch\":7,\"root\":\"{}\"}}",
+                cluster.hex(),
+                Digest::of(b"root")
+            );
+            check!()
+                .with_generator(Damaged::json([good]))
+                .with_iterations(2_000)
+                .for_each(|bytes| {
+                    if let Err(what) = parse(bytes, &cluster) {
+                        assert!(printable(&what) == what && what.len() < 1_000, "{what:.300}");
+                    }
+                });
+        }
     }
 }

@@ -232,9 +232,6 @@ impl Position {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use bolero::check;
-    use verger_fuzz::Damaged;
-    use verger_policy::model::printable;
 
     use super::*;
 
@@ -364,21 +361,30 @@ mod tests {
         );
     }
 
-    #[test]
-    fn hostile_bytes_are_refused_in_words_that_may_be_shown() {
-        let cluster = Digest::of(b"cluster");
-        let good = format!(
-            "{{\"format\":2,\"clusterId\":\"{}\",\"position\":{{\"trustRoot\":1,\"epoch\":7,\"root\":\"{}\"}},\"time\":\"2027-01-15T08:00:00Z\",\"budget\":{{\"spentSeconds\":9,\"clock\":\"2027-01-15T08:00:00Z\"}},\"doubted\":true}}",
-            cluster.hex(),
-            Digest::of(b"root")
-        );
-        check!()
-            .with_generator(Damaged::json([good]))
-            .with_iterations(2_000)
-            .for_each(|bytes| {
-                if let Err(Unusable::Damaged(what) | Unusable::Other(what)) = parse(bytes, &cluster) {
-                    assert!(printable(&what) == what && what.len() < 1_000, "{what:.300}");
-                }
-            });
+    /// Fuzz target: the file, as a disk may hold it.
+    mod fuzz {
+        use bolero::check;
+        use verger_fuzz::Damaged;
+        use verger_policy::model::printable;
+
+        use super::*;
+
+        #[test]
+        fn hostile_bytes_are_refused_in_words_that_may_be_shown() {
+            let cluster = Digest::of(b"cluster");
+            let good = format!(
+                "{{\"format\":2,\"clusterId\":\"{}\",\"position\":{{\"trustRoot\":1,\"epoch\":7,\"root\":\"{}\"}},\"time\":\"2027-01-15T08:00:00Z\",\"budget\":{{\"spentSeconds\":9,\"clock\":\"2027-01-15T08:00:00Z\"}},\"doubted\":true}}",
+                cluster.hex(),
+                Digest::of(b"root")
+            );
+            check!()
+                .with_generator(Damaged::json([good]))
+                .with_iterations(2_000)
+                .for_each(|bytes| {
+                    if let Err(Unusable::Damaged(what) | Unusable::Other(what)) = parse(bytes, &cluster) {
+                        assert!(printable(&what) == what && what.len() < 1_000, "{what:.300}");
+                    }
+                });
+        }
     }
 }

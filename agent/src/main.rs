@@ -17,6 +17,8 @@ mod machine;
 mod reconciler;
 mod report;
 mod run;
+#[cfg(test)]
+mod sealed;
 mod session;
 mod signing;
 mod wire;

@@ -75,6 +75,13 @@ macro_rules! program {
     };
 }
 
+/// Calls the tests of a crate that have this in their names.
+macro_rules! cases {
+    ($package:literal, $names:literal) => {
+        ["run", "-q", "-p", "xtask", "--", "cases", "-p", $package, $names]
+    };
+}
+
 /// What must hold; `test` runs the short form of each.
 pub(crate) const POINTS: &[Point] = &[
     Point {
@@ -124,17 +131,7 @@ pub(crate) const POINTS: &[Point] = &[
     Point {
         name: "findings-verify",
         claim: "`verger findings verify` catches a controller that hides a host, or hides, changes or cuts off findings; the honest twin of each passes.",
-        cargo: &[
-            "run",
-            "-q",
-            "-p",
-            "xtask",
-            "--",
-            "cases",
-            "-p",
-            "verger-cli",
-            "findings_verify::",
-        ],
+        cargo: &cases!("verger-cli", "findings_verify::"),
         needs_docker: false,
         sample: None,
     },
@@ -256,17 +253,7 @@ pub(crate) const POINTS: &[Point] = &[
     Point {
         name: "tuf",
         claim: "The attacks that The Update Framework names (specification 1.0, 1.5.2; rollback, freeze, mix-and-match, fast-forward …) fail by name.",
-        cargo: &[
-            "run",
-            "-q",
-            "-p",
-            "xtask",
-            "--",
-            "cases",
-            "-p",
-            "verger-agent-core",
-            "session::tuf::",
-        ],
+        cargo: &cases!("verger-agent-core", "session::tuf::"),
         needs_docker: false,
         sample: None,
     },

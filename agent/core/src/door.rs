@@ -11,7 +11,7 @@ use verger_policy::compile::Compiled;
 use verger_policy::decide::{is_enforced, may_refuse};
 use verger_policy::drift::{Check, Claim, Outcome, judge_recorded};
 use verger_policy::facts::{Evidence, Instance};
-use verger_policy::model::printable_within;
+use verger_policy::model::{Kind, printable_within};
 
 /// The most differences that a refusal tells; it says how many more there are.
 const TOLD: usize = 3;
@@ -153,7 +153,8 @@ impl fmt::Display for Refusal {
                 printable_within(why, 2 * VALUE)
             ),
             Cause::Differs { claim, checks } => {
-                write_claim(f, claim)?;
+                let fails = |check: &&Check| check.result == Outcome::Fail;
+                write_claim(f, claim, checks.iter().filter(fails))?;
                 for check in checks.iter().take(TOLD) {
                     write_check(f, check)?;
                 }
@@ -161,19 +162,43 @@ impl fmt::Display for Refusal {
                 if more > 0 {
                     write!(f, "; and {more} more")?;
                 }
-                let first = checks.first().map_or("", |check| check.rule.as_str());
-                write!(
-                    f,
-                    "; policy of epoch {epoch}: launch it as it is blessed, or ask for an Exception of rule {first}"
-                )
+                write!(f, "; policy of epoch {epoch}: ")?;
+                match checks.first() {
+                    Some(first) if fails(&first) => {
+                        write!(
+                            f,
+                            "launch it as it is blessed, or ask for an Exception of rule {}",
+                            first.rule
+                        )
+                    }
+                    // An exception lifts what fails, and nothing else.
+                    _ => f.write_str("launch it so that it can be judged, or have the policy ask less of it"),
+                }
             }
         }
     }
 }
 
-fn write_claim(f: &mut fmt::Formatter<'_>, claim: &Claim) -> fmt::Result {
+fn write_claim<'a>(
+    f: &mut fmt::Formatter<'_>,
+    claim: &Claim,
+    mut failing: impl Iterator<Item = &'a Check>,
+) -> fmt::Result {
     match claim {
-        Claim::Workload { name, .. } => write!(f, "it is not what workload {name} is blessed to be"),
+        // A guardrail may forbid what is blessed.
+        Claim::Workload { name, .. } => {
+            let is_its_own = |check: &Check| {
+                let object = check.decided_by.as_ref();
+                object.is_some_and(|object| object.kind == Kind::Workload && object.name == *name)
+            };
+            match failing.any(is_its_own) {
+                true => write!(f, "it is not what workload {name} is blessed to be"),
+                false => write!(
+                    f,
+                    "it is of workload {name}, and not all that the policy asks of it is seen to hold"
+                ),
+            }
+        }
         Claim::Ambiguous(names) => {
             let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
             write!(f, "several workloads claim it ({})", names.join(", "))

@@ -1,14 +1,15 @@
 #![allow(clippy::unwrap_used)]
-use jiff::{SignedDuration, Timestamp};
-use verger_agent_core::ledger::{Floor, SetUpdate, offer};
+use jiff::Timestamp;
+use verger_agent_core::ledger::{Floor, offer};
 use verger_door::VERSION;
 use verger_policy::digest::Digest;
 use verger_policy::draft;
 use verger_policy::facts::Instance;
 use verger_policy::set::PolicySet;
-use verger_seal::{SealingKey, SetStatement, TrustRoot};
+use verger_seal::{SealingKey, TrustRoot};
 
 use super::*;
+use crate::sealed::offered;
 
 const ENFORCED: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: g }\nspec: { mode: enforce, profile: baseline }\n";
 
@@ -30,22 +31,7 @@ fn ledger(yaml: Option<&str>) -> LedgerState {
     let now = Timestamp::now();
     let objects = draft::read_at("test.yaml", yaml.as_bytes(), now).unwrap();
     let set = PolicySet::empty().change(objects, []).unwrap();
-    let end = now + SignedDuration::from_hours(1);
-    let seal = SetStatement::new(&root, set.epoch(), set.root(), set.len() as u64, end)
-        .seal(&[&key])
-        .to_json();
-    let bodies = set
-        .entries()
-        .map(|entry| (entry.key.clone(), set.body(&entry.key).unwrap().bytes().to_vec()))
-        .collect();
-    let update = SetUpdate {
-        base_epoch: 0,
-        epoch: set.epoch(),
-        entries: set.entries().cloned().collect(),
-        bodies,
-        seal,
-        trust_roots: Vec::new(),
-    };
+    let update = offered(&root, &key, &set, now);
     offer(&ledger, &update, now).unwrap().next
 }
 

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
-use jiff::{SignedDuration, Timestamp};
-use verger_agent_core::ledger::{Beside, SetUpdate, offer};
+use jiff::Timestamp;
+use verger_agent_core::ledger::{Beside, offer};
 use verger_agent_core::runtime::Phase;
 use verger_agent_core::session::{Event, Incoming, Now, Session, Timing};
 use verger_agent_core::store::memory::MemoryDisk;
@@ -9,10 +9,11 @@ use verger_agent_runtimes::fake::{FakeRuntime, instance};
 use verger_policy::draft;
 use verger_policy::rules::NOT_KEPT;
 use verger_policy::set::PolicySet;
-use verger_seal::{SealingKey, SetStatement, TrustRoot};
+use verger_seal::{SealingKey, TrustRoot};
 
 use super::*;
 use crate::report::Contradiction;
+use crate::sealed::offered;
 
 const NOW: Now = Now {
     millis: 0,
@@ -115,22 +116,7 @@ impl World {
         let objects = draft::read_at("test.yaml", yaml.as_bytes(), now).unwrap();
         self.set = Arc::new(self.set.change(objects, []).unwrap());
         let set = &self.set;
-        let end = now + SignedDuration::from_hours(1);
-        let seal = SetStatement::new(&self.root, set.epoch(), set.root(), set.len() as u64, end)
-            .seal(&[&self.key])
-            .to_json();
-        let bodies = set
-            .entries()
-            .map(|entry| (entry.key.clone(), set.body(&entry.key).unwrap().bytes().to_vec()))
-            .collect();
-        let update = SetUpdate {
-            base_epoch: 0,
-            epoch: set.epoch(),
-            entries: set.entries().cloned().collect(),
-            bodies,
-            seal,
-            trust_roots: Vec::new(),
-        };
+        let update = offered(&self.root, &self.key, set, now);
         let held = Arc::clone(&self.in_force.borrow());
         let next = Arc::new(offer(&held, &update, now).unwrap().next);
         self.in_force.send_replace(Arc::clone(&next));
@@ -155,18 +141,7 @@ impl World {
     /// A controller offers what people sealed, and it is written to the ledger.
     fn accept(&mut self) {
         let set = self.set.change([], []).unwrap();
-        let end = Timestamp::now() + SignedDuration::from_hours(1);
-        let seal = SetStatement::new(&self.root, set.epoch(), set.root(), set.len() as u64, end)
-            .seal(&[&self.key])
-            .to_json();
-        let update = SetUpdate {
-            base_epoch: 0,
-            epoch: set.epoch(),
-            entries: Vec::new(),
-            bodies: Vec::new(),
-            seal,
-            trust_roots: Vec::new(),
-        };
+        let update = offered(&self.root, &self.key, &set, Timestamp::now());
         self.session
             .on(NOW, Event::Message(Incoming::Set { nonce: 2, update }));
         self.session.on(NOW, Event::LedgerCommitted);

@@ -1,7 +1,8 @@
-//! One function for every request: the gate, the proxy, `explain` and `plan` ask it.
+//! What a set refuses: `explain` and `plan` ask [`decide`], and the gate the rules under it ([`is_enforced`], [`may_refuse`]).
 //!
 //! Requirements are a conjunction: one violation that no exception lifts denies, if the effective wish for its control
-//! is `enforce`. What is not evaluated is reported and does not deny: a launch has no processes to look at yet.
+//! is `enforce`. What is not evaluated does not deny here, where much is not known yet; the gate, which sees all of a launch,
+//! refuses it.
 
 use jiff::Timestamp;
 use serde::Serialize;

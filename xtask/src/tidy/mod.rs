@@ -34,6 +34,12 @@ pub(crate) fn check(workspace: &Path) -> Result<()> {
                     path.display()
                 ));
             }
+            if let Some(number) = stray_target(path, &text) {
+                untidy.push(format!(
+                    "{}:{number}: a fuzz target stands in a module `fuzz`, or `prove fuzz` does not find it",
+                    path.display()
+                ));
+            }
         }
         for (number, found) in machine_paths(&text, &own_paths(workspace)) {
             untidy.push(format!(
@@ -95,6 +101,21 @@ fn unexplained_ignores(text: &str) -> Vec<usize> {
         .collect()
 }
 
+/// Where hostile inputs are made outside a module for fuzz targets.
+fn stray_target(path: &Path, text: &str) -> Option<usize> {
+    let is_module = path
+        .components()
+        .any(|part| Path::new(part.as_os_str()).file_stem() == Some("fuzz".as_ref()));
+    let mut lines = text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line.trim()));
+    // A module in the file itself comes before what it uses.
+    let (number, found) =
+        lines.find(|(_, line)| *line == "mod fuzz {" || *line == "use verger_fuzz::Damaged;")?;
+    (!is_module && found != "mod fuzz {").then_some(number)
+}
+
 /// The paths that mean this machine and no other: where the workspace and the toolchain's homes lie.
 fn own_paths(workspace: &Path) -> Vec<String> {
     let homes = ["CARGO_HOME", "CARGO_TARGET_DIR", "RUSTUP_HOME"]
@@ -133,6 +154,17 @@ fn names_path(line: &str, path: &str) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn fuzz_targets_that_prove_would_not_find_are_told() {
+        let used = "use bolero::check;\nuse verger_fuzz::Damaged;\n";
+        assert_eq!(stray_target(Path::new("a/src/floor.rs"), used), Some(2));
+        for path in ["a/src/fuzz.rs", "a/src/x/fuzz/kinds.rs"] {
+            assert_eq!(stray_target(Path::new(path), used), None, "{path}");
+        }
+        let inside = format!("mod tests {{\n    mod fuzz {{\n{used}");
+        assert_eq!(stray_target(Path::new("a/src/floor.rs"), &inside), None);
+    }
 
     #[test]
     fn a_long_file_is_found_and_its_tests_do_not_count() {

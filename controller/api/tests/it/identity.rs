@@ -10,7 +10,7 @@ use verger_proto::agent::v1 as pb;
 use verger_proto::agent::v1::connect_request::Message as Up;
 use verger_proto::cluster::v1 as cpb;
 
-use crate::world::{World, fields, key_digest, refused, request_of, start, workload};
+use crate::world::{Caller, World, fields, key_digest, refused, request_of, start, workload};
 
 /// Two enrolled agents and a set.
 async fn world() -> World {
@@ -252,18 +252,19 @@ async fn certificates(world: &World) -> Vec<(String, String)> {
     entries.map(|entry| (entry.actor, entry.detail)).collect()
 }
 
+/// Bob's certificate, renewed by him.
+async fn renewed(bob: &Caller) -> Result<cpb::RenewCertificateResponse, Status> {
+    let csr = request_of("bob");
+    let request = cpb::RenewCertificateRequest { csr };
+    let answer = bob.certificates().renew_certificate(request).await?;
+    Ok(answer.into_inner())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_persons_certificate_is_on_record_before_anybody_has_it() {
     let world = world().await;
     let bob = world.caller("person/bob");
-    let renew = || async {
-        let csr = request_of("bob");
-        let answer = bob
-            .certificates()
-            .renew_certificate(cpb::RenewCertificateRequest { csr })
-            .await;
-        answer.map(tonic::Response::into_inner)
-    };
+    let renew = || renewed(&bob);
     let create = |id: &str| cpb::CreateLoginRequest {
         request_id: id.to_owned(),
         person: "bea".to_owned(),
@@ -278,7 +279,7 @@ async fn a_persons_certificate_is_on_record_before_anybody_has_it() {
     unwritten();
     refused(renew().await, Code::Unavailable, "CANNOT_WRITE");
     assert_eq!(certificates(&world).await, []);
-    let renewed = renew().await.unwrap();
+    let first = renew().await.unwrap();
     world
         .ada()
         .certificates()
@@ -293,21 +294,14 @@ async fn a_persons_certificate_is_on_record_before_anybody_has_it() {
     };
     let rows = [row("person/bob", "bob"), row("person/ada", "bea")];
     assert_eq!(certificates(&world).await, rows);
-    assert_eq!(Digest::of(&renewed.chain[0]), Digest::of(b"person bob holds bob"));
+    assert_eq!(Digest::of(&first.chain[0]), Digest::of(b"person bob holds bob"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_renews_over_and_over_is_given_one_certificate_and_leaves_one_row() {
     let world = world().await;
     let bob = world.caller("person/bob");
-    let renew = || async {
-        let csr = request_of("bob");
-        let answer = bob
-            .certificates()
-            .renew_certificate(cpb::RenewCertificateRequest { csr })
-            .await;
-        answer.unwrap().into_inner()
-    };
+    let renew = || async { renewed(&bob).await.unwrap() };
     let first = renew().await;
     for _ in 0..100 {
         assert_eq!(renew().await, first);
