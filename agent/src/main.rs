@@ -4,7 +4,6 @@ mod clock;
 mod config;
 mod confirmed;
 mod controller;
-mod door;
 mod enrolment;
 mod floor;
 #[cfg(test)]
@@ -57,11 +56,11 @@ enum Command {
     /// Check the configuration file and say what it means.
     CheckConfig,
     /// Put the gate in front of the runtimes of this host: nothing is launched without the agent's word.
-    InstallGate(gate::InstallArgs),
+    InstallGate(gate::install::InstallArgs),
     /// Take the gate away.
-    RemoveGate(gate::PlaceArgs),
+    RemoveGate(gate::install::PlaceArgs),
     /// Say whether the gate stands as it was put.
-    CheckGate(gate::PlaceArgs),
+    CheckGate(gate::install::PlaceArgs),
 }
 
 fn main() -> ExitCode {
@@ -87,9 +86,9 @@ fn carry_out(cli: &Cli) -> anyhow::Result<()> {
         Command::Run => runtime.block_on(run::run(config)),
         Command::ConfirmEpoch(args) => confirmed::confirm(&config, args),
         Command::CheckConfig => config.explain(),
-        Command::InstallGate(args) => gate::install(&config, args),
-        Command::RemoveGate(args) => gate::remove(args),
-        Command::CheckGate(args) => gate::check(args),
+        Command::InstallGate(args) => gate::install::install(&config, args),
+        Command::RemoveGate(args) => gate::install::remove(args),
+        Command::CheckGate(args) => gate::install::check(args),
     }
 }
 

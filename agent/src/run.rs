@@ -21,9 +21,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::confirmed;
 use crate::controller::Controllers;
-use crate::door::{self, Door};
 use crate::enrolment::Enrolment;
 use crate::floor::FloorFile;
+use crate::gate::answers::{self, Answers};
 use crate::reconciler::{Reconciler, ReconcilerPorts};
 use crate::report::{self, Numbers, ReportPorts};
 use crate::session::{self, SessionPorts};
@@ -74,10 +74,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         ..DockerConfig::new(&config.docker_socket)
     };
     let gates = match &config.gate_socket {
-        Some(path) => Some(door::listen(path)?),
+        Some(path) => Some(answers::listen(path)?),
         None => None,
     };
-    let door = Door {
+    let answering = Answers {
         bundles: Arc::new(DockerDisk::new(
             config.docker_data_root.clone(),
             config.oci_roots.clone(),
@@ -126,7 +126,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     tasks.spawn(session::drive(session, session_ports, stop.clone()));
     tasks.spawn(report::drive(report, report_ports, stop.clone()));
     if let Some(listener) = gates {
-        tasks.spawn(door::serve(listener, door, stop.clone()));
+        tasks.spawn(answers::serve(listener, answering, stop.clone()));
     }
     let renewal = stop.clone();
     tasks.spawn(async move { controllers.keep_renewed(&config, renewal).await });

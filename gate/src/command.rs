@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use verger_door::Operation;
+use verger_gate_protocol::Operation;
 
 /// A flag: its names, and whether a value follows.
 type Flag = (&'static [&'static str], bool);

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitCode};
 
 use jiff::Timestamp;
-use verger_door::settings::{self, Runtime, Settings};
-use verger_door::{Answer, DOCUMENT_BYTES, Document, Question, VERSION, file, pin};
 use verger_gate::command::{self, Command, Judged};
-use verger_gate::{door, refusal};
+use verger_gate::{agent, refusal};
+use verger_gate_protocol::settings::{self, Runtime, Settings};
+use verger_gate_protocol::{Answer, DOCUMENT_BYTES, Document, Question, VERSION, file, pin};
 
 fn main() -> ExitCode {
     let mut words = env::args_os();
@@ -87,7 +87,7 @@ fn permit(settings: &Settings, runtime: &Runtime, judged: &Judged) -> Result<(),
             Document::Process | Document::None => String::new(),
         },
     };
-    match door::question(&settings.socket, settings.agent_uid, &question, &bytes) {
+    match agent::question(&settings.socket, settings.agent_uid, &question, &bytes) {
         Ok(Answer::Allow) => Ok(()),
         Ok(Answer::Refuse(sentence)) => Err(sentence),
         Err(error) => Err(format!("{error}; nothing runs without its word (fail closed)")),

@@ -4,8 +4,8 @@
 //! runtime: time and randomness are passed in. [`store`] and [`runtime`] are the ports to the outside.
 
 pub mod backoff;
-pub mod door;
 pub mod freshness;
+pub mod gate;
 pub mod ledger;
 pub mod mode;
 pub mod plan;

@@ -70,7 +70,7 @@ pub(super) const RULES: Rules = Rules {
         },
         // Linked into the gate: words, bounds and the files between the two; nothing that takes time to start.
         CrateRule {
-            name: "verger-door",
+            name: "verger-gate-protocol",
             never_reaches: IMPURE,
             ..LIBRARY
         },
@@ -140,7 +140,7 @@ pub(super) const RULES: Rules = Rules {
         // Runs before every container: no async runtime, no TLS, no policy.
         CrateRule {
             name: "verger-gate",
-            uses: &["verger-door"],
+            uses: &["verger-gate-protocol"],
             never_reaches: &[
                 "tokio",
                 "tonic",
@@ -183,7 +183,7 @@ pub(super) const RULES: Rules = Rules {
                 "verger-agent-core",
                 "verger-agent-runtimes",
                 "verger-agent-store",
-                "verger-door",
+                "verger-gate-protocol",
             ],
             never_reaches: &["openraft", "redb"],
             ..PROGRAM

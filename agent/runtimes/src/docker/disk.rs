@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use verger_agent_core::door::{Bundles, Launch};
+use verger_agent_core::gate::{Bundles, Launch};
 use verger_policy::digest::Digest;
 use verger_policy::facts::{Evidence, ImageDefaults, Instance, NamespaceOwner, image, inspect, merge, oci};
 

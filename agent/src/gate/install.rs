@@ -7,8 +7,8 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use verger_door::pin;
-use verger_door::settings::{self, Runtime, Settings};
+use verger_gate_protocol::pin;
+use verger_gate_protocol::settings::{self, Runtime, Settings};
 
 use crate::config::Config;
 

@@ -1,4 +1,4 @@
-//! What the gate at a runtime's door asks the agent, and what it is answered.
+//! What the gate asks the agent, and what it is answered.
 //!
 //! A question is two frames: its head as JSON, then the document it is about, byte for byte as the runtime will read it. An
 //! answer is one. A frame is its length (32 bits, little endian) and so many bytes. Beside the words are the files that the agent

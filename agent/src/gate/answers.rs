@@ -1,4 +1,4 @@
-//! The agent's side of the runtime's door: answers what gates ask, one question a connection.
+//! Answers what gates ask, one question a connection.
 //!
 //! Only root may ask: shims call the runtime, and with it the gate, as root. What is answered is worked out of the ledger as it is at
 //! that moment and of what the runtime keeps on its disk; the runtime itself is not asked, since it waits for this very answer.
@@ -15,10 +15,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use verger_agent_core::door::{Bundles, Launch, decide};
 use verger_agent_core::freshness::Freshness;
+use verger_agent_core::gate::{Bundles, Launch, decide};
 use verger_agent_core::ledger::LedgerState;
-use verger_door::{
+use verger_gate_protocol::{
     ANSWER_BYTES, Answer, DOCUMENT_BYTES, Document, HEAD_BYTES, Operation, Question, frame, question, within,
 };
 
@@ -31,7 +31,7 @@ const AT_ONCE: usize = 32;
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// What answers are worked out of.
-pub(crate) struct Door {
+pub(crate) struct Answers {
     pub(crate) bundles: Arc<dyn Bundles>,
     pub(crate) ledger: watch::Receiver<Arc<LedgerState>>,
     pub(crate) freshness: watch::Receiver<Freshness>,
@@ -61,8 +61,8 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Answers until stopped.
-pub(crate) async fn serve(listener: UnixListener, door: Door, stop: CancellationToken) {
-    let door = Arc::new(door);
+pub(crate) async fn serve(listener: UnixListener, answers: Answers, stop: CancellationToken) {
+    let answers = Arc::new(answers);
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut open = JoinSet::new();
     loop {
@@ -76,10 +76,10 @@ pub(crate) async fn serve(listener: UnixListener, door: Door, stop: Cancellation
         while open.try_join_next().is_some() {}
         match accepted {
             Ok((stream, _)) => {
-                let door = Arc::clone(&door);
+                let answers = Arc::clone(&answers);
                 open.spawn(async move {
                     let _turn = turn;
-                    if let Err(error) = attend(stream, door).await {
+                    if let Err(error) = attend(stream, answers).await {
                         tracing::warn!(error = format!("{error:#}"), "a gate was not answered");
                     }
                 });
@@ -93,13 +93,13 @@ pub(crate) async fn serve(listener: UnixListener, door: Door, stop: Cancellation
     }
 }
 
-async fn attend(mut stream: UnixStream, door: Arc<Door>) -> anyhow::Result<()> {
+async fn attend(mut stream: UnixStream, answers: Arc<Answers>) -> anyhow::Result<()> {
     let uid = stream.peer_cred()?.uid();
     anyhow::ensure!(uid == 0, "uid {uid} asked, and only root may");
     let (question, document) = tokio::time::timeout(LIMIT, hear(&mut stream))
         .await
         .context("its question did not come in time")??;
-    let answer = tokio::task::spawn_blocking(move || door.answer(&question, &document)).await?;
+    let answer = tokio::task::spawn_blocking(move || answers.answer(&question, &document)).await?;
     let frame = frame(&answer, ANSWER_BYTES)?;
     tokio::time::timeout(LIMIT, stream.write_all(&frame))
         .await
@@ -124,7 +124,7 @@ async fn bytes(stream: &mut UnixStream, limit: u32) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-impl Door {
+impl Answers {
     fn answer(&self, question: &Question, document: &[u8]) -> Answer {
         let id = question.id.as_str();
         let launch = match question.operation.document() {

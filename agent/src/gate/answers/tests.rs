@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use jiff::Timestamp;
 use verger_agent_core::ledger::{Floor, offer};
-use verger_door::VERSION;
+use verger_gate_protocol::VERSION;
 use verger_policy::digest::Digest;
 use verger_policy::draft;
 use verger_policy::facts::Instance;
@@ -36,7 +36,7 @@ fn ledger(yaml: Option<&str>) -> LedgerState {
 }
 
 fn answers(ledger: LedgerState, operation: Operation) -> Answer {
-    let door = Door {
+    let answers = Answers {
         bundles: Arc::new(Dark),
         ledger: watch::channel(Arc::new(ledger)).1,
         freshness: watch::channel(Freshness::default()).1,
@@ -49,7 +49,7 @@ fn answers(ledger: LedgerState, operation: Operation) -> Answer {
         id: "ab12".to_owned(),
         bundle: String::new(),
     };
-    door.answer(&question, b"{}")
+    answers.answer(&question, b"{}")
 }
 
 const ALL: [Operation; 5] = [

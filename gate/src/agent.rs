@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-use verger_door::{Answer, FrameError, Question, ask};
+use verger_gate_protocol::{Answer, FrameError, Question, ask};
 
 /// How long an agent that has been called is waited for: one that is only starting has its socket held open for it.
 pub const PATIENCE: Duration = Duration::from_secs(10);

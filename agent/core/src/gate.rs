@@ -1,4 +1,4 @@
-//! What is said at a runtime's door: whether something may be launched.
+//! What the gate is answered: whether something may be launched.
 //!
 //! A launch is held to what the running instance will be held to, by the same judgements; what would be a failing check there is a
 //! refusal here, where the control is in mode `enforce`. A check that could not be judged is no pass: nothing is let through because
