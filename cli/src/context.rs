@@ -3,11 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 use verger_policy::digest::Digest;
-use verger_transport::{Identity, files, spki_pin};
+use verger_transport::{Identity, certificates, files, spki_pin};
 use zeroize::Zeroizing;
 
 use crate::exit::Failure;
@@ -157,13 +155,8 @@ impl Context {
     pub(crate) fn authorities(&self) -> anyhow::Result<Vec<Vec<u8>>> {
         let mut found = Vec::new();
         for pem in &self.member_cas {
-            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                found.push(
-                    certificate
-                        .context("an authority's certificate in the context cannot be read")?
-                        .to_vec(),
-                );
-            }
+            let authorities = certificates(pem.as_bytes()).context("an authority in the context")?;
+            found.extend(authorities.into_iter().map(|certificate| certificate.to_vec()));
         }
         if found.is_empty() {
             return Err(Failure::input("there is no authority's certificate in the context").into());

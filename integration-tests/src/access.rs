@@ -72,10 +72,9 @@ impl Access {
         let identity = Identity::from_pem(text("certificate")?, text("key")?)?;
         let mut authorities = Vec::new();
         for pem in list("memberCas") {
-            use rustls_pki_types::pem::PemObject as _;
-            for der in rustls_pki_types::CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                authorities.push(der.context("an authority in the context")?.to_vec());
-            }
+            let found =
+                verger_transport::certificates(pem.as_bytes()).context("an authority in the context")?;
+            authorities.extend(found.into_iter().map(|certificate| certificate.to_vec()));
         }
         Ok(Self {
             client: Arc::new(Client::new(text("clusterId")?, &identity, &authorities)?),

@@ -13,7 +13,8 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use crate::files::{self, SecretFileError};
-use crate::identity::{KeyPair, pem};
+use crate::identity::KeyPair;
+use crate::pem;
 use crate::spiffe_id::SpiffeId;
 
 /// How far before its issue a certificate is valid, for clocks that run behind.
@@ -99,7 +100,7 @@ impl Authority {
         let certificate = params.self_signed(&key.0)?;
         let text = format!(
             "{}{}",
-            pem("CERTIFICATE", certificate.der()),
+            pem::encode("CERTIFICATE", certificate.der()),
             key.to_pem().as_str()
         );
         files::create(&purpose.file(dir), text.as_bytes())?;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
 use crate::certificate::spiffe_id;
 use crate::files::{self, SecretFileError};
+use crate::pem;
 
 /// Why an identity cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,9 +49,7 @@ impl KeyPair {
     /// When it is no key.
     pub fn from_pem(pem: &str) -> Result<Self, IdentityError> {
         // rcgen's own reader takes the first section, whatever it is.
-        let der = PrivateKeyDer::from_pem_slice(pem.as_bytes())
-            .map_err(|error| IdentityError::Content(format!("the key cannot be read: {error}")))?;
-        Ok(Self(rcgen::KeyPair::try_from(&der)?))
+        Ok(Self(rcgen::KeyPair::try_from(&pem::key(pem)?)?))
     }
 
     /// Writes PEM.
@@ -126,14 +124,8 @@ impl Identity {
     /// # Errors
     /// When there is no certificate, or one cannot be read.
     pub fn from_pem(chain: &str, key: &str) -> Result<Self, IdentityError> {
-        let chain = CertificateDer::pem_slice_iter(chain.as_bytes())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| IdentityError::Content(format!("a certificate cannot be read: {error}")))?;
-        if chain.is_empty() {
-            return Err(IdentityError::Content("there is no certificate in it".to_owned()));
-        }
         Ok(Self {
-            chain,
+            chain: pem::certificates(chain.as_bytes())?,
             key: Zeroizing::new(key.to_owned()),
         })
     }
@@ -206,7 +198,7 @@ impl Identity {
     pub fn chain_pem(&self) -> String {
         self.chain
             .iter()
-            .map(|certificate| pem("CERTIFICATE", certificate))
+            .map(|certificate| pem::encode("CERTIFICATE", certificate))
             .collect()
     }
 
@@ -247,30 +239,12 @@ impl Identity {
     }
 
     pub(crate) fn certified(&self) -> Result<Arc<CertifiedKey>, IdentityError> {
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())
-            .map_err(|error| IdentityError::Content(format!("the key cannot be read: {error}")))?;
+        let key = pem::key(&self.key)?;
         let signer = rustls::crypto::ring::sign::any_supported_type(&key).map_err(IdentityError::Key)?;
         let certified = CertifiedKey::new(self.chain.clone(), signer);
         certified.keys_match().map_err(IdentityError::Key)?;
         Ok(Arc::new(certified))
     }
-}
-
-/// A certificate as PEM.
-pub fn certificate_pem(der: &[u8]) -> String {
-    pem("CERTIFICATE", der)
-}
-
-/// Wraps DER in PEM (RFC 7468).
-pub(crate) fn pem(label: &str, der: &[u8]) -> String {
-    use base64::Engine as _;
-    let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let mut out = format!("-----BEGIN {label}-----\n");
-    for line in text.as_bytes().chunks(64) {
-        out.push_str(std::str::from_utf8(line).expect("base64 is ASCII"));
-        out.push('\n');
-    }
-    out + &format!("-----END {label}-----\n")
 }
 
 #[cfg(test)]

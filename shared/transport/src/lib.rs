@@ -13,6 +13,7 @@ pub mod files;
 mod fuzz;
 mod identity;
 mod join;
+mod pem;
 mod spiffe_id;
 pub mod telemetry;
 mod tls;
@@ -23,8 +24,9 @@ pub use acceptor::{Accepted, PeerInfo, accept, accept_enrolments, accept_known, 
 pub use authority::{Authority, AuthorityError, Issued, Purpose, spki_pin};
 pub use certificate::{PeerCertificate, RENEWAL_GRACE};
 pub use connect::{ConnectError, Connector, channel, channel_from};
-pub use identity::{Identity, IdentityError, KeyPair, certificate_pem};
+pub use identity::{Identity, IdentityError, KeyPair};
 pub use join::{InvalidJoinCommand, JoinCommand};
+pub use pem::{certificate_pem, certificates};
 pub use spiffe_id::{InvalidPeer, Label, Peer, SpiffeId};
 pub use tls::{Client, Server, TlsError, install_crypto_provider};
 pub use token::{InvalidToken, JoinToken};
