@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::raft::ReadPolicy;
@@ -24,6 +25,8 @@ type Raft = openraft::Raft<TypeConfig, Machine>;
 const SNAPSHOT_EVERY: u64 = 20_000;
 /// Entries kept behind a snapshot.
 const KEEP_BEHIND: u64 = 1_000;
+/// How long a read waits to be current. A leader that lost its quorum has nobody to tell it so, and callers can ask again.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// How to open a member.
 #[derive(Clone, Debug)]
@@ -163,7 +166,7 @@ impl Member {
     ///
     /// # Errors
     /// When it does not within `limit`.
-    pub async fn wait_until_leading(&self, limit: std::time::Duration) -> Result<(), MemberError> {
+    pub async fn wait_until_leading(&self, limit: Duration) -> Result<(), MemberError> {
         let id = *self.raft.node_id();
         self.raft
             .wait(Some(limit))
@@ -189,13 +192,9 @@ impl Member {
     /// Waits until everything that was acknowledged anywhere before this call is applied here (read index).
     ///
     /// # Errors
-    /// When a quorum does not confirm the leader.
+    /// When a quorum does not confirm the leader, or that is not known within 5 s.
     pub async fn catch_up(&self) -> Result<(), ReadError> {
-        self.raft
-            .ensure_linearizable(ReadPolicy::ReadIndex)
-            .await
-            .map(drop)
-            .map_err(|error| ReadError(error.to_string()))
+        within(READ_WITHIN, self.raft.ensure_linearizable(ReadPolicy::ReadIndex)).await
     }
 
     /// Looks at the state as it is applied here now. Keep it short: writers wait.
@@ -242,6 +241,21 @@ impl Member {
         let flushed = tokio::task::spawn_blocking(move || db.flush()).await;
         if let Ok(Err(error)) = flushed {
             tracing::warn!(%error, "the applied state was not flushed; it will be rebuilt from the log");
+        }
+    }
+}
+
+/// What a read comes to that may take so long.
+async fn within<T, E: std::fmt::Display>(
+    limit: Duration,
+    read: impl Future<Output = Result<T, E>>,
+) -> Result<(), ReadError> {
+    match tokio::time::timeout(limit, read).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(ReadError(error.to_string())),
+        Err(_) => {
+            tracing::warn!(?limit, "a read was not confirmed in time");
+            Err(ReadError(format!("it was not confirmed within {limit:?}")))
         }
     }
 }
@@ -330,5 +344,24 @@ fn open_state(dir: &Path) -> Result<Arc<dyn StateDb>, MemberError> {
             Ok(Arc::new(SledState::open(dir)?))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_nobody_confirms_ends_with_an_error_and_one_that_is_confirmed_does_not() {
+        let error = within(READ_WITHIN, pending::<Result<(), ReadError>>()).await;
+        assert!(error.unwrap_err().to_string().ends_with("not confirmed within 5s"));
+        within(READ_WITHIN, ready(Ok::<_, ReadError>(7))).await.unwrap();
+        let refused = Err::<(), _>(ReadError("no quorum".to_owned()));
+        let error = within(READ_WITHIN, ready(refused)).await.unwrap_err();
+        assert!(error.to_string().ends_with("no quorum"));
     }
 }
