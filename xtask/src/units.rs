@@ -10,7 +10,11 @@ use anyhow::{Context, Result, bail};
 use crate::workspace::capture;
 
 /// Each unit and the exposure it must not exceed, in tenths (`systemd-analyze security`, 0 to 100).
-const UNITS: &[(&str, u32)] = &[("verger-controller.service", 15), ("verger-agent.service", 25)];
+const UNITS: &[(&str, u32)] = &[
+    ("verger-controller.service", 15),
+    ("verger-agent.service", 25),
+    ("verger-tripwire.service", 10),
+];
 
 /// Judges the units of `deploy`.
 pub(crate) fn check(deploy: &Path) -> Result<()> {
@@ -58,7 +62,7 @@ impl Stage {
             name.ends_with(".target")
         })?;
         copy_files(&deploy.join("systemd"), &units, |_| true)?;
-        for program in ["verger-controller", "verger-agent"] {
+        for program in ["verger-controller", "verger-agent", "verger-tripwire"] {
             let path = root.path().join("usr/bin").join(program);
             fs::write(&path, "#!/bin/sh\n")?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
@@ -103,7 +107,7 @@ impl Stage {
             fs::read_to_string(self.root.path().join("etc/passwd")).context("reading the staged passwd")?;
         let group =
             fs::read_to_string(self.root.path().join("etc/group")).context("reading the staged group")?;
-        for user in ["verger-controller:", "verger-agent:"] {
+        for user in ["verger-controller:", "verger-agent:", "verger-tripwire:"] {
             if !passwd.lines().any(|line| line.starts_with(user)) {
                 bail!("sysusers.d made no user {user}");
             }

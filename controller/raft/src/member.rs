@@ -358,7 +358,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_read_that_nobody_confirms_ends_with_an_error_and_one_that_is_confirmed_does_not() {
         let error = within(READ_WITHIN, pending::<Result<(), ReadError>>()).await;
-        assert!(error.unwrap_err().to_string().ends_with("not confirmed within 5s"));
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .ends_with("not confirmed within 5s")
+        );
         within(READ_WITHIN, ready(Ok::<_, ReadError>(7))).await.unwrap();
         let refused = Err::<(), _>(ReadError("no quorum".to_owned()));
         let error = within(READ_WITHIN, ready(refused)).await.unwrap_err();

@@ -30,7 +30,7 @@ pub struct Program {
 
 impl Program {
     /// Not started yet. Logs go to `NAME.log` in the folder.
-    pub(super) fn new(name: &str, line: Vec<OsString>, folder: &Path) -> Self {
+    pub fn new(name: &str, line: Vec<OsString>, folder: &Path) -> Self {
         Self {
             name: name.to_owned(),
             line,

@@ -4,5 +4,6 @@
 mod enrolment;
 mod people;
 mod power_cut;
+mod tripwire;
 mod verifying;
 mod with_docker;

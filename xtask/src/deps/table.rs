@@ -188,6 +188,13 @@ pub(super) const RULES: Rules = Rules {
             never_reaches: &["openraft", "redb"],
             ..PROGRAM
         },
+        // Answers every request that the daemon serves: small, and apart from all that may fail.
+        CrateRule {
+            name: "verger-tripwire",
+            uses: &["verger-transport"],
+            never_reaches: &["openraft", "sled", "redb", "tonic"],
+            ..PROGRAM
+        },
         CrateRule {
             name: "verger-cli",
             // Who may do what is worked out from the verified set, by what the controllers decide with.
