@@ -4,11 +4,9 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use verger_tripwire_protocol::{MARK_HEADER, SHOWN};
 
-use crate::mark::{HEADER, Mark};
-
-/// The longest of each text of a stray that is told, characters.
-const SHOWN: usize = 200;
+use crate::mark::Mark;
 
 /// What the daemon says of a request. Its body is of no interest, nor is who it takes the caller for: on a unix socket it knows nobody.
 #[derive(Deserialize)]
@@ -49,7 +47,7 @@ pub fn judge(document: &[u8], mark: &Mark) -> Result<(), Stray> {
     };
     let headers = asked.request_headers.unwrap_or_default();
     let path = asked.request_uri.split('?').next().unwrap_or_default();
-    let is_marked = headers.get(HEADER).is_some_and(|text| mark.is(text));
+    let is_marked = headers.get(MARK_HEADER).is_some_and(|text| mark.is(text));
     if is_marked || is_ping(&asked.request_method, path) {
         return Ok(());
     }
@@ -101,13 +99,13 @@ mod tests {
     fn what_bears_the_mark_passes_and_what_bears_another_or_none_does_not() {
         let mark = mark();
         let url = "/v1.41/containers/json?all=1";
-        judge(&asked("GET", url, Some((HEADER, mark.as_str()))), &mark).unwrap();
+        judge(&asked("GET", url, Some((MARK_HEADER, mark.as_str()))), &mark).unwrap();
         let other = "0".repeat(64);
         for header in [
             None,
-            Some((HEADER, "")),
-            Some((HEADER, other.as_str())),
-            Some((HEADER, &mark.as_str()[..63])),
+            Some((MARK_HEADER, "")),
+            Some((MARK_HEADER, other.as_str())),
+            Some((MARK_HEADER, &mark.as_str()[..63])),
             Some(("X-Other", mark.as_str())),
         ] {
             let stray = judge(&asked("GET", url, header), &mark).unwrap_err();

@@ -8,8 +8,6 @@ use std::path::Path;
 
 use subtle::ConstantTimeEq as _;
 
-/// The header that bears it, as Docker hands it on.
-pub const HEADER: &str = "X-Verger-Mark";
 /// Random bytes in it.
 const BYTES: usize = 32;
 

@@ -6,42 +6,9 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use verger_tripwire_protocol::{InvalidRecord, Record, Row, TOLD_APART};
 
 use crate::judgement::Stray;
-
-/// Different ones that are told apart; of more it is only counted how many requests there were.
-const TOLD_APART: usize = 64;
-
-/// What did not come by the proxy, as it is on disk: format 1.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Record {
-    /// The format.
-    pub version: u32,
-    /// Those told apart, by when they last came.
-    pub strays: Vec<Row>,
-    /// Requests besides them.
-    pub more: u64,
-}
-
-/// Requests that are alike.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Row {
-    /// Of each.
-    pub method: String,
-    /// Without the query.
-    pub path: String,
-    /// The name in a TLS client's certificate; empty on a unix socket.
-    pub user: String,
-    /// When the first one came.
-    pub first: Timestamp,
-    /// And the last.
-    pub last: Timestamp,
-    /// How many.
-    pub count: u64,
-}
 
 /// The record and the file it is kept in.
 #[derive(Debug)]
@@ -62,15 +29,10 @@ impl Strays {
             rows: BTreeMap::new(),
             more: 0,
         };
-        let bytes = match fs::read(file) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(strays),
-            Err(error) => return Err(error),
-        };
-        match serde_json::from_slice::<Record>(&bytes) {
-            Ok(record) if record.version == 1 => {
+        match Record::read(file) {
+            Ok(record) => {
                 strays.more = record.more;
-                for row in record.strays.into_iter().take(TOLD_APART) {
+                for row in record.strays {
                     let stray = Stray {
                         method: row.method,
                         path: row.path,
@@ -79,7 +41,8 @@ impl Strays {
                     strays.rows.insert(stray, (row.first, row.last, row.count));
                 }
             }
-            _ => fs::rename(file, file.with_extension("damaged"))?,
+            Err(InvalidRecord::File(_, error)) => return Err(error),
+            Err(InvalidRecord::Content(..)) => fs::rename(file, file.with_extension("damaged"))?,
         }
         Ok(strays)
     }

@@ -75,6 +75,11 @@ pub(super) const RULES: Rules = Rules {
             ..LIBRARY
         },
         CrateRule {
+            name: "verger-tripwire-protocol",
+            never_reaches: IMPURE,
+            ..LIBRARY
+        },
+        CrateRule {
             name: "verger-controller-state",
             uses: &["verger-policy", "verger-seal", "verger-proto"],
             never_reaches: IMPURE_BUT_PROTO,
@@ -191,7 +196,7 @@ pub(super) const RULES: Rules = Rules {
         // Answers every request that the daemon serves: small, and apart from all that may fail.
         CrateRule {
             name: "verger-tripwire",
-            uses: &["verger-transport"],
+            uses: &["verger-transport", "verger-tripwire-protocol"],
             never_reaches: &["openraft", "sled", "redb", "tonic"],
             ..PROGRAM
         },
