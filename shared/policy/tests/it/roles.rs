@@ -51,12 +51,22 @@ pub(crate) fn binding() -> impl Strategy<Value = RoleBinding> {
     let subject = prop_oneof![
         "[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?".prop_map(|name| format!("person/{name}")),
         name().prop_map(|name| format!("group/{name}")),
+        (1..u32::MAX).prop_map(|uid| format!("local/{uid}")),
     ];
     let subjects = btree_set(subject.prop_map(|subject| subject.parse().unwrap()), 1..4);
-    (name(), subjects, scope()).prop_map(|(role, subjects, scope)| RoleBinding {
-        role,
-        subjects,
-        scope,
+    (name(), subjects, scope(), labels()).prop_map(|(role, subjects, scope, labels)| {
+        let subjects: std::collections::BTreeSet<RoleSubject> = subjects;
+        let is_local = |subject: &RoleSubject| matches!(subject, RoleSubject::Local(_));
+        let hosts = match subjects.iter().any(is_local) {
+            true => labels,
+            false => Labels::default(),
+        };
+        RoleBinding {
+            role,
+            subjects,
+            scope,
+            hosts,
+        }
     })
 }
 
@@ -166,10 +176,10 @@ fn every_problem_of_a_binding_is_told_at_once() {
         with("{ role: \"a b\", subjects: [ ada, person/a/b, person/Ada, group/ ], scope: {} }"),
         [
             "p.yaml:4:15: spec.role: `a b` is not valid: a name is made of a-z, 0-9, `-` and `.`, starts and ends with a letter or digit, parts are joined by `/`; write a path of DNS labels, as in payments/web",
-            "p.yaml:4:34: spec.subjects[0]: `ada` is not valid: a subject is written person/NAME or group/NAME; write person/NAME, as in the certificate, or group/NAME",
-            "p.yaml:4:39: spec.subjects[1]: `person/a/b` is not valid: what follows the slash is not a name; write person/NAME, as in the certificate, or group/NAME",
-            "p.yaml:4:51: spec.subjects[2]: `person/Ada` is not valid: what follows the slash is not a name; write person/NAME, as in the certificate, or group/NAME",
-            "p.yaml:4:63: spec.subjects[3]: `group/` is not valid: what follows the slash is not a name; write person/NAME, as in the certificate, or group/NAME",
+            "p.yaml:4:34: spec.subjects[0]: `ada` is not valid: a subject is written person/NAME, group/NAME or local/UID; write person/NAME, as in the certificate, group/NAME, or local/UID",
+            "p.yaml:4:39: spec.subjects[1]: `person/a/b` is not valid: what follows the slash is not a name; write person/NAME, as in the certificate, group/NAME, or local/UID",
+            "p.yaml:4:51: spec.subjects[2]: `person/Ada` is not valid: what follows the slash is not a name; write person/NAME, as in the certificate, group/NAME, or local/UID",
+            "p.yaml:4:63: spec.subjects[3]: `group/` is not valid: what follows the slash is not a name; write person/NAME, as in the certificate, group/NAME, or local/UID",
             "p.yaml:4:80: spec.scope: leaves nothing out; state `names` or `labels`, or remove it",
         ]
     );
@@ -177,7 +187,7 @@ fn every_problem_of_a_binding_is_told_at_once() {
         with("{ subjects: [] }"),
         [
             "p.yaml:4:7: spec.role: is missing; add `role: viewer`",
-            "p.yaml:4:19: spec.subjects: names nobody; name at least one person or group",
+            "p.yaml:4:19: spec.subjects: names nobody; name at least one person, group or local user",
         ]
     );
 }
@@ -196,11 +206,16 @@ fn names_of_people_are_those_that_certificates_can_have() {
 }
 
 #[test]
-fn no_agent_is_sent_who_may_do_what() {
+fn an_agent_is_sent_who_may_do_what_on_its_host() {
     let rules = "{ rules: [ { effect: allow, verbs: [ get ], resources: [ status ] } ] }";
     let texts = [
         text("Role", "r", rules),
         text("RoleBinding", "b", "{ role: r, subjects: [ person/ada ] }"),
+        text(
+            "RoleBinding",
+            "elsewhere",
+            "{ role: r, subjects: [ local/1000 ], hosts: { zone: a } }",
+        ),
         text("Host", "h", "{ agent: h }"),
     ];
     let objects = draft::read("p.yaml", texts.join("---\n").as_bytes()).unwrap();
@@ -210,7 +225,7 @@ fn no_agent_is_sent_who_may_do_what() {
         .needed_by(&nowhere)
         .map(|entry| entry.key.to_string())
         .collect();
-    assert_eq!(needed, ["Host/h"]);
+    assert_eq!(needed, ["Host/h", "Role/r", "RoleBinding/b"]);
     let narrowed = set.narrowed_to(&nowhere);
     assert_eq!(narrowed.missing_for(&nowhere).count(), 0);
     assert_eq!(
@@ -219,7 +234,7 @@ fn no_agent_is_sent_who_may_do_what() {
         "agents still know that they are there"
     );
     let bodies = |set: &PolicySet| set.parts().filter(|(_, body)| body.is_some()).count();
-    assert_eq!((bodies(&set), bodies(&narrowed)), (3, 1));
+    assert_eq!((bodies(&set), bodies(&narrowed)), (4, 3));
 }
 
 #[test]
