@@ -74,13 +74,7 @@ impl Call {
             About::Made => Some(On::Made),
             About::Nothing => None,
         };
-        let mut wishes: BTreeSet<Wish> = on
-            .map(|on| Wish {
-                verb: route.verb,
-                on,
-            })
-            .into_iter()
-            .collect();
+        let mut wishes: BTreeSet<Wish> = on.map(|on| Wish { verb: route.verb, on }).into_iter().collect();
         wishes.extend(further(&path, &query));
         Ok(Self {
             route,
@@ -138,6 +132,16 @@ impl Call {
     pub fn made(&self) -> Option<(&str, &BTreeMap<String, String>)> {
         let read = self.read.as_ref().filter(|_| self.route.about == About::Made)?;
         Some((read.image.as_str(), &read.labels))
+    }
+
+    /// The path that tells of the image of the container it makes. None where that is no name of an image, or there is none.
+    pub fn image_path(&self) -> Option<String> {
+        let (image, _) = self.made()?;
+        let target = format!("/images/{image}/json");
+        // What is more than one path, or another, is no name.
+        let head = head::read(&target).ok()?;
+        let is_path = head.query.is_empty() && head.version.is_none() && !image.contains('?');
+        is_path.then_some(target)
     }
 
     /// Whether it changes anything, or lets anything be seen that is not to be found in a list.
@@ -206,7 +210,10 @@ impl Call {
 /// A container as a call may name it.
 pub(crate) fn reference(text: &str) -> Result<String, Refusal> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let first = text
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric());
     if !first || text.len() > 255 || !text.bytes().all(plain) {
         return Err(Refusal::unclear(format!(
             "verger: `{}` is no name or id of a container",

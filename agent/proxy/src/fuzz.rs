@@ -10,7 +10,7 @@ use verger_policy::json;
 
 use crate::body;
 use crate::table::Document;
-use crate::{Call, container, exec_made, image};
+use crate::{Call, container, image, made_id};
 
 #[test]
 fn what_is_sent_on_of_a_hostile_head_is_read_as_the_same() {
@@ -30,12 +30,18 @@ fn what_is_sent_on_of_a_hostile_head_is_read_as_the_same() {
         .with_iterations(5_000)
         .for_each(|(input, _)| {
             let text = input.text();
-            let Some((method, target)) = text.split_once(' ') else { return };
-            let Ok(call) = Call::read(method, target) else { return };
+            let Some((method, target)) = text.split_once(' ') else {
+                return;
+            };
+            let Ok(call) = Call::read(method, target) else {
+                return;
+            };
             let sent = call.target(&BTreeMap::new());
-            assert!(!sent.contains("..") && !sent.contains("//"), "{sent}");
             let (path, _) = sent.split_once('?').unwrap_or((&sent, ""));
-            assert!(!path.contains('%'), "{sent}");
+            assert!(
+                !path.contains("/../") && !path.contains("//") && !path.contains('%'),
+                "{sent}"
+            );
             let again = Call::read(method, &sent).unwrap();
             assert_eq!(again.wishes(), call.wishes());
             assert_eq!(again.target(&BTreeMap::new()), sent);
@@ -111,7 +117,7 @@ fn what_a_daemon_answers_is_read_or_not() {
             if let Some(known) = container(input) {
                 assert_eq!(known.id.len(), 64);
             }
-            if let Some(id) = exec_made(input) {
+            if let Some(id) = made_id(input) {
                 assert!(id.bytes().all(|byte| byte.is_ascii_hexdigit()));
             }
             let _ = image(input, "a:1", &BTreeMap::new());

@@ -51,15 +51,13 @@ pub(crate) fn read(target: &str) -> Result<Head<'_>, Refusal> {
     if path.is_empty() {
         return Err(unclear());
     }
-    Ok(Head {
-        version,
-        path,
-        query,
-    })
+    Ok(Head { version, path, query })
 }
 
 fn version(text: &str) -> Result<u32, Refusal> {
-    let minor = text.strip_prefix("1.").and_then(|minor| minor.parse::<u32>().ok());
+    let minor = text
+        .strip_prefix("1.")
+        .and_then(|minor| minor.parse::<u32>().ok());
     match minor {
         Some(minor) if (OLDEST..=NEWEST).contains(&minor) && text == format!("1.{minor}") => Ok(minor),
         _ => Err(Refusal::unclear(format!(

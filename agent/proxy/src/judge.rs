@@ -103,7 +103,9 @@ pub fn decide<'a>(
             return refused(&text, &"nobody has that number");
         };
         let subject = Subject::local(uid, policy.host.clone());
-        let ruling = policy.roles.decide(&subject, wish.verb, resource, single.as_ref());
+        let ruling = policy
+            .roles
+            .decide(&subject, wish.verb, resource, single.as_ref());
         if !ruling.allowed {
             return refused(&text, &Because::from(ruling.why));
         }
@@ -120,7 +122,9 @@ fn named(compiled: &Compiled, known: &Known) -> (Option<Single>, String) {
             name: workload,
             entitled: true,
         } => {
-            let labels = compiled.workload(&workload).map(|workload| workload.labels.clone());
+            let labels = compiled
+                .workload(&workload)
+                .map(|workload| workload.labels.clone());
             let text = format!("container {name} of workload {workload}");
             let single = Single {
                 name: Some(workload),
@@ -133,7 +137,10 @@ fn named(compiled: &Compiled, known: &Known) -> (Option<Single>, String) {
             format!("container {name}, which claims to be of workload {workload} and has no image of it,"),
         ),
         Claim::Ambiguous(_) => (None, format!("container {name}, which several workloads claim,")),
-        Claim::Unknown => (None, format!("container {name}, which is of no blessed workload,")),
+        Claim::Unknown => (
+            None,
+            format!("container {name}, which is of no blessed workload,"),
+        ),
     }
 }
 

@@ -80,8 +80,8 @@ pub fn image(bytes: &[u8], named: &str, given: &BTreeMap<String, String>) -> Opt
     })
 }
 
-/// The id of an exec, by the answer that it was made. None where it is none.
-pub fn exec_made(bytes: &[u8]) -> Option<String> {
+/// The id of a container or an exec, by the answer that it was made. None where it is none.
+pub fn made_id(bytes: &[u8]) -> Option<String> {
     let value = json::parse(bytes).ok()?;
     let id = text(&value, "/Id");
     is_id(id).then(|| id.to_owned())
@@ -103,9 +103,15 @@ mod tests {
         assert_eq!(known.image.unwrap().to_string(), image);
         assert_eq!(known.image_name.as_deref(), Some("r.io/a"));
         assert_eq!(known.labels.0["k"], "v");
-        for bad in ["{}", "", "[]", r#"{"Id":"../x"}"#, r#"{"message":"No such container"}"#] {
+        for bad in [
+            "{}",
+            "",
+            "[]",
+            r#"{"Id":"../x"}"#,
+            r#"{"message":"No such container"}"#,
+        ] {
             assert_eq!(container(bad.as_bytes()), None, "{bad}");
-            assert_eq!(exec_made(bad.as_bytes()), None, "{bad}");
+            assert_eq!(made_id(bad.as_bytes()), None, "{bad}");
         }
     }
 
@@ -117,6 +123,9 @@ mod tests {
         );
         let given = BTreeMap::from([("k".to_owned(), "x".to_owned())]);
         let made = self::image(text.as_bytes(), "a:1", &given).unwrap();
-        assert_eq!((made.labels.0["k"].as_str(), made.labels.0["l"].as_str()), ("x", "w"));
+        assert_eq!(
+            (made.labels.0["k"].as_str(), made.labels.0["l"].as_str()),
+            ("x", "w")
+        );
     }
 }

@@ -19,7 +19,7 @@ mod fuzz;
 pub use body::{Document, JSON_BYTES};
 pub use call::{Call, On, Wish};
 pub use judge::{Caller, Policy, Subjects, decide};
-pub use known::{Known, Made, container, exec_made, image};
+pub use known::{Known, Made, container, image, made_id};
 pub use table::{Answer, Body, Method, NEWEST, Route};
 
 use verger_policy::model::printable_within;

@@ -24,8 +24,9 @@ impl Query {
                     shown(key)
                 )));
             }
-            let value = decoded(value)
-                .ok_or_else(|| Refusal::unclear(format!("verger: the value of `{key}` in the query is malformed")))?;
+            let value = decoded(value).ok_or_else(|| {
+                Refusal::unclear(format!("verger: the value of `{key}` in the query is malformed"))
+            })?;
             let values = pairs.entry(key.to_owned()).or_default();
             if !values.is_empty() && !LISTS.contains(&key) {
                 return Err(Refusal::unclear(format!(
@@ -40,7 +41,9 @@ impl Query {
     /// The value of a key; empty where it is not given.
     pub(crate) fn get(&self, key: &str) -> &str {
         let values = self.0.get(key);
-        values.and_then(|values| values.first()).map_or("", String::as_str)
+        values
+            .and_then(|values| values.first())
+            .map_or("", String::as_str)
     }
 
     /// The query with another value for a key, encoded anew.
@@ -83,7 +86,9 @@ fn decoded(text: &str) -> Option<String> {
 fn encode(text: &str, into: &mut String) {
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => into.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                into.push(char::from(byte))
+            }
             other => {
                 const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
                 into.push('%');
@@ -109,18 +114,24 @@ mod tests {
             assert!(Query::read(text, "a b").is_err(), "{text}");
         }
         let query = Query::read("a=x%20y+z&b&t=1&t=2", "a b t").unwrap();
-        assert_eq!((query.get("a"), query.get("b"), query.get("c")), ("x y z", "", ""));
+        assert_eq!(
+            (query.get("a"), query.get("b"), query.get("c")),
+            ("x y z", "", "")
+        );
         assert_eq!(query.encoded(Some(("a", "q"))), "?a=q&b=&t=1&t=2");
     }
 
     #[test]
     fn what_is_sent_on_says_what_was_read() {
-        check!().with_type::<String>().with_iterations(2_000).for_each(|value| {
-            let mut text = "a=".to_owned();
-            encode(value, &mut text);
-            let query = Query::read(&text, "a").unwrap();
-            assert_eq!(query.get("a"), value);
-            assert_eq!(Query::read(&query.encoded(None)[1..], "a").unwrap(), query);
-        });
+        check!()
+            .with_type::<String>()
+            .with_iterations(2_000)
+            .for_each(|value| {
+                let mut text = "a=".to_owned();
+                encode(value, &mut text);
+                let query = Query::read(&text, "a").unwrap();
+                assert_eq!(query.get("a"), value);
+                assert_eq!(Query::read(&query.encoded(None)[1..], "a").unwrap(), query);
+            });
     }
 }

@@ -91,6 +91,8 @@ pub enum Answer {
     Session,
     /// A document that names the exec that was made.
     ExecMade,
+    /// A document that names the container that was made.
+    Made,
     /// What the daemon is: its version is not told as a newer one than this table knows.
     Ping,
 }
@@ -172,7 +174,7 @@ impl Route {
     }
 }
 
-use About::{All, Container, ContainerInQuery, Made, Nothing};
+use About::{All, Container, ContainerInQuery, Nothing};
 
 const BUILD: &str = "t dockerfile remote q nocache rm forcerm pull memory memswap cpushares cpusetcpus cpusetmems
     cpuperiod cpuquota buildargs shmsize squash labels networkmode platform target outputs extrahosts cachefrom cgroupparent
@@ -187,8 +189,15 @@ pub(crate) const ROUTES: &[Route] = &[
     get("events", Watch, All(Containers), "since until filters"),
     get("system/df", List, All(Containers), "type"),
     // Containers
-    get("containers/json", List, All(Containers), "all limit size filters before since"),
-    post("containers/create", Create, Made, "name platform").json(Document::Create),
+    get(
+        "containers/json",
+        List,
+        All(Containers),
+        "all limit size filters before since",
+    ),
+    post("containers/create", Create, About::Made, "name platform")
+        .json(Document::Create)
+        .answers(Answer::Made),
     post("containers/prune", Prune, All(Containers), "filters"),
     get("containers/*/json", Get, Container, "size"),
     get("containers/*/top", Get, Container, "ps_args"),
@@ -236,7 +245,7 @@ pub(crate) const ROUTES: &[Route] = &[
     post("containers/*/exec", Exec, Container, "")
         .json(Document::Exec)
         .answers(Answer::ExecMade),
-    delete("containers/*", Delete, Container, "v link force"),
+    delete("containers/*", Delete, Container, "v force"),
     get("containers/*/checkpoints", Administer, All(Runtime), "dir"),
     post("containers/*/checkpoints", Administer, All(Runtime), "").stream(),
     delete("containers/*/checkpoints/*", Administer, All(Runtime), "dir"),
@@ -254,7 +263,12 @@ pub(crate) const ROUTES: &[Route] = &[
         .answers(Answer::Hijack),
     post("exec/*/resize", Exec, About::Exec, "h w"),
     // Images
-    get("images/json", List, All(Images), "all filters digests shared-size"),
+    get(
+        "images/json",
+        List,
+        All(Images),
+        "all filters digests shared-size",
+    ),
     get("images/search", Get, All(Images), "term limit filters"),
     get("images/get", Export, All(Images), "names"),
     get("images/**/json", Get, All(Images), ""),

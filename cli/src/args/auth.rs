@@ -64,7 +64,12 @@ pub(crate) struct WhoArgs {
     pub person: Option<String>,
 
     /// The host that the user is of: its labels are those in the set.
-    #[arg(long = "on", value_name = "AGENT", requires = "person", conflicts_with = "groups")]
+    #[arg(
+        long = "on",
+        value_name = "AGENT",
+        requires = "person",
+        conflicts_with = "groups"
+    )]
     pub host: Option<String>,
 
     /// Who is in this group, too.

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::json;
 use verger_controller_authz::{Ask, Because, GivenRule, Roles, Subject};
 use verger_policy::model::{
-    AgentId, InvalidSubject, Kind, Labels, LocalUid, Name, ObjectKey, PolicyObject, Resource, Role, RoleSubject, Scope, Spec, Verb,
+    AgentId, InvalidSubject, Kind, Labels, LocalUid, Name, ObjectKey, PolicyObject, Resource, Role,
+    RoleSubject, Scope, Spec, Verb,
 };
 use verger_policy::roles;
 use verger_policy::set::PolicySet;
@@ -227,7 +228,11 @@ async fn subject(args: &WhoArgs, session: &Session, set: &PolicySet) -> anyhow::
 
 /// A user of a host, if it is one that is named.
 fn local(args: &WhoArgs, set: &PolicySet) -> Result<Option<Subject>, Failure> {
-    let Some(uid) = args.person.as_deref().and_then(|text| text.strip_prefix("local/")) else {
+    let Some(uid) = args
+        .person
+        .as_deref()
+        .and_then(|text| text.strip_prefix("local/"))
+    else {
         return match &args.host {
             Some(_) => Err(Failure::input(
                 "--on AGENT is for a host's user: --as local/UID".to_owned(),
@@ -239,7 +244,9 @@ fn local(args: &WhoArgs, set: &PolicySet) -> Result<Option<Subject>, Failure> {
         .parse()
         .map_err(|error: InvalidSubject| Failure::input(format!("PERSON `local/{uid}`: {error}")))?;
     if !args.groups.is_empty() {
-        return Err(Failure::input("a host's user is in no group of the cluster".to_owned()));
+        return Err(Failure::input(
+            "a host's user is in no group of the cluster".to_owned(),
+        ));
     }
     let host = match &args.host {
         None => Labels::default(),

@@ -24,7 +24,8 @@ fn short(resource: Resource) -> String {
 
 /// The schema, in Cedar's own words: every resource, and every verb with what knows it.
 pub(crate) fn schema() -> String {
-    let mut text = String::from("namespace Verger {\n  entity Group;\n  entity Local;\n  entity Person in [Group];\n");
+    let mut text =
+        String::from("namespace Verger {\n  entity Group;\n  entity Local;\n  entity Person in [Group];\n");
     for resource in Resource::ALL {
         let name = short(*resource);
         writeln!(

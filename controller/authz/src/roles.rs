@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use verger_policy::model::{
-    Effect, Kind, Labels, Name, ObjectKey, PolicyObject, Resource, Role, RoleBinding, RoleRule, RoleSubject, Scope,
-    Verb,
+    Effect, Kind, Labels, Name, ObjectKey, PolicyObject, Resource, Role, RoleBinding, RoleRule, RoleSubject,
+    Scope, Verb,
 };
 use verger_policy::roles::{Ask, Because, Decision, GivenRule, Subject, bound};
 

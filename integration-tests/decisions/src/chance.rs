@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use verger_policy::model::{
-    Effect, Labels, LocalUid, Metadata, Name, PolicyObject, Resource, Role, RoleBinding, RoleRule, RoleSubject, Scope,
-    Spec, Verb,
+    Effect, Labels, LocalUid, Metadata, Name, PolicyObject, Resource, Role, RoleBinding, RoleRule,
+    RoleSubject, Scope, Spec, Verb,
 };
 use verger_policy::roles::{Ask, Subject};
 use verger_rig::dice::Dice;
@@ -57,7 +57,9 @@ fn local(number: u64) -> LocalUid {
 fn host_labels(dice: &mut Dice) -> Labels {
     let zones: [&[(&str, &str)]; 4] = [&[], &[], &[("zone", "a")], &[("zone", "a"), ("tier", "b")]];
     let picked = dice.pick(&zones).copied().unwrap_or_default();
-    let owned = picked.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let owned = picked
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     Labels(owned.collect())
 }
 

@@ -130,7 +130,10 @@ fn volumes(read: &mut Read, host: &Value) {
             // A path in the container, for a volume of its own.
             None => continue,
         };
-        let is_name = source.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        let is_name = source
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_alphanumeric())
             && source
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));

@@ -81,11 +81,7 @@ impl Read {
 ///
 /// # Errors
 /// When the daemon could read it otherwise, or when nobody may have what it asks for.
-pub(crate) fn read(
-    document: Document,
-    bytes: &[u8],
-    runtimes: &BTreeSet<String>,
-) -> Result<Read, Refusal> {
+pub(crate) fn read(document: Document, bytes: &[u8], runtimes: &BTreeSet<String>) -> Result<Read, Refusal> {
     if bytes.len() > JSON_BYTES {
         return Err(Refusal {
             status: 413,

@@ -50,7 +50,12 @@ pub(super) fn membership(value: Value, document: Document) -> Result<Read, Refus
 /// What an endpoint is linked to: its names and addresses are told.
 pub(super) fn links(read: &mut Read, endpoint: &Value) -> Result<(), Refusal> {
     for link in items(endpoint.get("Links")) {
-        let name = link.as_str().unwrap_or_default().split(':').next().unwrap_or_default();
+        let name = link
+            .as_str()
+            .unwrap_or_default()
+            .split(':')
+            .next()
+            .unwrap_or_default();
         read.wish(Verb::Get, On::Container(reference(name)?));
     }
     Ok(())
@@ -86,7 +91,8 @@ fn is_empty(value: Option<&Value>) -> bool {
 /// A volume. With options of its driver it may be any folder of the host.
 pub(super) fn volume(value: Value) -> Read {
     let mut read = Read::of(value);
-    let plain = matches!(text(read.value.get("Driver")), "" | "local") && is_nothing(read.value.get("DriverOpts"));
+    let plain =
+        matches!(text(read.value.get("Driver")), "" | "local") && is_nothing(read.value.get("DriverOpts"));
     if !plain {
         read.all(Verb::Administer, Resource::Runtime);
     }

@@ -7,13 +7,15 @@ use verger_policy::json::strict::Keys;
 pub(crate) enum Shape {
     /// Anything but an object.
     Plain,
+    /// A list of this.
+    Each(&'static Shape),
     /// An object with keys that somebody chose, each with this.
     Map(&'static Shape),
     /// An object with these keys, those of one line alike.
     Of(&'static [(&'static str, Shape)]),
 }
 
-use Shape::{Map, Of, Plain};
+use Shape::{Each, Map, Of, Plain};
 
 impl Keys for Shape {
     fn are_chosen(self) -> bool {
@@ -22,7 +24,7 @@ impl Keys for Shape {
 
     fn below(self, key: &str) -> Result<Self, String> {
         match self {
-            Plain => Err(format!("{key:?} is where no key is known")),
+            Plain | Each(_) => Err(format!("{key:?} is where no key is known")),
             Map(shape) => Ok(*shape),
             Of(lines) => {
                 let line = lines
@@ -34,8 +36,12 @@ impl Keys for Shape {
         }
     }
 
-    fn item(self) -> Self {
-        self
+    fn item(self) -> Result<Self, String> {
+        match self {
+            Plain => Ok(Plain),
+            Each(shape) => Ok(*shape),
+            Map(_) | Of(_) => Err("a list is where an object is known".to_owned()),
+        }
     }
 }
 
@@ -72,17 +78,23 @@ const RESOURCES: (&str, Shape) = (
      MemorySwappiness OomKillDisable PidsLimit CpuCount CpuPercent IOMaximumIOps IOMaximumBandwidth",
     Plain,
 );
-const BLOCK_WEIGHTS: (&str, Shape) = ("BlkioWeightDevice", Of(&[("Path Weight", Plain)]));
+const BLOCK_WEIGHTS: (&str, Shape) = ("BlkioWeightDevice", Each(&Of(&[("Path Weight", Plain)])));
 const BLOCK_RATES: (&str, Shape) = (
     "BlkioDeviceReadBps BlkioDeviceWriteBps BlkioDeviceReadIOps BlkioDeviceWriteIOps",
-    Of(&[("Path Rate", Plain)]),
+    Each(&Of(&[("Path Rate", Plain)])),
 );
-const DEVICES: (&str, Shape) = ("Devices", Of(&[("PathOnHost PathInContainer CgroupPermissions", Plain)]));
+const DEVICES: (&str, Shape) = (
+    "Devices",
+    Each(&Of(&[("PathOnHost PathInContainer CgroupPermissions", Plain)])),
+);
 const DEVICE_REQUESTS: (&str, Shape) = (
     "DeviceRequests",
-    Of(&[("Driver Count DeviceIDs Capabilities", Plain), ("Options", TEXTS)]),
+    Each(&Of(&[
+        ("Driver Count DeviceIDs Capabilities", Plain),
+        ("Options", TEXTS),
+    ])),
 );
-const ULIMITS: (&str, Shape) = ("Ulimits", Of(&[("Name Hard Soft", Plain)]));
+const ULIMITS: (&str, Shape) = ("Ulimits", Each(&Of(&[("Name Hard Soft", Plain)])));
 const RESTART: (&str, Shape) = ("RestartPolicy", Of(&[("Name MaximumRetryCount", Plain)]));
 
 const HOST: Shape = Of(&[
@@ -101,11 +113,11 @@ const HOST: Shape = Of(&[
         Plain,
     ),
     ("LogConfig", Of(&[("Type", Plain), ("Config", TEXTS)])),
-    ("PortBindings", Map(&Of(&[("HostIp HostPort", Plain)]))),
+    ("PortBindings", Map(&Each(&Of(&[("HostIp HostPort", Plain)])))),
     ("StorageOpt Tmpfs Sysctls", TEXTS),
     (
         "Mounts",
-        Of(&[
+        Each(&Of(&[
             ("Type Source Target ReadOnly Consistency", Plain),
             ("BindOptions", Of(&[("Propagation NonRecursive", Plain)])),
             (
@@ -117,7 +129,7 @@ const HOST: Shape = Of(&[
                 ]),
             ),
             ("TmpfsOptions", Of(&[("SizeBytes Mode", Plain)])),
-        ]),
+        ])),
     ),
 ]);
 
@@ -127,7 +139,10 @@ const ENDPOINT: Shape = Of(&[
          GlobalIPv6PrefixLen MacAddress",
         Plain,
     ),
-    ("IPAMConfig", Of(&[("IPv4Address IPv6Address LinkLocalIPs", Plain)])),
+    (
+        "IPAMConfig",
+        Of(&[("IPv4Address IPv6Address LinkLocalIPs", Plain)]),
+    ),
     ("DriverOpts", TEXTS),
 ]);
 
@@ -161,7 +176,10 @@ pub(crate) const NETWORK: Shape = Of(&[
             ("Options", TEXTS),
             (
                 "Config",
-                Of(&[("Subnet IPRange Gateway", Plain), ("AuxiliaryAddresses", TEXTS)]),
+                Each(&Of(&[
+                    ("Subnet IPRange Gateway", Plain),
+                    ("AuxiliaryAddresses", TEXTS),
+                ])),
             ),
         ]),
     ),

@@ -37,15 +37,22 @@ fn what_the_daemon_would_read_otherwise_is_refused() {
         r#"{"Image":"a"}{"HostConfig":{"Privileged":true}}"#,
         r#"{"Image":"a","HostConfig":{"Invented":1}}"#,
         r#"{"Image":"a","HostConfig":{"Binds":{"x":1}}}"#,
+        r#"{"Image":"a","HostConfig":[{"Privileged":true}]}"#,
+        r#"{"Image":"a","HostConfig":{"Mounts":[[{"Type":"bind"}]]}}"#,
         "[]",
         "null",
         "",
     ] {
-        assert!(read(Document::Create, text.as_bytes(), &runtimes()).is_err(), "{text}");
+        assert!(
+            read(Document::Create, text.as_bytes(), &runtimes()).is_err(),
+            "{text}"
+        );
     }
     let large = format!(r#"{{"Image":"a","Labels":{{"x":"{}"}}}}"#, "x".repeat(JSON_BYTES));
     assert_eq!(
-        read(Document::Create, large.as_bytes(), &runtimes()).unwrap_err().status,
+        read(Document::Create, large.as_bytes(), &runtimes())
+            .unwrap_err()
+            .status,
         413
     );
 }
@@ -152,7 +159,11 @@ fn volumes_and_networks_with_names_are_asked_about() {
         Resource::Volumes
     ));
     assert!(!all(r#"{"Binds":["/data"]}"#, Verb::Mount, Resource::Volumes));
-    assert!(all(r#"{"NetworkMode":"mine"}"#, Verb::Connect, Resource::Networks));
+    assert!(all(
+        r#"{"NetworkMode":"mine"}"#,
+        Verb::Connect,
+        Resource::Networks
+    ));
     assert!(!all("{}", Verb::Connect, Resource::Networks));
 }
 
@@ -166,7 +177,10 @@ fn administers(document: Document, text: &str) -> bool {
 
 #[test]
 fn networks_and_volumes_of_the_host_take_an_administrator() {
-    assert!(!administers(Document::Volume, r#"{"Name":"a","Driver":"local","DriverOpts":{}}"#));
+    assert!(!administers(
+        Document::Volume,
+        r#"{"Name":"a","Driver":"local","DriverOpts":{}}"#
+    ));
     for text in [
         r#"{"DriverOpts":{"type":"none","o":"bind","device":"/etc"}}"#,
         r#"{"Driver":"nfs"}"#,

@@ -89,15 +89,8 @@ fn without_policy_root_looks_and_does_nothing_else() {
 #[test]
 fn what_was_not_resolved_is_refused_to_everybody() {
     let policy = policy(&bind("admin", "local/1000", ""));
-    for on in [
-        On::Container("x".to_owned()),
-        On::Exec("x".to_owned()),
-        On::Made,
-    ] {
-        let wish = Wish {
-            verb: Verb::Get,
-            on,
-        };
+    for on in [On::Container("x".to_owned()), On::Exec("x".to_owned()), On::Made] {
+        let wish = Wish { verb: Verb::Get, on };
         for uid in [0, 1000] {
             assert!(decide(&policy, Caller { uid }, [&wish], &Subjects::default()).is_err());
         }

@@ -63,7 +63,12 @@ fn rule() -> impl Strategy<Value = RoleRule> {
 
 /// Sealed labels of a host, or those of the hosts that a binding is for.
 fn hosts() -> impl Strategy<Value = Labels> {
-    prop::sample::select(vec![vec![], vec![("zone", "a")], vec![("zone", "a"), ("tier", "b")]]).prop_map(|labels| {
+    prop::sample::select(vec![
+        vec![],
+        vec![("zone", "a")],
+        vec![("zone", "a"), ("tier", "b")],
+    ])
+    .prop_map(|labels| {
         let owned = labels
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value.to_owned()));

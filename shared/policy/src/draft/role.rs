@@ -35,10 +35,17 @@ pub(super) fn binding(reader: &mut Reader<'_>, node: &Node) -> Got<RoleBinding> 
     let role = fields.required(reader, "role", "viewer", name);
     let subjects = fields.required(reader, "subjects", "[ person/ada ]", |reader, node| {
         let subjects = reader.set(node, |reader, node| {
-            reader.parse(node, "write person/NAME, as in the certificate, group/NAME, or local/UID")
+            reader.parse(
+                node,
+                "write person/NAME, as in the certificate, group/NAME, or local/UID",
+            )
         })?;
         if subjects.is_empty() {
-            return Err(reader.report(node.place, "names nobody", "name at least one person, group or local user"));
+            return Err(reader.report(
+                node.place,
+                "names nobody",
+                "name at least one person, group or local user",
+            ));
         }
         Ok(subjects)
     });
@@ -57,7 +64,9 @@ pub(super) fn binding(reader: &mut Reader<'_>, node: &Node) -> Got<RoleBinding> 
         Ok(scope)
     });
     let hosts_node = fields.take("hosts");
-    let hosts = hosts_node.map(|node| reader.under("hosts", |reader| hosts(reader, node))).transpose();
+    let hosts = hosts_node
+        .map(|node| reader.under("hosts", |reader| hosts(reader, node)))
+        .transpose();
     fields.close(reader)?;
     let binding = RoleBinding {
         role: role?,

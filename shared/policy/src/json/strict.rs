@@ -21,8 +21,10 @@ pub trait Keys: Copy {
     fn below(self, key: &str) -> Result<Self, String>;
 
     /// What holds for the items of a list.
-    #[must_use]
-    fn item(self) -> Self;
+    ///
+    /// # Errors
+    /// Why there may be no list.
+    fn item(self) -> Result<Self, String>;
 }
 
 /// The form in which the other reader compares keys.
@@ -89,7 +91,8 @@ impl<'de, K: Keys> Visitor<'de> for Walk<K> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while items.next_element_seed(Walk(self.0.item()))?.is_some() {}
+        let item = self.0.item().map_err(A::Error::custom)?;
+        while items.next_element_seed(Walk(item))?.is_some() {}
         Ok(())
     }
 

@@ -37,10 +37,7 @@ const LOOK_ON_HOSTS: (&[Verb], &[Resource]) = (
     &[Get, List, Wait, Watch],
     &[Containers, Images, Networks, Runtime, Volumes],
 );
-const RUN: (&[Verb], &[Resource]) = (
-    &[Kill, Logs, Pause, Restart, Start, Stop, Unpause],
-    &[Containers],
-);
+const RUN: (&[Verb], &[Resource]) = (&[Kill, Logs, Pause, Restart, Start, Stop, Unpause], &[Containers]);
 const LOGIN: (&[Verb], &[Resource]) = (&[Renew], &[Certificates]);
 const RECORD: (&[Verb], &[Resource]) = (&[List, Watch], &[Audit]);
 const WITHDRAWAL: (&[Verb], &[Resource]) = (&[Withdraw], &[Proposals]);
@@ -71,6 +68,7 @@ pub const ALL: &[BuiltinRole] = &[
         says: "writes policy: applies and proposes all but roles and their bindings, and signs nobody's proposals",
         allows: &[
             LOOK,
+            LOOK_ON_HOSTS,
             LOGIN,
             WITHDRAWAL,
             (&[Apply, Delete, Propose], DRAFTED),
@@ -82,6 +80,7 @@ pub const ALL: &[BuiltinRole] = &[
         says: "signs or withdraws what others propose, and writes nothing",
         allows: &[
             LOOK,
+            LOOK_ON_HOSTS,
             LOGIN,
             RECORD,
             WITHDRAWAL,

@@ -282,7 +282,12 @@ fn rule() -> impl Strategy<Value = RoleRule> {
 
 /// Sealed labels of a host, or those of the hosts that a binding is for.
 fn hosts() -> impl Strategy<Value = Labels> {
-    prop::sample::select(vec![vec![], vec![("zone", "a")], vec![("zone", "a"), ("tier", "b")]]).prop_map(|labels| {
+    prop::sample::select(vec![
+        vec![],
+        vec![("zone", "a")],
+        vec![("zone", "a"), ("tier", "b")],
+    ])
+    .prop_map(|labels| {
         let owned = labels
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -299,8 +304,8 @@ fn objects() -> impl Strategy<Value = Vec<PolicyObject>> {
         "local/1000",
         "local/1001",
     ]
-        .map(|subject| subject.parse().unwrap())
-        .to_vec();
+    .map(|subject| subject.parse().unwrap())
+    .to_vec();
     let binding = (
         prop::sample::select(vec!["r0", "r1", "r2", "viewer", "author", "none"]),
         btree_set(prop::sample::select(subjects), 1..3),

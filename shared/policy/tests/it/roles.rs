@@ -91,8 +91,8 @@ fn every_problem_of_a_role_is_told_at_once() {
         of_role("[ { effect: alow, verbs: [ gt ], resources: [ Workloads, audit ], name: x } ]"),
         [
             "p.yaml:4:28: spec.rules[0].effect: unknown word `alow`; did you mean `allow`? Write one of: allow, deny",
-            "p.yaml:4:43: spec.rules[0].verbs[0]: unknown word `gt`; did you mean `get`? Write one of: ack, apply, approve, ban, create, delete, evict, get, list, propose, renew, revoke, rotate, sign, watch, withdraw",
-            "p.yaml:4:62: spec.rules[0].resources[0]: unknown word `Workloads`; did you mean `Workload`? Write one of: Exception, Guardrail, Host, Role, RoleBinding, Workload, audit, certificates, findings, hosts, instances, proposals, set, status, tokens, trust-root",
+            "p.yaml:4:43: spec.rules[0].verbs[0]: unknown word `gt`; did you mean `get`? Write one of: ack, administer, apply, approve, attach, ban, build, commit, connect, copy-in, copy-out, create, delete, disconnect, evict, exec, export, get, kill, list, load, logs, mount, pause, propose, prune, pull, push, reach-host, rename, renew, restart, revoke, rotate, sign, start, stop, tag, unpause, update, wait, watch, withdraw",
+            "p.yaml:4:62: spec.rules[0].resources[0]: unknown word `Workloads`; did you mean `Workload`? Write one of: Exception, Guardrail, Host, Role, RoleBinding, Workload, audit, certificates, containers, findings, hosts, images, instances, networks, proposals, runtime, set, status, tokens, trust-root, volumes",
             "p.yaml:4:82: spec.rules[0].name: unknown field `name`; did you mean `names`?",
         ]
     );
@@ -190,6 +190,32 @@ fn every_problem_of_a_binding_is_told_at_once() {
             "p.yaml:4:19: spec.subjects: names nobody; name at least one person, group or local user",
         ]
     );
+}
+
+#[test]
+fn a_binding_for_some_hosts_has_a_local_user_to_be_for() {
+    let with = |spec: &str| problems(&text("RoleBinding", "b", spec));
+    assert_eq!(
+        with("{ role: viewer, subjects: [ person/ada ], hosts: { zone: a } }"),
+        [
+            "p.yaml:4:56: spec.hosts: narrows nothing: no subject is a local user; remove it, or name a local user: people and groups call the cluster, and no host"
+        ]
+    );
+    assert_eq!(
+        with("{ role: viewer, subjects: [ local/1 ], hosts: {} }"),
+        ["p.yaml:4:53: spec.hosts: leaves no host out; state labels of hosts, or remove it"]
+    );
+    for subject in [
+        "local/0",
+        "local/01",
+        "local/+1",
+        "local/4294967295",
+        "local/ada",
+        "local/",
+    ] {
+        let told = with(&format!("{{ role: viewer, subjects: [ {subject} ] }}"));
+        assert!(told[0].contains("is not the number of a user"), "{told:?}");
+    }
 }
 
 #[test]

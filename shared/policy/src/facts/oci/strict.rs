@@ -61,8 +61,8 @@ impl Keys for Config {
         })
     }
 
-    fn item(self) -> Self {
-        Self { chosen: false }
+    fn item(self) -> Result<Self, String> {
+        Ok(Self { chosen: false })
     }
 }
 

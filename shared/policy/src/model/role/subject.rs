@@ -64,7 +64,9 @@ pub enum InvalidSubject {
     #[error("what follows the slash is not a name")]
     Name,
     /// What follows is no number of a user, or root's.
-    #[error("what follows `local/` is not the number of a user from 1 to 4294967294; root may do everything on its host anyway")]
+    #[error(
+        "what follows `local/` is not the number of a user from 1 to 4294967294; root may do everything on its host anyway"
+    )]
     Uid,
 }
 
