@@ -262,3 +262,6 @@ fn further(path: &[String], query: &Query) -> Vec<Wish> {
     }
     wishes
 }
+
+#[cfg(test)]
+mod tests;

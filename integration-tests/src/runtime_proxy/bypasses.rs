@@ -563,10 +563,6 @@ fn unknown_to_the_table(front: &Front, tally: &mut Tally) -> Result<()> {
         "the container is there"
     );
     for (name, path) in [
-        (
-            "leading-slash-of-a-name",
-            format!("/v1.41/containers/%2F{}/json", front.web),
-        ),
         ("debug", "/debug/vars".to_owned()),
         ("unversioned-old", format!("/v1.12/containers/{}/json", front.web)),
     ] {

@@ -13,20 +13,20 @@ use crate::programs::Programs;
 use crate::scene::{Docker, Scene};
 
 /// Who may do everything that a role can give to what is of the workload, and nothing to anything else.
-pub const RUNNER: u32 = 10_001;
+pub(super) const RUNNER: u32 = 10_001;
 /// Has the built-in role of this name.
-pub const VIEWER: u32 = 10_002;
+pub(super) const VIEWER: u32 = 10_002;
 /// Has the built-in role of this name.
-pub const OPERATOR: u32 = 10_003;
+pub(super) const OPERATOR: u32 = 10_003;
 /// Nobody has bound anything to this one.
-pub const STRANGER: u32 = 10_004;
+pub(super) const STRANGER: u32 = 10_004;
 /// May do everything but start processes in what is of the workload.
-pub const CAREFUL: u32 = 10_005;
+pub(super) const CAREFUL: u32 = 10_005;
 /// May do everything, on hosts that this one is not.
-pub const ELSEWHERE: u32 = 10_006;
+pub(super) const ELSEWHERE: u32 = 10_006;
 
 /// The workload.
-pub const WORKLOAD: &str = "proxy/web";
+pub(super) const WORKLOAD: &str = "proxy/web";
 
 const ROLES: &str = "
 ---
