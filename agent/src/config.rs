@@ -9,6 +9,8 @@ use verger_policy::model::AgentId;
 use verger_transport::config_file;
 use verger_transport::telemetry::LogFormat;
 
+use crate::proxy::ProxyConfig;
+
 /// `agent.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +29,9 @@ pub(crate) struct Config {
     /// The socket at which gates ask before they let a runtime launch anything. None: nobody asks.
     #[serde(default)]
     pub(crate) gate_socket: Option<PathBuf>,
+    /// The runtime's socket as the host's users see it. None: they go to the runtime themselves.
+    #[serde(default)]
+    pub(crate) proxy: Option<ProxyConfig>,
     /// Seconds between looks at all processes and mounts. What a container's runtime or the kernel can tell is looked at
     /// at once.
     #[serde(default = "scan_seconds")]
@@ -68,6 +73,13 @@ impl Config {
             "{}: `scan_seconds` must be 1 to 3600",
             file.display()
         );
+        if let Some(proxy) = &config.proxy {
+            anyhow::ensure!(
+                proxy.listen != config.docker_socket,
+                "{}: `docker_socket` is where `[proxy]` listens: the agent looks at Docker itself, so write what `docker` in `[proxy]` says",
+                file.display()
+            );
+        }
         Ok(config)
     }
 

@@ -13,6 +13,7 @@ mod in_force;
 mod join;
 mod link;
 mod machine;
+mod proxy;
 mod reconciler;
 mod report;
 mod run;

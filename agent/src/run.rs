@@ -24,6 +24,7 @@ use crate::controller::Controllers;
 use crate::enrolment::Enrolment;
 use crate::floor::FloorFile;
 use crate::gate::answers::{self, Answers};
+use crate::proxy;
 use crate::reconciler::{Reconciler, ReconcilerPorts};
 use crate::report::{self, Numbers, ReportPorts};
 use crate::session::{self, SessionPorts};
@@ -77,6 +78,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         Some(path) => Some(answers::listen(path)?),
         None => None,
     };
+    let fronts = match &config.proxy {
+        Some(proxy) => Some((proxy::listen(proxy)?, proxy.clone(), in_force.clone())),
+        None => None,
+    };
     let answering = Answers {
         bundles: Arc::new(DockerDisk::new(
             config.docker_data_root.clone(),
@@ -127,6 +132,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     tasks.spawn(report::drive(report, report_ports, stop.clone()));
     if let Some(listener) = gates {
         tasks.spawn(answers::serve(listener, answering, stop.clone()));
+    }
+    if let Some((listener, config, ledger)) = fronts {
+        tasks.spawn(proxy::serve(listener, config, ledger, stop.clone()));
     }
     let renewal = stop.clone();
     tasks.spawn(async move { controllers.keep_renewed(&config, renewal).await });

@@ -16,6 +16,7 @@ pub mod people;
 pub mod power_cut;
 pub mod programs;
 pub mod rpc_access;
+pub mod runtime_proxy;
 pub mod scene;
 pub mod silence;
 pub mod token_spend;

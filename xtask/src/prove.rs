@@ -191,6 +191,20 @@ pub(crate) const POINTS: &[Point] = &[
         }),
     },
     Point {
+        name: "proxy-bypasses",
+        claim: "No request that a looser reader of Docker's API would let through does its harm through the proxy; the same without the harm passes.",
+        cargo: &program!("prove-proxy-bypasses"),
+        needs_docker: true,
+        sample: None,
+    },
+    Point {
+        name: "proxy-matrix",
+        claim: "Through the proxy each user of a host does with Docker's own CLI to each container what the roles say, verb by verb.",
+        cargo: &program!("prove-proxy-matrix"),
+        needs_docker: true,
+        sample: None,
+    },
+    Point {
         name: "power-cut",
         claim: "What the controller's log, state and snapshots and the agent's ledger acknowledged survives power cuts; a build without the barrier is caught.",
         cargo: &program!("prove-power-cut", "--build"),

@@ -18,7 +18,7 @@ pub(crate) enum AuthCommand {
         #[command(flatten)]
         held: SetArgs,
     },
-    /// List the people and groups who may do something, of those that bindings name.
+    /// List the people, groups and hosts' users who may do something, of those that bindings name; of hosts' users, what they may on every host.
     #[command(after_help = "Example: verger auth who-can sign RoleBinding")]
     WhoCan {
         #[command(flatten)]
@@ -36,7 +36,7 @@ pub(crate) enum AuthCommand {
         who: WhoArgs,
 
         /// List the roles there are, built-in ones first, in place of what somebody has.
-        #[arg(long, conflicts_with_all = ["person", "groups"])]
+        #[arg(long, conflicts_with_all = ["person", "groups", "host"])]
         roles: bool,
 
         #[command(flatten)]
@@ -46,10 +46,10 @@ pub(crate) enum AuthCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct AskArgs {
-    /// What is to be done: get, list, watch, apply, delete, propose, sign, withdraw, ack, create, renew, rotate.
+    /// What is to be done: get, list, watch, apply, delete, propose, sign, withdraw, ack, create, renew, rotate, exec, logs, stop …
     pub verb: String,
 
-    /// To what: a kind (`Workload`), `findings`, `hosts` …, with a name for one alone: `Workload/payments/web`.
+    /// To what: a kind (`Workload`), `findings`, `hosts`, `containers` …, with a name for one alone: `Workload/payments/web`.
     pub resource: String,
 
     /// A label it has, for one that is not in the set yet.
@@ -59,9 +59,18 @@ pub(crate) struct AskArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct WhoArgs {
-    /// This person [default: you].
+    /// This person, or a host's user: local/UID [default: you].
     #[arg(long = "as", value_name = "PERSON")]
     pub person: Option<String>,
+
+    /// The host that the user is of: its labels are those in the set.
+    #[arg(
+        long = "on",
+        value_name = "AGENT",
+        requires = "person",
+        conflicts_with = "groups"
+    )]
+    pub host: Option<String>,
 
     /// Who is in this group, too.
     #[arg(long = "group", value_name = "GROUP")]

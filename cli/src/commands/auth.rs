@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::json;
 use verger_controller_authz::{Ask, Because, GivenRule, Roles, Subject};
 use verger_policy::model::{
-    AgentId, Kind, Labels, Name, ObjectKey, PolicyObject, Resource, Role, RoleSubject, Scope, Spec, Verb,
+    AgentId, InvalidSubject, Kind, Labels, LocalUid, Name, ObjectKey, PolicyObject, Resource, Role,
+    RoleSubject, Scope, Spec, Verb,
 };
 use verger_policy::roles;
 use verger_policy::set::PolicySet;
@@ -50,12 +51,12 @@ pub(super) async fn auth(
     let compiled = Roles::compile(set.objects().collect::<Vec<_>>())?;
     match asked {
         Asked::CanI(wanted, who) => {
-            let (ask, who) = (wanted.of(&set)?, subject(&who, &session).await?);
+            let (ask, who) = (wanted.of(&set)?, subject(&who, &session, &set).await?);
             can_i(&ask, &who, &compiled, format)
         }
         Asked::WhoCan(wanted) => who_can(&wanted.of(&set)?, &compiled, format),
         Asked::Explain(_, true) => all_roles(&set, format),
-        Asked::Explain(who, false) => explain(&subject(&who, &session).await?, &compiled, format),
+        Asked::Explain(who, false) => explain(&subject(&who, &session, &set).await?, &compiled, format),
     }
 }
 
@@ -68,15 +69,20 @@ enum Asked {
 fn can_i(ask: &Ask, who: &Subject, roles: &Roles, format: Format) -> anyhow::Result<Exit> {
     let decision = roles.decide(who, ask);
     let person = who.person.as_ref().map(ToString::to_string).unwrap_or_default();
+    let local = who.local.as_ref().map(|local| local.uid.get());
+    let shown = match local {
+        Some(uid) => format!("local/{uid}"),
+        None => format!("person/{person}"),
+    };
     let because: Vec<String> = decision.because.iter().map(ToString::to_string).collect();
     let word = if decision.allowed { "yes" } else { "no" };
     let mut sheet = Sheet::one(ANSWER);
     let object = json!({
-        "person": person, "groups": who.groups, "verb": ask.verb, "resource": ask.resource,
+        "person": person, "groups": who.groups, "local": local, "verb": ask.verb, "resource": ask.resource,
         "name": ask.single.as_ref().and_then(|single| single.name.as_ref()),
         "allowed": decision.allowed, "because": because,
     });
-    let cells = vec![format!("person/{person}"), word.to_owned(), because.join("; ")];
+    let cells = vec![shown, word.to_owned(), because.join("; ")];
     sheet.push(word, cells, object);
     print(&sheet, format)?;
     Ok(if decision.allowed {
@@ -201,7 +207,10 @@ async fn whoami(context: Option<&Path>, format: Format) -> anyhow::Result<Exit> 
 }
 
 /// Whoever is asked about. Of oneself the cluster knows the groups; of others nobody does before they log in.
-async fn subject(args: &WhoArgs, session: &Session) -> anyhow::Result<Subject> {
+async fn subject(args: &WhoArgs, session: &Session, set: &PolicySet) -> anyhow::Result<Subject> {
+    if let Some(local) = local(args, set)? {
+        return Ok(local);
+    }
     let mut named = args.clone();
     let you = match args.person {
         Some(_) => "",
@@ -215,6 +224,40 @@ async fn subject(args: &WhoArgs, session: &Session) -> anyhow::Result<Subject> {
         }
     };
     Ok(stated(&named, you)?)
+}
+
+/// A user of a host, if it is one that is named.
+fn local(args: &WhoArgs, set: &PolicySet) -> Result<Option<Subject>, Failure> {
+    let Some(uid) = args
+        .person
+        .as_deref()
+        .and_then(|text| text.strip_prefix("local/"))
+    else {
+        return match &args.host {
+            Some(_) => Err(Failure::input(
+                "--on AGENT is for a host's user: --as local/UID".to_owned(),
+            )),
+            None => Ok(None),
+        };
+    };
+    let uid: LocalUid = uid
+        .parse()
+        .map_err(|error: InvalidSubject| Failure::input(format!("PERSON `local/{uid}`: {error}")))?;
+    if !args.groups.is_empty() {
+        return Err(Failure::input(
+            "a host's user is in no group of the cluster".to_owned(),
+        ));
+    }
+    let host = match &args.host {
+        None => Labels::default(),
+        Some(agent) => {
+            let id: AgentId = agent
+                .parse()
+                .map_err(|error| Failure::input(format!("--on AGENT `{agent}`: {error}")))?;
+            set.host_labels(&id).cloned().unwrap_or_default()
+        }
+    };
+    Ok(Some(Subject::local(uid, host)))
 }
 
 fn stated(args: &WhoArgs, you: &str) -> Result<Subject, Failure> {
@@ -233,6 +276,7 @@ fn stated(args: &WhoArgs, you: &str) -> Result<Subject, Failure> {
     Ok(Subject {
         person: Some(person),
         groups: args.groups.iter().map(group).collect::<Result<_, _>>()?,
+        local: None,
     })
 }
 
@@ -319,7 +363,7 @@ fn labels_of(set: &PolicySet, resource: Resource, name: &Name) -> Option<Labels>
             let agent: AgentId = name.as_str().parse().ok()?;
             return set.host_labels(&agent).cloned();
         }
-        Resource::Findings => Kind::Workload,
+        Resource::Containers | Resource::Findings => Kind::Workload,
         other => Kind::ALL
             .iter()
             .copied()

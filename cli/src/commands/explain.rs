@@ -122,7 +122,7 @@ const fn says(kind: Kind) -> &'static str {
             "what people who have the role may do through the API (rules): each rule allows or denies (effect) verbs (verbs) on resources (resources), all of them or those of some names (names) or labels (labels). A deny wins over every allow; what no rule allows is denied"
         }
         Kind::RoleBinding => {
-            "who has a role (role: a built-in one or the name of a Role): people and groups (subjects: person/NAME, group/NAME), for everything or what is within a scope (scope: names, labels). While the set has no binding, every local login may do everything, and one by an identity provider nothing"
+            "who has a role (role: a built-in one or the name of a Role): people, groups and users of hosts (subjects: person/NAME, group/NAME, local/UID), for everything or what is within a scope (scope: names, labels); users of hosts on every host, or on those with these labels (hosts), and never anything but what runtimes hold (containers, images, networks, volumes, runtime). While the set has no binding, every local login may do everything, and one by an identity provider nothing"
         }
     }
 }

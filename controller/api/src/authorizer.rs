@@ -217,7 +217,14 @@ impl Permit {
         let person = self.caller.name.parse().ok();
         let (roles, subject) = match break_glass {
             true => (glass::roles()?, glass::subject(person)),
-            false => (roles, Subject { person, groups }),
+            false => (
+                roles,
+                Subject {
+                    person,
+                    groups,
+                    local: None,
+                },
+            ),
         };
         let mut because = BTreeSet::new();
         if let Some(first) = self.asks.first() {

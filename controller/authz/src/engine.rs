@@ -80,6 +80,7 @@ impl Links {
         }
         let holder = match subject {
             RoleSubject::Group(name) => uid(lower::GROUP, name.as_str()),
+            RoleSubject::Local(local) => uid(lower::LOCAL, &local.to_string()),
             RoleSubject::Person(name) => uid(lower::PERSON, name.as_str()),
         };
         let values = HashMap::from([(SlotId::principal(), holder)]);
@@ -129,7 +130,16 @@ impl Links {
 }
 
 /// Whoever has no name has one that no certificate can have.
-fn person(Subject { person, groups }: &Subject) -> Result<Entity, Fault> {
+fn person(subject: &Subject) -> Result<Entity, Fault> {
+    let Subject {
+        person,
+        groups,
+        local,
+    } = subject;
+    if let Some(local) = local {
+        let uid = uid(lower::LOCAL, &local.uid.to_string());
+        return Entity::new_with_tags(uid, [], [], []).map_err(Fault::of);
+    }
     let name = person.as_ref().map_or("", |name| name.as_str());
     let parents = groups.iter().map(|group| uid(lower::GROUP, group.as_str()));
     Entity::new_with_tags(uid(lower::PERSON, name), [], parents, []).map_err(Fault::of)

@@ -9,6 +9,8 @@ use verger_policy::model::{Effect, NamePattern, Resource, RoleRule, Scope, Verb}
 
 pub(crate) const PERSON: &str = "Verger::Person";
 pub(crate) const GROUP: &str = "Verger::Group";
+/// A user of a host.
+pub(crate) const LOCAL: &str = "Verger::Local";
 pub(crate) const ACTION: &str = "Verger::Action";
 
 /// The type of what a verb is done to. The suffix keeps it from names that Cedar has taken.
@@ -22,7 +24,8 @@ fn short(resource: Resource) -> String {
 
 /// The schema, in Cedar's own words: every resource, and every verb with what knows it.
 pub(crate) fn schema() -> String {
-    let mut text = String::from("namespace Verger {\n  entity Group;\n  entity Person in [Group];\n");
+    let mut text =
+        String::from("namespace Verger {\n  entity Group;\n  entity Local;\n  entity Person in [Group];\n");
     for resource in Resource::ALL {
         let name = short(*resource);
         writeln!(
@@ -35,10 +38,12 @@ pub(crate) fn schema() -> String {
         let knowing = Resource::ALL
             .iter()
             .filter(|resource| resource.verbs().contains(verb));
+        let local = knowing.clone().any(|resource| resource.is_of_runtime());
+        let principals = if local { "Local, Person" } else { "Person" };
         let knowing: Vec<String> = knowing.map(|resource| short(*resource)).collect();
         writeln!(
             text,
-            "  action \"{verb}\" appliesTo {{ principal: [Person], resource: [{}] }};",
+            "  action \"{verb}\" appliesTo {{ principal: [{principals}], resource: [{}] }};",
             knowing.join(", ")
         )
         .expect("a String takes everything");

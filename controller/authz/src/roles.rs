@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use verger_policy::model::{
-    Effect, Kind, Name, ObjectKey, PolicyObject, Resource, Role, RoleBinding, RoleRule, RoleSubject, Scope,
-    Verb,
+    Effect, Kind, Labels, Name, ObjectKey, PolicyObject, Resource, Role, RoleBinding, RoleRule, RoleSubject,
+    Scope, Verb,
 };
 use verger_policy::roles::{Ask, Because, Decision, GivenRule, Subject, bound};
 
@@ -38,6 +38,8 @@ pub(crate) struct Given {
     pub(crate) rule: GivenRule,
     /// The binding's.
     pub(crate) scope: Scope,
+    /// Where local users have it.
+    hosts: Labels,
     template: usize,
 }
 
@@ -130,6 +132,7 @@ impl Roles {
             role: role_name,
             subjects,
             scope,
+            hosts,
         } = binding;
         for rule in &role.rules {
             let template = shapes.template(rule, scope)?;
@@ -141,6 +144,7 @@ impl Roles {
                     rule: rule.clone(),
                 },
                 scope: scope.clone(),
+                hosts: hosts.clone(),
                 template,
             });
             for subject in subjects {
@@ -169,12 +173,22 @@ impl Roles {
     pub fn given(&self, subject: &Subject) -> Vec<(&GivenRule, &Scope)> {
         let mut given: Vec<_> = subject
             .holders()
-            .flat_map(|holder| self.given_to(&holder).collect::<Vec<_>>())
+            .flat_map(|holder| self.given_here(subject, &holder).collect::<Vec<_>>())
             .map(|given| (&given.rule, &given.scope))
             .collect();
         given.sort_by_key(|(given, _)| (&given.role, *given));
         given.dedup();
         given
+    }
+
+    /// What bindings give to a subject by one of its names, where it is.
+    fn given_here<'a>(&'a self, subject: &Subject, holder: &RoleSubject) -> impl Iterator<Item = &'a Given> {
+        let host = match (holder, &subject.local) {
+            (RoleSubject::Local(_), Some(local)) => Some(local.host.clone()),
+            _ => None,
+        };
+        let here = move |given: &&Given| host.as_ref().is_none_or(|host| given.hosts.select(host));
+        self.given_to(holder).filter(here)
     }
 
     /// What bindings give to a subject by its own name.
@@ -186,7 +200,7 @@ impl Roles {
     /// Decides of somebody whose login nobody of the cluster gave, but an identity provider: as [`decide`](Self::decide), and while
     /// no role is bound nothing is allowed. Whoever has an account there has no say before anybody was given one here.
     pub fn decide_once_bound(&self, subject: &Subject, ask: &Ask) -> Decision {
-        if self.bound || ask.check().is_err() {
+        if self.bound || subject.local.is_some() || ask.check().is_err() {
             return self.decide(subject, ask);
         }
         Decision {
@@ -204,7 +218,11 @@ impl Roles {
         if ask.check().is_err() {
             return denied(Because::Meaningless);
         }
-        if !self.bound {
+        if !subject.could_have(ask.resource) {
+            return denied(Because::NothingAllows);
+        }
+        // Nobody of the cluster let a host's users in: they have what is bound to them, and nothing before.
+        if !self.bound && subject.local.is_none() {
             return Decision {
                 allowed: true,
                 because: vec![Because::NothingBound],
@@ -215,6 +233,11 @@ impl Roles {
         let mut places = Vec::new();
         for holder in &holders {
             for place in self.by_subject.get(holder).into_iter().flatten() {
+                let host = subject.local.as_ref().map(|local| &local.host);
+                let is_local = matches!(holder, RoleSubject::Local(_));
+                if is_local && !host.is_some_and(|host| self.given[*place].hosts.select(host)) {
+                    continue;
+                }
                 let template = &self.templates[self.given[*place].template];
                 // Cedar takes every link of a template that it has validated; if it did not, nothing would be allowed.
                 if links.link(places.len(), template, holder).is_err() {

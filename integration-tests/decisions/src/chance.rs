@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use verger_policy::model::{
-    Effect, Labels, Metadata, Name, PolicyObject, Resource, Role, RoleBinding, RoleRule, RoleSubject, Scope,
-    Spec, Verb,
+    Effect, Labels, LocalUid, Metadata, Name, PolicyObject, Resource, Role, RoleBinding, RoleRule,
+    RoleSubject, Scope, Spec, Verb,
 };
 use verger_policy::roles::{Ask, Subject};
 use verger_rig::dice::Dice;
@@ -46,6 +46,21 @@ pub fn object(name: &str, spec: Spec) -> PolicyObject {
         },
         spec,
     }
+}
+
+/// A user of a host.
+fn local(number: u64) -> LocalUid {
+    parsed(&(1_000 + number).to_string())
+}
+
+/// Of a host, or of the hosts that a binding is for.
+fn host_labels(dice: &mut Dice) -> Labels {
+    let zones: [&[(&str, &str)]; 4] = [&[], &[], &[("zone", "a")], &[("zone", "a"), ("tier", "b")]];
+    let picked = dice.pick(&zones).copied().unwrap_or_default();
+    let owned = picked
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    Labels(owned.collect())
 }
 
 fn some<T: Copy + Ord>(dice: &mut Dice, of: &[T], most: u64) -> BTreeSet<T> {
@@ -148,11 +163,14 @@ impl Sort {
             } else {
                 self.scope(dice)
             },
+            hosts: host_labels(dice),
         }
     }
 
     fn holder(&self, dice: &mut Dice) -> RoleSubject {
-        if dice.below(3) == 0 {
+        if dice.below(4) == 0 {
+            RoleSubject::Local(local(dice.below(self.people)))
+        } else if dice.below(3) == 0 {
             RoleSubject::Group(group(dice.below(self.groups)))
         } else {
             RoleSubject::Person(parsed(&format!("p{}", dice.below(self.people))))
@@ -188,6 +206,9 @@ impl Sort {
 
     /// Somebody: mostly of those whom bindings may name, in as many groups as people are.
     pub fn subject(&self, dice: &mut Dice) -> Subject {
+        if dice.below(4) == 0 {
+            return Subject::local(local(dice.below(self.people + 1)), host_labels(dice));
+        }
         let person = match dice.below(20) {
             0 => None,
             1 => Some(parsed("a-stranger")),
@@ -197,6 +218,7 @@ impl Sort {
         Subject {
             person,
             groups: groups.collect(),
+            local: None,
         }
     }
 

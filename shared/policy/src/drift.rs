@@ -16,6 +16,7 @@ mod sets;
 mod sheet;
 mod user;
 
+pub use claim::Identity;
 pub(crate) use claim::is_unknown_instance;
 pub use guardrail::SAFE_SYSCTLS;
 pub use privilege::{DANGEROUS_CAPABILITIES, RUNTIME_SOCKETS, SENSITIVE_PATHS};
@@ -179,7 +180,7 @@ pub fn drift(compiled: &Compiled, instance: &Instance, at: Timestamp) -> Vec<Che
 }
 
 /// Which workload an instance is held to.
-pub fn claim(compiled: &Compiled, instance: &Instance) -> Claim {
+pub fn claim<'a>(compiled: &Compiled, instance: impl Into<Identity<'a>>) -> Claim {
     claim::claim(compiled, &claim::held(compiled, instance))
 }
 

@@ -3,6 +3,8 @@
 //! `serde_json`'s own reader of trees takes an object with the one key `$serde_json::private::RawValue` for a text that is to
 //! be parsed again. Labels and variables may have that name, and a seccomp filter could be dressed up as another.
 
+pub mod strict;
+
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};

@@ -17,7 +17,7 @@ mod table;
 
 use std::fmt;
 
-pub use ask::{Ask, InvalidAsk, Single, Subject};
+pub use ask::{Ask, InvalidAsk, LocalCaller, Single, Subject};
 pub use bound::{Bound, bound};
 pub use compiled::{CompiledRoles, Ruling, Why};
 pub use decision::{Because, Decision, GivenRule};

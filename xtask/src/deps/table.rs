@@ -166,6 +166,13 @@ pub(super) const RULES: Rules = Rules {
             ..LIBRARY
         },
         CrateRule {
+            name: "verger-agent-proxy",
+            uses: &["verger-policy"],
+            never_reaches: IMPURE,
+            never_names: RUNTIME,
+            ..LIBRARY
+        },
+        CrateRule {
             name: "verger-agent-runtimes",
             uses: &["verger-policy", "verger-agent-core"],
             never_reaches: &["sled", "tonic", "prost"],
@@ -186,6 +193,7 @@ pub(super) const RULES: Rules = Rules {
                 "verger-seal",
                 "verger-transport",
                 "verger-agent-core",
+                "verger-agent-proxy",
                 "verger-agent-runtimes",
                 "verger-agent-store",
                 "verger-gate-protocol",

@@ -48,6 +48,7 @@ fn stated() -> (PolicyObject, PolicyObject) {
         role: name(),
         subjects: [RoleSubject::Group(name())].into(),
         scope: Scope::default(),
+        hosts: Default::default(),
     };
     (
         object(Spec::Role(Role { rules })),
@@ -70,5 +71,6 @@ pub(super) fn subject(person: Option<PersonName>) -> Subject {
     Subject {
         person,
         groups: [name()].into(),
+        ..Subject::default()
     }
 }

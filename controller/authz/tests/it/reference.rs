@@ -48,6 +48,7 @@ fn rule() -> impl Strategy<Value = RoleRule> {
             Resource::Status,
             Resource::Set,
             Resource::Proposals,
+            Resource::Containers,
         ]),
         1..4,
     );
@@ -60,17 +61,34 @@ fn rule() -> impl Strategy<Value = RoleRule> {
     })
 }
 
+/// Sealed labels of a host, or those of the hosts that a binding is for.
+fn hosts() -> impl Strategy<Value = Labels> {
+    prop::sample::select(vec![
+        vec![],
+        vec![("zone", "a")],
+        vec![("zone", "a"), ("tier", "b")],
+    ])
+    .prop_map(|labels| {
+        let owned = labels
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Labels(owned.collect())
+    })
+}
+
 fn objects() -> impl Strategy<Value = Vec<PolicyObject>> {
     let subjects: Vec<RoleSubject> = PEOPLE
         .iter()
         .map(|name| format!("person/{name}"))
         .chain(GROUPS.iter().map(|name| format!("group/{name}")))
+        .chain(["local/1000".to_owned(), "local/1001".to_owned()])
         .map(|subject| subject.parse().unwrap())
         .collect();
     let binding = (
         prop::sample::select(ROLES.to_vec()),
         btree_set(prop::sample::select(subjects), 1..3),
         scope(),
+        hosts(),
     );
     let stated = vec(btree_set(rule(), 1..4), 3);
     (stated, vec(binding, 0..5)).prop_map(|(stated, bindings)| {
@@ -81,12 +99,13 @@ fn objects() -> impl Strategy<Value = Vec<PolicyObject>> {
             object.spec = Spec::Role(Role { rules });
             objects.push(object);
         }
-        for (number, (role, subjects, scope)) in bindings.into_iter().enumerate() {
+        for (number, (role, subjects, scope, hosts)) in bindings.into_iter().enumerate() {
             let mut object = bind(&format!("b{number}"), role, "person/x", "");
             object.spec = Spec::RoleBinding(RoleBinding {
                 role: role.parse().unwrap(),
                 subjects,
                 scope,
+                hosts,
             });
             objects.push(object);
         }
@@ -96,10 +115,14 @@ fn objects() -> impl Strategy<Value = Vec<PolicyObject>> {
 
 fn subject() -> impl Strategy<Value = Subject> {
     let groups = btree_set(prop::sample::select(GROUPS.to_vec()), 0..3);
-    (prop::sample::select(PEOPLE.to_vec()), groups).prop_map(|(name, groups)| Subject {
+    let person = (prop::sample::select(PEOPLE.to_vec()), groups).prop_map(|(name, groups)| Subject {
         person: Some(name.parse().unwrap()),
         groups: groups.into_iter().map(|group| group.parse().unwrap()).collect(),
-    })
+        local: None,
+    });
+    let uid = (1_000..1_003_u32).prop_map(|uid| LocalUid::new(uid).unwrap());
+    let local = (uid, hosts()).prop_map(|(uid, hosts)| Subject::local(uid, hosts));
+    prop_oneof![2 => person, 1 => local]
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
@@ -112,6 +135,8 @@ fn ask() -> impl Strategy<Value = Ask> {
         (Verb::Sign, Resource::Set),
         (Verb::Withdraw, Resource::Proposals),
         (Verb::Ack, Resource::Workload),
+        (Verb::Exec, Resource::Containers),
+        (Verb::List, Resource::Containers),
     ]);
     let single = (
         prop::option::weighted(0.9, prop::sample::select(NAMES.to_vec())),

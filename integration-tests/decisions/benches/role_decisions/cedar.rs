@@ -118,6 +118,7 @@ fn group(name: &Name) -> Result<EntityUid> {
 fn holder(subject: &RoleSubject) -> Result<EntityUid> {
     match subject {
         RoleSubject::Group(name) => group(name),
+        RoleSubject::Local(number) => uid("Local", &number.to_string()),
         RoleSubject::Person(name) => uid("Person", name.as_str()),
     }
 }

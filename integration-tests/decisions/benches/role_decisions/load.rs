@@ -52,6 +52,7 @@ fn bind(number: usize, role: &str, subject: &str, names: &[String]) -> PolicyObj
             names,
             labels: Labels::default(),
         },
+        hosts: Labels::default(),
     };
     object(&format!("b{number}"), Spec::RoleBinding(binding))
 }
@@ -136,6 +137,7 @@ impl Load {
                 subject: Subject {
                     person: Some(parsed(&person)),
                     groups: groups.into_iter().map(parsed).collect(),
+                    local: None,
                 },
                 ask: ask(&mut dice),
             }
@@ -154,6 +156,7 @@ impl Load {
                 subject: Subject {
                     person: Some(parsed(&format!("other-{}", number / 2))),
                     groups: [parsed(&format!("of-others-{}", number / 8))].into(),
+                    local: None,
                 },
                 ask: ask(&mut dice),
             }

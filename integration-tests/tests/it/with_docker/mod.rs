@@ -2,4 +2,5 @@
 
 mod away;
 mod drift_eval;
+mod proxy;
 mod set_back;

@@ -8,7 +8,9 @@ use super::object::name;
 use super::problem::quoted;
 use super::reader::{Got, Reader};
 use super::scalar::labels;
-use crate::model::{Effect, MAX_ROLE_WORDS, Name, Resource, Role, RoleBinding, RoleRule, Scope, Verb};
+use crate::model::{
+    Effect, Labels, MAX_ROLE_WORDS, Name, Resource, Role, RoleBinding, RoleRule, RoleSubject, Scope, Verb,
+};
 use crate::roles;
 
 /// Reads the `spec` of a role.
@@ -33,10 +35,17 @@ pub(super) fn binding(reader: &mut Reader<'_>, node: &Node) -> Got<RoleBinding> 
     let role = fields.required(reader, "role", "viewer", name);
     let subjects = fields.required(reader, "subjects", "[ person/ada ]", |reader, node| {
         let subjects = reader.set(node, |reader, node| {
-            reader.parse(node, "write person/NAME, as in the certificate, or group/NAME")
+            reader.parse(
+                node,
+                "write person/NAME, as in the certificate, group/NAME, or local/UID",
+            )
         })?;
         if subjects.is_empty() {
-            return Err(reader.report(node.place, "names nobody", "name at least one person or group"));
+            return Err(reader.report(
+                node.place,
+                "names nobody",
+                "name at least one person, group or local user",
+            ));
         }
         Ok(subjects)
     });
@@ -54,12 +63,44 @@ pub(super) fn binding(reader: &mut Reader<'_>, node: &Node) -> Got<RoleBinding> 
         }
         Ok(scope)
     });
+    let hosts_node = fields.take("hosts");
+    let hosts = hosts_node
+        .map(|node| reader.under("hosts", |reader| hosts(reader, node)))
+        .transpose();
     fields.close(reader)?;
-    Ok(RoleBinding {
+    let binding = RoleBinding {
         role: role?,
         subjects: subjects?,
         scope: scope?.unwrap_or_default(),
-    })
+        hosts: hosts?.unwrap_or_default(),
+    };
+    let is_local = |subject: &RoleSubject| matches!(subject, RoleSubject::Local(_));
+    if let Some(node) = hosts_node
+        && !binding.subjects.iter().any(is_local)
+    {
+        return Err(reader.under("hosts", |reader| {
+            reader.report(
+                node.place,
+                "narrows nothing: no subject is a local user",
+                "remove it, or name a local user: people and groups call the cluster, and no host",
+            )
+        }));
+    }
+    Ok(binding)
+}
+
+/// Reads on which hosts a binding gives its role to local users.
+fn hosts(reader: &mut Reader<'_>, node: &Node) -> Got<Labels> {
+    let hosts = labels(reader, node)?;
+    if hosts.is_empty() {
+        return Err(reader.report(
+            node.place,
+            "leaves no host out",
+            "state labels of hosts, or remove it",
+        ));
+    }
+    within_limit(reader, node, hosts.0.len(), "state fewer")?;
+    Ok(hosts)
 }
 
 /// Refuses the name of a built-in role.

@@ -3,8 +3,9 @@
 use super::sheet::Sheet;
 use super::{Check, Claim};
 use crate::compile::{Compiled, CompiledWorkload, full_repository};
+use crate::digest::Digest;
 use crate::facts::Instance;
-use crate::model::{ContainerHint, Name, UnknownInstances};
+use crate::model::{ContainerHint, Labels, Name, UnknownInstances};
 use crate::rules;
 
 /// A workload that an instance is held to.
@@ -16,15 +17,34 @@ pub(super) struct Held {
     pub(super) entitled: bool,
 }
 
+/// What of an instance says which workload it is of.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// Digest of the image config it is made of.
+    pub image: Option<&'a Digest>,
+    /// Repository name the launcher used, without tag and digest. A hint.
+    pub image_name: Option<&'a str>,
+    /// Its labels. Hints.
+    pub labels: &'a Labels,
+}
+
+impl<'a> From<&'a Instance> for Identity<'a> {
+    fn from(instance: &'a Instance) -> Self {
+        Self {
+            image: instance.image.seen(),
+            image_name: instance.image_name.as_deref(),
+            labels: &instance.labels,
+        }
+    }
+}
+
 /// The workloads an instance is held to. One whose digest is listed wins over one whose hints are met; of several
 /// that list the digest, those whose hints are met win too (they are told apart by a label). More than one is left:
 /// ambiguous.
-pub(super) fn held(compiled: &Compiled, instance: &Instance) -> Vec<Held> {
-    let listing = instance
-        .image
-        .seen()
-        .map_or(&[][..], |image| compiled.listing(image));
-    let meets = |place: usize| meets(&compiled.workloads()[place].spec.hint, instance);
+pub(super) fn held<'a>(compiled: &Compiled, instance: impl Into<Identity<'a>>) -> Vec<Held> {
+    let identity = instance.into();
+    let listing = identity.image.map_or(&[][..], |image| compiled.listing(image));
+    let meets = |place: usize| meets(&compiled.workloads()[place].spec.hint, identity);
     let entitled: Vec<Held> = listing
         .iter()
         .map(|place| Held {
@@ -44,7 +64,7 @@ pub(super) fn held(compiled: &Compiled, instance: &Instance) -> Vec<Held> {
         return entitled;
     }
     let mut hinted: Vec<Held> = compiled
-        .hinted(instance.image_name.as_deref())
+        .hinted(identity.image_name)
         .filter(|place| meets(*place))
         .map(|place| Held {
             place,
@@ -55,14 +75,13 @@ pub(super) fn held(compiled: &Compiled, instance: &Instance) -> Vec<Held> {
     hinted
 }
 
-fn meets(hint: &ContainerHint, instance: &Instance) -> bool {
+fn meets(hint: &ContainerHint, identity: Identity<'_>) -> bool {
     let image = hint.image.as_deref().is_none_or(|wanted| {
-        instance
+        identity
             .image_name
-            .as_deref()
             .is_some_and(|name| full_repository(name) == full_repository(wanted))
     });
-    !hint.is_empty() && image && hint.labels.select(&instance.labels)
+    !hint.is_empty() && image && hint.labels.select(identity.labels)
 }
 
 pub(super) fn claim(compiled: &Compiled, held: &[Held]) -> Claim {

@@ -30,7 +30,7 @@ pub use name::{AgentId, InvalidName, InvalidObjectKey, Kind, Labels, Name, Objec
 pub use object::{Metadata, OBJECT_PREFIX, PolicyObject, Spec};
 pub use printable::{damaged_json, is_printable, printable, printable_within};
 pub use role::{
-    Effect, InvalidSubject, MAX_ROLE_WORDS, NamePattern, PersonName, Resource, Role, RoleBinding, RoleRule,
-    RoleSubject, Scope, Verb,
+    Effect, InvalidSubject, LocalUid, MAX_ROLE_WORDS, NamePattern, PersonName, Resource, Role, RoleBinding,
+    RoleRule, RoleSubject, Scope, Verb,
 };
 pub use workload::{ContainerHint, Workload};

@@ -28,11 +28,16 @@ words! {
 }
 
 impl Kind {
-    /// Whether hosts judge by it. The bodies of other kinds are sent to no agent.
+    /// Whether hosts judge by it. The bodies of other kinds are sent to no agent. Roles and their bindings say what a host's users
+    /// may do to its containers.
     pub const fn is_for_hosts(self) -> bool {
         match self {
-            Self::Exception | Self::Guardrail | Self::Host | Self::Workload => true,
-            Self::Role | Self::RoleBinding => false,
+            Self::Exception
+            | Self::Guardrail
+            | Self::Host
+            | Self::Role
+            | Self::RoleBinding
+            | Self::Workload => true,
         }
     }
 }

@@ -76,7 +76,8 @@ impl PolicyObject {
             Spec::Workload(workload) => workload.hosts.clone(),
             Spec::Guardrail(guardrail) => guardrail.select.hosts.clone(),
             Spec::Exception(exception) => exception.scope.hosts.clone(),
-            Spec::Host(_) | Spec::Role(_) | Spec::RoleBinding(_) => Labels::default(),
+            Spec::RoleBinding(binding) => binding.hosts.clone(),
+            Spec::Host(_) | Spec::Role(_) => Labels::default(),
         }
     }
 

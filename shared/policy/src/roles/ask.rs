@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::model::{Labels, Name, PersonName, PolicyObject, Resource, RoleSubject, Verb};
+use crate::model::{Labels, LocalUid, Name, PersonName, PolicyObject, Resource, RoleSubject, Verb};
 
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,17 @@ pub struct Subject {
     pub person: Option<PersonName>,
     /// The groups that the login names.
     pub groups: BTreeSet<Name>,
+    /// A user of a host, who calls its runtime. Such a one is nobody the cluster knows, and has power over what runtimes hold alone.
+    pub local: Option<LocalCaller>,
+}
+
+/// A user of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalCaller {
+    /// The number.
+    pub uid: LocalUid,
+    /// The sealed labels of the host.
+    pub host: Labels,
 }
 
 impl Subject {
@@ -19,15 +30,34 @@ impl Subject {
     pub fn person(name: PersonName) -> Self {
         Self {
             person: Some(name),
-            groups: BTreeSet::new(),
+            ..Self::default()
+        }
+    }
+
+    /// A user of a host with these sealed labels.
+    pub fn local(uid: LocalUid, host: Labels) -> Self {
+        Self {
+            local: Some(LocalCaller { uid, host }),
+            ..Self::default()
         }
     }
 
     /// The names that bindings may know somebody by.
     pub fn holders(&self) -> impl Iterator<Item = RoleSubject> {
-        let Self { person, groups } = self;
+        let Self {
+            person,
+            groups,
+            local,
+        } = self;
         let own = person.iter().cloned().map(RoleSubject::Person);
+        let local = local.iter().map(|local| RoleSubject::Local(local.uid));
         own.chain(groups.iter().cloned().map(RoleSubject::Group))
+            .chain(local)
+    }
+
+    /// Whether anything at all could let it: a local user has no power over what the cluster holds.
+    pub const fn could_have(&self, resource: Resource) -> bool {
+        self.local.is_none() || resource.is_of_runtime()
     }
 }
 
@@ -36,9 +66,10 @@ impl From<&RoleSubject> for Subject {
         match subject {
             RoleSubject::Person(name) => Self::person(name.clone()),
             RoleSubject::Group(name) => Self {
-                person: None,
                 groups: [name.clone()].into(),
+                ..Self::default()
             },
+            RoleSubject::Local(uid) => Self::local(*uid, Labels::default()),
         }
     }
 }

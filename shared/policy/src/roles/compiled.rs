@@ -12,7 +12,9 @@ use super::ask::{Ask, Single, Subject};
 use super::decision::{Because, Decision, GivenRule};
 use super::powers::{Power, Powers};
 use super::reach::Reach;
-use crate::model::{Effect, Name, PersonName, PolicyObject, Resource, Role, RoleRule, RoleSubject, Verb};
+use crate::model::{
+    Effect, Labels, LocalUid, Name, PersonName, PolicyObject, Resource, Role, RoleRule, RoleSubject, Verb,
+};
 use holdings::Holdings;
 
 /// A table that is the same in every run: its hash has no random key. Who chooses the names signs the policy, too.
@@ -27,6 +29,8 @@ type Index<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 pub struct CompiledRoles {
     people: Index<PersonName, Holdings>,
     groups: Index<Name, Holdings>,
+    /// Of users of hosts, by the hosts that they hold it on.
+    locals: Index<LocalUid, Vec<(Labels, Holdings)>>,
     bindings: Vec<Binding>,
     roles: Vec<Rules>,
     in_force: bool,
@@ -160,7 +164,8 @@ impl CompiledRoles {
             ..Self::default()
         };
         let mut made: BTreeMap<&Name, usize> = BTreeMap::new();
-        let mut held: BTreeMap<&RoleSubject, Vec<Held<'_>>> = BTreeMap::new();
+        let mut held: BTreeMap<(&RoleSubject, &Labels), Vec<Held<'_>>> = BTreeMap::new();
+        let everywhere = Labels::default();
         for bound in &bound {
             let Some(role) = &bound.role else { continue };
             let role = *made.entry(&bound.binding.role).or_insert_with(|| {
@@ -175,15 +180,28 @@ impl CompiledRoles {
             });
             for subject in &bound.binding.subjects {
                 let scope = &bound.binding.scope;
-                held.entry(subject).or_default().push(Held { place, scope });
+                let hosts = match subject {
+                    RoleSubject::Local(_) => &bound.binding.hosts,
+                    RoleSubject::Group(_) | RoleSubject::Person(_) => &everywhere,
+                };
+                let held = held.entry((subject, hosts)).or_default();
+                held.push(Held { place, scope });
             }
         }
-        for (subject, held) in held {
+        for ((subject, hosts), held) in held {
             let holdings = Holdings::of(&held, &compiled);
             match subject {
-                RoleSubject::Person(name) => compiled.people.insert(name.clone(), holdings),
-                RoleSubject::Group(name) => compiled.groups.insert(name.clone(), holdings),
-            };
+                RoleSubject::Person(name) => {
+                    compiled.people.insert(name.clone(), holdings);
+                }
+                RoleSubject::Group(name) => {
+                    compiled.groups.insert(name.clone(), holdings);
+                }
+                RoleSubject::Local(uid) => {
+                    let local = compiled.locals.entry(*uid).or_default();
+                    local.push((hosts.clone(), holdings));
+                }
+            }
         }
         compiled
     }
@@ -205,7 +223,11 @@ impl CompiledRoles {
         let Some(power) = Power::of(verb, resource, single) else {
             return ruled(false, Why::Meaningless);
         };
-        if !self.in_force {
+        if !subject.could_have(resource) {
+            return ruled(false, Why::NothingAllows);
+        }
+        // Nobody of the cluster let a host's users in: they have what is bound to them, and nothing before.
+        if !self.in_force && subject.local.is_none() {
             return ruled(true, Why::NothingBound);
         }
         let wish = Wish { power, single };
@@ -257,10 +279,21 @@ impl CompiledRoles {
         }
     }
 
-    /// What bindings give to the person, and to each of the groups.
-    fn holdings<'a>(&'a self, Subject { person, groups }: &Subject) -> impl Iterator<Item = &'a Holdings> {
+    /// What bindings give to the person, to each of the groups, and to the user of a host there.
+    fn holdings<'a>(&'a self, subject: &Subject) -> impl Iterator<Item = &'a Holdings> {
+        let Subject {
+            person,
+            groups,
+            local,
+        } = subject;
         let own = person.iter().filter_map(|name| self.people.get(name));
+        let local = local.iter().flat_map(|local| {
+            let held = self.locals.get(&local.uid).into_iter().flatten();
+            held.filter(|(hosts, _)| hosts.select(&local.host))
+                .map(|(_, holdings)| holdings)
+        });
         own.chain(groups.iter().filter_map(|name| self.groups.get(name)))
+            .chain(local)
     }
 
     /// The rules of an effect that a binding gives and that reach it.

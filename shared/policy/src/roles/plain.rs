@@ -13,6 +13,10 @@ pub fn decide(objects: &[PolicyObject], subject: &Subject, ask: &Ask) -> Decisio
         let is_theirs = binding.binding.subjects.iter().any(|holder| match holder {
             RoleSubject::Person(name) => subject.person.as_ref() == Some(name),
             RoleSubject::Group(name) => subject.groups.contains(name),
+            RoleSubject::Local(uid) => subject
+                .local
+                .as_ref()
+                .is_some_and(|local| local.uid == *uid && binding.binding.hosts.select(&local.host)),
         });
         let rules = binding.role.iter().flat_map(|role| &role.rules);
         let hold = rules.filter(|rule| is_theirs && names(rule, ask)).filter(|rule| {
@@ -31,9 +35,9 @@ pub fn decide(objects: &[PolicyObject], subject: &Subject, ask: &Ask) -> Decisio
     holding.dedup();
     let because = if ask.check().is_err() {
         vec![Because::Meaningless]
-    } else if given.is_empty() {
+    } else if given.is_empty() && subject.local.is_none() {
         vec![Because::NothingBound]
-    } else if holding.is_empty() {
+    } else if holding.is_empty() || (subject.local.is_some() && !ask.resource.is_of_runtime()) {
         vec![Because::NothingAllows]
     } else {
         holding.into_iter().map(Because::Rule).collect()

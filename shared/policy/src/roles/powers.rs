@@ -4,7 +4,7 @@ use super::ask::{self, Single};
 use crate::model::{Resource, RoleRule, Verb};
 
 const _: () = assert!(
-    Verb::ALL.len() <= u32::BITS as usize,
+    Verb::ALL.len() <= u64::BITS as usize,
     "a verb has a bit of its own"
 );
 
@@ -12,7 +12,7 @@ const _: () = assert!(
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Power {
     row: usize,
-    bit: u32,
+    bit: u64,
 }
 
 impl Power {
@@ -21,19 +21,19 @@ impl Power {
         ask::check(verb, resource, single).ok()?;
         Some(Self {
             row: resource as usize,
-            bit: 1 << verb as u32,
+            bit: 1 << verb as u64,
         })
     }
 }
 
 /// Verbs by resource. Pairs that mean nothing may be among them: nobody can ask for one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Powers([u32; Resource::ALL.len()]);
+pub(super) struct Powers([u64; Resource::ALL.len()]);
 
 impl Powers {
     /// Those that a rule names.
     pub(super) fn of(rule: &RoleRule) -> Self {
-        let verbs = rule.verbs.iter().fold(0, |bits, verb| bits | 1 << *verb as u32);
+        let verbs = rule.verbs.iter().fold(0, |bits, verb| bits | 1 << *verb as u64);
         let mut powers = Self::default();
         for resource in &rule.resources {
             powers.0[*resource as usize] = verbs;

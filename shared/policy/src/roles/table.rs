@@ -32,6 +32,12 @@ const SEEN: &[Resource] = &[
 ];
 
 const LOOK: (&[Verb], &[Resource]) = (&[Get, List, Watch], SEEN);
+/// What a host's runtime shows; not what containers have said, which is not made for every eye.
+const LOOK_ON_HOSTS: (&[Verb], &[Resource]) = (
+    &[Get, List, Wait, Watch],
+    &[Containers, Images, Networks, Runtime, Volumes],
+);
+const RUN: (&[Verb], &[Resource]) = (&[Kill, Logs, Pause, Restart, Start, Stop, Unpause], &[Containers]);
 const LOGIN: (&[Verb], &[Resource]) = (&[Renew], &[Certificates]);
 const RECORD: (&[Verb], &[Resource]) = (&[List, Watch], &[Audit]);
 const WITHDRAWAL: (&[Verb], &[Resource]) = (&[Withdraw], &[Proposals]);
@@ -40,14 +46,16 @@ const WITHDRAWAL: (&[Verb], &[Resource]) = (&[Withdraw], &[Proposals]);
 pub const ALL: &[BuiltinRole] = &[
     BuiltinRole {
         name: "viewer",
-        says: "looks at everything but the audit, and changes nothing",
-        allows: &[LOOK, LOGIN],
+        says: "looks at everything but the audit and what containers said, and changes nothing",
+        allows: &[LOOK, LOOK_ON_HOSTS, LOGIN],
     },
     BuiltinRole {
         name: "operator",
-        says: "looks at everything, acknowledges findings, lets hosts join and shuts them out",
+        says: "looks at everything, acknowledges findings, lets hosts join and shuts them out, starts and stops containers",
         allows: &[
             LOOK,
+            LOOK_ON_HOSTS,
+            RUN,
             LOGIN,
             RECORD,
             (&[Ack], &[Findings]),
@@ -60,6 +68,7 @@ pub const ALL: &[BuiltinRole] = &[
         says: "writes policy: applies and proposes all but roles and their bindings, and signs nobody's proposals",
         allows: &[
             LOOK,
+            LOOK_ON_HOSTS,
             LOGIN,
             WITHDRAWAL,
             (&[Apply, Delete, Propose], DRAFTED),
@@ -71,6 +80,7 @@ pub const ALL: &[BuiltinRole] = &[
         says: "signs or withdraws what others propose, and writes nothing",
         allows: &[
             LOOK,
+            LOOK_ON_HOSTS,
             LOGIN,
             RECORD,
             WITHDRAWAL,

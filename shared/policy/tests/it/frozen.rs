@@ -52,7 +52,7 @@ fn hold(objects: &[PolicyObject], frozen: &[(&str, &str)]) {
 
 /// The same of `every_role_field.yaml`.
 #[rustfmt::skip]
-const FROZEN_ROLES: [(&str, &str); 3] = [
+const FROZEN_ROLES: [(&str, &str); 4] = [
     (
         r#"{"apiVersion":"verger/v1","kind":"Role","metadata":{"labels":{"team":"payments"},"name":"payments/authors"},"spec":{"rules":[{"effect":"allow","labels":{"app":"payments"},"resources":["Exception","Workload"],"verbs":["apply","delete","propose"]},{"effect":"allow","resources":["status"],"verbs":["get"]},{"effect":"deny","names":["payments/core/*","payments/web"],"resources":["Workload"],"verbs":["delete"]}]}}"#,
         "sha256:cdc834ed465907f47e50864ed2c901f0c93b26a33a6921202e081e3c82ec321e",
@@ -64,6 +64,10 @@ const FROZEN_ROLES: [(&str, &str); 3] = [
     (
         r#"{"apiVersion":"verger/v1","kind":"RoleBinding","metadata":{"name":"everybody"},"spec":{"role":"viewer","subjects":["group/staff"]}}"#,
         "sha256:610ca5fb6844a5a301f1565041d05e50affbdfe5f6018987c04e342a606e7975",
+    ),
+    (
+        r#"{"apiVersion":"verger/v1","kind":"RoleBinding","metadata":{"name":"on-hosts"},"spec":{"hosts":{"zone":"eu-1"},"role":"operator","subjects":["local/1000","local/4294967294","person/ada"]}}"#,
+        "sha256:76ef9011fe00009eb3769b51f54fc7283ff4934f168b3599239b9b881237ed35",
     ),
 ];
 

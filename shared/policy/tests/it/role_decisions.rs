@@ -38,6 +38,10 @@ fn person(name: &str) -> Subject {
     Subject::person(name.parse().unwrap())
 }
 
+fn local(uid: u32, host: Labels) -> Subject {
+    Subject::local(LocalUid::new(uid).unwrap(), host)
+}
+
 fn workload(verb: Verb, name: &str) -> Ask {
     Ask::one(
         verb,
@@ -121,6 +125,66 @@ fn a_deny_to_a_group_wins_over_what_the_person_is_allowed() {
 }
 
 #[test]
+fn a_local_user_has_what_is_bound_to_him_on_that_host_and_of_the_runtime_alone() {
+    let exec = |name: &str| {
+        let name = Some(name.parse().unwrap());
+        Ask::one(Verb::Exec, Resource::Containers, name, Labels::default())
+    };
+    let zone = |zone: &str| Labels([("zone".to_owned(), zone.to_owned())].into());
+    assert!(
+        !decide(&[], &local(1_000, zone("a")), &exec("payments/web")),
+        "while nothing is bound, nobody let him in"
+    );
+    let objects = bind(
+        "b",
+        "admin",
+        "local/1000, person/ada",
+        ", scope: { names: [ payments/* ] }, hosts: { zone: a }",
+    );
+    let may = |uid, host, ask: &Ask| decide(&objects, &local(uid, host), ask);
+    assert!(may(1_000, zone("a"), &exec("payments/web")));
+    assert!(!may(1_000, zone("b"), &exec("payments/web")));
+    assert!(!may(1_000, Labels::default(), &exec("payments/web")));
+    assert!(!may(1_001, zone("a"), &exec("payments/web")));
+    assert!(!may(1_000, zone("a"), &exec("other/web")));
+    let unknown = Ask::all(Verb::Exec, Resource::Containers);
+    assert!(!may(1_000, zone("a"), &unknown), "of no workload");
+    let everywhere = bind("b", "admin", "local/1000", "");
+    assert!(decide(&everywhere, &local(1_000, zone("b")), &unknown));
+    for resource in Resource::ALL {
+        for verb in resource.verbs() {
+            let ask = Ask::all(*verb, *resource);
+            assert_eq!(
+                decide(&everywhere, &local(1_000, zone("b")), &ask),
+                resource.is_of_runtime(),
+                "{ask}"
+            );
+        }
+    }
+    assert!(
+        decide(&objects, &person("ada"), &exec("payments/web")),
+        "`hosts` narrows nothing of what a person has"
+    );
+}
+
+#[test]
+fn what_is_of_no_workload_is_within_every_scope_of_a_deny() {
+    let deny = read(
+        "apiVersion: verger/v1\nkind: Role\nmetadata: { name: careful }\nspec: { rules: [ { effect: deny, verbs: [ exec ], resources: [ containers ], names: [ payments/* ] } ] }\n",
+    );
+    let objects = [
+        deny,
+        bind("all", "admin", "local/1000", ""),
+        bind("careful", "careful", "local/1000", ""),
+    ]
+    .concat();
+    let me = local(1_000, Labels::default());
+    let unknown = |verb| Ask::all(verb, Resource::Containers);
+    assert!(!decide(&objects, &me, &unknown(Verb::Exec)));
+    assert!(decide(&objects, &me, &unknown(Verb::Stop)));
+}
+
+#[test]
 fn a_name_that_begins_like_another_is_not_below_it() {
     let scope = ", scope: { names: [ a/*, a/b/*, a-b/* ] }";
     let objects = bind("b", "author", "person/ada", scope);
@@ -195,11 +259,16 @@ fn scope() -> impl Strategy<Value = Scope> {
 
 fn rule() -> impl Strategy<Value = RoleRule> {
     let verbs = btree_set(
-        prop::sample::select(vec![Verb::Get, Verb::Apply, Verb::Ack, Verb::List]),
+        prop::sample::select(vec![Verb::Get, Verb::Apply, Verb::Ack, Verb::List, Verb::Exec]),
         1..3,
     );
     let resources = btree_set(
-        prop::sample::select(vec![Resource::Workload, Resource::Findings, Resource::Status]),
+        prop::sample::select(vec![
+            Resource::Workload,
+            Resource::Findings,
+            Resource::Status,
+            Resource::Containers,
+        ]),
         1..3,
     );
     let effect = prop_oneof![4 => Just(Effect::Allow), 1 => Just(Effect::Deny)];
@@ -211,26 +280,50 @@ fn rule() -> impl Strategy<Value = RoleRule> {
     })
 }
 
+/// Sealed labels of a host, or those of the hosts that a binding is for.
+fn hosts() -> impl Strategy<Value = Labels> {
+    prop::sample::select(vec![
+        vec![],
+        vec![("zone", "a")],
+        vec![("zone", "a"), ("tier", "b")],
+    ])
+    .prop_map(|labels| {
+        let owned = labels
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Labels(owned.collect())
+    })
+}
+
 fn objects() -> impl Strategy<Value = Vec<PolicyObject>> {
-    let subjects: Vec<RoleSubject> = ["person/ada", "person/bob", "group/staff", "group/sre"]
-        .map(|subject| subject.parse().unwrap())
-        .to_vec();
+    let subjects: Vec<RoleSubject> = [
+        "person/ada",
+        "person/bob",
+        "group/staff",
+        "group/sre",
+        "local/1000",
+        "local/1001",
+    ]
+    .map(|subject| subject.parse().unwrap())
+    .to_vec();
     let binding = (
         prop::sample::select(vec!["r0", "r1", "r2", "viewer", "author", "none"]),
         btree_set(prop::sample::select(subjects), 1..3),
         scope(),
+        hosts(),
     );
     let roles = vec(btree_set(rule(), 1..4), 3);
     (roles, vec(binding, 0..80)).prop_map(|(roles, bindings)| {
         let roles = roles.into_iter().enumerate();
         let roles = roles.map(|(number, rules)| object(&format!("r{number}"), Spec::Role(Role { rules })));
         let bindings = bindings.into_iter().enumerate();
-        let bindings = bindings.map(|(number, (role, subjects, scope))| {
+        let bindings = bindings.map(|(number, (role, subjects, scope, hosts))| {
             let role = role.parse().unwrap();
             let binding = RoleBinding {
                 role,
                 subjects,
                 scope,
+                hosts,
             };
             object(&format!("b{number}"), Spec::RoleBinding(binding))
         });
@@ -241,10 +334,13 @@ fn objects() -> impl Strategy<Value = Vec<PolicyObject>> {
 fn subject() -> impl Strategy<Value = Subject> {
     let person = prop::option::weighted(0.9, prop::sample::select(vec!["ada", "bob", "eve"]));
     let groups = btree_set(prop::sample::select(vec!["staff", "sre", "none"]), 0..3);
-    (person, groups).prop_map(|(person, groups)| Subject {
+    let person = (person, groups).prop_map(|(person, groups)| Subject {
         person: person.map(|name| name.parse().unwrap()),
         groups: groups.into_iter().map(|group| group.parse().unwrap()).collect(),
-    })
+        local: None,
+    });
+    let local = (1_000..1_003_u32, hosts()).prop_map(|(uid, hosts)| local(uid, hosts));
+    prop_oneof![2 => person, 1 => local]
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
@@ -255,6 +351,8 @@ fn ask() -> impl Strategy<Value = Ask> {
         (Verb::Ack, Resource::Findings),
         (Verb::Get, Resource::Status),
         (Verb::Ack, Resource::Workload),
+        (Verb::Exec, Resource::Containers),
+        (Verb::List, Resource::Containers),
     ]);
     let name = prop::option::weighted(0.9, prop::sample::select(NAMES.to_vec()));
     let single = prop::option::weighted(0.8, (name, labels()));

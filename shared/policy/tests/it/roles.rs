@@ -51,12 +51,22 @@ pub(crate) fn binding() -> impl Strategy<Value = RoleBinding> {
     let subject = prop_oneof![
         "[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?".prop_map(|name| format!("person/{name}")),
         name().prop_map(|name| format!("group/{name}")),
+        (1..u32::MAX).prop_map(|uid| format!("local/{uid}")),
     ];
     let subjects = btree_set(subject.prop_map(|subject| subject.parse().unwrap()), 1..4);
-    (name(), subjects, scope()).prop_map(|(role, subjects, scope)| RoleBinding {
-        role,
-        subjects,
-        scope,
+    (name(), subjects, scope(), labels()).prop_map(|(role, subjects, scope, labels)| {
+        let subjects: std::collections::BTreeSet<RoleSubject> = subjects;
+        let is_local = |subject: &RoleSubject| matches!(subject, RoleSubject::Local(_));
+        let hosts = match subjects.iter().any(is_local) {
+            true => labels,
+            false => Labels::default(),
+        };
+        RoleBinding {
+            role,
+            subjects,
+            scope,
+            hosts,
+        }
     })
 }
 
@@ -81,8 +91,8 @@ fn every_problem_of_a_role_is_told_at_once() {
         of_role("[ { effect: alow, verbs: [ gt ], resources: [ Workloads, audit ], name: x } ]"),
         [
             "p.yaml:4:28: spec.rules[0].effect: unknown word `alow`; did you mean `allow`? Write one of: allow, deny",
-            "p.yaml:4:43: spec.rules[0].verbs[0]: unknown word `gt`; did you mean `get`? Write one of: ack, apply, approve, ban, create, delete, evict, get, list, propose, renew, revoke, rotate, sign, watch, withdraw",
-            "p.yaml:4:62: spec.rules[0].resources[0]: unknown word `Workloads`; did you mean `Workload`? Write one of: Exception, Guardrail, Host, Role, RoleBinding, Workload, audit, certificates, findings, hosts, instances, proposals, set, status, tokens, trust-root",
+            "p.yaml:4:43: spec.rules[0].verbs[0]: unknown word `gt`; did you mean `get`? Write one of: ack, administer, apply, approve, attach, ban, build, commit, connect, copy-in, copy-out, create, delete, disconnect, evict, exec, export, get, kill, list, load, logs, mount, pause, propose, prune, pull, push, reach-host, rename, renew, restart, revoke, rotate, sign, start, stop, tag, unpause, update, wait, watch, withdraw",
+            "p.yaml:4:62: spec.rules[0].resources[0]: unknown word `Workloads`; did you mean `Workload`? Write one of: Exception, Guardrail, Host, Role, RoleBinding, Workload, audit, certificates, containers, findings, hosts, images, instances, networks, proposals, runtime, set, status, tokens, trust-root, volumes",
             "p.yaml:4:82: spec.rules[0].name: unknown field `name`; did you mean `names`?",
         ]
     );
@@ -166,10 +176,10 @@ fn every_problem_of_a_binding_is_told_at_once() {
         with("{ role: \"a b\", subjects: [ ada, person/a/b, person/Ada, group/ ], scope: {} }"),
         [
             "p.yaml:4:15: spec.role: `a b` is not valid: a name is made of a-z, 0-9, `-` and `.`, starts and ends with a letter or digit, parts are joined by `/`; write a path of DNS labels, as in payments/web",
-            "p.yaml:4:34: spec.subjects[0]: `ada` is not valid: a subject is written person/NAME or group/NAME; write person/NAME, as in the certificate, or group/NAME",
-            "p.yaml:4:39: spec.subjects[1]: `person/a/b` is not valid: what follows the slash is not a name; write person/NAME, as in the certificate, or group/NAME",
-            "p.yaml:4:51: spec.subjects[2]: `person/Ada` is not valid: what follows the slash is not a name; write person/NAME, as in the certificate, or group/NAME",
-            "p.yaml:4:63: spec.subjects[3]: `group/` is not valid: what follows the slash is not a name; write person/NAME, as in the certificate, or group/NAME",
+            "p.yaml:4:34: spec.subjects[0]: `ada` is not valid: a subject is written person/NAME, group/NAME or local/UID; write person/NAME, as in the certificate, group/NAME, or local/UID",
+            "p.yaml:4:39: spec.subjects[1]: `person/a/b` is not valid: what follows the slash is not a name; write person/NAME, as in the certificate, group/NAME, or local/UID",
+            "p.yaml:4:51: spec.subjects[2]: `person/Ada` is not valid: what follows the slash is not a name; write person/NAME, as in the certificate, group/NAME, or local/UID",
+            "p.yaml:4:63: spec.subjects[3]: `group/` is not valid: what follows the slash is not a name; write person/NAME, as in the certificate, group/NAME, or local/UID",
             "p.yaml:4:80: spec.scope: leaves nothing out; state `names` or `labels`, or remove it",
         ]
     );
@@ -177,9 +187,35 @@ fn every_problem_of_a_binding_is_told_at_once() {
         with("{ subjects: [] }"),
         [
             "p.yaml:4:7: spec.role: is missing; add `role: viewer`",
-            "p.yaml:4:19: spec.subjects: names nobody; name at least one person or group",
+            "p.yaml:4:19: spec.subjects: names nobody; name at least one person, group or local user",
         ]
     );
+}
+
+#[test]
+fn a_binding_for_some_hosts_has_a_local_user_to_be_for() {
+    let with = |spec: &str| problems(&text("RoleBinding", "b", spec));
+    assert_eq!(
+        with("{ role: viewer, subjects: [ person/ada ], hosts: { zone: a } }"),
+        [
+            "p.yaml:4:56: spec.hosts: narrows nothing: no subject is a local user; remove it, or name a local user: people and groups call the cluster, and no host"
+        ]
+    );
+    assert_eq!(
+        with("{ role: viewer, subjects: [ local/1 ], hosts: {} }"),
+        ["p.yaml:4:53: spec.hosts: leaves no host out; state labels of hosts, or remove it"]
+    );
+    for subject in [
+        "local/0",
+        "local/01",
+        "local/+1",
+        "local/4294967295",
+        "local/ada",
+        "local/",
+    ] {
+        let told = with(&format!("{{ role: viewer, subjects: [ {subject} ] }}"));
+        assert!(told[0].contains("is not the number of a user"), "{told:?}");
+    }
 }
 
 #[test]
@@ -196,11 +232,16 @@ fn names_of_people_are_those_that_certificates_can_have() {
 }
 
 #[test]
-fn no_agent_is_sent_who_may_do_what() {
+fn an_agent_is_sent_who_may_do_what_on_its_host() {
     let rules = "{ rules: [ { effect: allow, verbs: [ get ], resources: [ status ] } ] }";
     let texts = [
         text("Role", "r", rules),
         text("RoleBinding", "b", "{ role: r, subjects: [ person/ada ] }"),
+        text(
+            "RoleBinding",
+            "elsewhere",
+            "{ role: r, subjects: [ local/1000 ], hosts: { zone: a } }",
+        ),
         text("Host", "h", "{ agent: h }"),
     ];
     let objects = draft::read("p.yaml", texts.join("---\n").as_bytes()).unwrap();
@@ -210,7 +251,7 @@ fn no_agent_is_sent_who_may_do_what() {
         .needed_by(&nowhere)
         .map(|entry| entry.key.to_string())
         .collect();
-    assert_eq!(needed, ["Host/h"]);
+    assert_eq!(needed, ["Host/h", "Role/r", "RoleBinding/b"]);
     let narrowed = set.narrowed_to(&nowhere);
     assert_eq!(narrowed.missing_for(&nowhere).count(), 0);
     assert_eq!(
@@ -219,7 +260,7 @@ fn no_agent_is_sent_who_may_do_what() {
         "agents still know that they are there"
     );
     let bodies = |set: &PolicySet| set.parts().filter(|(_, body)| body.is_some()).count();
-    assert_eq!((bodies(&set), bodies(&narrowed)), (3, 1));
+    assert_eq!((bodies(&set), bodies(&narrowed)), (4, 3));
 }
 
 #[test]

@@ -1,14 +1,9 @@
-//! Documents that two readers could read as two things are not read at all.
-//!
-//! The runtime's reader (Go, `encoding/json`) takes a key for a field's though its case differs, or it is spelled with a long s or
-//! the sign of Kelvin, and of a key that is given twice it takes both. Ours does neither.
+//! Configs that the runtime could read otherwise are not read at all.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use crate::json::strict::{self, Keys, fold};
 
 /// Every key of runtime-spec 1.2 for Linux.
 const KEYS: &str = "access action additionalGids allow ambient annotations apparmorProfile architectures args
@@ -32,96 +27,42 @@ const FREE: [&str; 5] = ["annotations", "sysctl", "unified", "rdma", "netDevices
 static FOLDED: LazyLock<BTreeMap<String, &'static str>> =
     LazyLock::new(|| KEYS.split_whitespace().map(|key| (fold(key), key)).collect());
 
-/// The form in which the runtime's reader compares keys.
-fn fold(key: &str) -> String {
-    let folded = key.chars().map(|c| match c {
-        '\u{17f}' => 's',
-        '\u{212a}' => 'k',
-        c => c.to_ascii_lowercase(),
-    });
-    folded.collect()
-}
-
 /// Sees to it that every key is given once, and spelled as the field is that the runtime takes it for.
 ///
 /// # Errors
 /// When it is not so, or the bytes are no JSON; names the line and column.
 pub(super) fn check(bytes: &[u8]) -> Result<(), serde_json::Error> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    Walk { free: false }.deserialize(&mut reader)?;
-    reader.end()
+    strict::check(bytes, Config { chosen: false })
 }
 
-/// Goes through a value.
+/// An object of a config.
 #[derive(Clone, Copy)]
-struct Walk {
-    /// Whether its own keys are chosen by somebody.
-    free: bool,
+struct Config {
+    /// Whether somebody chose its keys.
+    chosen: bool,
 }
 
-impl<'de> DeserializeSeed<'de> for Walk {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Walk {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
+impl Keys for Config {
+    fn are_chosen(self) -> bool {
+        self.chosen
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while items.next_element_seed(Walk { free: false })?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let mut seen = BTreeSet::new();
-        while let Some(key) = members.next_key::<Cow<'de, str>>()? {
-            let form = if self.free { key.to_string() } else { fold(&key) };
-            if !self.free
-                && let Some(known) = FOLDED.get(&form)
-                && **known != *key
-            {
-                return Err(A::Error::custom(format!(
-                    "{key:?} would be taken for `{known}` by the runtime: spell it so"
-                )));
-            }
-            if !seen.insert(form) {
-                return Err(A::Error::custom(format!("{key:?} is given twice")));
-            }
-            let free = !self.free && FREE.contains(&&*key);
-            members.next_value_seed(Walk { free })?;
+    fn below(self, key: &str) -> Result<Self, String> {
+        if !self.chosen
+            && let Some(known) = FOLDED.get(&fold(key))
+            && **known != *key
+        {
+            return Err(format!(
+                "{key:?} would be taken for `{known}` by the runtime: spell it so"
+            ));
         }
-        Ok(())
+        Ok(Self {
+            chosen: !self.chosen && FREE.contains(&key),
+        })
+    }
+
+    fn item(self) -> Result<Self, String> {
+        Ok(Self { chosen: false })
     }
 }
 

@@ -1,0 +1,100 @@
+//! Documents that say little.
+
+use serde_json::Value;
+use verger_policy::model::{Resource, Verb};
+
+use super::{Document, Named, Read, is_nothing, items, text};
+use crate::Refusal;
+use crate::call::{On, reference};
+
+/// A process in a container.
+pub(super) fn exec(value: Value) -> Read {
+    let mut read = Read::of(value);
+    if !is_nothing(read.value.get("Privileged")) {
+        read.of_own.insert(Verb::ReachHost);
+    }
+    read
+}
+
+/// Other limits.
+pub(super) fn update(value: Value) -> Read {
+    let mut read = Read::of(value);
+    let reaches = ["CgroupParent", "Devices", "DeviceCgroupRules", "DeviceRequests"];
+    if reaches.iter().any(|key| !is_nothing(read.value.get(key))) {
+        read.of_own.insert(Verb::ReachHost);
+    }
+    read
+}
+
+/// A container that joins a network, or leaves it.
+pub(super) fn membership(value: Value, document: Document) -> Result<Read, Refusal> {
+    let verb = match document {
+        Document::Connect => Verb::Connect,
+        _ => Verb::Disconnect,
+    };
+    let container = reference(text(value.get("Container")))?;
+    let mut read = Read::of(value);
+    read.named.push(Named {
+        pointer: "/Container".to_owned(),
+        before: "",
+        reference: container.clone(),
+        after: String::new(),
+    });
+    read.wish(verb, On::Container(container));
+    if let Some(endpoint) = read.value.get("EndpointConfig").cloned() {
+        links(&mut read, &endpoint)?;
+    }
+    Ok(read)
+}
+
+/// What an endpoint is linked to: its names and addresses are told.
+pub(super) fn links(read: &mut Read, endpoint: &Value) -> Result<(), Refusal> {
+    for link in items(endpoint.get("Links")) {
+        let name = link
+            .as_str()
+            .unwrap_or_default()
+            .split(':')
+            .next()
+            .unwrap_or_default();
+        read.wish(Verb::Get, On::Container(reference(name)?));
+    }
+    Ok(())
+}
+
+/// A network. One that is not a bridge, or has options, may be of the host's own.
+pub(super) fn network(value: Value) -> Read {
+    let mut read = Read::of(value);
+    let value = &read.value;
+    let is_bridge = matches!(text(value.get("Driver")), "" | "default" | "bridge");
+    let ipam = value.get("IPAM");
+    let of_ipam = |key| ipam.and_then(|ipam| ipam.get(key));
+    let own = is_bridge
+        && matches!(text(of_ipam("Driver")), "" | "default")
+        && is_nothing(of_ipam("Options"))
+        && ["Options", "ConfigFrom", "ConfigOnly", "Ingress"]
+            .iter()
+            .all(|key| is_empty(value.get(key)));
+    if !own {
+        read.all(Verb::Administer, Resource::Runtime);
+    }
+    read
+}
+
+/// As [`is_nothing`], and an object all of whose members are.
+fn is_empty(value: Option<&Value>) -> bool {
+    match value {
+        Some(Value::Object(members)) => members.values().all(|value| is_nothing(Some(value))),
+        other => is_nothing(other),
+    }
+}
+
+/// A volume. With options of its driver it may be any folder of the host.
+pub(super) fn volume(value: Value) -> Read {
+    let mut read = Read::of(value);
+    let plain =
+        matches!(text(read.value.get("Driver")), "" | "local") && is_nothing(read.value.get("DriverOpts"));
+    if !plain {
+        read.all(Verb::Administer, Resource::Runtime);
+    }
+    read
+}

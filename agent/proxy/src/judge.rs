@@ -1,0 +1,148 @@
+//! Whether whoever calls may have what a call asks for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use verger_policy::compile::Compiled;
+use verger_policy::drift::{Claim, claim};
+use verger_policy::model::{Labels, LocalUid, Resource, Verb};
+use verger_policy::roles::{Because, CompiledRoles, Single, Subject};
+
+use crate::call::{On, Wish};
+use crate::known::Known;
+use crate::{Refusal, shown};
+
+/// Who calls: a user of this host, as the kernel says at the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The number of the user; 0 is root, who may do everything on his host anyway.
+    pub uid: u32,
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "local/{}", self.uid)
+    }
+}
+
+/// What decides.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The roles of the set.
+    pub roles: CompiledRoles,
+    /// The workloads of the set, for this host.
+    pub compiled: Compiled,
+    /// The sealed labels of this host.
+    pub host: Labels,
+    /// Why nothing but looking is allowed, and that to root alone: the policy here is older than one that was accepted, or there is none.
+    pub withheld: Option<String>,
+}
+
+/// What a call names, as the daemon knows it.
+#[derive(Clone, Debug, Default)]
+pub struct Subjects {
+    /// Containers, by how the call names them.
+    pub containers: BTreeMap<String, Known>,
+    /// The container that is to be made.
+    pub made: Option<Known>,
+    /// The container of the exec that it is about.
+    pub exec: Option<Known>,
+}
+
+impl Subjects {
+    fn of(&self, on: &On) -> Option<&Known> {
+        match on {
+            On::All(_) => None,
+            On::Container(reference) => self.containers.get(reference),
+            On::Exec(_) => self.exec.as_ref(),
+            On::Made => self.made.as_ref(),
+        }
+    }
+}
+
+/// Decides: every wish has to be allowed.
+///
+/// # Errors
+/// When one is not; says which, and what decides.
+pub fn decide<'a>(
+    policy: &Policy,
+    caller: Caller,
+    wishes: impl IntoIterator<Item = &'a Wish>,
+    subjects: &Subjects,
+) -> Result<(), Refusal> {
+    for wish in wishes {
+        let refused = |shown: &str, why: &dyn fmt::Display| {
+            Err(Refusal::denied(format!(
+                "verger: {caller} may not {} {shown} ({why})",
+                wish.verb
+            )))
+        };
+        let resource = match wish.on {
+            On::All(resource) => resource,
+            _ => Resource::Containers,
+        };
+        let known = subjects.of(&wish.on);
+        if known.is_none() && !matches!(wish.on, On::All(_)) {
+            return refused("a container", &"which it is could not be told");
+        }
+        let (single, text) = match known {
+            None => (None, resource.to_string()),
+            Some(known) => named(&policy.compiled, known),
+        };
+        if let Some(why) = &policy.withheld {
+            let looks = matches!(wish.verb, Verb::Get | Verb::List | Verb::Watch);
+            if caller.uid != 0 || !looks {
+                return refused(&text, why);
+            }
+            continue;
+        }
+        let Some(uid) = LocalUid::new(caller.uid) else {
+            if caller.uid == 0 {
+                continue;
+            }
+            return refused(&text, &"nobody has that number");
+        };
+        let subject = Subject::local(uid, policy.host.clone());
+        let ruling = policy
+            .roles
+            .decide(&subject, wish.verb, resource, single.as_ref());
+        if !ruling.allowed {
+            return refused(&text, &Because::from(ruling.why));
+        }
+    }
+    Ok(())
+}
+
+/// What a container is to scopes, and to people. Only what is of a workload by the digest of its image has that workload's name and
+/// labels: whoever makes a container chooses its labels. Everything else is within no scope of an allow, and within every one of a deny.
+fn named(compiled: &Compiled, known: &Known) -> (Option<Single>, String) {
+    let name = shown(&known.name);
+    match claim(compiled, known) {
+        Claim::Workload {
+            name: workload,
+            entitled: true,
+        } => {
+            let labels = compiled
+                .workload(&workload)
+                .map(|workload| workload.labels.clone());
+            let text = format!("container {name} of workload {workload}");
+            let single = Single {
+                name: Some(workload),
+                labels: labels.unwrap_or_default(),
+            };
+            (Some(single), text)
+        }
+        Claim::Workload { name: workload, .. } => (
+            None,
+            format!("container {name}, which claims to be of workload {workload} and has no image of it,"),
+        ),
+        Claim::Ambiguous(_) => (None, format!("container {name}, which several workloads claim,")),
+        Claim::Unknown => (
+            None,
+            format!("container {name}, which is of no blessed workload,"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

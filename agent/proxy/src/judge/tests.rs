@@ -1,0 +1,98 @@
+#![allow(clippy::unwrap_used)]
+
+use verger_policy::compile::compile;
+use verger_policy::draft;
+
+use super::*;
+
+const IMAGE: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+fn policy(roles: &str) -> Policy {
+    let text = format!(
+        "apiVersion: verger/v1\nkind: Workload\nmetadata: {{ name: payments/web, labels: {{ app: payments }} }}\nspec:\n  match: {{ container: {{ labels: {{ app: payments }} }} }}\n  config: {{ images: [ \"{IMAGE}\" ], command: any, env: any, user: any }}\n{roles}"
+    );
+    let objects = draft::read("p.yaml", text.as_bytes()).unwrap();
+    let host = Labels([("zone".to_owned(), "a".to_owned())].into());
+    Policy {
+        roles: CompiledRoles::compile(&objects),
+        compiled: compile(&objects, &host, 1),
+        host,
+        withheld: None,
+    }
+}
+
+fn bind(role: &str, subject: &str, more: &str) -> String {
+    format!(
+        "---\napiVersion: verger/v1\nkind: RoleBinding\nmetadata: {{ name: b }}\nspec: {{ role: {role}, subjects: [ {subject} ]{more} }}\n"
+    )
+}
+
+fn known(image: &str, label: &str) -> Known {
+    let text = format!(
+        r#"{{"Id":"{}","Name":"/shop","Image":"{image}","Config":{{"Image":"x","Labels":{{"app":"{label}"}}}}}}"#,
+        "a".repeat(64)
+    );
+    crate::container(text.as_bytes()).unwrap()
+}
+
+fn ask(policy: &Policy, uid: u32, verb: Verb, known: Known) -> Result<(), String> {
+    let on = On::Container("shop".to_owned());
+    let subjects = Subjects {
+        containers: [("shop".to_owned(), known)].into(),
+        ..Subjects::default()
+    };
+    decide(policy, Caller { uid }, &[Wish { verb, on }], &subjects).map_err(|refusal| refusal.message)
+}
+
+#[test]
+fn a_scope_holds_what_is_of_a_workload_by_its_image_and_nothing_by_its_labels() {
+    let policy = policy(&bind("admin", "local/1000", ", scope: { names: [ payments/* ] }"));
+    assert_eq!(ask(&policy, 1000, Verb::Exec, known(IMAGE, "payments")), Ok(()));
+    assert_eq!(
+        ask(&policy, 1000, Verb::Exec, known(IMAGE, "other")),
+        Ok(()),
+        "dropping a label evades nothing"
+    );
+    let other = IMAGE.replace('b', "c");
+    let told = ask(&policy, 1000, Verb::Exec, known(&other, "payments")).unwrap_err();
+    assert_eq!(
+        told,
+        "verger: local/1000 may not exec container shop, which claims to be of workload payments/web and has no image of it, (no rule allows it)"
+    );
+    let told = ask(&policy, 1001, Verb::Exec, known(IMAGE, "payments")).unwrap_err();
+    assert_eq!(
+        told,
+        "verger: local/1001 may not exec container shop of workload payments/web (no rule allows it)"
+    );
+}
+
+#[test]
+fn root_may_do_everything_and_nobody_else_while_nothing_is_bound() {
+    let policy = policy("");
+    assert_eq!(ask(&policy, 0, Verb::Exec, known(IMAGE, "payments")), Ok(()));
+    for uid in [1, 1000, u32::MAX] {
+        assert!(ask(&policy, uid, Verb::Get, known(IMAGE, "payments")).is_err());
+    }
+}
+
+#[test]
+fn without_policy_root_looks_and_does_nothing_else() {
+    let mut policy = policy(&bind("admin", "local/1000", ""));
+    assert_eq!(ask(&policy, 1000, Verb::Get, known(IMAGE, "x")), Ok(()));
+    policy.withheld = Some("the ledger was set back".to_owned());
+    assert_eq!(ask(&policy, 0, Verb::Get, known(IMAGE, "x")), Ok(()));
+    let told = ask(&policy, 0, Verb::Stop, known(IMAGE, "x")).unwrap_err();
+    assert!(told.contains("the ledger was set back"), "{told}");
+    assert!(ask(&policy, 1000, Verb::Get, known(IMAGE, "x")).is_err());
+}
+
+#[test]
+fn what_was_not_resolved_is_refused_to_everybody() {
+    let policy = policy(&bind("admin", "local/1000", ""));
+    for on in [On::Container("x".to_owned()), On::Exec("x".to_owned()), On::Made] {
+        let wish = Wish { verb: Verb::Get, on };
+        for uid in [0, 1000] {
+            assert!(decide(&policy, Caller { uid }, [&wish], &Subjects::default()).is_err());
+        }
+    }
+}

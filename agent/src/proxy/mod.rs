@@ -1,0 +1,190 @@
+//! The runtime's socket as the host's users see it: who calls is known, each request is read and judged, and only then sent on.
+
+mod daemon;
+mod execs;
+mod forward;
+mod peer;
+mod policy;
+mod socket;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Deserialize;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use verger_agent_core::ledger::LedgerState;
+
+use execs::Execs;
+use peer::Peers;
+use policy::InForce;
+use socket::Real;
+
+pub(crate) use socket::listen;
+
+/// Connections of one user at a time. A shell of somebody's has a few; who has more waits for none.
+const EACH: usize = 128;
+/// How long the head of a request may take, or a connection be idle.
+const IDLE: Duration = Duration::from_secs(120);
+
+/// `[proxy]` of `agent.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProxyConfig {
+    /// Where users of this host find the runtime.
+    pub(crate) listen: PathBuf,
+    /// Docker's own socket, which nobody else may open.
+    pub(crate) docker: PathBuf,
+    /// The mode of the socket that is listened at. Whoever can open it is known by the kernel, and has what roles say.
+    #[serde(default = "everybody")]
+    pub(crate) mode: u32,
+    /// The runtimes that a container may name: those the gate stands in front of.
+    #[serde(default = "gated")]
+    pub(crate) runtimes: BTreeSet<String>,
+}
+
+const fn everybody() -> u32 {
+    0o666
+}
+
+fn gated() -> BTreeSet<String> {
+    ["runc".to_owned()].into()
+}
+
+/// What all connections share.
+struct Proxy {
+    real: Real,
+    runtimes: BTreeSet<String>,
+    in_force: InForce,
+    execs: Mutex<Execs>,
+}
+
+/// How many connections each user has.
+#[derive(Debug, Default)]
+struct Crowd(Mutex<BTreeMap<u32, usize>>);
+
+/// A connection's place among those of its user.
+struct Place {
+    crowd: Arc<Crowd>,
+    uid: u32,
+}
+
+impl Crowd {
+    fn place(self: &Arc<Self>, uid: u32) -> Option<Place> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(uid).or_default();
+        (*count < EACH).then(|| {
+            *count += 1;
+            Place {
+                crowd: Arc::clone(self),
+                uid,
+            }
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.crowd.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.uid) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.uid);
+            }
+        }
+    }
+}
+
+/// Serves until stopped.
+pub(crate) async fn serve(
+    listener: UnixListener,
+    config: ProxyConfig,
+    ledger: watch::Receiver<Arc<LedgerState>>,
+    stop: CancellationToken,
+) {
+    let proxy = Arc::new(Proxy {
+        real: Real::new(config.docker),
+        runtimes: config.runtimes,
+        in_force: InForce::new(ledger),
+        execs: Mutex::default(),
+    });
+    let peers = Arc::new(Peers::of_this_host());
+    let crowd = Arc::new(Crowd::default());
+    let mut open = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        while open.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, _)) => {
+                // Looked at before anything else happens, while its process is likely to be there.
+                match peers.caller(&stream) {
+                    Ok(caller) => {
+                        let Some(place) = crowd.place(caller.uid) else {
+                            tracing::warn!(%caller, "has too many connections to the runtime; one more is refused");
+                            continue;
+                        };
+                        let proxy = Arc::clone(&proxy);
+                        open.spawn(async move {
+                            let _place = place;
+                            attend(stream, caller, proxy).await;
+                        });
+                    }
+                    Err(why) => {
+                        tracing::warn!(why, "somebody at the runtime's socket is refused");
+                        open.spawn(turn_away(stream, why));
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "nobody could be let in at the runtime's socket");
+                // Out of descriptors, most likely: others give theirs back.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(IDLE);
+    builder
+}
+
+/// Every request of a connection is read by itself, and what is sent on is written anew: nothing of one is left for another.
+async fn attend(stream: UnixStream, caller: verger_agent_proxy::Caller, proxy: Arc<Proxy>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let proxy = Arc::clone(&proxy);
+        async move { Ok::<_, std::convert::Infallible>(proxy.answer(caller, request).await) }
+    });
+    let connection = builder()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    if let Err(error) = connection.await {
+        tracing::debug!(%caller, %error, "a connection to the runtime ended");
+    }
+}
+
+/// Says why, to whatever is asked.
+async fn turn_away(stream: UnixStream, why: String) {
+    let service = service_fn(move |_: Request<Incoming>| {
+        let refusal = verger_agent_proxy::Refusal::denied(format!("verger: {why}"));
+        async move { Ok::<_, std::convert::Infallible>(forward::refused(&refusal)) }
+    });
+    let connection = builder()
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // Whoever does not ask is not waited for.
+    let _ = tokio::time::timeout(Duration::from_secs(5), connection).await;
+}

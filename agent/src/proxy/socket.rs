@@ -1,0 +1,212 @@
+//! The two sockets: the one that is listened at, and the runtime's own, which nobody else may open.
+
+use std::fs::{self, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use rustix::process::{getegid, geteuid};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::ProxyConfig;
+
+/// Listens where users of the host find the runtime.
+///
+/// # Errors
+/// When the runtime's own socket is open to others: then whoever likes goes past.
+pub(crate) fn listen(config: &ProxyConfig) -> anyhow::Result<UnixListener> {
+    let ProxyConfig {
+        listen, docker, mode, ..
+    } = config;
+    ensure!(
+        *mode <= 0o777,
+        "`[proxy] mode` is the mode of a file, as 0o666, and not {mode:#o}"
+    );
+    let same = |a: &Path, b: &Path| {
+        a == b
+            || fs::canonicalize(a)
+                .ok()
+                .is_some_and(|a| fs::canonicalize(b).ok() == Some(a))
+    };
+    ensure!(
+        listen != docker,
+        "`[proxy]`: `listen` and `docker` are one path, {}: move Docker's own socket",
+        docker.display()
+    );
+    match closed(docker) {
+        Err(Closed::Open(why)) => anyhow::bail!("`[proxy] docker`: {why}"),
+        Ok(()) | Err(Closed::Unseen(_)) => {}
+    }
+    // A symbolic link from one to the other would have every request go round.
+    ensure!(
+        !same(listen, docker),
+        "`[proxy]`: {} and {} are one socket",
+        listen.display(),
+        docker.display()
+    );
+    let bind = || -> io::Result<UnixListener> {
+        let draft = listen.with_extension("new");
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&draft)?;
+        fs::set_permissions(&draft, Permissions::from_mode(*mode))?;
+        fs::rename(&draft, listen)?;
+        Ok(listener)
+    };
+    bind().with_context(|| format!("`[proxy] listen`: cannot listen at {}", listen.display()))
+}
+
+/// The runtime's own socket.
+#[derive(Debug)]
+pub(super) struct Real {
+    path: PathBuf,
+}
+
+/// Why a socket is not known to be closed to others.
+#[derive(Debug)]
+enum Closed {
+    /// It is open to others.
+    Open(String),
+    /// It could not be looked at.
+    Unseen(io::Error),
+}
+
+impl Real {
+    pub(super) const fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Connects. What is open to others is not served at all: a refusal here would stop nobody.
+    ///
+    /// # Errors
+    /// When the runtime is not there, or its socket is open to others.
+    pub(super) async fn connect(&self) -> Result<UnixStream, String> {
+        match closed(&self.path) {
+            Ok(()) => {}
+            Err(Closed::Open(why)) => {
+                tracing::error!(
+                    why,
+                    "the runtime can be reached past the proxy, which serves nobody until that ends"
+                );
+                return Err(why);
+            }
+            Err(Closed::Unseen(error)) => return Err(self.unreachable(&error)),
+        }
+        UnixStream::connect(&self.path)
+            .await
+            .map_err(|error| self.unreachable(&error))
+    }
+
+    fn unreachable(&self, error: &io::Error) -> String {
+        format!(
+            "Docker cannot be reached at {}: {error}; is it running?",
+            self.path.display()
+        )
+    }
+}
+
+/// Whether nobody but root and the agent may open a socket: by its own mode, or by that of its folder.
+fn closed(path: &Path) -> Result<(), Closed> {
+    let socket = fs::metadata(path).map_err(Closed::Unseen)?;
+    if !socket.file_type().is_socket() {
+        return Err(Closed::Open(format!("{} is no socket", path.display())));
+    }
+    let folder = path.parent().and_then(|folder| fs::metadata(folder).ok());
+    let us = Us {
+        uid: geteuid().as_raw(),
+        gid: getegid().as_raw(),
+    };
+    let is_shut = folder.is_some_and(|folder| us.alone_may(&folder, 0o010, 0o001));
+    if is_shut || us.alone_may(&socket, 0o020, 0o002) {
+        return Ok(());
+    }
+    Err(Closed::Open(format!(
+        "{} can be opened by others (mode {:03o}, uid {}, gid {}), who would go past the proxy: run dockerd with --group verger-agent, or put the socket into a folder of root's or the agent's with mode 0700",
+        path.display(),
+        socket.mode() & 0o777,
+        socket.uid(),
+        socket.gid()
+    )))
+}
+
+struct Us {
+    uid: u32,
+    gid: u32,
+}
+
+impl Us {
+    /// Whether nobody else has these rights of the group's and of all others' to it.
+    fn alone_may(&self, of: &Metadata, group: u32, others: u32) -> bool {
+        let (mode, gid) = (of.mode(), of.gid());
+        (of.uid() == 0 || of.uid() == self.uid)
+            && mode & others == 0
+            && (mode & group == 0 || gid == 0 || gid == self.gid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn config(folder: &Path) -> ProxyConfig {
+        let text = format!(
+            "listen = {:?}\ndocker = {:?}\n",
+            folder.join("docker.sock"),
+            folder.join("real/docker.sock")
+        );
+        toml_of(&text)
+    }
+
+    fn toml_of(text: &str) -> ProxyConfig {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        verger_transport::config_file::load(file.path()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_others_can_open_is_refused_however_it_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().join("real");
+        fs::create_dir(&real).unwrap();
+        let config = config(folder.path());
+        assert!(listen(&config).is_ok(), "Docker may come later");
+        let _docker = UnixListener::bind(&config.docker).unwrap();
+        let modes = |of_folder: u32, of_socket: u32| {
+            fs::set_permissions(&config.docker, Permissions::from_mode(of_socket)).unwrap();
+            fs::set_permissions(&real, Permissions::from_mode(of_folder)).unwrap();
+        };
+        for (of_folder, of_socket) in [(0o755, 0o666), (0o755, 0o602), (0o701, 0o606), (0o711, 0o662)] {
+            modes(of_folder, of_socket);
+            let error = listen(&config).unwrap_err().to_string();
+            assert!(
+                error.contains("can be opened by others"),
+                "{of_folder:o} {of_socket:o}: {error}"
+            );
+            assert!(Real::new(config.docker.clone()).connect().await.is_err());
+        }
+        for (of_folder, of_socket) in [(0o755, 0o600), (0o700, 0o666), (0o755, 0o604)] {
+            modes(of_folder, of_socket);
+            assert!(listen(&config).is_ok(), "{of_folder:o} {of_socket:o}");
+            assert!(Real::new(config.docker.clone()).connect().await.is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_not_put_in_front_of_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
+        let path = folder.path().join("docker.sock");
+        let _docker = UnixListener::bind(&path).unwrap();
+        let one = toml_of(&format!("listen = {path:?}\ndocker = {path:?}\n"));
+        assert!(listen(&one).unwrap_err().to_string().contains("are one path"));
+        let link = folder.path().join("link.sock");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let other = toml_of(&format!("listen = {link:?}\ndocker = {path:?}\n"));
+        assert!(listen(&other).unwrap_err().to_string().contains("are one socket"));
+        assert!(path.exists());
+    }
+}

@@ -1,0 +1,242 @@
+//! A scene whose agent owns the socket that users of the host find Docker at.
+
+use std::fs::{self, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::programs::Programs;
+use crate::scene::{Docker, Scene};
+
+/// Who may do everything that a role can give to what is of the workload, and nothing to anything else.
+pub(super) const RUNNER: u32 = 10_001;
+/// Has the built-in role of this name.
+pub(super) const VIEWER: u32 = 10_002;
+/// Has the built-in role of this name.
+pub(super) const OPERATOR: u32 = 10_003;
+/// Nobody has bound anything to this one.
+pub(super) const STRANGER: u32 = 10_004;
+/// May do everything but start processes in what is of the workload.
+pub(super) const CAREFUL: u32 = 10_005;
+/// May do everything, on hosts that this one is not.
+pub(super) const ELSEWHERE: u32 = 10_006;
+
+/// The workload.
+pub(super) const WORKLOAD: &str = "proxy/web";
+
+const ROLES: &str = "
+---
+apiVersion: verger/v1
+kind: RoleBinding
+metadata: { name: admins }
+spec: { role: admin, subjects: [ person/you ] }
+---
+apiVersion: verger/v1
+kind: Role
+metadata: { name: proxy/runner }
+spec:
+  rules:
+    - effect: allow
+      verbs: [ attach, commit, copy-in, copy-out, create, delete, exec, export, get, kill, logs, pause, rename, restart, start, stop, unpause, update, wait ]
+      resources: [ containers ]
+---
+apiVersion: verger/v1
+kind: RoleBinding
+metadata: { name: proxy/runners }
+spec: { role: proxy/runner, subjects: [ local/10001 ], scope: { names: [ proxy/* ] } }
+---
+apiVersion: verger/v1
+kind: RoleBinding
+metadata: { name: proxy/viewers }
+spec: { role: viewer, subjects: [ local/10002 ] }
+---
+apiVersion: verger/v1
+kind: RoleBinding
+metadata: { name: proxy/operators }
+spec: { role: operator, subjects: [ local/10003 ] }
+---
+apiVersion: verger/v1
+kind: Role
+metadata: { name: proxy/no-exec }
+spec: { rules: [ { effect: deny, verbs: [ exec ], resources: [ containers ], names: [ proxy/* ] } ] }
+---
+apiVersion: verger/v1
+kind: RoleBinding
+metadata: { name: proxy/all }
+spec: { role: admin, subjects: [ local/10005 ] }
+---
+apiVersion: verger/v1
+kind: RoleBinding
+metadata: { name: proxy/careful }
+spec: { role: proxy/no-exec, subjects: [ local/10005 ] }
+---
+apiVersion: verger/v1
+kind: RoleBinding
+metadata: { name: proxy/elsewhere }
+spec: { role: admin, subjects: [ local/10006 ], hosts: { zone: elsewhere } }
+";
+
+/// The scene, with two containers: one of the workload, and one of none.
+pub struct Front {
+    /// The cluster.
+    pub scene: Scene,
+    /// Docker, past the proxy.
+    pub docker: Docker,
+    /// The container of the workload.
+    pub web: String,
+    /// The container of no workload.
+    pub other: String,
+    folder: tempfile::TempDir,
+    programs: Programs,
+}
+
+/// Debian's CLI, where there is another one, too.
+fn cli() -> &'static str {
+    match Path::new("/usr/bin/docker").exists() {
+        true => "/usr/bin/docker",
+        false => "docker",
+    }
+}
+
+impl Front {
+    /// Founds it, with roles in force.
+    ///
+    /// # Errors
+    /// When a step fails.
+    pub fn found(programs: &Programs, docker: Docker) -> Result<Self> {
+        let mut scene = Scene::found(programs, &docker)?;
+        let folder = tempfile::Builder::new().prefix("verger-front-").tempdir()?;
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
+        scene.agent.stop()?;
+        let config = scene.path("agent.toml");
+        let text = fs::read_to_string(&config)?;
+        fs::write(
+            &config,
+            format!(
+                "{text}[proxy]\nlisten = {:?}\ndocker = {:?}\n",
+                folder.path().join("docker.sock"),
+                docker.socket()
+            ),
+        )?;
+        scene.agent.start()?;
+        let (web, other) = (docker.name("web"), docker.name("other"));
+        let front = Self {
+            scene,
+            web,
+            other,
+            docker,
+            folder,
+            programs: programs.clone(),
+        };
+        front.docker.run(&front.web, &["verger-test/app"])?;
+        front.docker.run(&front.other, &["verger-test/busybox"])?;
+        let draft = front.scene.bless(&front.docker, &front.web, WORKLOAD)?;
+        front.scene.apply(&format!("{draft}{ROLES}"))?;
+        let epoch = front.scene.epoch()?;
+        front.scene.wait_for("the policy to be in force", || {
+            let row = front.scene.rows(&["hosts"])?;
+            Ok((row[0]["epoch"] == epoch).then_some(()))
+        })?;
+        Ok(front)
+    }
+
+    /// The socket that the agent listens at.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("docker.sock")
+    }
+
+    /// A program of somebody's.
+    fn of(&self, uid: u32, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .uid(uid)
+            .gid(uid)
+            .current_dir("/")
+            .env("HOME", "/nonexistent")
+            .env("DOCKER_BUILDKIT", "0")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// `docker` of somebody's, through the proxy.
+    pub fn cli(&self, uid: u32) -> Command {
+        let mut command = self.of(uid, cli());
+        command
+            .arg("--host")
+            .arg(format!("unix://{}", self.socket().display()));
+        command
+    }
+
+    /// `docker` of root's, past the proxy.
+    pub fn real(&self) -> Command {
+        let mut command = self.of(0, cli());
+        command.args(["--host", self.docker.host()]);
+        command
+    }
+
+    /// What the CLI prints past the proxy.
+    ///
+    /// # Errors
+    /// When it ends otherwise than with 0.
+    pub fn say(&self, arguments: &[&str]) -> Result<String> {
+        self.docker.say(arguments)
+    }
+
+    /// Whether there is a container of this name.
+    ///
+    /// # Errors
+    /// When Docker cannot be asked.
+    pub fn is_there(&self, name: &str) -> Result<bool> {
+        let filter = format!("name=^/{name}$");
+        Ok(!self
+            .say(&["ps", "--all", "--quiet", "--filter", &filter])?
+            .is_empty())
+    }
+
+    /// Sends bytes as somebody, and gives what comes back.
+    ///
+    /// # Errors
+    /// When the socket cannot be reached.
+    pub fn raw(&self, uid: u32, socket: &Path, request: &[u8]) -> Result<String> {
+        let mut command = self.of(uid, self.programs.path("at-socket")?);
+        fed(command.arg(socket), request)
+    }
+
+    /// As [`raw`](Self::raw), in the pid namespace of a process.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn raw_within(&self, pid: &str, socket: &Path, request: &[u8]) -> Result<String> {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--target", pid, "--pid", "--"])
+            .arg(self.programs.path("at-socket")?);
+        fed(command.arg(socket), request)
+    }
+}
+
+/// What a program prints that is given this.
+fn fed(command: &mut Command, input: &[u8]) -> Result<String> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("starting {:?}", command.get_program()))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input)?;
+    }
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "{}", told(&output));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// All that a program printed.
+pub(super) fn told(output: &Output) -> String {
+    let all = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    String::from_utf8_lossy(&all).into_owned()
+}

@@ -1,0 +1,167 @@
+//! Verb by role by container: what Docker's CLI of each user does, held against a table that was written by hand.
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::Front;
+use super::front::{CAREFUL, ELSEWHERE, OPERATOR, RUNNER, STRANGER, VIEWER, told};
+use crate::point::{Verdict, tell};
+use crate::programs::Programs;
+use crate::scene::Docker;
+
+/// Something that the CLI does to a container: what has to be done before and after, past the proxy.
+struct Act {
+    verb: &'static str,
+    before: &'static [&'static str],
+    /// `{}` is the container.
+    does: &'static [&'static str],
+    after: &'static [&'static str],
+}
+
+const fn act(verb: &'static str, does: &'static [&'static str]) -> Act {
+    Act {
+        verb,
+        before: &[],
+        does,
+        after: &[],
+    }
+}
+
+const ACTS: &[Act] = &[
+    act("get", &["inspect", "{}"]),
+    act("get", &["top", "{}"]),
+    act("get", &["diff", "{}"]),
+    act("logs", &["logs", "{}"]),
+    act("exec", &["exec", "{}", "true"]),
+    act("copy-out", &["cp", "{}:/etc/hostname", "-"]),
+    act("copy-in", &["cp", "/etc/hostname", "{}:/tmp/copied"]),
+    act("export", &["export", "--output", "/dev/null", "{}"]),
+    act("update", &["update", "--cpu-shares", "512", "{}"]),
+    act("restart", &["restart", "--time", "0", "{}"]),
+    Act {
+        after: &["unpause", "{}"],
+        ..act("pause", &["pause", "{}"])
+    },
+    Act {
+        before: &["pause", "{}"],
+        after: &["unpause", "{}"],
+        ..act("unpause", &["unpause", "{}"])
+    },
+    Act {
+        after: &["start", "{}"],
+        ..act("kill", &["kill", "{}"])
+    },
+    Act {
+        after: &["start", "{}"],
+        ..act("stop", &["stop", "--time", "0", "{}"])
+    },
+    Act {
+        before: &["kill", "{}"],
+        after: &["start", "{}"],
+        ..act("start", &["start", "{}"])
+    },
+    Act {
+        before: &["kill", "{}"],
+        after: &["start", "{}"],
+        ..act("wait", &["wait", "{}"])
+    },
+    Act {
+        after: &["rename", "{}-renamed", "{}"],
+        ..act("rename", &["rename", "{}", "{}-renamed"])
+    },
+    Act {
+        after: &["rmi", "{}-image"],
+        ..act("commit", &["commit", "{}", "{}-image"])
+    },
+];
+
+/// Whether a user may do it to a container of the workload, or of none. By hand: this is what the roles of the scene are meant to say.
+fn may(uid: u32, verb: &str, is_of_workload: bool) -> bool {
+    match uid {
+        0 => true,
+        RUNNER => is_of_workload,
+        VIEWER => matches!(verb, "get" | "wait"),
+        OPERATOR => matches!(
+            verb,
+            "get" | "wait" | "logs" | "kill" | "pause" | "restart" | "start" | "stop" | "unpause"
+        ),
+        // What is of no workload is within every scope of a deny.
+        CAREFUL => verb != "exec",
+        _ => false,
+    }
+}
+
+/// Runs it. There is no longer form: it is whole.
+///
+/// # Errors
+/// When the scene does not work.
+pub fn run(_long: bool) -> Result<Verdict> {
+    let programs = Programs::find()?;
+    let front = Front::found(&programs, Docker::find()?)?;
+    let (mut cases, mut wrong, mut refused) = (0, 0, 0);
+    for uid in [0, RUNNER, VIEWER, OPERATOR, STRANGER, CAREFUL, ELSEWHERE] {
+        for (container, is_of_workload) in [(&front.web, true), (&front.other, false)] {
+            for act in ACTS {
+                let fill = |words: &[&str]| -> Vec<String> {
+                    words.iter().map(|word| word.replace("{}", container)).collect()
+                };
+                if !act.before.is_empty() {
+                    let output = front.real().args(fill(act.before)).output()?;
+                    ensure!(output.status.success(), "{:?}: {}", act.before, told(&output));
+                }
+                let output = front
+                    .cli(uid)
+                    .args(fill(act.does))
+                    .output()
+                    .context("starting docker")?;
+                let told = told(&output);
+                let allowed = may(uid, act.verb, is_of_workload);
+                let fits = match allowed {
+                    true => output.status.success() && !told.contains("verger:"),
+                    // The CLI looks at a container before some of the things it does.
+                    false => {
+                        refused += 1;
+                        !output.status.success() && told.contains(&format!("verger: local/{uid} may not "))
+                    }
+                };
+                cases += 1;
+                if !fits {
+                    wrong += 1;
+                    tell(&format!(
+                        "local/{uid} {} {container}: allowed is to be {allowed}, and: {told}",
+                        act.verb
+                    ));
+                }
+                if !act.after.is_empty() {
+                    // Where it was refused there is nothing to undo.
+                    front.real().args(fill(act.after)).output()?;
+                }
+                let running = front.say(&["inspect", "--format", "{{.State.Status}}", container])?;
+                ensure!(
+                    running == "running",
+                    "{container} is {running} after {}",
+                    act.verb
+                );
+            }
+        }
+    }
+    let whole = [
+        (VIEWER, true),
+        (OPERATOR, true),
+        (RUNNER, false),
+        (STRANGER, false),
+        (ELSEWHERE, false),
+        (CAREFUL, true),
+    ];
+    for (uid, allowed) in whole {
+        let output = front.cli(uid).args(["ps", "--quiet"]).output()?;
+        cases += 1;
+        wrong += usize::from(output.status.success() != allowed);
+    }
+    Ok(Verdict {
+        figure: format!(
+            "{} of {cases} calls of Docker's CLI by 7 users did what the roles say, {refused} of them refused in Verger's words",
+            cases - wrong
+        ),
+        holds: wrong == 0 && refused > 0,
+    })
+}

@@ -1,0 +1,9 @@
+//! The runtime's socket behind the proxy: what each user of a host can do there, with Docker's own CLI and with raw requests.
+
+mod bypasses;
+mod front;
+mod matrix;
+
+pub use bypasses::run as bypasses;
+pub use front::Front;
+pub use matrix::run as matrix;
