@@ -6,6 +6,7 @@
 mod backoff;
 mod bundle;
 mod cache;
+mod daemon;
 mod disk;
 mod elements;
 mod events;
