@@ -11,6 +11,8 @@ use crate::workspace::capture;
 
 /// Each unit and the exposure it must not exceed, in tenths (`systemd-analyze security`, 0 to 100).
 const UNITS: &[(&str, u32)] = &[("verger-controller.service", 15), ("verger-agent.service", 25)];
+/// Sockets that systemd opens for them.
+const SOCKETS: &[&str] = &["verger-agent.socket"];
 
 /// Judges the units of `deploy`.
 pub(crate) fn check(deploy: &Path) -> Result<()> {
@@ -79,7 +81,7 @@ impl Stage {
     fn verify(&self) -> Result<()> {
         let mut command = self.systemd_analyze(&["verify"]);
         let output = command
-            .args(UNITS.iter().map(|(unit, _)| unit))
+            .args(UNITS.iter().map(|(unit, _)| unit).chain(SOCKETS))
             .output()
             .context("running systemd-analyze")?;
         let said = String::from_utf8_lossy(&output.stderr);
