@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use verger_agent_runtimes::doors::Places;
 use verger_policy::model::AgentId;
 use verger_transport::config_file;
 use verger_transport::telemetry::LogFormat;
@@ -32,6 +33,17 @@ pub(crate) struct Config {
     /// The runtime's socket as the host's users see it. None: they go to the runtime themselves.
     #[serde(default)]
     pub(crate) proxy: Option<ProxyConfig>,
+    /// The gate's folder, watched where `gate_socket` is set.
+    #[serde(default = "gate_folder")]
+    pub(crate) gate_folder: PathBuf,
+    /// The file in which Docker's daemon keeps its pid.
+    #[serde(default = "docker_pid_file")]
+    pub(crate) docker_pid_file: PathBuf,
+    /// The files that say who is in the group of Docker's socket (group(5), passwd(5)).
+    #[serde(default = "group_file")]
+    pub(crate) group_file: PathBuf,
+    #[serde(default = "passwd_file")]
+    pub(crate) passwd_file: PathBuf,
     /// Seconds between looks at all processes and mounts. What a container's runtime or the kernel can tell is looked at
     /// at once.
     #[serde(default = "scan_seconds")]
@@ -50,6 +62,22 @@ fn docker_socket() -> PathBuf {
 
 fn docker_data_root() -> PathBuf {
     "/var/lib/docker".into()
+}
+
+fn gate_folder() -> PathBuf {
+    "/usr/lib/verger/gate".into()
+}
+
+fn docker_pid_file() -> PathBuf {
+    "/run/docker.pid".into()
+}
+
+fn group_file() -> PathBuf {
+    "/etc/group".into()
+}
+
+fn passwd_file() -> PathBuf {
+    "/etc/passwd".into()
 }
 
 fn machine_id() -> PathBuf {
@@ -112,6 +140,18 @@ impl Config {
 
     pub(crate) fn store_dir(&self) -> PathBuf {
         self.data_dir.join("store")
+    }
+
+    /// Where the ways to the runtime are looked at, with the gate in this folder.
+    pub(crate) fn places(&self, gate: &Path) -> Places {
+        Places {
+            gate: gate.to_owned(),
+            program: gate.join(crate::gate::install::PROGRAM),
+            docker_socket: self.docker_socket.clone(),
+            docker_pid_file: self.docker_pid_file.clone(),
+            group: self.group_file.clone(),
+            passwd: self.passwd_file.clone(),
+        }
     }
 
     /// Prints what the file means.

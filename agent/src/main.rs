@@ -88,8 +88,8 @@ fn carry_out(cli: &Cli) -> anyhow::Result<()> {
         Command::ConfirmEpoch(args) => confirmed::confirm(&config, args),
         Command::CheckConfig => config.explain(),
         Command::InstallGate(args) => gate::install::install(&config, args),
-        Command::RemoveGate(args) => gate::install::remove(args),
-        Command::CheckGate(args) => gate::install::check(args),
+        Command::RemoveGate(args) => gate::install::remove(&config, args),
+        Command::CheckGate(args) => runtime.block_on(gate::install::check(&config, args)),
     }
 }
 

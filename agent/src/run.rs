@@ -24,6 +24,8 @@ use crate::controller::Controllers;
 use crate::enrolment::Enrolment;
 use crate::floor::FloorFile;
 use crate::gate::answers::{self, Answers};
+use crate::gate::watching::{self, Watched};
+use crate::gate::{listening, refused};
 use crate::proxy;
 use crate::reconciler::{Reconciler, ReconcilerPorts};
 use crate::report::{self, Numbers, ReportPorts};
@@ -75,13 +77,19 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         ..DockerConfig::new(&config.docker_socket)
     };
     let gates = match &config.gate_socket {
-        Some(path) => Some(answers::listen(path)?),
+        Some(path) => Some(listening::at(path)?),
         None => None,
     };
     let fronts = match &config.proxy {
         Some(proxy) => Some((proxy::listen(proxy)?, proxy.clone(), in_force.clone())),
         None => None,
     };
+    let docker = Arc::new(DockerRuntime::new(docker));
+    let watched = match &gates {
+        Some(_) => Watched::NotYet,
+        None => Watched::Not,
+    };
+    let (doors, doors_seen) = watch::channel(watched);
     let answering = Answers {
         bundles: Arc::new(DockerDisk::new(
             config.docker_data_root.clone(),
@@ -93,7 +101,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         in_force: std::sync::Mutex::default(),
     };
     let ports = ReconcilerPorts {
-        runtime: Arc::new(DockerRuntime::new(docker)),
+        runtime: Arc::clone(&docker) as _,
         spool: Arc::clone(&spool),
         mounts,
         mounts_changed,
@@ -104,6 +112,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         clock,
         freshness: freshness_seen,
         offers: offers_seen,
+        doors: doors_seen,
     };
     let reconciler = Reconciler::new(ports, config.scan_every())?;
     let session = Session::new(state, kept, freshness, Timing::default(), random()?);
@@ -132,6 +141,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     tasks.spawn(report::drive(report, report_ports, stop.clone()));
     if let Some(listener) = gates {
         tasks.spawn(answers::serve(listener, answering, stop.clone()));
+        let places = config.places(&config.gate_folder);
+        tasks.spawn(watching::watch(places, Arc::clone(&docker), doors, stop.clone()));
+        tasks.spawn(refused::start_again(docker, stop.clone()));
     }
     if let Some((listener, config, ledger)) = fronts {
         tasks.spawn(proxy::serve(listener, config, ledger, stop.clone()));

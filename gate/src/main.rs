@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use verger_gate::command::{self, Command, Judged};
 use verger_gate::{agent, refusal};
 use verger_gate_protocol::settings::{self, Runtime, Settings};
-use verger_gate_protocol::{Answer, DOCUMENT_BYTES, Document, Question, VERSION, file, pin};
+use verger_gate_protocol::{Answer, DOCUMENT_BYTES, Document, Question, VERSION, WITHOUT_ANSWER, file, pin};
 
 fn main() -> ExitCode {
     let mut words = env::args_os();
@@ -90,6 +90,6 @@ fn permit(settings: &Settings, runtime: &Runtime, judged: &Judged) -> Result<(),
     match agent::question(&settings.socket, settings.agent_uid, &question, &bytes) {
         Ok(Answer::Allow) => Ok(()),
         Ok(Answer::Refuse(sentence)) => Err(sentence),
-        Err(error) => Err(format!("{error}; nothing runs without its word (fail closed)")),
+        Err(error) => Err(format!("{error}; {WITHOUT_ANSWER}")),
     }
 }

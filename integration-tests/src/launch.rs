@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
 
@@ -51,6 +51,7 @@ pub fn run(long: bool) -> Result<Verdict> {
     scene.judged(&blessed, |_| true)?;
     scene.apply(&format!("{enforced}\n---\n{GUARDRAIL}"))?;
     docker.remove(&blessed)?;
+    gate.check()?;
     out.clear()?;
     let twin = docker.name("twin");
     scene.wait_for("the policy to be in force", || {
@@ -305,15 +306,19 @@ impl Out {
 }
 
 /// The gate, in front of the test daemon's runtime. Others use that daemon, too: it is taken away however this ends.
-struct Gate {
+pub(crate) struct Gate {
+    program: PathBuf,
     front: PathBuf,
     agent: PathBuf,
     config: PathBuf,
+    state: PathBuf,
 }
 
 impl Gate {
-    fn install(scene: &mut Scene, programs: &Programs, docker: &Docker) -> Result<Self> {
+    /// Has the agent answer, and puts the gate there.
+    pub(crate) fn install(scene: &mut Scene, programs: &Programs, docker: &Docker) -> Result<Self> {
         let beside = docker.socket().parent().context("the socket is in a folder")?;
+        let front = beside.join("front");
         let config = scene.path("agent.toml");
         scene.agent.stop()?;
         let root = docker.say(&["info", "--format", "{{.DockerRootDir}}"])?;
@@ -321,20 +326,41 @@ impl Gate {
         let socket = scene.path("gate.sock");
         fs::write(
             &config,
-            format!("{text}docker_data_root = {root:?}\ngate_socket = {socket:?}\n"),
+            format!("{text}docker_data_root = {root:?}\ngate_socket = {socket:?}\ngate_folder = {front:?}\n"),
         )?;
         scene.agent.start()?;
         let gate = Self {
-            front: beside.join("front"),
+            program: programs.path("verger-gate")?,
+            front,
             agent: programs.path("verger-agent")?,
             config,
+            state: scene.path("gate-state"),
         };
-        let mut install = gate.command("install-gate");
-        install.arg("--program").arg(programs.path("verger-gate")?);
-        install.arg("--state").arg(scene.path("gate-state"));
-        checked(&mut install)?;
-        checked(&mut gate.command("check-gate"))?;
+        gate.install_again()?;
         Ok(gate)
+    }
+
+    /// Puts it there as it should be.
+    pub(crate) fn install_again(&self) -> Result<()> {
+        let mut install = self.command("install-gate");
+        install.arg("--program").arg(&self.program);
+        install.arg("--state").arg(&self.state);
+        checked(&mut install).map(drop)
+    }
+
+    /// Whether it stands in every way to the runtime.
+    pub(crate) fn check(&self) -> Result<()> {
+        checked(&mut self.command("check-gate")).map(drop)
+    }
+
+    /// Where it is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.front
+    }
+
+    /// Its program, there.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.front.join("verger-gate")
     }
 
     fn command(&self, what: &str) -> Command {
@@ -348,7 +374,8 @@ impl Gate {
         command
     }
 
-    fn remove(&self) -> Result<()> {
+    /// Takes it away.
+    pub(crate) fn remove(&self) -> Result<()> {
         checked(&mut self.command("remove-gate")).map(drop)
     }
 }

@@ -6,6 +6,7 @@
 mod access;
 pub mod canonical;
 pub mod clock;
+pub mod doors;
 pub mod drift_eval;
 pub mod hostile;
 pub mod hostile_controller;

@@ -118,6 +118,13 @@ pub(crate) const POINTS: &[Point] = &[
         }),
     },
     Point {
+        name: "doors",
+        claim: "Hooks, roots and annotations slipped into a config are refused; whoever comes past the gate is found within 5 s; what nobody answered runs again.",
+        cargo: &program!("prove-doors"),
+        needs_docker: true,
+        sample: None,
+    },
+    Point {
         name: "finding-latency",
         claim: "The first finding of a drift is printed within 1 s of the daemon's event (p95 of 200), within 5 s where there is none.",
         cargo: &program!("prove-finding-latency"),

@@ -15,6 +15,8 @@ const UNITS: &[(&str, u32)] = &[
     ("verger-agent.service", 25),
     ("verger-tripwire.service", 10),
 ];
+/// Sockets that systemd opens for them.
+const SOCKETS: &[&str] = &["verger-agent.socket"];
 
 /// Judges the units of `deploy`.
 pub(crate) fn check(deploy: &Path) -> Result<()> {
@@ -83,7 +85,7 @@ impl Stage {
     fn verify(&self) -> Result<()> {
         let mut command = self.systemd_analyze(&["verify"]);
         let output = command
-            .args(UNITS.iter().map(|(unit, _)| unit))
+            .args(UNITS.iter().map(|(unit, _)| unit).chain(SOCKETS))
             .output()
             .context("running systemd-analyze")?;
         let said = String::from_utf8_lossy(&output.stderr);

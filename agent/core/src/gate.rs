@@ -9,21 +9,25 @@ use std::fmt;
 use jiff::Timestamp;
 use verger_policy::compile::Compiled;
 use verger_policy::decide::{is_enforced, may_refuse};
-use verger_policy::drift::{Check, Claim, Outcome, judge_recorded};
+use verger_policy::drift::{Check, Claim, Judgement, Outcome, judge_launch};
 use verger_policy::facts::{Evidence, Instance};
-use verger_policy::model::{Kind, printable_within};
+use verger_policy::model::{Kind, Name, printable_within};
 
 /// The most differences that a refusal tells; it says how many more there are.
 const TOLD: usize = 3;
 /// The longest value that it tells, characters.
 const VALUE: usize = 200;
 /// Rules about one process, which hold for every process that is started in an instance.
-const PROCESS_RULES: [&str; 4] = [
+const PROCESS_RULES: [&str; 5] = [
     "config/user",
     "config/capabilities",
     "config/no-new-privileges",
     "config/seccomp",
+    "config/security-labels",
 ];
+/// The rule about what no check reads, and how its fields of a process begin.
+const UNREAD: &str = "config/unread";
+const UNREAD_OF_PROCESS: &str = "unread[process.";
 
 /// Something that a runtime is called to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +76,8 @@ enum Cause {
     /// It is not as it should be.
     Differs {
         claim: Claim,
+        /// Other workloads that list its image, and of which it is not all that is enforced.
+        rivals: Vec<Name>,
         /// The gravest first; never empty.
         checks: Vec<Check>,
     },
@@ -113,26 +119,50 @@ pub fn decide(
         Err(why) if may_refuse(compiled) => return refused(Cause::Unidentified(why.to_owned())),
         Err(_) => return Ok(()),
     };
-    let judgement = judge_recorded(compiled, instance, at);
     let is_process = matches!(launch, Launch::Process { .. });
-    let mut checks: Vec<Check> = judgement
-        .checks
-        .iter()
-        .filter(|check| is_enforced(compiled, &judgement, check))
-        .filter(|check| !is_process || is_of_processes(check))
-        .filter(|check| match check.result {
-            Outcome::Fail | Outcome::Error => true,
-            Outcome::NotEvaluated => !check.is_opted_out(),
-            Outcome::Pass | Outcome::Excepted | Outcome::NotApplicable => false,
-        })
-        .cloned()
-        .collect();
+    let refusing = |judgement: &Judgement| -> Vec<Check> {
+        let enforced = judgement
+            .checks
+            .iter()
+            .filter(|check| is_enforced(compiled, judgement, check))
+            .filter(|check| !is_process || is_of_processes(check))
+            .filter(|check| match check.result {
+                Outcome::Fail | Outcome::Error => true,
+                Outcome::NotEvaluated => !check.is_opted_out(),
+                Outcome::Pass | Outcome::Excepted | Outcome::NotApplicable => false,
+            });
+        enforced.cloned().collect()
+    };
+    let mut judgements = judge_launch(compiled, instance, at).into_iter();
+    let Some(own) = judgements.next() else {
+        return refused(Cause::Unidentified("nothing of it was judged".to_owned()));
+    };
+    let mut checks = refusing(&own);
+    let mut rivals = Vec::new();
+    for rival in judgements {
+        let found = refusing(&rival);
+        // What holds of every instance is told once.
+        let told = |check: &Check| {
+            let same = |told: &Check| {
+                (&told.rule, &told.field, &told.actual) == (&check.rule, &check.field, &check.actual)
+            };
+            checks.iter().any(same)
+        };
+        let news: Vec<Check> = found.into_iter().filter(|check| !told(check)).collect();
+        if !news.is_empty()
+            && let Claim::Workload { name, .. } = rival.claim
+        {
+            rivals.push(name);
+        }
+        checks.extend(news);
+    }
     if checks.is_empty() {
         return Ok(());
     }
     checks.sort_by_key(|check| (check.result != Outcome::Fail, std::cmp::Reverse(check.severity)));
     refused(Cause::Differs {
-        claim: judgement.claim,
+        claim: own.claim,
+        rivals,
         checks,
     })
 }
@@ -140,7 +170,9 @@ pub fn decide(
 /// Whether a check is about a process, and not about what all of an instance share.
 fn is_of_processes(check: &Check) -> bool {
     let rule = check.rule.as_str();
-    PROCESS_RULES.contains(&rule) || rule.starts_with("privilege/")
+    PROCESS_RULES.contains(&rule)
+        || rule.starts_with("privilege/")
+        || (rule == UNREAD && check.field.starts_with(UNREAD_OF_PROCESS))
 }
 
 impl fmt::Display for Refusal {
@@ -152,9 +184,21 @@ impl fmt::Display for Refusal {
                 "it cannot be judged: {}; policy of epoch {epoch} enforces, so what cannot be judged is refused",
                 printable_within(why, 2 * VALUE)
             ),
-            Cause::Differs { claim, checks } => {
+            Cause::Differs {
+                claim,
+                rivals,
+                checks,
+            } => {
                 let fails = |check: &&Check| check.result == Outcome::Fail;
                 write_claim(f, claim, checks.iter().filter(fails))?;
+                if !rivals.is_empty() {
+                    let rivals: Vec<&str> = rivals.iter().map(|name| name.as_str()).collect();
+                    write!(
+                        f,
+                        ", and its image is also that of {}: a label alone says which it is, so what is enforced of each holds",
+                        rivals.join(", ")
+                    )?;
+                }
                 for check in checks.iter().take(TOLD) {
                     write_check(f, check)?;
                 }

@@ -4,6 +4,7 @@
 //! runtime: time and randomness are passed in. [`store`] and [`runtime`] are the ports to the outside.
 
 pub mod backoff;
+pub mod doors;
 pub mod freshness;
 pub mod gate;
 pub mod ledger;

@@ -3,9 +3,6 @@
 //! Only root may ask: shims call the runtime, and with it the gate, as root. What is answered is worked out of the ledger as it is at
 //! that moment and of what the runtime keeps on its disk; the runtime itself is not asked, since it waits for this very answer.
 
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,27 +34,6 @@ pub(crate) struct Answers {
     pub(crate) freshness: watch::Receiver<Freshness>,
     pub(crate) clock: Clock,
     pub(crate) in_force: Mutex<Option<Arc<InForce>>>,
-}
-
-/// Listens for gates at a path, which root alone may connect to.
-pub(crate) fn listen(path: &Path) -> anyhow::Result<UnixListener> {
-    let bind = || -> io::Result<UnixListener> {
-        // Nobody reaches the socket before it has its mode.
-        let draft = path.with_extension("new");
-        remove(&draft)?;
-        let listener = UnixListener::bind(&draft)?;
-        std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))?;
-        std::fs::rename(&draft, path)?;
-        Ok(listener)
-    };
-    bind().with_context(|| format!("`gate_socket`: cannot listen at {}", path.display()))
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Answers until stopped.

@@ -1,19 +1,23 @@
 //! Putting the gate in front of the runtimes of this host, and seeing whether it still stands there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
+use verger_agent_runtimes::docker::{DockerConfig, DockerRuntime};
 use verger_gate_protocol::pin;
 use verger_gate_protocol::settings::{self, Runtime, Settings};
+use verger_policy::drift::Outcome;
 
+use super::standing::{Standing, moved_from};
+use super::{divert, watching};
 use crate::config::Config;
 
 /// The gate's program, in its folder.
-const PROGRAM: &str = "verger-gate";
+pub(crate) const PROGRAM: &str = "verger-gate";
 /// The runtimes that are looked for.
 const NAMES: [&str; 2] = ["runc", "crun"];
 
@@ -32,14 +36,36 @@ pub(crate) struct InstallArgs {
     /// Where the gate notes which runtime it has seen to be the right one
     #[arg(long, default_value = "/run/verger-gate", value_name = "DIR")]
     state: PathBuf,
+    /// Move each runtime aside and put the gate in its place, so that whoever calls it by its path meets the gate, too
+    /// (dpkg-divert(1)); packages are upgraded behind it from then on
+    #[arg(long)]
+    divert: bool,
+    #[command(flatten)]
+    dpkg: DpkgArgs,
+}
+
+/// Whose packages.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DpkgArgs {
+    /// Another root than this host's, as of an image that is being made
+    #[arg(long, value_name = "DIR")]
+    pub(super) dpkg_root: Option<PathBuf>,
 }
 
 /// `remove-gate` and `check-gate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PlaceArgs {
-    /// The gate's folder
-    #[arg(long, default_value = "/usr/lib/verger/gate", value_name = "DIR")]
-    at: PathBuf,
+    /// The gate's folder; the configuration's otherwise
+    #[arg(long, value_name = "DIR")]
+    at: Option<PathBuf>,
+    #[command(flatten)]
+    dpkg: DpkgArgs,
+}
+
+impl PlaceArgs {
+    fn at(&self, config: &Config) -> PathBuf {
+        self.at.clone().unwrap_or_else(|| config.gate_folder.clone())
+    }
 }
 
 fn named(text: &str) -> Result<(String, PathBuf), String> {
@@ -92,6 +118,11 @@ pub(crate) fn install(config: &Config, args: &InstallArgs) -> anyhow::Result<()>
         let file = File::open(&path).with_context(|| format!("the runtime {}", path.display()))?;
         pin::owned_by_root(&file.metadata()?).with_context(|| format!("the runtime {}", path.display()))?;
         let sha256 = pin::digest(file)?;
+        let path = if args.divert && moved_from(&path).is_none() {
+            divert::aside(&path)
+        } else {
+            path
+        };
         runtimes.insert(name, Runtime { path, sha256 });
     }
     // Who the agent runs as: its files belong to that user.
@@ -107,12 +138,20 @@ pub(crate) fn install(config: &Config, args: &InstallArgs) -> anyhow::Result<()>
     };
     put(&args.at, &program, &settings)?;
     for (name, runtime) in &settings.runtimes {
+        if let Some(before) = moved_from(&runtime.path) {
+            divert::put(&before, &args.at.join(name), args.dpkg.dpkg_root.as_deref())?;
+        }
+    }
+    for (name, runtime) in &settings.runtimes {
         said(&format!(
             "{} stands in front of {} (SHA-256 {})",
             args.at.join(name).display(),
             runtime.path.display(),
             runtime.sha256
         ))?;
+    }
+    if settings.runtimes.values().all(|runtime| moved_from(&runtime.path).is_some()) {
+        return said("whoever calls them meets the gate; what runs already was not judged: start it anew");
     }
     said(&format!(
         "put {} first in the PATH of dockerd and containerd, and start them again",
@@ -153,20 +192,30 @@ fn put(at: &Path, program: &Path, settings: &Settings) -> anyhow::Result<()> {
         Ok(file.sync_all()?)
     })?;
     for name in settings.runtimes.keys() {
+        // One that is right stays: its age says since when the gate stands there.
+        if fs::read_link(at.join(name)).is_ok_and(|to| to == Path::new(PROGRAM)) {
+            continue;
+        }
         place(name, &|fresh| Ok(symlink(PROGRAM, fresh)?))?;
     }
     Ok(())
 }
 
 /// Takes the gate away: names first, so that nothing leads to what is gone.
-pub(crate) fn remove(args: &PlaceArgs) -> anyhow::Result<()> {
-    if !args.at.join(settings::FILE).exists() {
-        return said(&format!("there is no gate in {}", args.at.display()));
+pub(crate) fn remove(config: &Config, args: &PlaceArgs) -> anyhow::Result<()> {
+    let at = args.at(config);
+    if !at.join(settings::FILE).exists() {
+        return said(&format!("there is no gate in {}", at.display()));
     }
-    let settings = Settings::read(&args.at)?;
+    let settings = Settings::read(&at)?;
+    for (name, runtime) in &settings.runtimes {
+        if let Some(before) = moved_from(&runtime.path) {
+            divert::take_back(&before, &at.join(name), args.dpkg.dpkg_root.as_deref())?;
+        }
+    }
     let names = settings.runtimes.keys().map(String::as_str);
     for name in names.chain([settings::FILE, PROGRAM]) {
-        let path = args.at.join(name);
+        let path = at.join(name);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("removing {}", path.display()));
@@ -176,47 +225,45 @@ pub(crate) fn remove(args: &PlaceArgs) -> anyhow::Result<()> {
     }
     said(&format!(
         "nothing stands in front of the runtimes any more ({})",
-        args.at.display()
+        at.display()
     ))
 }
 
-/// Says whether the gate stands as it was put.
+/// Says whether the gate stands as it was put, in every way to the runtimes: what the agent watches, looked at once.
 ///
 /// # Errors
-/// When it does not: a name that leads elsewhere, a runtime that is another, a program that others may write.
-pub(crate) fn check(args: &PlaceArgs) -> anyhow::Result<()> {
-    let settings = Settings::read(&args.at)?;
-    let mut wrong = Vec::new();
-    for path in [args.at.clone(), args.at.join(PROGRAM)] {
-        if let Err(error) = fs::symlink_metadata(&path).and_then(|metadata| pin::owned_by_root(&metadata)) {
-            wrong.push(format!("{}: {error}", path.display()));
-        }
+/// When it does not. What could not be looked at is said, and is no error.
+pub(crate) async fn check(config: &Config, args: &PlaceArgs) -> anyhow::Result<()> {
+    let at = args.at(config);
+    let docker = DockerRuntime::new(DockerConfig::new(&config.docker_socket));
+    let registered = watching::registered(&docker).await;
+    let (doors, _) = watching::once(config.places(&at), Standing::default(), registered).await;
+    let checks = doors.checks(&BTreeSet::new());
+    let mut wrong = 0;
+    for check in &checks {
+        let (expected, actual) = (check.expected.as_deref(), check.actual.as_deref());
+        let line = match check.result {
+            Outcome::Fail => {
+                wrong += 1;
+                format!(
+                    "{} {}: expected {}, found {}; {}",
+                    check.rule,
+                    check.field,
+                    expected.unwrap_or("otherwise"),
+                    actual.unwrap_or("this"),
+                    check.reason
+                )
+            }
+            _ => format!("{} {}: not evaluated: {}", check.rule, check.field, check.reason),
+        };
+        said(&line)?;
     }
-    for (name, runtime) in &settings.runtimes {
-        let path = args.at.join(name);
-        match fs::read_link(&path) {
-            Ok(to) if to == Path::new(PROGRAM) => {}
-            Ok(to) => wrong.push(format!("{} leads to {}", path.display(), to.display())),
-            Err(error) => wrong.push(format!("{}: {error}", path.display())),
-        }
-        let digest = File::open(&runtime.path).and_then(pin::digest);
-        match digest {
-            Ok(found) if found == runtime.sha256 => {}
-            Ok(found) => wrong.push(format!(
-                "{} is not the runtime that was there: SHA-256 {found}",
-                runtime.path.display()
-            )),
-            Err(error) => wrong.push(format!("{}: {error}", runtime.path.display())),
-        }
-    }
-    if wrong.is_empty() {
-        let names: Vec<&str> = settings.runtimes.keys().map(String::as_str).collect();
-        return said(&format!("the gate stands in front of {}", names.join(", ")));
-    }
-    bail!(
-        "the gate does not stand as it was put: {}; run `verger-agent install-gate` again",
-        wrong.join("; ")
-    )
+    ensure!(
+        wrong == 0,
+        "the gate does not stand in every way to the runtimes ({wrong} above)"
+    );
+    let names = Settings::read(&at)?.runtimes.into_keys().collect::<Vec<_>>();
+    said(&format!("the gate stands in front of {}", names.join(", ")))
 }
 
 fn said(line: &str) -> anyhow::Result<()> {

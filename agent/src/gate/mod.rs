@@ -1,4 +1,9 @@
 //! The gate, as the agent has to do with it: what it is answered, and how it comes to stand before a runtime.
 
 pub(crate) mod answers;
+mod divert;
 pub(crate) mod install;
+pub(crate) mod listening;
+pub(crate) mod refused;
+mod standing;
+pub(crate) mod watching;

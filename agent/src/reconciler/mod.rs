@@ -27,10 +27,11 @@ use verger_agent_core::store::{Round as SpoolRound, SpoolStore, StoreError};
 use verger_agent_runtimes::proc::{MountWatch, SETTLING_STEP};
 use verger_policy::finding::{Lifecycle, Reconciled, Round, Table, reconcile};
 use verger_policy::model::{RuleId, RuntimeKind};
-use verger_policy::rules::REFUSED_STAMP;
+use verger_policy::rules::{GATE_DRIFT, OTHER_DOORS, PAST_GATE, REFUSED_STAMP};
 use verger_proto::agent::v1 as pb;
 
 use crate::clock::Clock;
+use crate::gate::watching::Watched;
 use crate::in_force::InForce;
 use crate::report::Numbers;
 use blind_spots::{BlindSpots, Looked, NOT_EVALUATED};
@@ -58,6 +59,7 @@ pub(crate) struct ReconcilerPorts {
     pub(crate) clock: Clock,
     pub(crate) freshness: watch::Receiver<Freshness>,
     pub(crate) offers: watch::Receiver<Offers>,
+    pub(crate) doors: watch::Receiver<Watched>,
 }
 
 /// The reconciler and what it remembers: caches, and the findings as they are on disk.
@@ -115,6 +117,7 @@ impl Reconciler {
                 woken = self.ports.mounts_changed.recv() => if woken.is_none() { return },
                 changed = self.ports.ledger.changed() => if changed.is_err() { return },
                 changed = self.ports.offers.changed() => if changed.is_err() { return },
+                () = changed(&mut self.ports.doors) => {}
                 () = after_exec(self.after_exec.last().copied()) => {
                     self.after_exec.pop();
                 }
@@ -183,6 +186,8 @@ impl Reconciler {
             &open_fields(&self.table, &REFUSED_STAMP.rule_id()),
             freshness.is_heard(),
         ));
+        let open = [GATE_DRIFT, PAST_GATE, OTHER_DOORS].map(|rule| (rule, open_fields(&self.table, &rule.rule_id())));
+        host.extend(self.ports.doors.borrow_and_update().checks(&open));
         let unreadable: BTreeSet<RuntimeKind> = self.observation.unreadable().keys().copied().collect();
         let looked = Looked {
             judgements: &judgements,
@@ -271,6 +276,13 @@ fn open_fields(table: &Table, rule: &RuleId) -> BTreeSet<String> {
         .values()
         .filter(|finding| finding.lifecycle == Lifecycle::Open && finding.check.rule == *rule);
     open.map(|finding| finding.check.field.to_string()).collect()
+}
+
+/// Waits for a change; for ever where nobody will tell of one.
+async fn changed<T>(seen: &mut watch::Receiver<T>) {
+    if seen.changed().await.is_err() {
+        pending().await
+    }
 }
 
 async fn after_exec(at: Option<Instant>) {

@@ -67,6 +67,7 @@ impl World {
             clock: Clock::start(),
             freshness: watch::channel(Freshness::default()).1,
             offers: offered,
+            doors: watch::channel(Watched::Not).1,
         };
         Self {
             contradicted,

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 /// The version of these words. Gate and agent come from one package: another version is refused, never guessed at.
 pub const VERSION: u32 = 1;
+/// How a refusal ends that is no answer of the agent's: what was refused so is launched again once there is one.
+pub const WITHOUT_ANSWER: &str = "nothing runs without its word (fail closed)";
 /// The longest head of a question, bytes.
 pub const HEAD_BYTES: u32 = 64 << 10;
 /// The longest document, bytes. The kernel gives a process at most some MiB of arguments and environment.

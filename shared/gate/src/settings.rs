@@ -17,7 +17,10 @@ const LIMIT: u64 = 64 << 10;
 /// Where runtimes usually are, in the order in which they are looked for.
 pub const USUAL: [&str; 4] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
 
-/// The programs of this name in folders, apart from what is in the gate's own.
+/// What comes behind the name of a runtime that was moved aside for the gate (dpkg-divert(1)).
+pub const MOVED: &str = ".verger-real";
+
+/// The programs of this name in folders, or moved aside there, apart from what is in the gate's own.
 pub fn found<'a>(
     name: &'a str,
     folders: &'a [impl AsRef<Path>],
@@ -27,7 +30,7 @@ pub fn found<'a>(
     let folders = if is_plain { folders } else { &[] };
     folders
         .iter()
-        .map(move |folder| folder.as_ref().join(name))
+        .flat_map(move |folder| ["", MOVED].map(|behind| folder.as_ref().join(format!("{name}{behind}"))))
         .filter(move |path| {
             fs::canonicalize(path).is_ok_and(|real| real.is_file() && !real.starts_with(apart_from))
         })
@@ -141,6 +144,10 @@ mod tests {
         let folders = [gate.clone(), first, root.join("absent"), second.clone()];
         let found = |name| found(name, &folders, &gate).collect::<Vec<_>>();
         assert_eq!(found("runc"), [second.join("runc")]);
+        // Moved aside, it is still there.
+        fs::rename(second.join("runc"), second.join("runc.verger-real")).unwrap();
+        symlink(gate.join("runc"), second.join("runc")).unwrap();
+        assert_eq!(found("runc"), [second.join("runc.verger-real")]);
         for name in ["crun", "", ".", "..", "../second/runc", "verger-gate"] {
             assert_eq!(found(name), Vec::<PathBuf>::new(), "{name}");
         }

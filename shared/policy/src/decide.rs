@@ -76,23 +76,26 @@ pub fn may_refuse(compiled: &Compiled) -> bool {
 /// Decides a request at an instant.
 pub fn decide(compiled: &Compiled, request: &Request<'_>, at: Timestamp) -> Decision {
     let Request::Launch { instance } = request;
-    let judgement = drift::judge_recorded(compiled, instance, at);
-    let denies = |check: &Check| {
-        matches!(check.result, Outcome::Fail | Outcome::Error) && is_enforced(compiled, &judgement, check)
-    };
-    let mut because: Vec<Check> = judgement
-        .checks
-        .iter()
-        .filter(|check| matches!(check.result, Outcome::Fail | Outcome::Error))
-        .cloned()
-        .collect();
+    let mut judgements = drift::judge_launch(compiled, instance, at);
+    let rivals = judgements.split_off(1);
+    let judgement = judgements.remove(0);
+    let fails = |check: &&Check| matches!(check.result, Outcome::Fail | Outcome::Error);
+    let own = judgement.checks.iter().filter(fails);
+    let own = own.map(|check| (is_enforced(compiled, &judgement, check), check));
+    // Of a workload that it is not held to, only what is enforced counts.
+    let others = rivals.iter().flat_map(|rival| {
+        let failing = rival.checks.iter().filter(fails);
+        failing.filter(|check| is_enforced(compiled, rival, check)).map(|check| (true, check))
+    });
+    let mut found: Vec<(bool, &Check)> = own.chain(others).collect();
     // Stable: among equals the order of the judgement stays.
-    because.sort_by_key(|check| (!denies(check), std::cmp::Reverse(check.severity)));
-    let verdict = match because.first() {
+    found.sort_by_key(|(denies, check)| (!denies, std::cmp::Reverse(check.severity)));
+    let verdict = match found.first() {
         None => Verdict::Allowed,
-        Some(check) if denies(check) => Verdict::Denied,
-        Some(_) => Verdict::Reported,
+        Some((true, _)) => Verdict::Denied,
+        Some((false, _)) => Verdict::Reported,
     };
+    let because: Vec<Check> = found.into_iter().map(|(_, check)| check.clone()).collect();
     let mut excepted_by: Vec<ObjectKey> = judgement
         .checks
         .iter()

@@ -3,6 +3,7 @@
 //! One failing check per differing field, so that every difference is one finding that names its field. No check
 //! cuts another one short.
 
+mod beyond;
 mod claim;
 mod config;
 mod env;
@@ -170,6 +171,17 @@ pub fn judge_recorded(compiled: &Compiled, instance: &Instance, at: Timestamp) -
     judge_view(compiled, instance, Peers::default(), at, View::Recorded)
 }
 
+/// Judges a launch: as what the instance is held to, and then as each other workload that lists its image. Which of them it is, a label
+/// alone says, and whoever launches an instance chooses its labels: what is enforced of any of them holds for it.
+pub fn judge_launch(compiled: &Compiled, instance: &Instance, at: Timestamp) -> Vec<Judgement> {
+    let held = claim::held(compiled, instance);
+    let rivals = claim::rivals(compiled, instance, &held);
+    std::iter::once(held)
+        .chain(rivals.into_iter().map(|rival| vec![rival]))
+        .map(|held| judge_as(compiled, instance, &held, Peers::default(), at, View::Recorded))
+        .collect()
+}
+
 /// The difference between what a set means and what an instance is: the failing checks.
 pub fn drift(compiled: &Compiled, instance: &Instance, at: Timestamp) -> Vec<Check> {
     judge(compiled, instance, at)
@@ -192,6 +204,17 @@ fn judge_view(
     view: View,
 ) -> Judgement {
     let held = claim::held(compiled, instance);
+    judge_as(compiled, instance, &held, peers, at, view)
+}
+
+fn judge_as(
+    compiled: &Compiled,
+    instance: &Instance,
+    held: &[claim::Held],
+    peers: Peers<'_>,
+    at: Timestamp,
+    view: View,
+) -> Judgement {
     let workloads: Vec<&CompiledWorkload> = held
         .iter()
         .map(|held| &compiled.workloads()[held.place])
@@ -212,6 +235,8 @@ fn judge_view(
         [only] => Some(&only.key),
         _ => None,
     });
+    sheet.decided_by(None);
+    beyond::judge(&mut sheet, &instance.config);
     let live = match view {
         View::Recorded => None,
         View::Whole => Some(&instance.live),
@@ -225,7 +250,7 @@ fn judge_view(
     guardrail::judge(&mut sheet, compiled, &workloads, instance);
 
     let mut checks = sheet.finish();
-    let unneeded_exceptions = exceptions::apply(compiled, &held, instance, at, &mut checks);
+    let unneeded_exceptions = exceptions::apply(compiled, held, instance, at, &mut checks);
     checks.sort_by(|a, b| {
         (a.control, &a.rule, &a.field, &a.decided_by).cmp(&(b.control, &b.rule, &b.field, &b.decided_by))
     });
@@ -233,7 +258,7 @@ fn judge_view(
         instance: instance.id.clone(),
         name: instance.name.clone(),
         image: instance.image.seen().copied(),
-        claim: claim::claim(compiled, &held),
+        claim: claim::claim(compiled, held),
         wanted: wanted(compiled, &workloads),
         checks,
         unneeded_exceptions,

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::facts::{
-    CapSets, CapabilityFacts, ConfigFacts, DeviceFacts, EnvFacts, Evidence, ImageDefaults, Instance,
+    BeyondFacts, CapSets, CapabilityFacts, ConfigFacts, DeviceFacts, EnvFacts, Evidence, ImageDefaults, Instance,
     InstanceId, LimitFacts, LiveFacts, LiveMount, MountFacts, MountOrigin, NamespaceFacts, NamespaceIds,
-    NamespaceOwner, PortFacts, ProcessFacts, RUNTIME_MASKED_PATHS, RUNTIME_READONLY_PATHS, SeccompFacts,
+    NamespaceOwner, PortFacts, ProcessFacts, RUNTIME_MASKED_PATHS, RUNTIME_READONLY_PATHS, RootFacts, SeccompFacts,
     SeccompMode, UserFacts, capabilities,
 };
 use crate::model::{
@@ -180,6 +180,16 @@ fn facts(config: &Config, image: &ImageDefaults) -> ConfigFacts {
         masked_paths: Evidence::Seen(set(masked_paths, RUNTIME_MASKED_PATHS)),
         readonly_paths: Evidence::Seen(set(readonly_paths, RUNTIME_READONLY_PATHS)),
         apparmor: Evidence::Seen(Some("docker-default".to_owned())),
+        beyond: Evidence::Seen(BeyondFacts {
+            hooks: Evidence::Seen(BTreeSet::new()),
+            root: RootFacts {
+                given: "/var/lib/docker/overlay2/3/merged".to_owned(),
+                kept: Evidence::Seen("/var/lib/docker/overlay2/3/merged".to_owned()),
+            },
+            annotations: BTreeMap::new(),
+            selinux: Some("system_u:system_r:container_t:s0:c1,c2".to_owned()),
+            unread: BTreeSet::new(),
+        }),
     }
 }
 

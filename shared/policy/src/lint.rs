@@ -8,10 +8,11 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use crate::compile::JUDGED_CONTROLS;
 use crate::digest::Digest;
 use crate::model::{
-    ContainerHint, Control, Exception, Guardrail, Labels, Name, ObjectKey, PolicyObject, RoleBinding, RuleId,
-    Spec, Workload,
+    ContainerHint, Control, Exception, Guardrail, Labels, Mode, Modes, Name, ObjectKey, PolicyObject,
+    RoleBinding, RuleId, Spec, Workload,
 };
 use crate::roles;
 use crate::rules;
@@ -56,6 +57,14 @@ pub enum Oddity {
     /// Another workload has the same image and the same hints, on hosts that may be the same: every instance of one
     /// is an instance of both, and `enforce` refuses what is ambiguous.
     SameAs {
+        /// The other workload.
+        other: Name,
+        /// An image both bless.
+        image: Digest,
+    },
+    /// Another workload has the same image on hosts that may be the same, only labels tell them apart, and one of them is enforced:
+    /// the gate launches what both allow, and nothing else.
+    SharesImage {
         /// The other workload.
         other: Name,
         /// An image both bless.
@@ -121,6 +130,12 @@ impl fmt::Display for Lint {
                     "has the image {image} and the hints of workload {other}; tell them apart by a label"
                 )
             }
+            Oddity::SharesImage { other, image } => {
+                write!(
+                    f,
+                    "has the image {image} of workload {other}: only a label tells them apart, which whoever launches one chooses, so where either is enforced the gate launches only what both allow; give each an image of its own"
+                )
+            }
             Oddity::NoSuchRole { role } => write!(
                 f,
                 "gives role {role}, which is not built in and not in the set; correct `role`"
@@ -164,6 +179,9 @@ struct World<'s> {
     hosts: BTreeSet<&'s Labels>,
     workloads: BTreeMap<&'s Name, (&'s Workload, &'s Labels)>,
     claims: BTreeMap<(Digest, &'s ContainerHint), Vec<(&'s Name, &'s Workload)>>,
+    images: BTreeMap<Digest, Vec<(&'s Name, &'s Workload)>>,
+    /// Whether a guardrail enforces.
+    enforces: bool,
     roles: BTreeSet<&'s Name>,
     bound: BTreeSet<&'s Name>,
 }
@@ -174,6 +192,8 @@ impl<'s> World<'s> {
             hosts: BTreeSet::new(),
             workloads: BTreeMap::new(),
             claims: BTreeMap::new(),
+            images: BTreeMap::new(),
+            enforces: false,
             roles: BTreeSet::new(),
             bound: BTreeSet::new(),
         };
@@ -184,6 +204,7 @@ impl<'s> World<'s> {
                     let name = &object.metadata.name;
                     world.workloads.insert(name, (workload, &object.metadata.labels));
                     for image in &workload.config.images {
+                        world.images.entry(*image).or_default().push((name, workload));
                         world
                             .claims
                             .entry((*image, &workload.hint))
@@ -193,7 +214,8 @@ impl<'s> World<'s> {
                 }
                 Spec::Role(_) => _ = world.roles.insert(&object.metadata.name),
                 Spec::RoleBinding(binding) => _ = world.bound.insert(&binding.role),
-                Spec::Guardrail(_) | Spec::Exception(_) => {}
+                Spec::Guardrail(guardrail) => world.enforces |= guardrail.mode == Some(Mode::Enforce),
+                Spec::Exception(_) => {}
             }
         }
         world
@@ -214,6 +236,23 @@ impl<'s> World<'s> {
             for (other, rival) in rivals.filter(|(other, _)| *other != name) {
                 if !exclude(&workload.hosts, &rival.hosts) && others.insert(*other) {
                     found.push(Oddity::SameAs {
+                        other: (*other).clone(),
+                        image: *image,
+                    });
+                }
+            }
+        }
+        let enforces = |workload: &Workload| {
+            let default = Modes::default();
+            let modes = workload.mode.as_ref().unwrap_or(&default);
+            self.enforces || JUDGED_CONTROLS.iter().any(|control| modes.of(*control) == Mode::Enforce)
+        };
+        for image in &workload.config.images {
+            for (other, rival) in self.images.get(image).into_iter().flatten() {
+                let apart = exclude(&workload.hosts, &rival.hosts);
+                let enforced = enforces(workload) || enforces(rival);
+                if *other != name && enforced && !apart && others.insert(*other) {
+                    found.push(Oddity::SharesImage {
                         other: (*other).clone(),
                         image: *image,
                     });

@@ -4,7 +4,7 @@ use verger_policy::compile::compile;
 use verger_policy::decide::{Request, Verdict};
 use verger_policy::digest::Digest;
 use verger_policy::draft;
-use verger_policy::facts::{Evidence, ImageDefaults, UserFacts};
+use verger_policy::facts::{BeyondFacts, ConfigFacts, Evidence, ImageDefaults, UserFacts};
 use verger_policy::ideal::ideal;
 use verger_policy::model::{PolicyObject, Spec};
 
@@ -218,4 +218,122 @@ fn a_process_is_held_to_what_processes_are_held_to_and_to_nothing_else() {
     capabilities.given |= 1 << 21;
     let text = said(&objects, &PROCESS, &other).unwrap();
     assert!(text.contains("config/capabilities"), "{text}");
+}
+
+/// A second workload of the same image, which a label chooses and which lets root in.
+fn with_rival(mode: &str, rival_mode: &str, rival: &str) -> Vec<PolicyObject> {
+    let more = format!(
+        "\n---\napiVersion: verger/v1\nkind: Workload\nmetadata: {{ name: shop/lax }}\nspec:\n  match: {{ container: {{ image: shop/web, labels: {{ tier: lax }} }} }}\n  mode: {{ default: {rival_mode} }}\n  config:\n    images: [ {IMAGE} ]\n{rival}"
+    );
+    let mut objects = policy(mode, &more);
+    for object in &mut objects {
+        if let Spec::Workload(workload) = &mut object.spec
+            && workload.hint.labels.is_empty()
+        {
+            workload.hint.labels.0.insert("tier".to_owned(), "web".to_owned());
+        }
+    }
+    objects
+}
+
+const LAX: &str = "    command: any\n    env: any\n    user: any\n    limits: { memory: any }\n";
+
+fn labelled(objects: &[PolicyObject]) -> Instance {
+    let strict = objects.iter().find(|object| object.metadata.name.as_str() == "shop/web").unwrap();
+    let mut instance = blessed(std::slice::from_ref(strict));
+    instance.labels.0.insert("tier".to_owned(), "lax".to_owned());
+    instance
+}
+
+#[test]
+fn a_label_that_chooses_among_workloads_of_one_image_lifts_nothing() {
+    for rival_mode in ["enforce", "monitor"] {
+        let objects = with_rival("enforce", rival_mode, LAX);
+        // What both allow is launched, under either's label.
+        let mut instance = labelled(&objects);
+        instance.labels.0.insert("tier".to_owned(), "web".to_owned());
+        assert_eq!(said(&objects, &MADE, &instance), None, "{rival_mode}");
+        instance.labels.0.insert("tier".to_owned(), "lax".to_owned());
+        assert_eq!(said(&objects, &MADE, &instance), None, "{rival_mode}");
+        user(&mut instance).uid = Evidence::Seen(7);
+        user(&mut instance).host_uid = Evidence::Seen(100_007);
+        let text = said(&objects, &MADE, &instance).unwrap();
+        assert!(
+            text.contains("its image is also that of shop/web") && text.contains("config/user"),
+            "{text}"
+        );
+        assert!(said(&objects, &PROCESS, &instance).is_some());
+        // `plan` and `explain` say what is done here.
+        let compiled = compile(&objects, &verger_policy::model::Labels::default(), 7);
+        let request = Request::Launch { instance: &instance };
+        let decision = verger_policy::decide::decide(&compiled, &request, now());
+        assert_eq!(decision.verdict, Verdict::Denied);
+    }
+    // What is enforced of neither is refused by neither; and what the label's own workload enforces holds as before.
+    let mut instance = labelled(&with_rival("monitor", "monitor", LAX));
+    user(&mut instance).uid = Evidence::Seen(7);
+    user(&mut instance).host_uid = Evidence::Seen(100_007);
+    for (mode, rival_mode) in [("monitor", "monitor"), ("monitor", "enforce")] {
+        assert_eq!(said(&with_rival(mode, rival_mode, LAX), &MADE, &instance), None);
+    }
+    let strict_rival = "    command: [ /other ]\n    limits: { memory: 64Mi }\n";
+    let text = said(&with_rival("monitor", "enforce", strict_rival), &MADE, &instance).unwrap();
+    assert!(text.starts_with("it is not what workload shop/lax is blessed to be"), "{text}");
+    assert!(!text.contains("its image is also that of"), "{text}");
+}
+
+#[test]
+fn what_the_runtime_is_asked_besides_is_held_to_the_same() {
+    let objects = policy("enforce", "");
+    let good = blessed(&objects);
+    let beyond = |change: &dyn Fn(&mut BeyondFacts)| {
+        let mut instance = good.clone();
+        match &mut instance.config.beyond {
+            Evidence::Seen(beyond) => change(beyond),
+            Evidence::Missing(why) => panic!("{why}"),
+        }
+        instance
+    };
+    let hook = "prestart: /bin/sh".to_owned();
+    for (instance, says) in [
+        (beyond(&|beyond| beyond.hooks = Evidence::Seen([hook.clone()].into())), "config/hooks"),
+        (beyond(&|beyond| beyond.hooks = Evidence::missing("gone")), "config/hooks"),
+        (beyond(&|beyond| beyond.root.given = "/".to_owned()), "config/root-path"),
+        (beyond(&|beyond| beyond.root.kept = Evidence::missing("gone")), "config/root-path"),
+        (
+            beyond(&|beyond| _ = beyond.annotations.insert("run.oci.handler".to_owned(), "wasm".to_owned())),
+            "config/annotations",
+        ),
+        (
+            beyond(&|beyond| beyond.selinux = Some("system_u:system_r:spc_t:s0".to_owned())),
+            "config/security-labels",
+        ),
+        (
+            beyond(&|beyond| _ = beyond.unread.insert("linux.intelRdt".to_owned())),
+            "config/unread unread[linux.intelRdt] could not be judged",
+        ),
+        (
+            Instance {
+                config: ConfigFacts {
+                    apparmor: Evidence::Seen(Some("unconfined".to_owned())),
+                    ..good.config.clone()
+                },
+                ..good.clone()
+            },
+            "config/security-labels",
+        ),
+    ] {
+        let text = said(&objects, &MADE, &instance).unwrap();
+        assert!(text.contains(says), "{text}");
+        assert_eq!(said(&policy("monitor", ""), &MADE, &instance), None);
+    }
+    // A host without AppArmor or SELinux confines nothing by them, and that refuses nothing.
+    let mut bare = beyond(&|beyond| beyond.selinux = None);
+    bare.config.apparmor = Evidence::Seen(None);
+    assert_eq!(said(&objects, &MADE, &bare), None);
+    // Of a process, what is not read of processes counts, and nothing else.
+    let of_process = beyond(&|beyond| _ = beyond.unread.insert("process.scheduler".to_owned()));
+    assert!(said(&objects, &PROCESS, &of_process).is_some());
+    let of_config = beyond(&|beyond| _ = beyond.unread.insert("linux.intelRdt".to_owned()));
+    assert_eq!(said(&objects, &PROCESS, &of_config), None);
 }

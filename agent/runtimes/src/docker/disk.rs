@@ -12,7 +12,7 @@ use verger_agent_core::gate::{Bundles, Launch};
 use verger_policy::digest::Digest;
 use verger_policy::facts::{Evidence, ImageDefaults, Instance, NamespaceOwner, image, inspect, merge, oci};
 
-use super::{bundle, is_container_id};
+use super::{bundle, daemon, is_container_id};
 
 /// The most bytes of one of these files.
 const LIMIT: usize = 8 << 20;
@@ -63,9 +63,17 @@ struct Said<'a> {
     args: &'a Option<Vec<String>>,
     app_armor_profile: &'a str,
     resolv_conf_path: &'a str,
+    graph_driver: GraphDriver,
     config: &'a RawValue,
     host_config: &'a RawValue,
     mounts: Vec<&'a RawValue>,
+}
+
+/// Where the storage keeps the root file system.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct GraphDriver {
+    data: BTreeMap<&'static str, String>,
 }
 
 /// What is said of ports before the daemon has chosen any.
@@ -151,6 +159,7 @@ impl DockerDisk {
         let host: &RawValue = serde_json::from_slice(&host).map_err(malformed)?;
         let anywhere = published_anywhere(kept.config, host).map_err(malformed)?;
         let defaults = self.defaults(&kept);
+        let root = self.root_of(&kept);
         let said = Said {
             id: &kept.id,
             name: &kept.name,
@@ -159,6 +168,9 @@ impl DockerDisk {
             args: &kept.args,
             app_armor_profile: &kept.app_armor_profile,
             resolv_conf_path: &kept.resolv_conf_path,
+            graph_driver: GraphDriver {
+                data: root.iter().map(|path| ("MergedDir", path.clone())).collect(),
+            },
             config: kept.config,
             host_config: host,
             mounts: kept
@@ -175,6 +187,25 @@ impl DockerDisk {
             defaults,
             anywhere,
         })
+    }
+
+    /// Where the storage mounts the root file system of a container: it has a name of its own, which the store of layers keeps
+    /// (moby `layer/filestore.go`). None where it is not told, or the storage is another one.
+    fn root_of(&self, kept: &Kept<'_>) -> Option<String> {
+        let (driver, id) = (kept.driver.as_str(), kept.id.as_str());
+        let (folder, place) = match driver {
+            "overlay2" | "fuse-overlayfs" => (driver, "/merged"),
+            "vfs" => ("vfs/dir", ""),
+            _ => return None,
+        };
+        let bytes = self.file(&format!("image/{driver}/layerdb/mounts/{id}/mount-id")).ok()?;
+        let mount = String::from_utf8(bytes).ok()?;
+        if !is_container_id(&mount) {
+            return None;
+        }
+        // The daemon resolves links in the path of its data root, and in no other.
+        let data_root = std::fs::canonicalize(&self.data_root).ok()?;
+        Some(format!("{}/{folder}/{mount}{place}", data_root.display()))
     }
 
     /// The image's own words, from the store of images; it is named by its digest, which is worked out again.
@@ -205,12 +236,13 @@ impl DockerDisk {
         }
     }
 
-    /// One instance as it is launched.
-    fn launched(&self, id: &str, config: &[u8]) -> Result<Instance, String> {
+    /// One instance as it is launched. Hooks are yet to be run where it `is_made` now.
+    fn launched(&self, id: &str, config: &[u8], is_made: bool) -> Result<Instance, String> {
         if !is_container_id(id) {
             return Err(NOT_OF_DOCKER.to_owned());
         }
         let oci = oci::parse(config).map_err(|error| error.to_string())?;
+        let daemon_hook = oci.daemon_hook.filter(|_| is_made);
         let Asked {
             inspected,
             defaults,
@@ -225,6 +257,12 @@ impl DockerDisk {
                 "{listen} is published on a port of the host that the daemon will choose"
             ));
         }
+        if let Some(pid) = daemon_hook
+            && let Evidence::Seen(beyond) = &mut instance.config.beyond
+        {
+            beyond.hooks = daemon::own_hook(pid, &beyond.hooks);
+        }
+        daemon::confine(&mut instance.config.apparmor);
         Ok(instance)
     }
 }
@@ -232,15 +270,15 @@ impl DockerDisk {
 impl Bundles for DockerDisk {
     fn launch(&self, launch: &Launch<'_>) -> Result<Instance, String> {
         match launch {
-            Launch::Config { id, config } => self.launched(id, config),
+            Launch::Config { id, config } => self.launched(id, config, true),
             Launch::Made { id } => {
                 let config = self.config(id)?;
-                self.launched(id, &config)
+                self.launched(id, &config, false)
             }
             Launch::Process { id, process } => {
                 let config =
                     oci::with_process(&self.config(id)?, process).map_err(|error| error.to_string())?;
-                self.launched(id, &config)
+                self.launched(id, &config, false)
             }
         }
     }

@@ -11,7 +11,7 @@ use verger_policy::model::RuntimeKind;
 
 use super::elements::{Element, Splitter};
 use super::version::ApiVersion;
-use super::{Summary, http, is_container_id, observe};
+use super::{Summary, ended, http, is_container_id, observe, registered};
 
 const ID: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
@@ -177,6 +177,25 @@ fn hostile_words_of_a_daemon_are_cut_and_escaped_and_its_version_is_one_we_speak
                     version == known || (version > known) == (known.to_string() == "1.24")
                 })),
                 Err(problem) => assert!(!problem.to_string().contains(char::is_control), "{problem}"),
+            }
+        });
+}
+
+#[test]
+fn hostile_descriptions_of_a_daemon_or_of_what_ended_are_read_or_refused() {
+    let id = ID;
+    check!()
+        .with_generator(Damaged::json([
+            r#"{"Runtimes":{"runc":{"path":"runc"},"kata":{"runtimeType":"io.containerd.kata.v2"}}}"#.to_owned(),
+            format!(r#"{{"Id":"{id}","State":{{"Error":"e"}},"HostConfig":{{"RestartPolicy":{{"Name":"always"}}}}}}"#),
+        ]))
+        .with_iterations(5_000)
+        .for_each(|bytes| {
+            if let Ok(read) = registered::parse("/info", bytes) {
+                assert!(read.0.values().all(|runtime| runtime.kind.as_deref() != Some("")));
+            }
+            if let Some(read) = ended::parse(bytes) {
+                assert!(is_container_id(&read.id));
             }
         });
 }

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::UnixStream;
@@ -87,7 +87,23 @@ impl Client {
         .await
     }
 
+    /// Asks for something to be done. That it was done before is no error.
+    pub(super) async fn post(&self, path: &str) -> Result<(), RuntimeProblem> {
+        self.send(Method::POST, path, async |answer: Response<Incoming>| match answer.status() {
+            StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Ok(()),
+            _ => Err(refusal(path, answer).await),
+        })
+        .await
+    }
+
     async fn exchange<T, R>(&self, path: &str, read: R) -> Result<T, RuntimeProblem>
+    where
+        R: AsyncFnOnce(Response<Incoming>) -> Result<T, RuntimeProblem>,
+    {
+        self.send(Method::GET, path, read).await
+    }
+
+    async fn send<T, R>(&self, method: Method, path: &str, read: R) -> Result<T, RuntimeProblem>
     where
         R: AsyncFnOnce(Response<Incoming>) -> Result<T, RuntimeProblem>,
     {
@@ -96,7 +112,9 @@ impl Client {
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
                 .await
                 .map_err(|e| broken(&e))?;
-            let request = Request::get(path)
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
                 .header(HOST, "docker")
                 .header(CONNECTION, "close")
                 .body(Empty::<Bytes>::new())

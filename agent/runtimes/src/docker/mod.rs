@@ -6,13 +6,16 @@
 mod backoff;
 mod bundle;
 mod cache;
+mod daemon;
 mod disk;
 mod elements;
+mod ended;
 mod events;
 #[cfg(test)]
 mod fuzz;
 mod http;
 mod observe;
+mod registered;
 mod version;
 
 use std::collections::BTreeSet;
@@ -30,11 +33,15 @@ use verger_policy::model::RuntimeKind;
 use bundle::Stamp;
 use cache::Cache;
 pub use disk::DockerDisk;
+pub use ended::Ended;
+pub use registered::{RegisteredRuntime, RegisteredRuntimes};
 use elements::{Element, Splitter};
 use version::ApiVersion;
 
 /// The biggest inspection, image inspection and element of a listing that is read.
 const DOCUMENT_LIMIT: usize = 64 << 20;
+/// The biggest description of the daemon that is read.
+const INFO_LIMIT: usize = 4 << 20;
 /// A listing of more containers than this is refused: no host runs so many.
 const MOST_CONTAINERS: usize = 100_000;
 /// Requests at the same time. The daemon serves more, but the agent is a guest on its host.
@@ -95,6 +102,21 @@ impl DockerRuntime {
                 cache: Mutex::new(Cache::default()),
             }),
         }
+    }
+}
+
+impl DockerRuntime {
+    /// The runtimes that the daemon knows.
+    ///
+    /// # Errors
+    /// When it cannot be asked, or its answer is not understood.
+    pub async fn registered(&self) -> Result<RegisteredRuntimes, RuntimeError> {
+        let version = self.shared.version().await?;
+        let path = format!("/v{version}/info");
+        let answer = self.shared.client.get(&path, INFO_LIMIT).await;
+        answer
+            .and_then(|bytes| registered::parse(&path, &bytes))
+            .map_err(|problem| self.shared.error(problem))
     }
 }
 
@@ -220,7 +242,7 @@ impl Shared {
     async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
         let version = self.version().await?;
         let ticket = self.cache().ticket();
-        let summaries = self.summaries(version).await.map_err(|e| self.error(e))?;
+        let summaries = self.summaries(version, LISTING).await.map_err(|e| self.error(e))?;
         let stamps = self.stamps(&summaries).await;
 
         let mut found = Vec::with_capacity(summaries.len());
@@ -248,8 +270,8 @@ impl Shared {
         Ok(found)
     }
 
-    async fn summaries(&self, version: ApiVersion) -> Result<Vec<Summary>, RuntimeProblem> {
-        let path = format!("/v{version}{LISTING}");
+    async fn summaries(&self, version: ApiVersion, listing: &str) -> Result<Vec<Summary>, RuntimeProblem> {
+        let path = format!("/v{version}{listing}");
         let mut splitter = Splitter::new(DOCUMENT_LIMIT);
         let mut summaries = Vec::new();
         let mut nameless = 0_usize;

@@ -10,6 +10,7 @@ use verger_policy::facts::oci::{self, OciConfig};
 use verger_policy::facts::{Evidence, ImageDefaults, Instance, InstanceId, image, inspect, merge};
 use verger_policy::model::RuntimeKind;
 
+use super::daemon;
 use super::http::printable;
 use crate::unknown::unknown_instance;
 
@@ -94,6 +95,7 @@ pub(super) fn instance(
             if let Some(why) = why {
                 instance.config.lacks_oci_config(&why);
             }
+            daemon::confine(&mut instance.config.apparmor);
             instance
         }
         Ok(_) => by_oci(id, oci, "the daemon answered with another container"),

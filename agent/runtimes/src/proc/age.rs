@@ -6,7 +6,7 @@ use rustix::param::clock_ticks_per_second;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Now, in clock ticks after boot.
-pub(super) fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
     let per_second = clock_ticks_per_second();
     let nanos = now.tv_nsec.unsigned_abs();
@@ -14,7 +14,7 @@ pub(super) fn now() -> u64 {
 }
 
 /// The age, at `now_ticks`, of what started at `start_ticks`.
-pub(super) fn of(start_ticks: u64, now_ticks: u64) -> Duration {
+pub(crate) fn of(start_ticks: u64, now_ticks: u64) -> Duration {
     let millis = now_ticks.saturating_sub(start_ticks) * 1000 / clock_ticks_per_second();
     Duration::from_millis(millis)
 }

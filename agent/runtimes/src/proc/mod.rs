@@ -1,6 +1,6 @@
 //! What `/proc` shows of instances now: one pass over all processes serves all instances.
 
-mod age;
+pub(crate) mod age;
 mod attribution;
 mod budget;
 #[cfg(test)]
@@ -8,7 +8,7 @@ mod fuzz;
 mod membership;
 mod mount_watch;
 mod mounts;
-mod parse;
+pub(crate) mod parse;
 mod settling;
 mod source;
 mod threads;

@@ -27,7 +27,7 @@ pub(super) fn is_zombie_with_threads(stat: &[u8]) -> Option<bool> {
 }
 
 /// The pid of its parent (field 4). `None` if malformed.
-pub(super) fn parent(stat: &[u8]) -> Option<u32> {
+pub(crate) fn parent(stat: &[u8]) -> Option<u32> {
     let close = stat.iter().rposition(|&b| b == b')')?;
     let rest = std::str::from_utf8(&stat[close + 1..]).ok()?;
     rest.split_ascii_whitespace().nth(1)?.parse().ok()

@@ -75,6 +75,20 @@ pub(super) fn held<'a>(compiled: &Compiled, instance: impl Into<Identity<'a>>) -
     hinted
 }
 
+/// The workloads that list the instance's digest and that it is not held to, since its labels are another's.
+pub(super) fn rivals(compiled: &Compiled, instance: &Instance, held: &[Held]) -> Vec<Held> {
+    let listing = instance
+        .image
+        .seen()
+        .map_or(&[][..], |image| compiled.listing(image));
+    let is_rival = |place: &&usize| held.iter().all(|held| held.place != **place);
+    let rival = |place: &usize| Held {
+        place: *place,
+        entitled: true,
+    };
+    listing.iter().filter(is_rival).map(rival).collect()
+}
+
 fn meets(hint: &ContainerHint, identity: Identity<'_>) -> bool {
     let image = hint.image.as_deref().is_none_or(|wanted| {
         identity

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::Evidence;
+use super::{BeyondFacts, Evidence};
 use crate::digest::Digest;
 use crate::model::{Access, Propagation, Rlimit};
 
@@ -61,6 +61,8 @@ pub struct ConfigFacts {
     pub readonly_paths: Evidence<BTreeSet<String>>,
     /// AppArmor profile given, if any.
     pub apparmor: Evidence<Option<String>>,
+    /// What the runtime is asked besides.
+    pub beyond: Evidence<BeyondFacts>,
 }
 
 /// An environment: by name; entries without `=` have an empty value. A variable that is given twice, with different values, has
@@ -315,6 +317,7 @@ impl ConfigFacts {
             masked_paths: Evidence::missing(reason),
             readonly_paths: Evidence::missing(reason),
             apparmor: Evidence::missing(reason),
+            beyond: Evidence::missing(reason),
         }
     }
 }

@@ -33,6 +33,10 @@ pub struct Inspected {
     pub pid: Option<u32>,
     /// All that the inspection says of the configuration, for want of an OCI config.
     pub config: ConfigFacts,
+    /// Where the storage keeps its root file system while it is mounted.
+    pub root: Evidence<String>,
+    /// The control group asked for above its own; empty where none was.
+    pub cgroup_parent: String,
     /// Published ports.
     pub ports: Vec<PortFacts>,
     /// The user asked for, the image's own where none was.

@@ -67,8 +67,16 @@ fn completed(oci: OciConfig, inspected: &Inspected) -> ConfigFacts {
         mut config,
         mounts,
         around,
+        id,
         ..
     } = oci;
+    if let Evidence::Seen(beyond) = &mut config.beyond {
+        beyond.root.kept = inspected.root.clone();
+        // Its limits are those of its own group, in the place where the daemon puts all of them.
+        if id.as_deref() != Some(inspected.id.as_str()) || !inspected.cgroup_parent.is_empty() {
+            beyond.unread.insert("linux.cgroupsPath".to_owned());
+        }
+    }
     if let Evidence::Seen(user) = &mut config.user {
         user.requested = Evidence::Seen(inspected.requested_user.clone());
         user.added_groups = Evidence::Seen(inspected.added_groups.clone());

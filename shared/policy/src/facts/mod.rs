@@ -2,6 +2,7 @@
 //!
 //! What could not be observed is [`Evidence::Missing`] with the reason, and judged *not evaluated*, never *pass*.
 
+mod beyond;
 pub mod capabilities;
 mod config;
 mod host_mounts;
@@ -17,6 +18,7 @@ mod unobserved;
 pub(crate) use host_mounts::{below, joined};
 pub(crate) use shape::is_per_container;
 
+pub use beyond::{BeyondFacts, RootFacts};
 pub use config::{
     CapabilityFacts, ConfigFacts, DeviceFacts, EnvFacts, ImageDefaults, LATER_MASKED_PATHS, LimitFacts,
     MountFacts, MountOrigin, NamespaceFacts, NamespaceOwner, PortFacts, RUNTIME_MASKED_PATHS, RUNTIME_PATH,

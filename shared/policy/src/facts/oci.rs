@@ -3,7 +3,9 @@
 //! Two things it does not hold: how a port is published, and whether a network namespace has any network.
 
 mod document;
+mod hooks;
 mod strict;
+mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +15,8 @@ use document::{Capabilities, DeviceRule, Mapping, Mount, Namespace, Node, Spec, 
 
 use super::shape::{self, Surroundings};
 use super::{
-    CapabilityFacts, ConfigFacts, DeviceFacts, EnvFacts, Evidence, InvalidFacts, LimitFacts, MountFacts,
-    MountOrigin, NamespaceFacts, NamespaceOwner, SeccompFacts, UserFacts, capabilities,
+    BeyondFacts, CapabilityFacts, ConfigFacts, DeviceFacts, EnvFacts, Evidence, InvalidFacts, LimitFacts, MountFacts,
+    MountOrigin, NamespaceFacts, NamespaceOwner, RootFacts, SeccompFacts, UserFacts, beyond, capabilities,
 };
 use crate::digest::Digest;
 use crate::json;
@@ -33,6 +35,8 @@ pub struct OciConfig {
     pub mounts: Vec<OciMount>,
     /// The container's full id, where the cgroup path shows it.
     pub id: Option<String>,
+    /// The process whose program is run as Docker's own hook; none where there is no such hook.
+    pub daemon_hook: Option<u32>,
     pub(super) around: Surroundings,
 }
 
@@ -79,6 +83,7 @@ pub fn parse(bytes: &[u8]) -> Result<OciConfig, InvalidFacts> {
     let invalid = |error: serde_json::Error| InvalidFacts::new(DOCUMENT, &error.to_string());
     strict::check(bytes).map_err(invalid)?;
     let spec: Spec<'_> = serde_json::from_slice(bytes).map_err(invalid)?;
+    let unread = unread::unread(bytes).map_err(invalid)?;
     let process = spec
         .process
         .ok_or_else(|| InvalidFacts::new(DOCUMENT, "`process` is missing"))?;
@@ -100,6 +105,10 @@ pub fn parse(bytes: &[u8]) -> Result<OciConfig, InvalidFacts> {
         .map(|read| mount(read, inherited))
         .collect();
     let id = linux.cgroups_path.as_deref().and_then(id_in_cgroup);
+    let hooks = hooks::read(spec.hooks.unwrap_or_default(), id.as_deref());
+    let (root, rootfs_readonly) = spec.root.map(|root| (root.path, root.readonly)).unwrap_or_default();
+    let mut annotations = spec.annotations.unwrap_or_default();
+    annotations.retain(|name, _| !beyond::describes(name));
     let resources = linux.resources.as_ref();
     let devices = devices(
         linux.devices.unwrap_or_default(),
@@ -139,7 +148,7 @@ pub fn parse(bytes: &[u8]) -> Result<OciConfig, InvalidFacts> {
         capabilities: Evidence::Seen(process.capabilities.map(given).unwrap_or_default()),
         no_new_privileges: Evidence::Seen(process.no_new_privileges),
         seccomp: Evidence::Seen(linux.seccomp.map_or(SeccompFacts::Unconfined, seccomp)),
-        rootfs_readonly: Evidence::Seen(spec.root.is_some_and(|root| root.readonly)),
+        rootfs_readonly: Evidence::Seen(rootfs_readonly),
         mounts: Evidence::Seen(
             mounts
                 .iter()
@@ -167,6 +176,18 @@ pub fn parse(bytes: &[u8]) -> Result<OciConfig, InvalidFacts> {
         masked_paths: Evidence::Seen(linux.masked_paths.unwrap_or_default()),
         readonly_paths: Evidence::Seen(linux.readonly_paths.unwrap_or_default()),
         apparmor: Evidence::Seen(process.apparmor_profile.filter(|profile| !profile.is_empty())),
+        beyond: Evidence::Seen(BeyondFacts {
+            hooks: Evidence::Seen(hooks.foreign),
+            root: RootFacts {
+                given: root,
+                kept: Evidence::missing(
+                    "an OCI config does not say where the runtime keeps the root file system; add what the runtime says",
+                ),
+            },
+            annotations,
+            selinux: process.selinux_label.filter(|label| !label.is_empty()),
+            unread,
+        }),
         command: Evidence::Seen(command),
         namespaces,
     };
@@ -174,6 +195,7 @@ pub fn parse(bytes: &[u8]) -> Result<OciConfig, InvalidFacts> {
         config,
         mounts,
         id,
+        daemon_hook: hooks.daemon,
         around,
     })
 }

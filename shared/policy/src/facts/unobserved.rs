@@ -4,7 +4,7 @@
 //! known to whoever reads the policy; that something could not be read is known to nobody until it is told.
 
 use super::{
-    ConfigFacts, Evidence, Instance, LimitFacts, LiveFacts, NamespaceFacts, NamespaceOwner, ProcessFacts,
+    BeyondFacts, ConfigFacts, Evidence, Instance, LimitFacts, LiveFacts, NamespaceFacts, NamespaceOwner, ProcessFacts,
     SeccompFacts, UserFacts,
 };
 
@@ -77,6 +77,7 @@ impl<'a> List<'a> {
             masked_paths,
             readonly_paths,
             apparmor,
+            beyond,
         } = config;
         self.look("config.command", command);
         self.look("config.env", env);
@@ -120,6 +121,10 @@ impl<'a> List<'a> {
         self.look("config.maskedPaths", masked_paths);
         self.look("config.readonlyPaths", readonly_paths);
         self.look("config.apparmor", apparmor);
+        if let Some(BeyondFacts { hooks, root, .. }) = self.look("config.beyond", beyond) {
+            self.look("config.beyond.hooks", hooks);
+            self.look("config.beyond.root", &root.kept);
+        }
     }
 
     fn user(&mut self, user: &'a UserFacts, namespaces: &NamespaceFacts) {
@@ -198,6 +203,7 @@ impl ConfigFacts {
         if let Evidence::Seen(SeccompFacts::Profile { digest, .. }) = &mut self.seccomp {
             blame(digest, &reason);
         }
+        blame(&mut self.beyond, &reason);
         blame(&mut self.namespaces.user, &reason);
         blame(&mut self.namespaces.cgroup, &reason);
         if let Evidence::Seen(mounts) = &mut self.mounts {

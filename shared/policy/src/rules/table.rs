@@ -84,6 +84,23 @@ rules! {
     "Paths under /proc that the runtime makes read-only control the host's kernel";
     "start the instance without `systempaths=unconfined` and without `--privileged`";
 
+    // What else the runtime is asked, of every instance: no workload can state it.
+    HOOKS = "config/hooks", Config, Critical, NO_PROFILE, [];
+    "A hook is a program that the runtime runs as root on the host, whatever the container may do";
+    "start the instance without hooks; Docker's own is known, and left out";
+    ROOT_PATH = "config/root-path", Config, Critical, NO_PROFILE, ["NIST 800-190 4.1.5"];
+    "Of another root file system than the one that the storage keeps for it, the image's digest says nothing";
+    "start the instance through its daemon, which mounts the root file system itself";
+    ANNOTATIONS = "config/annotations", Config, High, NO_PROFILE, [];
+    "Runtimes take annotations for orders: they add hooks, devices and handlers, or run something else than the config says";
+    "start the instance without the annotation, or lift it with an Exception that names its value";
+    SECURITY_LABELS = "config/security-labels", Config, High, NO_PROFILE, ["CIS Docker 5.1", "CIS Docker 5.2"];
+    "AppArmor and SELinux keep a container from what its other limits leave open; another profile may allow it all";
+    "start the instance without `--security-opt apparmor=…` and `--security-opt label=…`";
+    UNREAD = "config/unread", Config, Medium, NO_PROFILE, [];
+    "What of a configuration no check reads may change anything";
+    "start the instance without the setting that the field names";
+
     // About the claim.
     AMBIGUOUS = "config/ambiguous", Config, Medium, NO_PROFILE, [];
     "An instance that several workloads claim has no single blessed configuration";
@@ -203,6 +220,15 @@ rules! {
     REFUSED_STAMP = "host/refused-stamp", Host, High, NO_PROFILE, [];
     "An honest controller passes on only what a majority of the members signed a moment ago of freshness and time";
     "find out which controller passed it on and whether that is still yours; what the host knew stays. The finding ends with the next stamp that counts";
+    GATE_DRIFT = "host/gate-drift", Host, Critical, NO_PROFILE, [];
+    "A runtime that the gate does not stand in front of launches whatever it is told to, whatever the policy says";
+    "`verger-agent check-gate` says what to do about each; `verger-agent install-gate` puts the gate back";
+    PAST_GATE = "host/past-gate", Host, High, NO_PROFILE, [];
+    "What was launched past the gate was judged by nobody before it ran";
+    "find out who launched it and how; launch it anew, through the gate";
+    OTHER_DOORS = "host/other-doors", Host, High, NO_PROFILE, ["CIS Docker 2.6", "CIS Docker 1.2.2", "NIST 800-190 4.3.1"];
+    "Whoever reaches the runtime's daemon is root on its host, unseen by roles";
+    "close the door that the field names: take the user out of the group, or the `tcp://` address from the daemon's `hosts`";
     NOT_KEPT = "host/not-kept", Host, High, NO_PROFILE, [];
     "What this host accepted is acknowledged once it is on disk, in the ledger and beside the host's identity: what is not can be taken back by whoever puts an older ledger in its place";
     "mend the disk of the agent's data_dir, or free space on it; it is tried again by itself, and at once after a restart of the agent";

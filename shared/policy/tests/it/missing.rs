@@ -48,6 +48,17 @@ const REMOVALS: &[Removal] = &[
     ("masked_paths", |i| i.config.masked_paths = gone()),
     ("readonly_paths", |i| i.config.readonly_paths = gone()),
     ("apparmor", |i| i.config.apparmor = gone()),
+    ("beyond", |i| i.config.beyond = gone()),
+    ("beyond.hooks", |i| {
+        if let Evidence::Seen(beyond) = &mut i.config.beyond {
+            beyond.hooks = gone();
+        }
+    }),
+    ("beyond.root", |i| {
+        if let Evidence::Seen(beyond) = &mut i.config.beyond {
+            beyond.root.kept = gone();
+        }
+    }),
     ("live", |i| i.live = gone()),
     ("live.mounts", |i| {
         if let Evidence::Seen(live) = &mut i.live {
@@ -92,6 +103,12 @@ const READS: &[(&str, &str, &[&str])] = &[
     ("config/ports", "ports", &["ports"]),
     ("config/masked-paths", "maskedPaths", &["masked_paths"]),
     ("config/readonly-paths", "readonlyPaths", &["readonly_paths"]),
+    ("config/hooks", "hooks", &["beyond", "beyond.hooks"]),
+    ("config/root-path", "root.path", &["beyond", "beyond.root"]),
+    ("config/annotations", "annotations", &["beyond"]),
+    ("config/security-labels", "apparmor", &["apparmor"]),
+    ("config/security-labels", "selinux", &["beyond"]),
+    ("config/unread", "unread", &["beyond"]),
     (
         "config/live-mounts",
         "live.mounts",

@@ -168,7 +168,19 @@ proptest! {
             _ => false,
         });
         let decision = decide(&compiled, &Request::Launch { instance: &instance }, at());
-        prop_assert_eq!(decision.verdict, naive(&judge_recorded(&compiled, &instance, at()), refuses));
+        // A label only chooses among the workloads that list the image: each of them alone must not deny it either.
+        let lists = |object: &&PolicyObject| match (&object.spec, &instance.image) {
+            (Spec::Workload(workload), Evidence::Seen(image)) => workload.config.images.contains(image),
+            _ => false,
+        };
+        let denied = objects.iter().filter(lists).any(|listing| {
+            let alone = objects.iter().filter(|object| !matches!(object.spec, Spec::Workload(_)) || *object == listing);
+            let compiled = compile(alone, &Labels::default(), 1);
+            compiled.workload(&listing.metadata.name).is_some()
+                && naive(&judge_recorded(&compiled, &instance, at()), refuses) == Verdict::Denied
+        });
+        let own = naive(&judge_recorded(&compiled, &instance, at()), refuses);
+        prop_assert_eq!(decision.verdict, if denied { Verdict::Denied } else { own });
         prop_assert_eq!(decision.verdict == Verdict::Allowed, decision.because.is_empty());
     }
 

@@ -452,6 +452,7 @@ fn an_oci_config_alone_says_what_it_does_not_know() {
         with(&judgement, Outcome::NotEvaluated),
         [
             "config/ports ports",
+            "config/root-path root.path",
             "config/seccomp seccomp",
             "config/user user.groups"
         ]

@@ -207,3 +207,70 @@ fn a_port_that_the_daemon_will_choose_is_not_none() {
         }
     }
 }
+
+const MOUNT: &str = "89ab012345670123456789ab012345670123456789ab012345670123456789ab";
+
+/// A config as Docker writes it for the container, with this root and this hook.
+fn config(root: &str, pid: u32) -> String {
+    format!(
+        r#"{{"process":{{"user":{{"uid":0,"gid":0}},"args":["/a"],"cwd":"/"}},"root":{{"path":"{root}"}},"hooks":{{"prestart":[{{"path":"/proc/{pid}/exe","args":["libnetwork-setkey","-exec-root=/run/docker","{ID}","22154659a064"]}}]}},"linux":{{"cgroupsPath":"/docker/{ID}"}}}}"#
+    )
+}
+
+fn beyond(instance: &Instance) -> &verger_policy::facts::BeyondFacts {
+    instance.config.beyond.seen().unwrap()
+}
+
+#[test]
+fn the_root_file_system_is_the_one_that_the_storage_keeps_for_the_container() {
+    let disk = Disk::new(r#"{"Image":"web"}"#, "{}");
+    let pid = std::process::id();
+    let made = |config: &str| {
+        let config = config.as_bytes();
+        disk.launch(&Launch::Config { id: ID, config }).unwrap()
+    };
+    // While the storage does not say where it is, nothing is taken for it.
+    let unknown = made(&config("/x", pid));
+    assert!(matches!(beyond(&unknown).root.kept, Evidence::Missing(_)));
+    let folder = disk.dir.path().join("image/overlay2/layerdb/mounts").join(ID);
+    fs::create_dir_all(&folder).unwrap();
+    for (mount, is_known) in [(MOUNT, true), ("../../../etc", false), ("", false)] {
+        fs::write(folder.join("mount-id"), mount).unwrap();
+        let data_root = fs::canonicalize(disk.dir.path()).unwrap();
+        let root = format!("{}/overlay2/{mount}/merged", data_root.display());
+        let read = made(&config(&root, pid));
+        assert_eq!(beyond(&read).root.given, root);
+        assert_eq!(beyond(&read).root.kept.seen() == Some(&root), is_known, "{mount}");
+        assert!(beyond(&read).unread.is_empty(), "{:?}", beyond(&read).unread);
+    }
+}
+
+#[test]
+fn a_hook_of_another_process_than_the_daemon_is_somebody_elses() {
+    let disk = Disk::new(r#"{"Image":"web"}"#, "{}");
+    let text = config("/x", std::process::id());
+    let config = text.as_bytes();
+    let made = disk.launch(&Launch::Config { id: ID, config }).unwrap();
+    let hooks = beyond(&made).hooks.seen().unwrap();
+    assert!(hooks.iter().all(|hook| hook.contains("not Docker's daemon")), "{hooks:?}");
+    assert_eq!(hooks.len(), 1);
+    // What is made already has run its hooks, of a daemon that may be gone by now.
+    fs::write(disk.dir.path().join(ID).join("config.json"), &text).unwrap();
+    let started = disk.launch(&Launch::Made { id: ID }).unwrap();
+    assert_eq!(beyond(&started).hooks, Evidence::Seen(Default::default()));
+}
+
+#[test]
+fn a_control_group_that_is_not_where_the_daemon_puts_all_is_not_passed_over() {
+    let text = config("/x", std::process::id());
+    let config = text.as_bytes();
+    for (host, config, told) in [
+        ("{}", config, false),
+        (r#"{"CgroupParent":"/unlimited"}"#, config, true),
+        ("{}", text.replace("/docker/0", "/docker/1").as_bytes(), true),
+    ] {
+        let disk = Disk::new(r#"{"Image":"web"}"#, host);
+        let made = disk.launch(&Launch::Config { id: ID, config }).unwrap();
+        assert_eq!(beyond(&made).unread.contains("linux.cgroupsPath"), told, "{host}");
+    }
+}

@@ -60,6 +60,8 @@ pub(super) struct HostConfig {
     pub(super) network_mode: String,
     pub(super) port_bindings: Option<Ports>,
     #[serde(default)]
+    pub(super) cgroup_parent: String,
+    #[serde(default)]
     pub(super) ipc_mode: String,
     #[serde(default)]
     pub(super) pid_mode: String,

@@ -126,8 +126,19 @@ pub(super) fn inspected(mut container: Container) -> Inspected {
         apparmor: Evidence::Seen(
             Some(container.app_armor_profile.clone()).filter(|profile| !profile.is_empty()),
         ),
+        beyond: Evidence::missing(
+            "an inspection does not say what else the runtime is given; give the OCI config",
+        ),
+    };
+    let driver = container.graph_driver.as_ref();
+    let merged = driver.and_then(|driver| driver.data.as_ref()?.get("MergedDir"));
+    let root = match merged {
+        Some(path) => Evidence::Seen(path.clone()),
+        None => Evidence::missing("the daemon does not say where its storage keeps the root file system"),
     };
     Inspected {
+        root,
+        cgroup_parent: container.host_config.cgroup_parent.clone(),
         image_name: repository(&container.config.image, image.seen()),
         image,
         name: container

@@ -20,6 +20,20 @@ pub(super) struct Spec<'a> {
     pub(super) mounts: Option<Vec<Mount<'a>>>,
     #[serde(borrow)]
     pub(super) linux: Option<Linux<'a>>,
+    #[serde(borrow)]
+    pub(super) hooks: Option<BTreeMap<Cow<'a, str>, Option<Vec<Hook<'a>>>>>,
+    pub(super) annotations: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Hook<'a> {
+    #[serde(default, borrow)]
+    pub(super) path: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) args: Option<Vec<Text<'a>>>,
+    #[serde(borrow)]
+    pub(super) env: Option<Vec<Text<'a>>>,
+    pub(super) timeout: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +53,7 @@ pub(super) struct Process<'a> {
     #[serde(default)]
     pub(super) terminal: bool,
     pub(super) apparmor_profile: Option<String>,
+    pub(super) selinux_label: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +88,8 @@ pub(super) struct Limit<'a> {
 
 #[derive(Deserialize)]
 pub(super) struct Root {
+    #[serde(default)]
+    pub(super) path: String,
     #[serde(default)]
     pub(super) readonly: bool,
 }

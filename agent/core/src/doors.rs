@@ -1,0 +1,351 @@
+//! The ways to a runtime of this host: whether the gate stands in each, who came past it, and who else has the daemon's ear.
+//!
+//! What was observed is one value, [`Doors`]; [`Doors::checks`] says what of it is wrong. What could not be observed is not evaluated.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use verger_policy::drift::{Check, Outcome};
+use verger_policy::facts::Evidence;
+use verger_policy::model::printable_within;
+use verger_policy::rules::{GATE_DRIFT, OTHER_DOORS, PAST_GATE, Rule};
+
+/// The longest name in a field or value, characters.
+const SHOWN: usize = 200;
+/// Containers, users and addresses that get a check of their own; the rest is counted in one more.
+const TOLD: usize = 64;
+
+/// What a name of a runtime leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leads {
+    /// To the gate.
+    Gate,
+    /// To something else, which this says.
+    Elsewhere(String),
+}
+
+/// A part of the gate that is not as it was put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where.
+    pub path: PathBuf,
+    /// What should be there.
+    pub expected: String,
+    /// What is.
+    pub actual: String,
+    /// What to do, in a sentence.
+    pub remedy: &'static str,
+}
+
+/// A process that holds a container for a runtime (a containerd shim).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shim {
+    /// The namespace of containerd: `moby` is Docker's.
+    pub namespace: String,
+    /// The container's id.
+    pub id: String,
+    /// What it calls as its runtime.
+    pub runtime: Evidence<Leads>,
+    /// Whether it was started before the gate was put there.
+    pub is_older: bool,
+}
+
+/// The doors, as they were seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doors {
+    /// The gate's folder.
+    pub gate: PathBuf,
+    /// Parts of the gate that are not as they were put.
+    pub files: Vec<Fault>,
+    /// What `runc` is to each daemon, by its name.
+    pub daemons: Evidence<BTreeMap<&'static str, Evidence<Leads>>>,
+    /// What the runtimes that Docker knows lead to, by name.
+    pub runtimes: Evidence<BTreeMap<String, Leads>>,
+    /// What runs.
+    pub shims: Evidence<Vec<Shim>>,
+    /// Addresses of TCP that Docker's daemon listens on.
+    pub listening: Evidence<BTreeSet<String>>,
+    /// Users besides the agent's that may open the daemon's socket.
+    pub users: Evidence<BTreeSet<String>>,
+}
+
+impl Doors {
+    /// What is wrong, and what could not be seen. Fields of these rules that are `open` stay so where nobody could look.
+    pub fn checks(&self, open: &BTreeSet<String>) -> Vec<Check> {
+        let mut checks = Vec::new();
+        for fault in &self.files {
+            checks.push(Check {
+                expected: Some(fault.expected.clone()),
+                actual: Some(printable_within(&fault.actual, SHOWN)),
+                reason: fault.remedy.into(),
+                ..failing(&GATE_DRIFT, "files", &fault.path.display().to_string())
+            });
+        }
+        self.daemons(&mut checks);
+        self.runtimes(&mut checks);
+        self.shims(&mut checks);
+        self.listening(&mut checks);
+        self.users(&mut checks);
+        let of_set = |set: &Check| {
+            let within = format!("{}[", set.field);
+            let doubtful = open.iter().filter(move |field| field.starts_with(&within));
+            doubtful.map(|field| Check { field: field.clone().into(), ..set.clone() }).collect::<Vec<_>>()
+        };
+        let unseen = checks.iter().filter(|check| check.result == Outcome::NotEvaluated);
+        let doubtful: Vec<Check> = unseen.flat_map(of_set).collect();
+        checks.extend(doubtful);
+        checks
+    }
+
+    fn daemons(&self, checks: &mut Vec<Check>) {
+        let daemons = match &self.daemons {
+            Evidence::Seen(daemons) => daemons,
+            Evidence::Missing(why) => {
+                // Either may be what is raised already.
+                checks.extend(["dockerd", "containerd"].map(|name| unseen(&GATE_DRIFT, "daemons", name, why)));
+                return;
+            }
+        };
+        for (name, leads) in daemons {
+            match leads {
+                Evidence::Missing(why) => checks.push(unseen(&GATE_DRIFT, "daemons", name, why)),
+                Evidence::Seen(Leads::Gate) => {}
+                Evidence::Seen(Leads::Elsewhere(place)) => checks.push(Check {
+                    expected: Some(format!("`runc` is the gate in {}", self.gate.display())),
+                    actual: Some(printable_within(place, SHOWN)),
+                    reason: format!(
+                        "what {name} launches, it launches past the gate: put {} first in the PATH of its unit (`systemctl edit {}`) and start it again, or have every caller meet the gate (`verger-agent install-gate --divert`)",
+                        self.gate.display(),
+                        name.strip_suffix('d').filter(|name| *name == "docker").unwrap_or(name),
+                    )
+                    .into(),
+                    ..failing(&GATE_DRIFT, "daemons", name)
+                }),
+            }
+        }
+    }
+
+    fn runtimes(&self, checks: &mut Vec<Check>) {
+        let runtimes = match &self.runtimes {
+            Evidence::Seen(runtimes) => runtimes,
+            Evidence::Missing(why) => return checks.push(unseen_all(&GATE_DRIFT, "runtimes", why)),
+        };
+        for (name, leads) in runtimes {
+            if let Leads::Elsewhere(place) = leads {
+                checks.push(Check {
+                    expected: Some("the gate".to_owned()),
+                    actual: Some(printable_within(place, SHOWN)),
+                    reason: "Docker knows a runtime that the gate does not stand in front of, and whoever may run a container may name it: take it out of `runtimes` in daemon.json, or name the gate there (`verger-agent install-gate --runtime NAME=PATH`)".into(),
+                    ..failing(&GATE_DRIFT, "runtimes", name)
+                });
+            }
+        }
+    }
+
+    fn shims(&self, checks: &mut Vec<Check>) {
+        let shims = match &self.shims {
+            Evidence::Seen(shims) => shims,
+            Evidence::Missing(why) => return checks.push(unseen_all(&PAST_GATE, "containers", why)),
+        };
+        let told = shims.iter().filter_map(|shim| {
+            let name = format!("{}/{}", shim.namespace, shim.id);
+            let (actual, reason) = match (&shim.runtime, shim.is_older) {
+                (Evidence::Missing(why), _) => return Some(unseen(&PAST_GATE, "containers", &name, why)),
+                (Evidence::Seen(Leads::Elsewhere(place)), _) => (
+                    printable_within(place, SHOWN),
+                    "this container runs by another runtime than the gate: find out who started it; start it anew through the gate",
+                ),
+                (Evidence::Seen(Leads::Gate), true) => (
+                    "it was started before the gate was put there".to_owned(),
+                    "this container was not judged before it ran: start it anew (`docker restart`), and it is",
+                ),
+                (Evidence::Seen(Leads::Gate), false) => return None,
+            };
+            Some(Check {
+                expected: Some("launched through the gate".to_owned()),
+                actual: Some(actual),
+                reason: reason.into(),
+                ..failing(&PAST_GATE, "containers", &name)
+            })
+        });
+        bounded(checks, told, &PAST_GATE, "containers");
+    }
+
+    fn listening(&self, checks: &mut Vec<Check>) {
+        let listening = match &self.listening {
+            Evidence::Seen(listening) => listening,
+            Evidence::Missing(why) => return checks.push(unseen_all(&OTHER_DOORS, "tcp", why)),
+        };
+        let told = listening.iter().map(|address| Check {
+            expected: Some("a unix socket alone".to_owned()),
+            actual: Some(address.clone()),
+            reason: "Docker's daemon listens on TCP, where nobody knows who calls by which role: take the `tcp://` address from its `--host` flags and from `hosts` in daemon.json".into(),
+            ..failing(&OTHER_DOORS, "tcp", address)
+        });
+        bounded(checks, told, &OTHER_DOORS, "tcp");
+    }
+
+    fn users(&self, checks: &mut Vec<Check>) {
+        let users = match &self.users {
+            Evidence::Seen(users) => users,
+            Evidence::Missing(why) => return checks.push(unseen_all(&OTHER_DOORS, "users", why)),
+        };
+        let told = users.iter().map(|user| Check {
+            expected: Some("nobody but root and the agent".to_owned()),
+            actual: Some("may open the daemon's socket".to_owned()),
+            reason: "whoever may open Docker's socket is root on this host: take the user out of the socket's group (`gpasswd --delete USER docker`)".into(),
+            ..failing(&OTHER_DOORS, "users", user)
+        });
+        bounded(checks, told, &OTHER_DOORS, "users");
+    }
+}
+
+fn bounded(checks: &mut Vec<Check>, mut told: impl Iterator<Item = Check>, rule: &Rule, set: &str) {
+    checks.extend(told.by_ref().take(TOLD));
+    let more = told.count();
+    if more > 0 {
+        checks.push(Check {
+            actual: Some(format!("{more} more")),
+            reason: rule.reason.into(),
+            ..failing(rule, set, "(more)")
+        });
+    }
+}
+
+fn failing(rule: &Rule, set: &str, name: &str) -> Check {
+    Check {
+        control: rule.control,
+        rule: rule.rule_id(),
+        field: format!("{set}[{}]", printable_within(name, SHOWN)).into(),
+        result: Outcome::Fail,
+        expected: None,
+        actual: None,
+        reason: "".into(),
+        severity: rule.severity,
+        decided_by: None,
+    }
+}
+
+fn unseen(rule: &Rule, set: &str, name: &str, why: &str) -> Check {
+    Check {
+        result: Outcome::NotEvaluated,
+        reason: printable_within(why, 2 * SHOWN).into(),
+        ..failing(rule, set, name)
+    }
+}
+
+/// Of nothing of a set anything could be seen.
+fn unseen_all(rule: &Rule, set: &str, why: &str) -> Check {
+    Check {
+        field: set.to_owned().into(),
+        ..unseen(rule, set, "", why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn sound() -> Doors {
+        Doors {
+            gate: "/gate".into(),
+            files: Vec::new(),
+            daemons: Evidence::Seen([("dockerd", Evidence::Seen(Leads::Gate))].into()),
+            runtimes: Evidence::Seen([("runc".to_owned(), Leads::Gate)].into()),
+            shims: Evidence::Seen(vec![shim(Leads::Gate)]),
+            listening: Evidence::Seen(BTreeSet::new()),
+            users: Evidence::Seen(BTreeSet::new()),
+        }
+    }
+
+    fn shim(leads: Leads) -> Shim {
+        Shim {
+            namespace: "moby".to_owned(),
+            id: "ab12".to_owned(),
+            runtime: Evidence::Seen(leads),
+            is_older: false,
+        }
+    }
+
+    fn elsewhere() -> Leads {
+        Leads::Elsewhere("/usr/sbin/runc\u{1b}[2J".to_owned())
+    }
+
+    #[test]
+    fn each_door_is_told_by_its_name_with_what_to_do_and_a_sound_host_says_nothing() {
+        assert_eq!(sound().checks(&BTreeSet::new()), []);
+        let older = Shim {
+            is_older: true,
+            ..shim(Leads::Gate)
+        };
+        let fault = Fault {
+            path: "/gate/runc".into(),
+            expected: "x".to_owned(),
+            actual: "y".to_owned(),
+            remedy: "run install-gate",
+        };
+        for (doors, rule, field) in [
+            (Doors { files: vec![fault], ..sound() }, "host/gate-drift", "files[/gate/runc]"),
+            (
+                Doors { daemons: Evidence::Seen([("containerd", Evidence::Seen(elsewhere()))].into()), ..sound() },
+                "host/gate-drift",
+                "daemons[containerd]",
+            ),
+            (
+                Doors { runtimes: Evidence::Seen([("kata".to_owned(), elsewhere())].into()), ..sound() },
+                "host/gate-drift",
+                "runtimes[kata]",
+            ),
+            (Doors { shims: Evidence::Seen(vec![shim(elsewhere())]), ..sound() }, "host/past-gate", "containers[moby/ab12]"),
+            (Doors { shims: Evidence::Seen(vec![older]), ..sound() }, "host/past-gate", "containers[moby/ab12]"),
+            (
+                Doors { listening: Evidence::Seen(["0.0.0.0:2375".to_owned()].into()), ..sound() },
+                "host/other-doors",
+                "tcp[0.0.0.0:2375]",
+            ),
+            (Doors { users: Evidence::Seen(["bob".to_owned()].into()), ..sound() }, "host/other-doors", "users[bob]"),
+        ] {
+            let checks = doors.checks(&BTreeSet::new());
+            let [check] = checks.as_slice() else { panic!("{checks:?}") };
+            assert_eq!((check.rule.as_str(), check.field.as_ref()), (rule, field));
+            assert_eq!(check.result, Outcome::Fail);
+            assert!(!check.reason.is_empty() && check.expected.is_some(), "{check:?}");
+            assert!(!check.actual.as_deref().unwrap().contains(char::is_control), "{check:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_seen_ends_no_finding_and_is_none() {
+        let why = || "it may not be read".to_owned();
+        let doors = Doors {
+            daemons: Evidence::Missing(why()),
+            runtimes: Evidence::Missing(why()),
+            shims: Evidence::Missing(why()),
+            listening: Evidence::Missing(why()),
+            users: Evidence::Missing(why()),
+            ..sound()
+        };
+        let open = BTreeSet::from(["users[bob]".to_owned(), "usersx[bob]".to_owned()]);
+        assert_eq!(sound().checks(&open), []);
+        let checks = doors.checks(&open);
+        assert_eq!(checks.len(), 7);
+        assert!(checks.iter().any(|check| check.field == "users[bob]"));
+        for check in checks {
+            assert_eq!(check.result, Outcome::NotEvaluated, "{check:?}");
+            assert_eq!(check.reason, why());
+        }
+    }
+
+    #[test]
+    fn many_are_told_one_by_one_up_to_a_bound() {
+        let users = (0..1_000).map(|n| format!("u{n}")).collect();
+        let doors = Doors {
+            users: Evidence::Seen(users),
+            ..sound()
+        };
+        let checks = doors.checks(&BTreeSet::new());
+        assert_eq!(checks.len(), TOLD + 1);
+        assert_eq!(checks[TOLD].actual.as_deref(), Some("936 more"));
+    }
+}

@@ -1,0 +1,42 @@
+//! Fuzz targets: what processes say of themselves, and files of users and groups.
+
+use bolero::check;
+use verger_fuzz::Damaged;
+
+use super::process::{container_of, folders};
+use super::sockets::listeners;
+use super::users::{in_group, of_group};
+
+#[test]
+fn a_hostile_command_line_or_environment_names_a_container_or_folders_and_nothing_panics() {
+    check!()
+        .with_generator(Damaged::bytes([
+            b"/usr/bin/containerd-shim-runc-v2\0-namespace\0moby\0-id\0ab12\0".as_slice(),
+            b"A=1\0PATH=/a:/b:\0B=2\0",
+        ]))
+        .with_iterations(10_000)
+        .for_each(|bytes| {
+            if let Some((namespace, id)) = container_of(bytes) {
+                assert!(!namespace.is_empty() && !id.is_empty());
+            }
+            assert!(folders(bytes).len() <= bytes.len() + 1);
+        });
+}
+
+#[test]
+fn hostile_tables_of_sockets_and_users_name_no_more_than_they_have_lines() {
+    check!()
+        .with_generator(Damaged::lines([
+            b"  sl  local_address rem_address   st\n   0: 0100007F:0947 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1\n".as_slice(),
+            b"docker:x:999:ada,bob\nroot:x:0:\n",
+            b"eve:x:1000:999:Eve:/home/eve:/bin/sh\n",
+        ]))
+        .with_iterations(10_000)
+        .for_each(|bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let lines = text.lines().count();
+            assert!(listeners(&text).len() <= lines);
+            assert!(in_group(&text, 999).len() <= text.len() + 1);
+            assert!(of_group(&text, 999).len() <= lines);
+        });
+}

@@ -1,0 +1,179 @@
+//! Looking at the ways to Docker's runtime on this host: what its daemons, its registered runtimes and the shims of what runs call,
+//! and who else has the daemon's ear. What it means is [`verger_agent_core::doors`]'s.
+//!
+//! Processes are read by pid: one that ends between two reads is looked at again the next time.
+
+#[cfg(test)]
+mod fuzz;
+mod lookup;
+mod process;
+mod sockets;
+mod users;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use verger_agent_core::doors::{Doors, Fault, Leads, Shim};
+use verger_policy::facts::Evidence;
+
+use crate::docker::RegisteredRuntimes;
+use lookup::Gate;
+
+/// How the name of every shim of containerd begins, as far as the kernel keeps it.
+const SHIM: &str = "containerd-shim";
+/// Where the system's containerd listens.
+const CONTAINERD: &str = "/run/containerd/containerd.sock";
+/// Runtimes of containerd that call a `runc` where none is named.
+const RUNC_SHIMS: [&str; 3] = [
+    "io.containerd.runc.v2",
+    "io.containerd.runc.v1",
+    "io.containerd.runtime.v1.linux",
+];
+
+/// Where to look.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The gate's folder.
+    pub gate: PathBuf,
+    /// The gate's program, in it.
+    pub program: PathBuf,
+    /// Docker's socket.
+    pub docker_socket: PathBuf,
+    /// The file with its daemon's pid, for where somebody else opened the socket.
+    pub docker_pid_file: PathBuf,
+    /// group(5).
+    pub group: PathBuf,
+    /// passwd(5).
+    pub passwd: PathBuf,
+}
+
+/// Looks at everything but the gate's own files, whose faults are given. Blocks on the file system.
+pub fn look(places: &Places, files: Vec<Fault>, registered: &Evidence<RegisteredRuntimes>) -> Doors {
+    let gate = Gate::of(&places.program);
+    let daemons = daemons(places);
+    let (mut called, mut path) = (BTreeMap::new(), Evidence::missing("Docker's daemon was not found"));
+    if let Evidence::Seen(daemons) = &daemons {
+        for (name, pid) in daemons {
+            let of_daemon = process::path(*pid);
+            let leads = match &of_daemon {
+                Evidence::Seen(folders) => Evidence::Seen(gate.lookup("runc", folders)),
+                Evidence::Missing(why) => Evidence::Missing(why.clone()),
+            };
+            called.insert(*name, leads);
+            // What calls the runtimes is containerd, and what it starts.
+            if *name == "containerd" || !matches!(path, Evidence::Seen(_)) {
+                path = of_daemon;
+            }
+        }
+    }
+    let dockerd = match &daemons {
+        Evidence::Seen(daemons) => match daemons.get("dockerd") {
+            Some(pid) => Evidence::Seen(*pid),
+            None => Evidence::missing("Docker's daemon was not found"),
+        },
+        Evidence::Missing(why) => Evidence::Missing(why.clone()),
+    };
+    Doors {
+        gate: places.gate.clone(),
+        files,
+        daemons: match daemons {
+            Evidence::Seen(_) => Evidence::Seen(called),
+            Evidence::Missing(why) => Evidence::Missing(why),
+        },
+        runtimes: runtimes(&gate, registered, &path),
+        shims: shims(&gate, places),
+        listening: match dockerd {
+            Evidence::Seen(pid) => sockets::listening(pid),
+            Evidence::Missing(why) => Evidence::Missing(why),
+        },
+        users: users::of_socket(places),
+    }
+}
+
+/// The pids of the daemons by name: Docker's, and the containerd that it uses.
+fn daemons(places: &Places) -> Evidence<BTreeMap<&'static str, u32>> {
+    let dockerd = match process::behind(&places.docker_socket, "dockerd") {
+        Ok(pid) => pid,
+        Err(first) => match process::in_file(&places.docker_pid_file, "dockerd") {
+            Ok(pid) => pid,
+            Err(second) => {
+                return Evidence::Missing(format!("Docker's daemon is not found: {first}; {second}"));
+            }
+        },
+    };
+    let mut daemons = BTreeMap::from([("dockerd", dockerd)]);
+    // One of its own is its child; otherwise it is the system's.
+    let containerd = process::child(dockerd, "containerd")
+        .or_else(|| process::behind(Path::new(CONTAINERD), "containerd").ok());
+    if let Some(pid) = containerd {
+        daemons.insert("containerd", pid);
+    }
+    Evidence::Seen(daemons)
+}
+
+fn runtimes(
+    gate: &Gate,
+    registered: &Evidence<RegisteredRuntimes>,
+    path: &Evidence<Vec<PathBuf>>,
+) -> Evidence<BTreeMap<String, Leads>> {
+    let (registered, path) = match (registered, path) {
+        (Evidence::Missing(why), _) | (_, Evidence::Missing(why)) => return Evidence::Missing(why.clone()),
+        (Evidence::Seen(registered), Evidence::Seen(path)) => (registered, path),
+    };
+    let leads = |(name, runtime): (&String, &crate::docker::RegisteredRuntime)| {
+        let kind = runtime.kind.as_deref().unwrap_or(name);
+        let is_runc = RUNC_SHIMS.contains(&kind);
+        let leads = match runtime.path.as_deref().filter(|path| !path.is_empty()) {
+            Some(called) if runtime.kind.is_none() || is_runc => gate.called(called, path),
+            None if is_runc => gate.called("runc", path),
+            _ => Leads::Elsewhere(format!("the shim {kind}")),
+        };
+        (name.clone(), leads)
+    };
+    Evidence::Seen(registered.0.iter().map(leads).collect())
+}
+
+/// The shims that hold containers now, and what they call.
+fn shims(gate: &Gate, places: &Places) -> Evidence<Vec<Shim>> {
+    let pids = match process::named(SHIM) {
+        Ok(pids) => pids,
+        Err(error) => return Evidence::Missing(format!("/proc cannot be read: {error}")),
+    };
+    let put = lookup::put(&places.gate);
+    let mut shims = Vec::new();
+    for pid in pids {
+        // One without an id is only being started, or has ended.
+        let Some((namespace, id)) = process::container(pid) else {
+            continue;
+        };
+        let runtime = match process::runtime_of_bundle(pid) {
+            Ok(Some(called)) if called.starts_with('/') => Evidence::Seen(gate.called(&called, &[])),
+            Ok(called) => match process::path(pid) {
+                Evidence::Seen(path) => {
+                    Evidence::Seen(gate.called(called.as_deref().unwrap_or("runc"), &path))
+                }
+                Evidence::Missing(why) => Evidence::Missing(why),
+            },
+            Err(why) => Evidence::Missing(why),
+        };
+        let started = process::started(pid);
+        // Whatever it was read as: a shim that has ended holds nothing any more.
+        let Some(started) = started else { continue };
+        shims.push(Shim {
+            namespace,
+            id,
+            runtime,
+            is_older: put.is_some_and(|put| is_before(started, put)),
+        });
+    }
+    shims.sort_by(|a, b| (&a.namespace, &a.id).cmp(&(&b.namespace, &b.id)));
+    Evidence::Seen(shims)
+}
+
+/// Times of processes are known to a clock tick.
+const TICK: Duration = Duration::from_millis(20);
+
+fn is_before(started: SystemTime, put: SystemTime) -> bool {
+    started + TICK < put
+}

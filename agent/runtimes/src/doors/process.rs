@@ -1,0 +1,177 @@
+//! What is read of the processes of daemons and shims.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::net::sockopt::socket_peercred;
+use serde::Deserialize;
+use verger_policy::facts::{Evidence, proc};
+
+use crate::proc::{age, parse};
+
+/// The most bytes of an environment, a command line or a file of a bundle that are read.
+const LIMIT: u64 = 4 << 20;
+
+/// Who opened a socket, if it is a program of this name.
+pub(super) fn behind(socket: &Path, name: &str) -> Result<u32, String> {
+    let peer = UnixStream::connect(socket)
+        .and_then(|stream| Ok(socket_peercred(&stream)?))
+        .map_err(|error| format!("{}: {error}", socket.display()))?;
+    let pid = u32::try_from(peer.pid.as_raw_nonzero().get()).unwrap_or_default();
+    is_named(pid, name)
+        .then_some(pid)
+        .ok_or_else(|| format!("{} was opened by pid {pid}, which is no {name}", socket.display()))
+}
+
+/// Who wrote its pid into a file, if it is a program of this name.
+pub(super) fn in_file(file: &Path, name: &str) -> Result<u32, String> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let pid = text.trim().parse().ok().filter(|pid| is_named(*pid, name));
+    pid.ok_or_else(|| format!("{} names no running {name}", file.display()))
+}
+
+/// A child of a process, by its program's name.
+pub(super) fn child(parent: u32, name: &str) -> Option<u32> {
+    let pids = named(name).ok()?;
+    pids.into_iter().find(|pid| {
+        let stat = fs::read(format!("/proc/{pid}/stat"));
+        stat.is_ok_and(|stat| parse::parent(&stat) == Some(parent)) && is_named(*pid, name)
+    })
+}
+
+fn is_named(pid: u32, name: &str) -> bool {
+    let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    let file = program.file_name().unwrap_or_default().to_string_lossy();
+    file.strip_suffix(" (deleted)").unwrap_or(&file) == name
+}
+
+/// Processes whose name, of which the kernel keeps 15 bytes, begins so.
+pub(super) fn named(name: &str) -> io::Result<Vec<u32>> {
+    let name = name.get(..15).unwrap_or(name).as_bytes();
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if fs::read(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with(name)) {
+            pids.push(pid);
+        }
+    }
+    Ok(pids)
+}
+
+/// The folders in which it looks for programs. Nothing else of its environment is kept.
+pub(super) fn path(pid: u32) -> Evidence<Vec<PathBuf>> {
+    let file = format!("/proc/{pid}/environ");
+    match read(Path::new(&file)) {
+        Ok(environ) => Evidence::Seen(folders(&environ)),
+        Err(error) => Evidence::Missing(format!(
+            "{file} cannot be read ({error}); the agent needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+        )),
+    }
+}
+
+pub(super) fn folders(environ: &[u8]) -> Vec<PathBuf> {
+    let mut entries = environ.split(|byte| *byte == 0);
+    let path = entries.find_map(|entry| entry.strip_prefix(b"PATH="));
+    let folders = path.into_iter().flat_map(|path| path.split(|byte| *byte == b':'));
+    folders
+        .map(|folder| PathBuf::from(std::ffi::OsStr::from_bytes(folder)))
+        .collect()
+}
+
+/// The namespace and id that a shim was started with (containerd `runtime/v2/shim`: `-namespace NS -id ID`).
+pub(super) fn container(pid: u32) -> Option<(String, String)> {
+    let line = read(Path::new(&format!("/proc/{pid}/cmdline"))).ok()?;
+    container_of(&line)
+}
+
+pub(super) fn container_of(line: &[u8]) -> Option<(String, String)> {
+    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    let after = |flag: &[u8]| {
+        let at = words.iter().position(|word| {
+            word.strip_prefix(b"-").map(|word| word.strip_prefix(b"-").unwrap_or(word)) == Some(flag)
+        })?;
+        let word = String::from_utf8_lossy(words.get(at + 1)?).into_owned();
+        (!word.is_empty()).then_some(word)
+    };
+    Some((after(b"namespace")?, after(b"id")?))
+}
+
+/// What a shim was told to call (`options.json` of newer ones, `runtime` of older ones, in the bundle that is its folder);
+/// none where it was told nothing.
+pub(super) fn runtime_of_bundle(pid: u32) -> Result<Option<String>, String> {
+    #[derive(Deserialize)]
+    struct Options {
+        #[serde(default)]
+        binary_name: String,
+    }
+    let bundle = PathBuf::from(format!("/proc/{pid}/cwd"));
+    let file = |name: &str| match read(&bundle.join(name)) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{name} in the bundle of shim {pid}: {error}")),
+    };
+    if let Some(bytes) = file("options.json")? {
+        let options: Options = serde_json::from_slice(&bytes)
+            .map_err(|error| format!("options.json in the bundle of shim {pid}: {error}"))?;
+        return Ok(Some(options.binary_name).filter(|name| !name.is_empty()));
+    }
+    let named = file("runtime")?.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned());
+    Ok(named.filter(|name| !name.is_empty()))
+}
+
+/// When it was started; none where it has ended.
+pub(super) fn started(pid: u32) -> Option<SystemTime> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let age: Duration = age::of(proc::start_ticks(&stat).ok()?, age::now());
+    SystemTime::now().checked_sub(age)
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(io::Error::other(format!("bigger than {LIMIT} bytes")));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const LINE: &[u8] = b"/usr/bin/containerd-shim-runc-v2\0-namespace\0moby\0-id\0ab12\0-address\0/run/x.sock\0";
+
+    #[test]
+    fn a_shim_says_whose_it_is() {
+        let found = Some(("moby".to_owned(), "ab12".to_owned()));
+        assert_eq!(container_of(LINE), found);
+        assert_eq!(container_of(b"shim\0--id\0ab12\0--namespace\0moby"), found);
+        for line in [&b""[..], b"shim\0-id\0", b"shim\0-id\0\0-namespace\0x", b"shim\0id\0a\0namespace\0b"] {
+            assert_eq!(container_of(line), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn of_an_environment_the_path_is_read() {
+        let of = |text: &[u8]| folders(text);
+        assert_eq!(of(b"A=1\0PATH=/a:/b:\0PATH=/c"), ["/a", "/b", ""].map(PathBuf::from));
+        assert_eq!(of(b"XPATH=/a\0"), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn this_process_is_read_as_it_is() {
+        let pid = std::process::id();
+        let own: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+        assert_eq!(path(pid), Evidence::Seen(own));
+        let age = SystemTime::now().duration_since(started(pid).unwrap()).unwrap();
+        assert!(age < Duration::from_secs(3_600), "{age:?}");
+        assert_eq!(started(u32::MAX), None);
+    }
+}

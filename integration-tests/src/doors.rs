@@ -1,0 +1,155 @@
+//! The ways round the gate: what is written into a config behind Docker's back is refused, who comes past the gate is found, and what
+//! was refused only because nobody answered runs again.
+//!
+//! Each attack works where nothing stands in its way; what it did is counted on the host, and not by what anybody says.
+
+mod bundles;
+mod restart;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::launch::Gate;
+use crate::point::Verdict;
+use crate::programs::Programs;
+use crate::scene::{Docker, Scene};
+
+/// What is found is to be told within so long, and a moment for the test to see it.
+const WITHIN: Duration = Duration::from_secs(5);
+const MOMENT: Duration = Duration::from_secs(2);
+/// A group of nobody's.
+const GROUP: u32 = 54_321;
+const WORKLOAD: &str = "doors/web";
+const NOTHING_UNKNOWN: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: nothing-unknown }\nspec: { unknown: refuse }\n";
+
+/// Runs it; there is one form.
+///
+/// # Errors
+/// When the scene does not work.
+pub fn run(_long: bool) -> Result<Verdict> {
+    let programs = Programs::find()?;
+    let docker = Docker::find()?;
+    let mut scene = Scene::found(&programs, &docker)?;
+    users(&scene)?;
+
+    let older = docker.name("older");
+    let id = docker.run(&older, &["verger-test/app"])?;
+    let draft = scene.bless(&docker, &older, WORKLOAD)?;
+    let gate = Gate::install(&mut scene, &programs, &docker)?;
+    let mut slowest = Duration::ZERO;
+    let mut found = 0;
+    let mut seen = |what: &str, holds: &dyn Fn(&Value) -> bool| -> Result<()> {
+        slowest = slowest.max(appears(&scene, what, holds)?);
+        found += 1;
+        Ok(())
+    };
+
+    // What ran before the gate stood there is told, and its twin that came after is not.
+    seen("what ran before", &|finding| is(finding, "host/past-gate", &format!("containers[moby/{id}]")))?;
+    docker.remove(&older)?;
+    let twin = docker.name("twin");
+    let id = docker.run(&twin, &["verger-test/app"])?;
+    scene.judged(&twin, |_| true)?;
+    ends(&scene, &|finding| is(finding, "host/past-gate", ""))?;
+    gate.check()?;
+
+    // Another program under the gate's name: what is launched then runs unjudged, and each part of it is told.
+    let name = gate.folder().join("runc");
+    let real = runtime(&gate)?;
+    fs::remove_file(&name)?;
+    symlink(&real, &name)?;
+    for field in [format!("files[{}]", name.display()), "daemons[dockerd]".to_owned(), "runtimes[runc]".to_owned()] {
+        seen(&field.clone(), &|finding| is(finding, "host/gate-drift", &field))?;
+    }
+    ensure!(gate.check().is_err(), "`check-gate` says nothing of another program under the gate's name");
+    let past = docker.name("past");
+    let past_id = docker.run(&past, &["verger-test/app"])?;
+    seen("what is launched past it", &|finding| {
+        is(finding, "host/past-gate", &format!("containers[moby/{past_id}]"))
+    })?;
+    gate.install_again()?;
+    ends(&scene, &|finding| is(finding, "host/gate-drift", ""))?;
+    // It is told for as long as it runs, also when the gate is back.
+    appears(&scene, "what was launched past it", &|finding| {
+        is(finding, "host/past-gate", &format!("containers[moby/{past_id}]"))
+    })?;
+    docker.remove(&past)?;
+    ensure!(docker.say(&["inspect", "--format", "{{.State.Running}}", &twin])? == "true" && !id.is_empty());
+    docker.remove(&twin)?;
+    ends(&scene, &|finding| is(finding, "host/past-gate", ""))?;
+
+    // Who may open Docker's socket.
+    chown(docker.socket(), None, Some(GROUP))?;
+    let member = seen("a member of the socket's group", &|finding| is(finding, "host/other-doors", "users[mallory]"));
+    chown(docker.socket(), None, Some(0))?;
+    member?;
+    ends(&scene, &|finding| is(finding, "host/other-doors", ""))?;
+
+    let enforced = draft.replace("default: monitor", "default: enforce");
+    ensure!(enforced != draft, "the draft has no mode to change: {draft}");
+    scene.apply(&format!("{enforced}\n---\n{NOTHING_UNKNOWN}"))?;
+    scene.wait_for("the policy to be in force", || {
+        Ok((scene.rows(&["hosts"])?[0]["epoch"] == scene.epoch()?).then_some(()))
+    })?;
+    let refused = bundles::run(&scene, &docker, &gate, &real)?;
+    let started = restart::run(&mut scene, &programs, &docker)?;
+    gate.remove()?;
+    let in_time = slowest <= WITHIN + MOMENT;
+    Ok(Verdict {
+        figure: format!(
+            "{found} ways past the gate found, the slowest after {:.1} s; {} of {} changed configs refused, {} of them did anything, all did unprotected; {started}",
+            slowest.as_secs_f64(),
+            refused.told,
+            refused.of,
+            refused.done,
+        ),
+        holds: in_time && refused.told == refused.of && refused.done == 0,
+    })
+}
+
+/// Whether it is an open finding of a rule whose field begins so.
+fn is(finding: &Value, rule: &str, field: &str) -> bool {
+    finding["rule"] == rule && finding["field"].as_str().is_some_and(|text| text.starts_with(field))
+}
+
+/// Waits for a finding; gives how long it took.
+fn appears(scene: &Scene, what: &str, holds: &dyn Fn(&Value) -> bool) -> Result<Duration> {
+    let begun = Instant::now();
+    scene.wait_for(what, || Ok(scene.open_findings()?.iter().any(holds).then_some(())))?;
+    Ok(begun.elapsed())
+}
+
+fn ends(scene: &Scene, holds: &dyn Fn(&Value) -> bool) -> Result<()> {
+    scene.wait_for("the findings to end", || Ok((!scene.open_findings()?.iter().any(holds)).then_some(())))
+}
+
+/// Files of users and groups in which somebody else is in the socket's group.
+fn users(scene: &Scene) -> Result<()> {
+    let (group, passwd) = (scene.path("group"), scene.path("passwd"));
+    fs::write(&group, format!("root:x:0:\ndocker:x:{GROUP}:mallory\n"))?;
+    fs::write(&passwd, "root:x:0:0::/root:/bin/sh\nmallory:x:1000:1000::/:/bin/sh\n")?;
+    let config = scene.path("agent.toml");
+    let text = fs::read_to_string(&config)?;
+    fs::write(config, format!("{text}group_file = {group:?}\npasswd_file = {passwd:?}\n"))?;
+    Ok(())
+}
+
+/// The runtime behind the gate.
+fn runtime(gate: &Gate) -> Result<PathBuf> {
+    let settings: Value = serde_json::from_slice(&fs::read(gate.folder().join("gate.json"))?)?;
+    let path = settings["runtimes"]["runc"]["path"].as_str().context("the gate stands in front of runc")?;
+    Ok(path.into())
+}
+
+/// A script in the place of a program.
+fn script(path: &Path, text: &str) -> Result<()> {
+    let fresh = path.with_extension("script");
+    fs::write(&fresh, format!("#!/bin/bash\n{text}\n"))?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
+    Ok(fs::rename(fresh, path)?)
+}
