@@ -2,6 +2,7 @@
 
 mod audit;
 mod auth;
+mod exceptions;
 mod findings;
 mod hosts;
 mod keys;
@@ -18,6 +19,7 @@ use crate::output::note;
 
 pub(crate) use audit::{AuditCommand, AuditFilterArgs};
 pub(crate) use auth::{AskArgs, AuthCommand, WhoArgs};
+pub(crate) use exceptions::{ExceptionsArgs, ExceptionsCommand};
 pub(crate) use findings::{FilterArgs, FindingsCommand, VerifyFindingsArgs};
 pub(crate) use hosts::{Decision, HostsArgs};
 pub(crate) use keys::KeysCommand;
@@ -144,6 +146,9 @@ pub(crate) enum Command {
     /// Findings of the cluster.
     #[command(subcommand)]
     Findings(FindingsCommand),
+    /// Exceptions of the policy set: which there are, which end soon, which nothing needs any more.
+    #[command(subcommand)]
+    Exceptions(ExceptionsCommand),
     /// The audit: what was done, by whom, and what was refused.
     #[command(subcommand)]
     Audit(AuditCommand),

@@ -38,8 +38,22 @@ pub(crate) struct Held {
     pub trust_root: TrustRoot,
     /// When its seal ends; none before the first set.
     pub not_after: Option<Timestamp>,
+    /// Who sealed it, by the names of the trust root.
+    pub sealed_by: Vec<String>,
+    /// When a majority of the members last said what time it is; none where they did not.
+    pub stamped: Option<Timestamp>,
     /// Why it may not be the newest.
     pub doubt: Option<String>,
+}
+
+impl Held {
+    /// The cluster's time: that of this machine where the members said the same within [`FRESH_FOR`], and theirs where it differs by
+    /// more. Where they said nothing, that of this machine.
+    pub(crate) fn time(&self, now: Timestamp) -> Timestamp {
+        self.stamped
+            .filter(|at| now.duration_since(*at).abs() > FRESH_FOR)
+            .unwrap_or(now)
+    }
 }
 
 /// Fetches the set with its bodies, verifies it, and holds it against what this person saw before.
@@ -110,8 +124,8 @@ fn verified(answer: pb::GetSetResponse, cluster: Digest, now: Timestamp) -> anyh
     if set.root().as_bytes().as_slice() != &*root {
         return Err(distrust("the root it names is not that of its objects").into());
     }
-    let not_after = match seal {
-        None if set.is_empty() && epoch == 0 => None,
+    let (not_after, sealed_by) = match seal {
+        None if set.is_empty() && epoch == 0 => (None, Vec::new()),
         None => return Err(distrust("its policy set has no seal").into()),
         Some(seal) => {
             let sealed = verify_held(&trust_root, &seal.json)
@@ -121,16 +135,38 @@ fn verified(answer: pb::GetSetResponse, cluster: Digest, now: Timestamp) -> anyh
                         .map(|()| sealed)
                 })
                 .map_err(|refusal| distrust(&format!("its policy set's seal does not verify: {refusal}")))?;
-            Some(sealed.statement().not_after)
+            (
+                Some(sealed.statement().not_after),
+                sealers(&trust_root, &seal.json),
+            )
         }
     };
+    let stamped = stamp
+        .as_ref()
+        .and_then(|stamp| verify_stamp(&trust_root, &stamp.json).ok())
+        .map(|stamp| stamp.at);
     let doubt = freshness(&trust_root, &set, stamp, now)?;
     Ok(Held {
         set,
         trust_root,
         not_after,
+        sealed_by,
+        stamped,
         doubt,
     })
+}
+
+/// The names of the keys whose signatures a seal has.
+fn sealers(trust_root: &TrustRoot, seal: &[u8]) -> Vec<String> {
+    let Ok(envelope) = Envelope::parse(seal) else {
+        return Vec::new();
+    };
+    let keys = trust_root.keys();
+    let signed = envelope.signers(keys.iter().map(|key| key.public));
+    keys.iter()
+        .filter(|key| signed.contains(&key.public))
+        .map(|key| key.name.clone())
+        .collect()
 }
 
 /// Why this set may not be the newest, by what members have signed.

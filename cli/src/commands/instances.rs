@@ -161,7 +161,7 @@ fn one(instance: &pb::Instance, silence: Option<String>, format: Format) -> anyh
 }
 
 /// The checks of an answer: a list, or a document that holds one.
-fn checks(bytes: &[u8]) -> Vec<Value> {
+pub(super) fn checks(bytes: &[u8]) -> Vec<Value> {
     match verger_policy::json::parse(bytes) {
         Ok(Value::Array(checks)) => checks,
         Ok(Value::Object(mut document)) => match document.remove("checks") {

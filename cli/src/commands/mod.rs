@@ -5,6 +5,7 @@ mod audit;
 mod auth;
 mod bless;
 mod context;
+mod exceptions;
 mod explain;
 mod findings;
 mod hosts;
@@ -50,6 +51,7 @@ pub(crate) async fn run(
         },
         Command::Instances(args) => instances::instances(args, context, output).await,
         Command::Findings(command) => findings::findings(command, context, output).await,
+        Command::Exceptions(command) => exceptions::exceptions(command, context, output).await,
         Command::Audit(command) => audit::audit(command, context, output).await,
         Command::Auth(command) => auth::auth(command, context, output).await,
         Command::Keys(command) => keys::keys(command, context, output).await,

@@ -690,8 +690,16 @@ impl ClusterService for Service {
 
     async fn get_instance(
         &self,
-        _: Request<cv1::GetInstanceRequest>,
+        request: Request<cv1::GetInstanceRequest>,
     ) -> Result<Response<cv1::GetInstanceResponse>, Status> {
+        let asked = request.into_inner();
+        let known = self.world.lock().unwrap().instances.clone();
+        let known = known
+            .into_iter()
+            .find(|known| known.agent_id == asked.agent_id && known.id == asked.instance);
+        if known.is_some() {
+            return Ok(Response::new(cv1::GetInstanceResponse { instance: known }));
+        }
         let checks = r#"[{"control":"config","rule":"config/env","field":"env[A\u001b[31m]","result":"fail","expected":"not set","actual":"set","reason":"x"}]"#;
         let instance = cv1::Instance {
             agent_id: "web-1".to_owned(),

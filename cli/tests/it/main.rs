@@ -9,6 +9,7 @@ mod cluster;
 mod consent;
 mod deciding;
 mod environment;
+mod exceptions;
 mod findings;
 mod findings_verify;
 mod freshness;

@@ -25,12 +25,7 @@ pub(super) fn apply(
     let mut used = BTreeSet::new();
     for check in checks.iter_mut().filter(|check| check.result == Outcome::Fail) {
         for (place, exception) in compiled.exceptions_from(&check.rule) {
-            let fits = exception.spec.values.as_ref().is_none_or(|values| {
-                check
-                    .actual
-                    .as_ref()
-                    .is_some_and(|actual| values.contains(actual))
-            });
+            let fits = exception.spec.covers_value(check.actual.as_deref());
             if fits && covers(exception) {
                 used.insert(place);
                 // The first by name is the one that is told; all that fit are used.

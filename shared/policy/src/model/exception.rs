@@ -36,6 +36,18 @@ pub struct Exception {
     pub not_after: Timestamp,
 }
 
+/// How an exception stands at an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Standing {
+    /// It has not begun.
+    NotYet,
+    /// It holds.
+    InForce,
+    /// It has ended.
+    Over,
+}
+
 /// What an exception covers; all that is stated must fit. At least `workload` or `image` is stated.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -84,7 +96,26 @@ impl Exception {
 
     /// Whether it holds at `at`.
     pub fn holds_at(&self, at: Timestamp) -> bool {
-        self.not_before.is_none_or(|begin| begin <= at) && at < self.not_after
+        self.standing_at(at) == Standing::InForce
+    }
+
+    /// How it stands at `at`: in force from its first second on, over from the second in which it ends. What ends before it
+    /// begins is over, and never in force.
+    pub fn standing_at(&self, at: Timestamp) -> Standing {
+        if self.not_after <= at {
+            Standing::Over
+        } else if self.not_before.is_some_and(|begin| at < begin) {
+            Standing::NotYet
+        } else {
+            Standing::InForce
+        }
+    }
+
+    /// Whether it lifts a violation with this actual value, as far as `values` says.
+    pub fn covers_value(&self, actual: Option<&str>) -> bool {
+        self.values
+            .as_ref()
+            .is_none_or(|values| actual.is_some_and(|actual| values.contains(actual)))
     }
 }
 
