@@ -27,6 +27,12 @@ pub(crate) struct Config {
     /// The socket at which gates ask before they let a runtime launch anything. None: nobody asks.
     #[serde(default)]
     pub(crate) gate_socket: Option<PathBuf>,
+    /// nft(8), by which the network of instances is closed.
+    #[serde(default = "nft_program")]
+    pub(crate) nft_program: PathBuf,
+    /// The network namespace that the runtime's bridges are in, by a file of it. None: this process's own.
+    #[serde(default)]
+    pub(crate) network_namespace: Option<PathBuf>,
     /// Seconds between looks at all processes and mounts. What a container's runtime or the kernel can tell is looked at
     /// at once.
     #[serde(default = "scan_seconds")]
@@ -45,6 +51,10 @@ fn docker_socket() -> PathBuf {
 
 fn docker_data_root() -> PathBuf {
     "/var/lib/docker".into()
+}
+
+fn nft_program() -> PathBuf {
+    "/usr/sbin/nft".into()
 }
 
 fn machine_id() -> PathBuf {
@@ -66,6 +76,11 @@ impl Config {
         anyhow::ensure!(
             (1..=3_600).contains(&config.scan_seconds),
             "{}: `scan_seconds` must be 1 to 3600",
+            file.display()
+        );
+        anyhow::ensure!(
+            config.nft_program.is_absolute(),
+            "{}: `nft_program` must be an absolute path",
             file.display()
         );
         Ok(config)

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use jiff::Timestamp;
+use verger_agent_core::enforcer::fake::{FakeEnforcer, FakeHost};
 use verger_agent_core::ledger::{Beside, offer};
 use verger_agent_core::runtime::Phase;
 use verger_agent_core::session::{Event, Incoming, Now, Session, Timing};
@@ -25,6 +26,7 @@ struct World {
     offers: watch::Sender<Offers>,
     session: Session,
     runtime: Arc<FakeRuntime>,
+    host: FakeHost,
     reconciler: Reconciler,
     in_force: watch::Sender<Arc<LedgerState>>,
     seen: watch::Receiver<Arc<pb::Status>>,
@@ -53,6 +55,7 @@ impl World {
         let (spooled, _) = watch::channel(0);
         let (contradicted, contradiction) = watch::channel(Numbers::default());
         let (mounts, mounts_changed) = MountWatch::start().unwrap();
+        let host = FakeHost::default();
         let runtime = Arc::new(FakeRuntime::new());
         let disk = MemoryDisk::new(u64::MAX);
         let ports = ReconcilerPorts {
@@ -67,12 +70,18 @@ impl World {
             clock: Clock::start(),
             freshness: watch::channel(Freshness::default()).1,
             offers: offered,
+            enforcement: Enforcement::start({
+                let host = host.clone();
+                move || Ok(FakeEnforcer::new(host))
+            })
+            .unwrap(),
         };
         Self {
             contradicted,
             offers,
             session,
             runtime,
+            host,
             reconciler: Reconciler::new(ports, Duration::from_secs(3_600)).unwrap(),
             in_force,
             seen,

@@ -172,6 +172,13 @@ pub(super) const RULES: Rules = Rules {
             never_reaches: &["tokio", "tonic", "prost"],
             ..LIBRARY
         },
+        // Enforcers see neither each other nor runtimes.
+        CrateRule {
+            name: "verger-agent-nftables",
+            uses: &["verger-policy", "verger-agent-core"],
+            never_reaches: &["tokio", "tonic", "prost", "sled", "anyhow", "bollard"],
+            ..LIBRARY
+        },
         CrateRule {
             name: "verger-agent",
             uses: &[
@@ -183,6 +190,7 @@ pub(super) const RULES: Rules = Rules {
                 "verger-agent-core",
                 "verger-agent-runtimes",
                 "verger-agent-store",
+                "verger-agent-nftables",
                 "verger-gate-protocol",
             ],
             never_reaches: &["openraft", "redb"],
