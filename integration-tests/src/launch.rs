@@ -8,12 +8,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
-use crate::scene::{Docker, Scene, checked};
+use crate::scene::{Docker, PATIENCE, Scene, checked};
 
 const WORKLOAD: &str = "launch/web";
 /// What a container does first, and then.
@@ -278,6 +279,50 @@ impl Attack {
     }
 }
 
+/// What a container does first, for others than this module: it says that it runs, under its id.
+pub(crate) struct Act(Out);
+
+impl Act {
+    pub(crate) fn new(scene: &Scene) -> Result<Self> {
+        Out::new(scene).map(Self)
+    }
+
+    /// For `--volume`.
+    pub(crate) fn volume(&self) -> String {
+        format!("{}:/out", self.0.0.display())
+    }
+
+    /// It, and then these lines of a shell, in which `$out` is the file that it wrote.
+    pub(crate) fn then(&self, lines: &str) -> String {
+        format!(
+            "id=$(grep -o 'containers/[0-9a-f]*' /proc/self/mountinfo | head -n 1); out=/out/${{id#containers/}}; echo ran > $out; {lines}"
+        )
+    }
+
+    /// Whether a container left its file, or one whose name ends so.
+    pub(crate) fn has(&self, docker: &Docker, name: &str, end: &str) -> Result<bool> {
+        let id = docker.say(&["inspect", "--format", "{{.Id}}", name])?;
+        Ok(self.0.0.join(format!("{id}{end}")).exists())
+    }
+
+    /// Waits for it.
+    pub(crate) fn wait_for(&self, docker: &Docker, name: &str, end: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.has(docker, name, end)? {
+            ensure!(
+                Instant::now() < deadline,
+                "{name} left no file within {PATIENCE:?}"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn clear(&self) -> Result<()> {
+        self.0.clear()
+    }
+}
+
 /// Where containers say that they ran.
 struct Out(PathBuf);
 
@@ -305,23 +350,26 @@ impl Out {
 }
 
 /// The gate, in front of the test daemon's runtime. Others use that daemon, too: it is taken away however this ends.
-struct Gate {
+pub(crate) struct Gate {
     front: PathBuf,
     agent: PathBuf,
     config: PathBuf,
 }
 
 impl Gate {
-    fn install(scene: &mut Scene, programs: &Programs, docker: &Docker) -> Result<Self> {
+    pub(crate) fn install(scene: &mut Scene, programs: &Programs, docker: &Docker) -> Result<Self> {
         let beside = docker.socket().parent().context("the socket is in a folder")?;
         let config = scene.path("agent.toml");
         scene.agent.stop()?;
         let root = docker.say(&["info", "--format", "{{.DockerRootDir}}"])?;
         let text = fs::read_to_string(&config)?;
         let socket = scene.path("gate.sock");
+        let namespace = docker.network_namespace();
         fs::write(
             &config,
-            format!("{text}docker_data_root = {root:?}\ngate_socket = {socket:?}\n"),
+            format!(
+                "{text}docker_data_root = {root:?}\ngate_socket = {socket:?}\nnetwork_namespace = {namespace:?}\n"
+            ),
         )?;
         scene.agent.start()?;
         let gate = Self {
@@ -348,7 +396,7 @@ impl Gate {
         command
     }
 
-    fn remove(&self) -> Result<()> {
+    pub(crate) fn remove(&self) -> Result<()> {
         checked(&mut self.command("remove-gate")).map(drop)
     }
 }

@@ -11,7 +11,6 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::sync::oneshot;
 use verger_agent_core::enforcer::{Enforcer, Subject};
 use verger_agent_core::mode::Capability;
 use verger_policy::facts::InstanceId;
@@ -40,7 +39,7 @@ struct Held {
 /// What the policy has of everything that runs.
 struct Round {
     wanted: Wanted,
-    answer: oneshot::Sender<Outcome>,
+    answer: SyncSender<Outcome>,
 }
 
 /// Who is to have no network, of those who run.
@@ -126,7 +125,9 @@ impl Enforcement {
         match self.requests.try_send(request) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                return Err(format!("{name}: more launches wait than can be served; try again"));
+                return Err(format!(
+                    "{name}: more launches wait than can be served; try again"
+                ));
             }
             Err(TrySendError::Disconnected(_)) => return Err(gone(name)),
         }
@@ -140,9 +141,9 @@ impl Enforcement {
         }
     }
 
-    /// Brings what runs in line with what is wanted.
-    pub(crate) async fn round(&self, wanted: Wanted) -> Outcome {
-        let (answer, answered) = oneshot::channel();
+    /// Brings what runs in line with what is wanted. Blocks.
+    pub(crate) fn round(&self, wanted: Wanted) -> Outcome {
+        let (answer, answered) = mpsc::sync_channel(1);
         let everybody: Vec<InstanceId> = wanted
             .closed
             .iter()
@@ -158,14 +159,12 @@ impl Enforcement {
             Err(TrySendError::Full(_)) => return trouble(format!("{}: too much waits", self.name)),
             Err(TrySendError::Disconnected(_)) => return trouble(gone(self.name)),
         }
-        match tokio::time::timeout(ROUND, answered).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => trouble(gone(self.name)),
-            Err(_) => trouble(format!(
-                "{} said nothing within {} s",
-                self.name,
-                ROUND.as_secs()
-            )),
+        match answered.recv_timeout(ROUND) {
+            Ok(outcome) => outcome,
+            Err(RecvTimeoutError::Disconnected) => trouble(gone(self.name)),
+            Err(RecvTimeoutError::Timeout) => {
+                trouble(format!("{} said nothing within {} s", self.name, ROUND.as_secs()))
+            }
         }
     }
 }

@@ -94,7 +94,10 @@ fn what_fails_is_refused_at_once_with_the_reason() {
     let enforcement = enforcement(FakeEnforcer::new(host.clone()));
     host.attach(2, Attachment::Beyond("it has the host's network".to_owned()));
     let why = enforcement.hold(subject(2), 1, LONG).unwrap_err();
-    assert!(why.contains("cannot be closed: it has the host's network"), "{why}");
+    assert!(
+        why.contains("cannot be closed: it has the host's network"),
+        "{why}"
+    );
     host.set_broken(Some("no permission"));
     let why = enforcement.hold(subject(1), 1, LONG).unwrap_err();
     assert!(why.contains("no permission"), "{why}");
@@ -114,35 +117,39 @@ fn twenty_launches_at_once_are_all_closed() {
     assert!((1..=20).all(|pid| !host.is_open(pid)));
 }
 
-#[tokio::test]
-async fn what_runs_is_brought_in_line_and_what_somebody_removed_is_put_back() {
+#[test]
+fn what_runs_is_brought_in_line_and_what_somebody_removed_is_put_back() {
     let host = host([1, 2, 3]);
     let enforcement = enforcement(FakeEnforcer::new(host.clone()));
     let round = |wanted| enforcement.round(wanted);
-    assert_eq!(round(wanted(1, &[1, 2], &[3])).await, Outcome::default());
+    assert_eq!(round(wanted(1, &[1, 2], &[3])), Outcome::default());
     assert!(!host.is_open(1) && !host.is_open(2) && host.is_open(3));
 
     host.wipe();
-    let outcome = round(wanted(1, &[1, 2], &[3])).await;
+    let outcome = round(wanted(1, &[1, 2], &[3]));
     assert_eq!((outcome.restored, outcome.trouble), (true, None));
     assert!(!host.is_open(1) && !host.is_open(2));
-    assert_eq!(round(wanted(1, &[1, 2], &[3])).await, Outcome::default());
+    assert_eq!(round(wanted(1, &[1, 2], &[3])), Outcome::default());
 
     // The policy asks less: what it lets be is let be, and in the end nothing is left.
-    assert_eq!(round(wanted(2, &[1], &[2, 3])).await, Outcome::default());
+    assert_eq!(round(wanted(2, &[1], &[2, 3])), Outcome::default());
     assert!(!host.is_open(1) && host.is_open(2));
     let none = Wanted {
         stand: false,
         ..wanted(3, &[], &[1, 2, 3])
     };
-    assert_eq!(round(none.clone()).await, Outcome::default());
+    assert_eq!(round(none.clone()), Outcome::default());
     assert!(host.is_open(1));
     assert_eq!(host.applied().last(), Some(&Step::Remove));
-    assert_eq!(round(none).await, Outcome::default(), "that they are gone is as it should be");
+    assert_eq!(
+        round(none),
+        Outcome::default(),
+        "that they are gone is as it should be"
+    );
 }
 
-#[tokio::test]
-async fn a_look_that_is_late_opens_nothing_that_newer_policy_closed() {
+#[test]
+fn a_look_that_is_late_opens_nothing_that_newer_policy_closed() {
     let host = host([1]);
     let enforcement = enforcement(FakeEnforcer::new(host.clone()));
     enforcement.hold(subject(1), 5, LONG).unwrap();
@@ -151,32 +158,35 @@ async fn a_look_that_is_late_opens_nothing_that_newer_policy_closed() {
             stand,
             ..wanted(4, &[], &[1])
         };
-        enforcement.round(late).await;
+        enforcement.round(late);
         assert!(!host.is_open(1));
     }
-    enforcement.round(wanted(5, &[], &[1])).await;
+    enforcement.round(wanted(5, &[], &[1]));
     assert!(host.is_open(1));
 }
 
-#[tokio::test]
-async fn what_is_not_closed_is_told_of_each() {
+#[test]
+fn what_is_not_closed_is_told_of_each() {
     let host = host([1]);
     host.attach(2, Attachment::Beyond("eth1 is a macvlan".to_owned()));
     let enforcement = enforcement(FakeEnforcer::new(host.clone()));
-    let outcome = enforcement.round(wanted(1, &[1, 2], &[])).await;
+    let outcome = enforcement.round(wanted(1, &[1, 2], &[]));
     let told: Vec<_> = outcome.open.into_iter().collect();
-    let [(id, why)] = told.as_slice() else { panic!("{told:?}") };
+    let [(id, why)] = told.as_slice() else {
+        panic!("{told:?}")
+    };
     assert_eq!(*id, subject(2).instance);
     assert!(why.contains("eth1 is a macvlan"), "{why}");
 
     host.set_broken(Some("nft is gone"));
-    let outcome = enforcement.round(wanted(1, &[1, 2], &[])).await;
+    let outcome = enforcement.round(wanted(1, &[1, 2], &[]));
     assert_eq!(outcome.open.len(), 2);
     assert!(outcome.trouble.unwrap().contains("nft is gone"));
 }
 
 #[test]
 fn an_enforcer_that_cannot_be_made_is_told_to_who_starts_it() {
-    let started = Enforcement::start(|| -> anyhow::Result<FakeEnforcer> { anyhow::bail!("no such namespace") });
+    let started =
+        Enforcement::start(|| -> anyhow::Result<FakeEnforcer> { anyhow::bail!("no such namespace") });
     assert!(started.err().unwrap().to_string().contains("no such namespace"));
 }

@@ -68,7 +68,15 @@ fn attend(enforcer: &mut impl Enforcer, memory: &mut Memory, held: Vec<Held>) ->
     let subjects: Vec<Subject> = held.iter().map(|one| one.subject.clone()).collect();
     let epoch = held.iter().map(|one| one.epoch).max().unwrap_or_default();
     let closed: BTreeSet<InstanceId> = subjects.iter().map(|one| one.instance.clone()).collect();
-    let seen = change(enforcer, memory, &subjects, &closed, &BTreeSet::new(), true, epoch);
+    let seen = change(
+        enforcer,
+        memory,
+        &subjects,
+        &closed,
+        &BTreeSet::new(),
+        true,
+        epoch,
+    );
     let mut waiting = Vec::new();
     for one in held {
         let answer = match &seen {

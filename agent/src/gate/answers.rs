@@ -202,7 +202,9 @@ impl Answers {
         }
         let epoch = in_force.compiled.epoch();
         let refused = |why: String| {
-            format!("its network is to be closed before it runs, and {why}; policy of epoch {epoch} enforces `channels`")
+            format!(
+                "its network is to be closed before it runs, and {why}; policy of epoch {epoch} enforces `channels`"
+            )
         };
         let pid = self.bundles.init_pid(id).map_err(refused)?;
         let subject = Subject {

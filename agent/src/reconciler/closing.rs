@@ -44,14 +44,19 @@ impl Closing {
             return self.checks(BTreeMap::new());
         }
         let (wanted, mut open) = sorted(compiled, observation.instances(), observation.pids());
-        let outcome = enforcement.round(Wanted { stand, ..wanted }).await;
+        let enforcement = enforcement.clone();
+        let outcome = tokio::task::spawn_blocking(move || enforcement.round(Wanted { stand, ..wanted }))
+            .await
+            .expect("a round does not panic, and the runtime outlives it");
         let Outcome {
             open: told,
             restored,
             trouble,
         } = outcome;
-        if let Some(why) = &trouble {
-            tracing::error!(why, "what is to be closed cannot be seen to");
+        match &trouble {
+            Some(why) if stand => tracing::error!(why, "what is to be closed cannot be seen to"),
+            Some(why) => tracing::debug!(why, "whether anything is left that is closed cannot be seen"),
+            None => {}
         }
         self.is_clean = !stand && trouble.is_none();
         if restored {
@@ -68,7 +73,9 @@ impl Closing {
         let removed = self.removed.map(|_| Check {
             expected: Some("as the agent left them".to_owned()),
             actual: Some("changed or removed".to_owned()),
-            reason: "somebody changed or removed the rules that keep instances closed; they were put there anew".into(),
+            reason:
+                "somebody changed or removed the rules that keep instances closed; they were put there anew"
+                    .into(),
             ..failing(&RULES_REMOVED, "bridge verger".to_owned())
         });
         let open = open.into_iter().map(|(id, why)| Check {
@@ -98,7 +105,10 @@ fn sorted(
                 runtime: id.runtime,
                 id: peer.to_owned(),
             };
-            instances.get(&id).cloned().ok_or_else(|| format!("{peer} does not run"))
+            instances
+                .get(&id)
+                .cloned()
+                .ok_or_else(|| format!("{peer} does not run"))
         };
         let is_closed = match hold(compiled, Ok(instance), peer) {
             Hold::Free => false,
@@ -115,7 +125,12 @@ fn sorted(
                     instance: id.clone(),
                     pid: *pid,
                 };
-                if is_closed { &mut wanted.closed } else { &mut wanted.free }.push(subject);
+                if is_closed {
+                    &mut wanted.closed
+                } else {
+                    &mut wanted.free
+                }
+                .push(subject);
             }
             None if is_closed => {
                 open.entry(id.clone()).or_insert_with(|| NO_PID.to_owned());

@@ -28,7 +28,11 @@ pub fn conformance(enforcer: &mut dyn Enforcer, bench: &mut dyn Bench) {
     let all = [a.clone(), b.clone(), c.clone()];
     let step = "nothing was asked for";
     let seen = observed(enforcer, &all);
-    assert_eq!((seen.standing, seen.closed.len()), (Standing::Absent, 0), "{step}");
+    assert_eq!(
+        (seen.standing, seen.closed.len()),
+        (Standing::Absent, 0),
+        "{step}"
+    );
     for subject in &all {
         assert_eq!(
             confirm(&subject.instance, &seen),
@@ -52,17 +56,30 @@ pub fn conformance(enforcer: &mut dyn Enforcer, bench: &mut dyn Bench) {
     let step = "closing another besides";
     carry_out(enforcer, &[&a, &b], &[&c], true);
     let seen = observed(enforcer, &all);
-    assert!(confirm(&a.instance, &seen).is_ok() && confirm(&b.instance, &seen).is_ok(), "{step}");
+    assert!(
+        confirm(&a.instance, &seen).is_ok() && confirm(&b.instance, &seen).is_ok(),
+        "{step}"
+    );
     assert!(!bench.passes(&b, &c) && !bench.passes(&b, &a), "{step}");
     let again = plan(&ids(&[&a, &b]), &ids(&[&c]), &seen, true);
     assert_eq!(again, [], "{step}: what holds needs no step");
-    enforcer.apply(&[Step::Close(ports(&seen, &a))]).expect("a step may be taken again");
+    enforcer
+        .apply(&[Step::Close(ports(&seen, &a))])
+        .expect("a step may be taken again");
     assert_eq!(observed(enforcer, &all), seen, "{step}: and changes nothing");
 
     let step = "a transaction of which a part cannot be done";
     let unknown = Port::new("verger-none").expect("it is plain");
-    let torn = [Step::Release(ports(&seen, &a)), Step::Close([unknown].into()), Step::Remove, Step::Close(ports(&seen, &b))];
-    assert!(enforcer.apply(&torn).is_err(), "{step}: closing after the rules are gone");
+    let torn = [
+        Step::Release(ports(&seen, &a)),
+        Step::Close([unknown].into()),
+        Step::Remove,
+        Step::Close(ports(&seen, &b)),
+    ];
+    assert!(
+        enforcer.apply(&torn).is_err(),
+        "{step}: closing after the rules are gone"
+    );
     assert_eq!(observed(enforcer, &all), seen, "{step}: changes nothing");
 
     let step = "opening one again";
@@ -95,13 +112,19 @@ pub fn conformance(enforcer: &mut dyn Enforcer, bench: &mut dyn Bench) {
     bench.end(&a);
     carry_out(enforcer, &[], &[&b, &c], true);
     let seen = observed(enforcer, &[b.clone(), c.clone()]);
-    assert_eq!((seen.standing, seen.closed.len()), (Standing::Whole, 0), "{step} is closed no more");
+    assert_eq!(
+        (seen.standing, seen.closed.len()),
+        (Standing::Whole, 0),
+        "{step} is closed no more"
+    );
 
     let step = "no policy needs rules";
     carry_out(enforcer, &[], &[&b, &c], false);
     assert_eq!(observed(enforcer, &[]).standing, Standing::Absent, "{step}");
     assert!(both_pass(bench, &b, &c), "{step}");
-    enforcer.apply(&[Step::Remove]).expect("removing may be done again");
+    enforcer
+        .apply(&[Step::Remove])
+        .expect("removing may be done again");
 }
 
 fn observed(enforcer: &mut dyn Enforcer, subjects: &[Subject]) -> Observed {

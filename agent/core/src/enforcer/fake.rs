@@ -129,10 +129,13 @@ impl Enforcer for FakeEnforcer {
             let attachment = attachment.unwrap_or_else(|| Attachment::Unseen("no such process".to_owned()));
             (subject.instance.clone(), attachment)
         };
-        let links = kernel.attachments.values().filter_map(|attachment| match attachment {
-            Attachment::Ports(ports) => Some(ports),
-            _ => None,
-        });
+        let links = kernel
+            .attachments
+            .values()
+            .filter_map(|attachment| match attachment {
+                Attachment::Ports(ports) => Some(ports),
+                _ => None,
+            });
         Ok(Observed {
             standing: match kernel.rules {
                 None => Standing::Absent,

@@ -74,7 +74,17 @@ fn one_that_never_confirms_does_not_conform() {
 
 #[test]
 fn a_port_has_a_name_that_means_only_itself() {
-    for bad in ["", "a b", "veth*", "a/b", "\u{e9}", "\"", "0123456789abcdef", "a\nb", "@set"] {
+    for bad in [
+        "",
+        "a b",
+        "veth*",
+        "a/b",
+        "\u{e9}",
+        "\"",
+        "0123456789abcdef",
+        "a\nb",
+        "@set",
+    ] {
         assert_eq!(Port::new(bad), None, "{bad:?}");
     }
     assert_eq!(port("br-1234.5_x").name(), "br-1234.5_x");
@@ -122,7 +132,10 @@ fn a_port_that_two_share_is_closed_if_either_is_to_be() {
         &["v"],
         &[("closed", &["v"]), ("free", &["v"])],
     );
-    assert_eq!(plan(&[id("closed")].into(), &[id("free")].into(), &observed, true), []);
+    assert_eq!(
+        plan(&[id("closed")].into(), &[id("free")].into(), &observed, true),
+        []
+    );
 }
 
 proptest! {
@@ -243,7 +256,10 @@ fn refusal(hold: Hold) -> String {
 fn what_cannot_be_closed_or_told_is_refused_with_the_reason() {
     let (compiled, [web, db]) = two("enforce");
     let why = refusal(hold(&compiled, Err("its files are\ngone"), nobody));
-    assert!(why.contains("its files are\\ngone") && why.contains("epoch 7"), "{why}");
+    assert!(
+        why.contains("its files are\\ngone") && why.contains("epoch 7"),
+        "{why}"
+    );
     let host = with_network(&web, NamespaceOwner::Host);
     assert!(refusal(hold(&compiled, Ok(&host), nobody)).contains("the host's network"));
     assert_eq!(

@@ -32,7 +32,9 @@ fn hostile_links_are_read_or_refused() {
     let seeds: Vec<Vec<u8>> = host.iter().map(links::tests::told).collect();
     let whole = seeds.concat();
     check!()
-        .with_generator(Damaged::bytes(seeds.into_iter().chain([whole])).framed(|bytes| messages(bytes).is_ok()))
+        .with_generator(
+            Damaged::bytes(seeds.into_iter().chain([whole])).framed(|bytes| messages(bytes).is_ok()),
+        )
         .with_iterations(5_000)
         .for_each(|bytes| {
             let Ok(messages) = messages(bytes) else { return };

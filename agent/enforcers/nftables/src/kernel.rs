@@ -116,8 +116,9 @@ impl Kernel {
 
     /// How a process is attached, where this namespace has these links.
     pub(crate) fn attachment(&mut self, pid: u32, host: &[Link]) -> Result<Attachment, KernelError> {
-        let file = File::open(format!("/proc/{pid}/ns/net"))
-            .map_err(io_error("the network namespace of its first process cannot be opened"))?;
+        let file = File::open(format!("/proc/{pid}/ns/net")).map_err(io_error(
+            "the network namespace of its first process cannot be opened",
+        ))?;
         let identity = identity(&file).map_err(io_error("its network namespace cannot be told"))?;
         if identity == self.own {
             return Ok(Attachment::Beyond("it has the host's network".to_owned()));
@@ -132,7 +133,12 @@ impl Kernel {
         let what = "its network namespace has no number";
         let fd = file.as_raw_fd().to_ne_bytes();
         // `rtgenmsg`, padded: no family.
-        let named = [&[0; 4][..], &attribute(NSID, &(-1_i32).to_ne_bytes()), &attribute(FD, &fd)].concat();
+        let named = [
+            &[0; 4][..],
+            &attribute(NSID, &(-1_i32).to_ne_bytes()),
+            &attribute(FD, &fd),
+        ]
+        .concat();
         match self.ask(NEWNSID, ACK, &named, &mut |_| Ok(())) {
             Err(Failure::Answer(InvalidAnswer::Refused(EXISTS))) | Ok(()) => {}
             Err(failure) => return Err(failure.of(what)),
@@ -203,7 +209,8 @@ impl Kernel {
         let mut buffer = vec![0; DATAGRAM];
         // What is left of an answer to an earlier question (it was interrupted, or late) has another number.
         loop {
-            let (_, length) = recv(&self.socket, &mut buffer[..], RecvFlags::TRUNC).map_err(io::Error::from)?;
+            let (_, length) =
+                recv(&self.socket, &mut buffer[..], RecvFlags::TRUNC).map_err(io::Error::from)?;
             let datagram = buffer.get(..length).ok_or(InvalidAnswer::Malformed)?;
             if sequence(datagram) != Some(self.sequence) {
                 continue;

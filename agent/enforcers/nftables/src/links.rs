@@ -208,7 +208,8 @@ fn port(namespace: i32, link: &Link, host: &[Link]) -> Result<Port, String> {
     let end = host.iter().find(|end| {
         end.kind == "veth" && end.peer == Some(link.index) && end.peer_namespace == Some(namespace)
     });
-    let end = end.ok_or_else(|| format!("the other end of its interface {name} is not on this host's own network"))?;
+    let end = end
+        .ok_or_else(|| format!("the other end of its interface {name} is not on this host's own network"))?;
     let master = host.iter().find(|master| Some(master.index) == end.master);
     if master.is_none_or(|master| master.kind != "bridge") {
         return Err(format!("its interface {name} ends at no bridge of this host"));

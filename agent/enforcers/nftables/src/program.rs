@@ -63,7 +63,10 @@ pub(crate) fn run(path: &Path, arguments: &[&str], input: &[u8]) -> Result<Vec<u
     };
     let (mut stdin, mut stdout, mut stderr) = (memory()?, memory()?, memory()?);
     let copy = |file: &File| file.try_clone().map_err(start);
-    stdin.write_all(input).and_then(|()| stdin.rewind()).map_err(start)?;
+    stdin
+        .write_all(input)
+        .and_then(|()| stdin.rewind())
+        .map_err(start)?;
     let mut child = Command::new(path)
         .args(arguments)
         .env_clear()
@@ -147,9 +150,13 @@ mod tests {
 
     #[test]
     fn one_that_fails_is_quoted_safely() {
-        let error = sh("printf '\\033[2J no' >&2; exit 3", b"").unwrap_err().to_string();
+        let error = sh("printf '\\033[2J no' >&2; exit 3", b"")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("exit status: 3: \\u{1b}[2J no"), "{error}");
-        let error = run(Path::new("/nonexistent/nft"), &[], b"").unwrap_err().to_string();
+        let error = run(Path::new("/nonexistent/nft"), &[], b"")
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("/nonexistent/nft cannot be run"), "{error}");
     }
 

@@ -14,9 +14,11 @@ const SET: &str = "verger_closed";
 /// Before everything else at its hooks (`NF_BR_PRI_NAT_DST_BRIDGED` is -300, and `br_netfilter` is at 0).
 const PRIORITY: i64 = -310;
 
-/// Each chain: its hook, and by which of its interfaces it tells a frame.
-const CHAINS: [(&str, &str, &str); 2] = [
+/// Each chain: its hook, and by which of its interfaces it tells a frame. What is for a bridge's own neighbours alone
+/// (`01:80:C2:00:00:0X`, IEEE 802.1D) comes by `input` without `prerouting`.
+const CHAINS: [(&str, &str, &str); 3] = [
     ("verger_from", "prerouting", "iifname"),
+    ("verger_in", "input", "iifname"),
     ("verger_to", "postrouting", "oifname"),
 ];
 
@@ -33,11 +35,13 @@ fn table() -> Vec<Value> {
         }}));
     }
     for (chain, _, interface) in CHAINS {
-        objects.push(json!({"rule": {"family": FAMILY, "table": TABLE, "chain": chain, "expr": [
-            {"match": {"op": "==", "left": {"meta": {"key": interface}}, "right": format!("@{SET}")}},
-            {"counter": null},
-            {"drop": null},
-        ]}}));
+        objects.push(
+            json!({"rule": {"family": FAMILY, "table": TABLE, "chain": chain, "expr": [
+                {"match": {"op": "==", "left": {"meta": {"key": interface}}, "right": format!("@{SET}")}},
+                {"counter": null},
+                {"drop": null},
+            ]}}),
+        );
     }
     objects
 }
@@ -67,7 +71,10 @@ pub(crate) fn lower(steps: &[Step]) -> Value {
             Step::Release(ports) if ports.is_empty() => {}
             Step::Release(ports) => {
                 // As above: an element that is not there.
-                commands.extend([json!({"add": elements(ports)}), json!({"delete": elements(ports)})]);
+                commands.extend([
+                    json!({"add": elements(ports)}),
+                    json!({"delete": elements(ports)}),
+                ]);
             }
             Step::Remove => anew(&mut commands),
         }
@@ -127,15 +134,26 @@ fn own(object: &Value) -> Option<&Value> {
 fn plain(object: &Value) -> (Value, Vec<Value>) {
     let mut object = object.clone();
     let mut elements = Vec::new();
-    for inner in object.as_object_mut().into_iter().flat_map(|map| map.values_mut()) {
-        let Some(inner) = inner.as_object_mut() else { continue };
+    for inner in object
+        .as_object_mut()
+        .into_iter()
+        .flat_map(|map| map.values_mut())
+    {
+        let Some(inner) = inner.as_object_mut() else {
+            continue;
+        };
         inner.remove("handle");
         match inner.remove("elem") {
             Some(Value::Array(names)) => elements = names,
             Some(other) => elements = vec![other],
             None => {}
         }
-        for expression in inner.get_mut("expr").and_then(Value::as_array_mut).into_iter().flatten() {
+        for expression in inner
+            .get_mut("expr")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
             if let Some(counter) = expression.get_mut("counter") {
                 *counter = Value::Null;
             }
@@ -154,7 +172,7 @@ pub(crate) mod tests {
     }
 
     /// What nft 1.0.6 printed of the table with one closed port, and one frame dropped.
-    pub(crate) const LISTED: &str = r#"{"nftables": [{"metainfo": {"version": "1.0.6", "release_name": "Lester Gooch #5", "json_schema_version": 1}}, {"table": {"family": "bridge", "name": "others", "handle": 1}}, {"table": {"family": "bridge", "name": "verger", "handle": 2}}, {"set": {"family": "bridge", "name": "verger_closed", "table": "verger", "type": "ifname", "handle": 1, "elem": ["va"]}}, {"chain": {"family": "bridge", "table": "verger", "name": "verger_from", "handle": 2, "type": "filter", "hook": "prerouting", "prio": -310, "policy": "accept"}}, {"chain": {"family": "bridge", "table": "verger", "name": "verger_to", "handle": 3, "type": "filter", "hook": "postrouting", "prio": -310, "policy": "accept"}}, {"rule": {"family": "bridge", "table": "verger", "chain": "verger_from", "handle": 4, "expr": [{"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": "@verger_closed"}}, {"counter": {"packets": 0, "bytes": 0}}, {"drop": null}]}}, {"rule": {"family": "bridge", "table": "verger", "chain": "verger_to", "handle": 5, "expr": [{"match": {"op": "==", "left": {"meta": {"key": "oifname"}}, "right": "@verger_closed"}}, {"counter": {"packets": 1, "bytes": 72}}, {"drop": null}]}}]}"#;
+    pub(crate) const LISTED: &str = r#"{"nftables": [{"metainfo": {"version": "1.0.6", "release_name": "Lester Gooch #5", "json_schema_version": 1}}, {"table": {"family": "bridge", "name": "others", "handle": 1}}, {"table": {"family": "bridge", "name": "verger", "handle": 2}}, {"set": {"family": "bridge", "name": "verger_closed", "table": "verger", "type": "ifname", "handle": 1, "elem": ["va"]}}, {"chain": {"family": "bridge", "table": "verger", "name": "verger_from", "handle": 2, "type": "filter", "hook": "prerouting", "prio": -310, "policy": "accept"}}, {"chain": {"family": "bridge", "table": "verger", "name": "verger_in", "handle": 6, "type": "filter", "hook": "input", "prio": -310, "policy": "accept"}}, {"chain": {"family": "bridge", "table": "verger", "name": "verger_to", "handle": 3, "type": "filter", "hook": "postrouting", "prio": -310, "policy": "accept"}}, {"rule": {"family": "bridge", "table": "verger", "chain": "verger_from", "handle": 4, "expr": [{"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": "@verger_closed"}}, {"counter": {"packets": 0, "bytes": 0}}, {"drop": null}]}}, {"rule": {"family": "bridge", "table": "verger", "chain": "verger_in", "handle": 7, "expr": [{"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": "@verger_closed"}}, {"counter": {"packets": 0, "bytes": 0}}, {"drop": null}]}}, {"rule": {"family": "bridge", "table": "verger", "chain": "verger_to", "handle": 5, "expr": [{"match": {"op": "==", "left": {"meta": {"key": "oifname"}}, "right": "@verger_closed"}}, {"counter": {"packets": 1, "bytes": 72}}, {"drop": null}]}}]}"#;
 
     /// The order of members says nothing.
     fn parsed(text: &str) -> Value {
@@ -172,8 +190,10 @@ pub(crate) mod tests {
                 r#"{"add":{"table":{"family":"bridge","name":"verger"}}},"#,
                 r#"{"add":{"set":{"family":"bridge","name":"verger_closed","table":"verger","type":"ifname"}}},"#,
                 r#"{"add":{"chain":{"family":"bridge","hook":"prerouting","name":"verger_from","policy":"accept","prio":-310,"table":"verger","type":"filter"}}},"#,
+                r#"{"add":{"chain":{"family":"bridge","hook":"input","name":"verger_in","policy":"accept","prio":-310,"table":"verger","type":"filter"}}},"#,
                 r#"{"add":{"chain":{"family":"bridge","hook":"postrouting","name":"verger_to","policy":"accept","prio":-310,"table":"verger","type":"filter"}}},"#,
                 r#"{"add":{"rule":{"chain":"verger_from","expr":[{"match":{"left":{"meta":{"key":"iifname"}},"op":"==","right":"@verger_closed"}},{"counter":null},{"drop":null}],"family":"bridge","table":"verger"}}},"#,
+                r#"{"add":{"rule":{"chain":"verger_in","expr":[{"match":{"left":{"meta":{"key":"iifname"}},"op":"==","right":"@verger_closed"}},{"counter":null},{"drop":null}],"family":"bridge","table":"verger"}}},"#,
                 r#"{"add":{"rule":{"chain":"verger_to","expr":[{"match":{"left":{"meta":{"key":"oifname"}},"op":"==","right":"@verger_closed"}},{"counter":null},{"drop":null}],"family":"bridge","table":"verger"}}},"#,
                 r#"{"add":{"element":{"elem":["va","vb"],"family":"bridge","name":"verger_closed","table":"verger"}}}"#,
                 r#"]}"#
@@ -213,7 +233,10 @@ pub(crate) mod tests {
 
     #[test]
     fn what_was_given_is_read_back() {
-        assert_eq!(read(LISTED.as_bytes()).unwrap(), (Standing::Whole, ports(&["va"])));
+        assert_eq!(
+            read(LISTED.as_bytes()).unwrap(),
+            (Standing::Whole, ports(&["va"]))
+        );
         let without = LISTED.replace(r#", "elem": ["va"]"#, "");
         assert_eq!(read(without.as_bytes()).unwrap(), (Standing::Whole, ports(&[])));
         let others = r#"{"nftables": [{"metainfo": {}}, {"table": {"family": "bridge", "name": "others"}}]}"#;
@@ -224,19 +247,31 @@ pub(crate) mod tests {
 
     /// Ways to change the table so that it closes less, or may: the text, and what is put in its place.
     pub(crate) const ALTERATIONS: &[(&str, &str)] = &[
-        (r#""handle": 2}}, {"set""#, r#""handle": 2, "flags": "bridge"}}, {"set""#),
+        (
+            r#""handle": 2}}, {"set""#,
+            r#""handle": 2, "flags": "bridge"}}, {"set""#,
+        ),
         (r#""policy": "accept""#, r#""policy": "drop""#),
         ("prerouting", "input"),
         (r#""prio": -310"#, r#""prio": 0"#),
         (r#"{"drop": null}"#, r#"{"accept": null}"#),
-        (r#"{"drop": null}"#, r#"{"limit": {"rate": 1, "per": "second"}}, {"drop": null}"#),
+        (
+            r#"{"drop": null}"#,
+            r#"{"limit": {"rate": 1, "per": "second"}}, {"drop": null}"#,
+        ),
         (r#""op": "==""#, r#""op": "!=""#),
         (r#""@verger_closed"#, r#""veth0"#),
         (r#"["va"]"#, r#"["va", {"elem": {"val": "vb", "timeout": 1}}]"#),
         (r#"["va"]"#, r#"["va*"]"#),
-        (r#"{"rule": {"family": "bridge", "table": "verger", "chain": "verger_from", "handle": 4"#, r#"{"rule": {"family": "bridge", "table": "verger", "chain": "verger_from", "handle": 9, "expr": [{"accept": null}]}}, {"rule": {"family": "bridge", "table": "verger", "chain": "verger_from", "handle": 4"#),
+        (
+            r#"{"rule": {"family": "bridge", "table": "verger", "chain": "verger_from", "handle": 4"#,
+            r#"{"rule": {"family": "bridge", "table": "verger", "chain": "verger_from", "handle": 9, "expr": [{"accept": null}]}}, {"rule": {"family": "bridge", "table": "verger", "chain": "verger_from", "handle": 4"#,
+        ),
         (r#""type": "ifname""#, r#""type": "ifname", "flags": ["timeout"]"#),
-        (r#""chain": "verger_to", "handle": 5"#, r#""chain": "verger_from", "handle": 5"#),
+        (
+            r#""chain": "verger_to", "handle": 5"#,
+            r#""chain": "verger_from", "handle": 5"#,
+        ),
     ];
 
     #[test]
@@ -244,7 +279,11 @@ pub(crate) mod tests {
         for (from, to) in ALTERATIONS {
             let text = LISTED.replacen(from, to, 1);
             assert_ne!(text, LISTED, "{from}");
-            assert_eq!(read(text.as_bytes()).unwrap().0, Standing::Altered, "{from} -> {to}");
+            assert_eq!(
+                read(text.as_bytes()).unwrap().0,
+                Standing::Altered,
+                "{from} -> {to}"
+            );
         }
         // Nor does it without one of its parts.
         let document: Value = serde_json::from_str(LISTED).unwrap();
@@ -253,7 +292,11 @@ pub(crate) mod tests {
             let mut less = objects.clone();
             less.remove(place);
             let text = json!({"nftables": less}).to_string();
-            assert_eq!(read(text.as_bytes()).unwrap().0, Standing::Altered, "without {place}");
+            assert_eq!(
+                read(text.as_bytes()).unwrap().0,
+                Standing::Altered,
+                "without {place}"
+            );
         }
     }
 }

@@ -71,7 +71,9 @@ pub(super) fn read_beside(roots: &[PathBuf], id: &str, name: &str, limit: usize)
             Err(refusal) => return Err(format!("its {name} in {}: {}", root.display(), refusal.reason())),
         }
     }
-    Err(format!("it has no {name}: nothing of it was made yet, or its bundle is elsewhere"))
+    Err(format!(
+        "it has no {name}: nothing of it was made yet, or its bundle is elsewhere"
+    ))
 }
 
 /// A file below a folder of the runtime's, reached in the same careful way. Blocks on the file system.

@@ -253,7 +253,9 @@ impl Bundles for DockerDisk {
             return Err(NOT_OF_DOCKER.to_owned());
         }
         let bytes = bundle::read_beside(&self.bundle_roots, id, "init.pid", PID_LIMIT)?;
-        let pid = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
+        let pid = std::str::from_utf8(&bytes)
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
         pid.filter(|pid| *pid > 0)
             .ok_or_else(|| "its init.pid holds no pid".to_owned())
     }

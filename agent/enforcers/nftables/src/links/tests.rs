@@ -31,7 +31,11 @@ pub(crate) fn told(link: &Link) -> Vec<u8> {
     body.extend([0; 4]);
     body.extend(attribute(IFNAME, format!("{}\0", link.name).as_bytes()));
     for (kind, value) in [(LINK, link.peer), (MASTER, link.master)] {
-        body.extend(value.map(|value| attribute(kind, &value.to_ne_bytes())).unwrap_or_default());
+        body.extend(
+            value
+                .map(|value| attribute(kind, &value.to_ne_bytes()))
+                .unwrap_or_default(),
+        );
     }
     if let Some(namespace) = link.peer_namespace {
         body.extend(attribute(LINK_NETNSID, &namespace.to_ne_bytes()));
@@ -90,7 +94,10 @@ fn what_the_kernel_tells_of_a_link_is_read() {
     for link in own().into_iter().chain(host()) {
         let bytes = told(&link);
         let messages = messages(&bytes).unwrap();
-        assert_eq!((messages.len(), messages[0].sequence, messages[0].is_end), (1, 7, false));
+        assert_eq!(
+            (messages.len(), messages[0].sequence, messages[0].is_end),
+            (1, 7, false)
+        );
         assert_eq!(super::link(&messages[0]).unwrap(), Some(link));
     }
 }
@@ -98,8 +105,14 @@ fn what_the_kernel_tells_of_a_link_is_read() {
 #[test]
 fn an_end_a_refusal_and_a_change_meanwhile_are_told_apart() {
     let refused = (-1_i32).to_ne_bytes();
-    assert_eq!(messages(&message(ERROR, 0, &refused)).err(), Some(InvalidAnswer::Refused(1)));
-    assert_eq!(messages(&message(DONE, 0, &refused)).err(), Some(InvalidAnswer::Refused(1)));
+    assert_eq!(
+        messages(&message(ERROR, 0, &refused)).err(),
+        Some(InvalidAnswer::Refused(1))
+    );
+    assert_eq!(
+        messages(&message(DONE, 0, &refused)).err(),
+        Some(InvalidAnswer::Refused(1))
+    );
     assert!(messages(&message(DONE, 0, &[0; 4])).unwrap()[0].is_end);
     assert!(messages(&message(ERROR, 0, &[0; 4])).unwrap()[0].is_end);
     let torn = message(NEWLINK, INTERRUPTED, &[0; 16]);

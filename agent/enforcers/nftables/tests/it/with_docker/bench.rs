@@ -49,7 +49,11 @@ impl NetworkBench {
             .args(["sh", "-c", &inner])
             .output()
             .unwrap();
-        assert!(output.status.success(), "{lines}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{lines}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     fn make(&mut self, name: &str, namespace: &str) -> Subject {
@@ -79,7 +83,9 @@ impl NetworkBench {
 
     fn own(&mut self, name: &str) -> Subject {
         let namespace = format!("{}-{name}", self.name);
-        sh(&format!("ip netns add {namespace}; ip -n {namespace} link set lo up"));
+        sh(&format!(
+            "ip netns add {namespace}; ip -n {namespace} link set lo up"
+        ));
         self.make(name, &namespace)
     }
 }
@@ -130,7 +136,11 @@ impl Bench for NetworkBench {
                 .unwrap();
             status.success()
         });
-        assert_eq!(passes[0], passes[1], "version 4 passes: {}, 6: {}", passes[0], passes[1]);
+        assert_eq!(
+            passes[0], passes[1],
+            "version 4 passes: {}, 6: {}",
+            passes[0], passes[1]
+        );
         passes[0]
     }
 
@@ -158,6 +168,13 @@ impl Drop for NetworkBench {
 }
 
 fn sh(lines: &str) {
-    let output = Command::new("sh").args(["-c", &format!("set -e; {lines}")]).output().unwrap();
-    assert!(output.status.success(), "{lines}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new("sh")
+        .args(["-c", &format!("set -e; {lines}")])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{lines}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -24,7 +24,9 @@ fn on_the_host(bench: &mut NetworkBench, check: impl FnOnce(&mut Nftables, &mut 
 
 #[test]
 fn nftables_conforms() {
-    on_the_host(&mut NetworkBench::new(), |enforcer, bench| conformance(enforcer, bench));
+    on_the_host(&mut NetworkBench::new(), |enforcer, bench| {
+        conformance(enforcer, bench)
+    });
 }
 
 #[test]
@@ -79,7 +81,14 @@ fn a_table_that_somebody_changed_does_not_stand() {
         ] {
             enforcer.apply(&[Step::Install(ports.clone())]).unwrap();
             assert_eq!(enforcer.observe(&subjects).unwrap().standing, Standing::Whole);
-            bench.on_host(change.replace("nft delete chain", "nft flush chain bridge verger verger_to; nft delete chain").as_str());
+            bench.on_host(
+                change
+                    .replace(
+                        "nft delete chain",
+                        "nft flush chain bridge verger verger_to; nft delete chain",
+                    )
+                    .as_str(),
+            );
             let seen = enforcer.observe(&subjects).unwrap();
             assert_eq!(seen.standing, Standing::Altered, "{change}");
         }
@@ -94,5 +103,8 @@ fn a_table_that_somebody_changed_does_not_stand() {
 fn a_program_that_is_not_there_is_named() {
     let mut enforcer = Nftables::new("/nonexistent/nft".into()).unwrap();
     let error = enforcer.observe(&[]).unwrap_err().to_string();
-    assert!(error.contains("/nonexistent/nft") && error.contains("nftables"), "{error}");
+    assert!(
+        error.contains("/nonexistent/nft") && error.contains("nftables"),
+        "{error}"
+    );
 }
