@@ -44,6 +44,12 @@ pub(crate) struct Config {
     pub(crate) group_file: PathBuf,
     #[serde(default = "passwd_file")]
     pub(crate) passwd_file: PathBuf,
+    /// nft(8), by which the network of instances is closed.
+    #[serde(default = "nft_program")]
+    pub(crate) nft_program: PathBuf,
+    /// The network namespace that the runtime's bridges are in, by a file of it. None: this process's own.
+    #[serde(default)]
+    pub(crate) network_namespace: Option<PathBuf>,
     /// Seconds between looks at all processes and mounts. What a container's runtime or the kernel can tell is looked at
     /// at once.
     #[serde(default = "scan_seconds")]
@@ -80,6 +86,10 @@ fn passwd_file() -> PathBuf {
     "/etc/passwd".into()
 }
 
+fn nft_program() -> PathBuf {
+    "/usr/sbin/nft".into()
+}
+
 fn machine_id() -> PathBuf {
     "/etc/machine-id".into()
 }
@@ -108,6 +118,11 @@ impl Config {
                 file.display()
             );
         }
+        anyhow::ensure!(
+            config.nft_program.is_absolute(),
+            "{}: `nft_program` must be an absolute path",
+            file.display()
+        );
         Ok(config)
     }
 

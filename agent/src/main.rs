@@ -4,6 +4,7 @@ mod clock;
 mod config;
 mod confirmed;
 mod controller;
+mod enforcement;
 mod enrolment;
 mod floor;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use verger_agent_core::ledger::LedgerState;
 use verger_agent_core::report::{Pace, Report};
 use verger_agent_core::session::{Offers, Session, Timing};
 use verger_agent_core::store::{LedgerStore, SpoolStore};
+use verger_agent_nftables::Nftables;
 use verger_agent_runtimes::docker::{DockerConfig, DockerDisk, DockerRuntime};
 use verger_agent_runtimes::proc::MountWatch;
 use verger_proto::agent::v1 as pb;
@@ -21,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::confirmed;
 use crate::controller::Controllers;
+use crate::enforcement::Enforcement;
 use crate::enrolment::Enrolment;
 use crate::floor::FloorFile;
 use crate::gate::answers::{self, Answers};
@@ -76,6 +78,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         bundle_roots: config.oci_roots.clone(),
         ..DockerConfig::new(&config.docker_socket)
     };
+    let enforcement = enforcement(&config)?;
     let gates = match &config.gate_socket {
         Some(path) => Some(listening::at(path)?),
         None => None,
@@ -99,6 +102,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         freshness: freshness_seen.clone(),
         clock,
         in_force: std::sync::Mutex::default(),
+        enforcement: enforcement.clone(),
     };
     let ports = ReconcilerPorts {
         runtime: Arc::clone(&docker) as _,
@@ -113,6 +117,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         freshness: freshness_seen,
         offers: offers_seen,
         doors: doors_seen,
+        enforcement,
     };
     let reconciler = Reconciler::new(ports, config.scan_every())?;
     let session = Session::new(state, kept, freshness, Timing::default(), random()?);
@@ -161,6 +166,16 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         tracing::warn!("a task did not end in time and is cut");
     }
     ended
+}
+
+fn enforcement(config: &Config) -> anyhow::Result<Enforcement> {
+    let (program, namespace) = (config.nft_program.clone(), config.network_namespace.clone());
+    Enforcement::start(move || {
+        if let Some(namespace) = namespace {
+            Nftables::enter(&namespace).context("`network_namespace`")?;
+        }
+        Ok(Nftables::new(program)?)
+    })
 }
 
 async fn attend(

@@ -8,12 +8,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
-use crate::scene::{Docker, Scene, checked};
+use crate::scene::{Docker, PATIENCE, Scene, checked};
 
 const WORKLOAD: &str = "launch/web";
 /// What a container does first, and then.
@@ -279,6 +280,50 @@ impl Attack {
     }
 }
 
+/// What a container does first, for others than this module: it says that it runs, under its id.
+pub(crate) struct Act(Out);
+
+impl Act {
+    pub(crate) fn new(scene: &Scene) -> Result<Self> {
+        Out::new(scene).map(Self)
+    }
+
+    /// For `--volume`.
+    pub(crate) fn volume(&self) -> String {
+        format!("{}:/out", self.0.0.display())
+    }
+
+    /// It, and then these lines of a shell, in which `$out` is the file that it wrote.
+    pub(crate) fn then(&self, lines: &str) -> String {
+        format!(
+            "id=$(grep -o 'containers/[0-9a-f]*' /proc/self/mountinfo | head -n 1); out=/out/${{id#containers/}}; echo ran > $out; {lines}"
+        )
+    }
+
+    /// Whether a container left its file, or one whose name ends so.
+    pub(crate) fn has(&self, docker: &Docker, name: &str, end: &str) -> Result<bool> {
+        let id = docker.say(&["inspect", "--format", "{{.Id}}", name])?;
+        Ok(self.0.0.join(format!("{id}{end}")).exists())
+    }
+
+    /// Waits for it.
+    pub(crate) fn wait_for(&self, docker: &Docker, name: &str, end: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.has(docker, name, end)? {
+            ensure!(
+                Instant::now() < deadline,
+                "{name} left no file within {PATIENCE:?}"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn clear(&self) -> Result<()> {
+        self.0.clear()
+    }
+}
+
 /// Where containers say that they ran.
 struct Out(PathBuf);
 
@@ -324,9 +369,12 @@ impl Gate {
         let root = docker.say(&["info", "--format", "{{.DockerRootDir}}"])?;
         let text = fs::read_to_string(&config)?;
         let socket = scene.path("gate.sock");
+        let namespace = docker.network_namespace();
         fs::write(
             &config,
-            format!("{text}docker_data_root = {root:?}\ngate_socket = {socket:?}\ngate_folder = {front:?}\n"),
+            format!(
+                "{text}docker_data_root = {root:?}\ngate_socket = {socket:?}\ngate_folder = {front:?}\nnetwork_namespace = {namespace:?}\n"
+            ),
         )?;
         scene.agent.start()?;
         let gate = Self {

@@ -13,6 +13,7 @@ pub mod hostile_controller;
 pub mod kill;
 pub mod latency;
 pub mod launch;
+pub mod launch_window;
 pub mod people;
 pub mod power_cut;
 pub mod programs;

@@ -212,6 +212,17 @@ pub(crate) const POINTS: &[Point] = &[
         sample: None,
     },
     Point {
+        name: "launch-window",
+        claim: "An instance whose workload enforces `channels` sends no frame from its first instruction on, and is reached in no way; others are let be.",
+        cargo: &program!("prove-launch-window"),
+        needs_docker: true,
+        sample: Some(Sample {
+            short: "10",
+            full: "200",
+            of: "launches behind a slow enforcer",
+        }),
+    },
+    Point {
         name: "power-cut",
         claim: "What the controller's log, state and snapshots and the agent's ledger acknowledged survives power cuts; a build without the barrier is caught.",
         cargo: &program!("prove-power-cut", "--build"),

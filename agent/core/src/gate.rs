@@ -60,6 +60,12 @@ pub trait Bundles: Send + Sync {
     /// # Errors
     /// Why it cannot be identified; what is missing of one that is identified is missing evidence.
     fn launch(&self, launch: &Launch<'_>) -> Result<Instance, String>;
+
+    /// The pid, on the host, of the first process of an instance that was made. Blocks on the file system.
+    ///
+    /// # Errors
+    /// Why it is not known.
+    fn init_pid(&self, id: &str) -> Result<u32, String>;
 }
 
 /// Why something is not launched.

@@ -37,6 +37,15 @@ impl Capabilities {
     }
 }
 
+impl Capabilities {
+    /// The same, with what an enforcer can do about control `channels`.
+    #[must_use]
+    pub fn with_channels(mut self, capability: Capability) -> Self {
+        self.0.insert(Control::Channels, capability);
+        self
+    }
+}
+
 /// What becomes of a wish on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectiveMode {

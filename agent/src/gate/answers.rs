@@ -12,14 +12,17 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use verger_agent_core::enforcer::{Hold, Subject, hold};
 use verger_agent_core::freshness::Freshness;
 use verger_agent_core::gate::{Bundles, Launch, decide};
 use verger_agent_core::ledger::LedgerState;
 use verger_gate_protocol::{
     ANSWER_BYTES, Answer, DOCUMENT_BYTES, Document, HEAD_BYTES, Operation, Question, frame, question, within,
 };
+use verger_policy::facts::Instance;
 
 use crate::clock::Clock;
+use crate::enforcement::{Enforcement, HOLD};
 use crate::in_force::InForce;
 
 /// Questions that are worked on at a time; more wait.
@@ -34,6 +37,7 @@ pub(crate) struct Answers {
     pub(crate) freshness: watch::Receiver<Freshness>,
     pub(crate) clock: Clock,
     pub(crate) in_force: Mutex<Option<Arc<InForce>>>,
+    pub(crate) enforcement: Enforcement,
 }
 
 /// Answers until stopped.
@@ -127,7 +131,8 @@ impl Answers {
         let in_force = self.in_force();
         let at = self.freshness.borrow().time(self.clock.now());
         let known = known.as_ref().map_err(String::as_str);
-        match decide(&in_force.compiled, &launch, known, at) {
+        let decided = decide(&in_force.compiled, &launch, known, at).map_err(|refusal| refusal.to_string());
+        match decided.and_then(|()| self.held(&in_force, question.operation, &launch, known)) {
             Ok(()) => {
                 tracing::debug!(
                     container = id,
@@ -137,12 +142,52 @@ impl Answers {
                 );
                 Answer::Allow
             }
-            Err(refusal) => {
-                let why = refusal.to_string();
+            Err(why) => {
                 tracing::warn!(container = id, operation, why, "a launch is refused");
                 Answer::Refuse(why)
             }
         }
+    }
+
+    /// Waits until the instance has no network, where it is to have none.
+    fn held(
+        &self,
+        in_force: &InForce,
+        operation: Operation,
+        launch: &Launch<'_>,
+        known: Result<&Instance, &str>,
+    ) -> Result<(), String> {
+        let peer = |id: &str| self.bundles.launch(&Launch::Made { id });
+        match hold(&in_force.compiled, known, peer) {
+            Hold::Free => return Ok(()),
+            Hold::Refused(why) => return Err(why),
+            Hold::Closed => {}
+        }
+        let instance = known.map_err(str::to_owned)?;
+        let (Launch::Config { id, .. } | Launch::Made { id } | Launch::Process { id, .. }) = launch;
+        match operation {
+            // Nothing of it runs before it is started, and that is asked about, too.
+            Operation::Create => return Ok(()),
+            Operation::Start | Operation::Exec => {}
+            Operation::Run | Operation::Restore => {
+                return Err(format!(
+                    "its network is to be closed before it runs, and `{}` makes and starts it at once; make it first, then start it",
+                    operation.word()
+                ));
+            }
+        }
+        let epoch = in_force.compiled.epoch();
+        let refused = |why: String| {
+            format!(
+                "its network is to be closed before it runs, and {why}; policy of epoch {epoch} enforces `channels`"
+            )
+        };
+        let pid = self.bundles.init_pid(id).map_err(refused)?;
+        let subject = Subject {
+            instance: instance.id.clone(),
+            pid,
+        };
+        self.enforcement.hold(subject, epoch, HOLD).map_err(refused)
     }
 
     fn in_force(&self) -> Arc<InForce> {

@@ -2,6 +2,7 @@
 //! and the next activation is the retry.
 
 mod blind_spots;
+mod closing;
 mod fresh_checks;
 mod host_checks;
 mod kept_checks;
@@ -31,10 +32,12 @@ use verger_policy::rules::{GATE_DRIFT, OTHER_DOORS, PAST_GATE, REFUSED_STAMP};
 use verger_proto::agent::v1 as pb;
 
 use crate::clock::Clock;
+use crate::enforcement::Enforcement;
 use crate::gate::watching::Watched;
 use crate::in_force::InForce;
 use crate::report::Numbers;
 use blind_spots::{BlindSpots, Looked, NOT_EVALUATED};
+use closing::Closing;
 use observation::Observation;
 use refused_sets::{REFUSED_SET, RefusedSets};
 
@@ -60,6 +63,7 @@ pub(crate) struct ReconcilerPorts {
     pub(crate) freshness: watch::Receiver<Freshness>,
     pub(crate) offers: watch::Receiver<Offers>,
     pub(crate) doors: watch::Receiver<Watched>,
+    pub(crate) enforcement: Enforcement,
 }
 
 /// The reconciler and what it remembers: caches, and the findings as they are on disk.
@@ -72,6 +76,7 @@ pub(crate) struct Reconciler {
     table: Table,
     blind: BlindSpots,
     refused: RefusedSets,
+    closing: Closing,
     /// When to look again because of an exec; the soonest is last.
     after_exec: Vec<Instant>,
 }
@@ -79,15 +84,17 @@ pub(crate) struct Reconciler {
 impl Reconciler {
     pub(crate) fn new(ports: ReconcilerPorts, scan_every: Duration) -> Result<Self, StoreError> {
         let table = ports.spool.findings()?;
+        let capabilities = Capabilities::of_this_version().with_channels(ports.enforcement.capability());
         Ok(Self {
             ports,
             scan_every,
-            capabilities: Capabilities::of_this_version(),
+            capabilities,
             observation: Observation::default(),
             in_force: None,
             table,
             blind: BlindSpots::default(),
             refused: RefusedSets::default(),
+            closing: Closing::default(),
             after_exec: Vec::new(),
         })
     }
@@ -164,6 +171,10 @@ impl Reconciler {
             return;
         };
         let judgements = self.observation.judge(compiled, at);
+        let closing = self
+            .closing
+            .round(&self.ports.enforcement, compiled, &self.observation)
+            .await;
         let modes = effective_modes(wishes, &self.capabilities);
         let mut host = unsupported_checks(&modes);
         let numbers = *self.ports.contradiction.borrow();
@@ -173,6 +184,7 @@ impl Reconciler {
             numbers,
             at,
         ));
+        host.extend(closing);
         host.extend(fresh_checks::checks(ledger, &freshness, now));
         let offers = self.ports.offers.borrow_and_update().clone();
         let position = ledger.position().map(|(epoch, _)| epoch);

@@ -21,6 +21,7 @@ pub(crate) struct Observation {
     watched: Vec<u32>,
     unsettled: Option<Unsettled>,
     resting: BTreeSet<InstanceId>,
+    pids: BTreeMap<InstanceId, u32>,
 }
 
 /// What stands for the live view of an instance whose runtime cannot say which process is its first.
@@ -74,6 +75,7 @@ impl Observation {
             .iter()
             .filter_map(|(instance, pid)| Some((instance.id.clone(), (*pid)?)))
             .collect();
+        self.pids = wanted.iter().cloned().collect();
         let before = self.unsettled.take();
         let Look { live, unsettled } = tokio::task::spawn_blocking(move || look(&wanted, before))
             .await
@@ -179,6 +181,11 @@ impl Observation {
     /// Instances that are there and have no process now.
     pub(crate) const fn resting(&self) -> &BTreeSet<InstanceId> {
         &self.resting
+    }
+
+    /// The first process of each instance that runs, where the runtime says which it is.
+    pub(crate) const fn pids(&self) -> &BTreeMap<InstanceId, u32> {
+        &self.pids
     }
 
     /// The instances.

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use jiff::Timestamp;
+use verger_agent_core::enforcer::fake::{FakeEnforcer, FakeHost};
 use verger_agent_core::ledger::{Beside, offer};
 use verger_agent_core::runtime::Phase;
 use verger_agent_core::session::{Event, Incoming, Now, Session, Timing};
@@ -25,6 +26,7 @@ struct World {
     offers: watch::Sender<Offers>,
     session: Session,
     runtime: Arc<FakeRuntime>,
+    host: FakeHost,
     reconciler: Reconciler,
     in_force: watch::Sender<Arc<LedgerState>>,
     seen: watch::Receiver<Arc<pb::Status>>,
@@ -53,6 +55,7 @@ impl World {
         let (spooled, _) = watch::channel(0);
         let (contradicted, contradiction) = watch::channel(Numbers::default());
         let (mounts, mounts_changed) = MountWatch::start().unwrap();
+        let host = FakeHost::default();
         let runtime = Arc::new(FakeRuntime::new());
         let disk = MemoryDisk::new(u64::MAX);
         let ports = ReconcilerPorts {
@@ -68,12 +71,18 @@ impl World {
             freshness: watch::channel(Freshness::default()).1,
             offers: offered,
             doors: watch::channel(Watched::Not).1,
+            enforcement: Enforcement::start({
+                let host = host.clone();
+                move || Ok(FakeEnforcer::new(host))
+            })
+            .unwrap(),
         };
         Self {
             contradicted,
             offers,
             session,
             runtime,
+            host,
             reconciler: Reconciler::new(ports, Duration::from_secs(3_600)).unwrap(),
             in_force,
             seen,
@@ -312,6 +321,72 @@ async fn a_wish_that_cannot_be_fulfilled_is_raised_although_nothing_runs() {
     world.adopt(MONITORED);
     world.reconciler.activate().await;
     assert_eq!(world.open(), Vec::<String>::new());
+}
+
+fn closed(image: &verger_policy::digest::Digest, mode: &str) -> String {
+    format!(
+        "apiVersion: verger/v1\nkind: Workload\nmetadata: {{ name: shop/web }}\nspec:\n  match: {{ container: {{ image: shop/web }} }}\n  mode: {{ default: monitor, channels: {mode} }}\n  config:\n    images: [ {image} ]\n    command: [ /app ]\n"
+    )
+}
+
+#[tokio::test]
+async fn what_runs_and_is_to_have_no_network_is_closed_and_what_cannot_be_is_raised() {
+    use verger_agent_core::enforcer::{Attachment, Port};
+    let mut world = World::new();
+    let image = verger_policy::digest::Digest::of(b"image");
+    let mut web = instance("a", "web");
+    web.image = verger_policy::facts::Evidence::Seen(image);
+    world.runtime.put(web, Phase::Running, Some(7));
+    world.runtime.put(instance("b", "other"), Phase::Running, Some(8));
+    for pid in [7, 8] {
+        let port = Port::new(&format!("veth{pid}")).unwrap();
+        world.host.attach(pid, Attachment::Ports([port].into()));
+    }
+    let of_closing = |world: &World| {
+        let mut open = world.open();
+        open.retain(|rule| rule == "host/open-network" || rule == "host/rules-removed");
+        open.sort();
+        open
+    };
+    world.adopt(&closed(&image, "monitor"));
+    world.reconciler.activate().await;
+    assert!(world.host.is_open(7) && world.host.is_open(8));
+    assert_eq!(
+        world.host.applied(),
+        [],
+        "where nothing is enforced the kernel is left alone"
+    );
+
+    world.adopt(&closed(&image, "enforce"));
+    world.reconciler.activate().await;
+    assert!(!world.host.is_open(7) && world.host.is_open(8));
+    assert_eq!(of_closing(&world), Vec::<String>::new());
+    assert!(
+        world.open().contains(&"host/unsupported-mode".to_owned()),
+        "only the network is closed, and that is said"
+    );
+
+    // Another run of the agent takes it as it is.
+    let mut world = world.restart();
+    world.reconciler.activate().await;
+    assert!(!world.host.is_open(7));
+    world.host.wipe();
+    world.reconciler.activate().await;
+    assert!(!world.host.is_open(7));
+    assert_eq!(of_closing(&world), ["host/rules-removed"]);
+
+    world
+        .host
+        .attach(7, Attachment::Beyond("eth1 is a macvlan".to_owned()));
+    world.reconciler.activate().await;
+    assert_eq!(of_closing(&world), ["host/open-network", "host/rules-removed"]);
+    world
+        .host
+        .attach(7, Attachment::Ports([Port::new("veth7").unwrap()].into()));
+    world.adopt(&closed(&image, "monitor"));
+    world.reconciler.activate().await;
+    assert!(world.host.is_open(7));
+    assert_eq!(of_closing(&world), ["host/rules-removed"]);
 }
 
 #[tokio::test]

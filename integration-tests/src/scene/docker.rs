@@ -60,6 +60,12 @@ impl Docker {
         beside.join("exec/containerd/daemon/io.containerd.runtime.v2.task/moby")
     }
 
+    /// The network namespace that its bridges are in: test daemons have one each, called after them.
+    pub fn network_namespace(&self) -> PathBuf {
+        let folder = self.socket.parent().and_then(Path::file_name).unwrap_or_default();
+        Path::new("/run/netns").join(format!("verger-dockerd-{}", folder.to_string_lossy()))
+    }
+
     /// A name for a container that no other run has.
     pub fn name(&self, what: &str) -> String {
         format!("verger-{what}-{}", std::process::id())

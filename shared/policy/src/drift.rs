@@ -278,6 +278,19 @@ pub fn wishes(compiled: &Compiled) -> BTreeMap<Control, Mode> {
     strictest
 }
 
+/// The mode wished for a control of an instance, without judging it.
+pub fn wanted_mode(compiled: &Compiled, instance: &Instance, control: Control) -> Mode {
+    let held = claim::held(compiled, instance);
+    let workloads: Vec<&CompiledWorkload> = held
+        .iter()
+        .map(|held| &compiled.workloads()[held.place])
+        .collect();
+    wanted(compiled, &workloads)
+        .into_iter()
+        .find(|(of, _)| *of == control)
+        .map_or(Mode::Monitor, |(_, mode)| mode)
+}
+
 /// The strictest mode that the workloads and the selecting guardrails ask for, per control. Of controls that this version does
 /// not judge, the wishes to enforce: they must be seen to be unfulfilled.
 fn wanted(compiled: &Compiled, workloads: &[&CompiledWorkload]) -> Vec<(Control, Mode)> {

@@ -184,6 +184,13 @@ pub(super) const RULES: Rules = Rules {
             never_reaches: &["tokio", "tonic", "prost"],
             ..LIBRARY
         },
+        // Enforcers see neither each other nor runtimes.
+        CrateRule {
+            name: "verger-agent-nftables",
+            uses: &["verger-policy", "verger-agent-core"],
+            never_reaches: &["tokio", "tonic", "prost", "sled", "anyhow", "bollard"],
+            ..LIBRARY
+        },
         CrateRule {
             name: "verger-agent",
             uses: &[
@@ -196,6 +203,7 @@ pub(super) const RULES: Rules = Rules {
                 "verger-agent-proxy",
                 "verger-agent-runtimes",
                 "verger-agent-store",
+                "verger-agent-nftables",
                 "verger-gate-protocol",
             ],
             never_reaches: &["openraft", "redb"],

@@ -48,7 +48,8 @@ impl Layout {
         format!("verger-dockerd-{}", self.name)
     }
 
-    pub(super) fn namespace_path(&self) -> PathBuf {
+    /// A file of the network namespace that the daemon's bridges are in.
+    pub(crate) fn namespace_path(&self) -> PathBuf {
         Path::new("/run/netns").join(self.namespace())
     }
 

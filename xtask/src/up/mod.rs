@@ -234,10 +234,11 @@ impl Scene {
         fs::write(
             &config,
             format!(
-                "data_dir = {:?}\ndocker_socket = {:?}\noci_roots = [{:?}]\n",
+                "data_dir = {:?}\ndocker_socket = {:?}\noci_roots = [{:?}]\nnetwork_namespace = {:?}\n",
                 self.file("agent"),
                 self.docker_host.trim_start_matches("unix://"),
                 self.stage.dockerd.bundles(),
+                self.stage.dockerd.namespace_path(),
             ),
         )?;
         if !self.file("agent/cluster.json").exists() {

@@ -62,6 +62,20 @@ pub(super) fn read(roots: &[PathBuf], id: &str) -> Result<(Vec<u8>, Stamp), Stri
     Ok((bytes, stamp))
 }
 
+/// Another file of the container's bundle, the first that is found, or why there is none. Blocks on the file system.
+pub(super) fn read_beside(roots: &[PathBuf], id: &str, name: &str, limit: usize) -> Result<Vec<u8>, String> {
+    for root in roots {
+        match open_below(root, &format!("{id}/{name}")) {
+            Ok((file, _)) => return whole(file, limit).map_err(|why| format!("its {name} {why}")),
+            Err(Refusal::Io(Errno::NOENT)) => {}
+            Err(refusal) => return Err(format!("its {name} in {}: {}", root.display(), refusal.reason())),
+        }
+    }
+    Err(format!(
+        "it has no {name}: nothing of it was made yet, or its bundle is elsewhere"
+    ))
+}
+
 /// A file below a folder of the runtime's, reached in the same careful way. Blocks on the file system.
 pub(super) fn read_below(root: &Path, path: &str, limit: usize) -> Result<Vec<u8>, String> {
     let (file, _) = open_below(root, path)

@@ -16,6 +16,8 @@ use super::{bundle, daemon, is_container_id};
 
 /// The most bytes of one of these files.
 const LIMIT: usize = 8 << 20;
+/// The most bytes of a file that holds a pid.
+const PID_LIMIT: usize = 32;
 /// Why an id is not looked for.
 const NOT_OF_DOCKER: &str =
     "no container of Docker has such an id, and those of others (ctr, a builder) are not judged here";
@@ -281,6 +283,19 @@ impl Bundles for DockerDisk {
                 self.launched(id, &config, false)
             }
         }
+    }
+
+    /// The shim leaves it in the bundle, once the runtime has made the container.
+    fn init_pid(&self, id: &str) -> Result<u32, String> {
+        if !is_container_id(id) {
+            return Err(NOT_OF_DOCKER.to_owned());
+        }
+        let bytes = bundle::read_beside(&self.bundle_roots, id, "init.pid", PID_LIMIT)?;
+        let pid = std::str::from_utf8(&bytes)
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
+        pid.filter(|pid| *pid > 0)
+            .ok_or_else(|| "its init.pid holds no pid".to_owned())
     }
 }
 

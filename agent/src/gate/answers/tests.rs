@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use jiff::Timestamp;
+use verger_agent_core::enforcer::fake::{FakeEnforcer, FakeHost};
 use verger_agent_core::ledger::{Floor, offer};
 use verger_gate_protocol::VERSION;
 use verger_policy::digest::Digest;
@@ -18,6 +19,10 @@ struct Dark;
 
 impl Bundles for Dark {
     fn launch(&self, _: &Launch<'_>) -> Result<Instance, String> {
+        Err("its files are gone".to_owned())
+    }
+
+    fn init_pid(&self, _: &str) -> Result<u32, String> {
         Err("its files are gone".to_owned())
     }
 }
@@ -42,6 +47,7 @@ fn answers(ledger: LedgerState, operation: Operation) -> Answer {
         freshness: watch::channel(Freshness::default()).1,
         clock: Clock::start(),
         in_force: Mutex::default(),
+        enforcement: Enforcement::start(|| Ok(FakeEnforcer::new(FakeHost::default()))).unwrap(),
     };
     let question = Question {
         version: VERSION,

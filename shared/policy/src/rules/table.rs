@@ -247,6 +247,12 @@ rules! {
     LEDGER_SET_BACK = "host/ledger-set-back", Host, Critical, NO_PROFILE, [];
     "An older ledger in the place of this host's would bring back policy that was replaced";
     "find out who touched the agent's folder; it catches up by itself once a controller offers what it had accepted, or later. Where it is not known how far that was, it ends once members say that the set is the newest";
+    OPEN_NETWORK = "host/open-network", Host, Critical, NO_PROFILE, [];
+    "An instance whose workload enforces control `channels` is to have no network, and is not seen to have none";
+    "give it a network of its own on a bridge, or none, and start it again; see that the package nftables is installed and that the agent has CAP_NET_ADMIN. The finding ends once the instance is seen to be closed, or is gone";
+    RULES_REMOVED = "host/rules-removed", Host, Critical, NO_PROFILE, [];
+    "Somebody changed or removed the rules in the kernel that keep instances closed: until they were put there anew their network was open";
+    "find out who did (`nft flush ruleset`, another tool for firewalls, a person), and have it leave table `bridge verger` alone. The finding ends when it has not happened for fifteen minutes";
     // About what controllers hold of a host, and about themselves. Only they raise these.
     TOO_MANY_FINDINGS = "host/too-many-findings", Host, High, NO_PROFILE, [];
     "Of a host that tells more findings than controllers hold, not all are known";

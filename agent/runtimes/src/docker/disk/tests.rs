@@ -274,3 +274,21 @@ fn a_control_group_that_is_not_where_the_daemon_puts_all_is_not_passed_over() {
         assert_eq!(beyond(&made).unread.contains("linux.cgroupsPath"), told, "{host}");
     }
 }
+
+#[test]
+fn the_first_process_is_the_one_that_the_shim_left_in_the_bundle() {
+    let files = Disk::new("{}", "{}");
+    let path = files.dir.path().join(ID).join("init.pid");
+    let pid = || disk(files.dir.path()).init_pid(ID);
+    assert!(pid().unwrap_err().contains("has no init.pid"));
+    fs::write(&path, "4711\n").unwrap();
+    assert_eq!(pid(), Ok(4711));
+    for bad in ["", "0", "-1", "x", "4711 4712", "99999999999999999999", &"9".repeat(100)] {
+        fs::write(&path, bad).unwrap();
+        assert!(pid().is_err(), "{bad}");
+    }
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/proc/self/stat", &path).unwrap();
+    assert!(pid().unwrap_err().contains("symbolic link"));
+    assert!(disk(files.dir.path()).init_pid("../x").is_err());
+}

@@ -1,0 +1,148 @@
+//! The test daemon's host: its network namespace, networks for this rig, and a count of frames.
+
+use std::net::IpAddr;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::scene::{Docker, checked};
+
+/// The first four bytes of the addresses that launched containers are given: frames from them are counted.
+const LAUNCHED: &str = "02:42:63:63";
+/// Counts frames that came past Verger's rules, wherever they are for. Bridges hand frames on in `forward`, and to the host in `input`.
+const COUNTER: &str = "
+table bridge verger_rig {
+  chain rig_forward { type filter hook forward priority 0; policy accept; ether saddr & ff:ff:ff:ff:00:00 == 02:42:63:63:00:00 counter }
+  chain rig_input { type filter hook input priority 0; policy accept; ether saddr & ff:ff:ff:ff:00:00 == 02:42:63:63:00:00 counter }
+}
+";
+
+/// Two networks of this rig, of both versions of IP, on the test daemon's host.
+pub(super) struct Host {
+    docker: String,
+    namespace: String,
+    networks: [String; 2],
+    /// An address of the network, on which nobody is but the twin that launched containers connect to.
+    twin: IpAddr,
+}
+
+impl Host {
+    pub(super) fn prepare(docker: &Docker) -> Result<Self> {
+        let networks = ["one", "two"].map(|name| docker.name(name));
+        for (number, name) in networks.iter().enumerate() {
+            docker.say(&[
+                "network",
+                "create",
+                "--ipv6",
+                "--subnet",
+                &format!("fd63:{number}::/64"),
+                "--subnet",
+                &format!("10.63.{number}.0/24"),
+                name,
+            ])?;
+        }
+        let host = Self {
+            docker: docker.host().to_owned(),
+            namespace: docker.network_namespace().display().to_string(),
+            networks,
+            twin: IpAddr::from([10, 63, 0, 200]),
+        };
+        host.nft(&["-f", "-"], COUNTER)?;
+        Ok(host)
+    }
+
+    /// The network of launched containers.
+    pub(super) fn network(&self) -> &str {
+        &self.networks[0]
+    }
+
+    /// The other one.
+    pub(super) fn other(&self) -> &str {
+        &self.networks[1]
+    }
+
+    /// Where launched containers connect to.
+    pub(super) fn twin(&self) -> IpAddr {
+        self.twin
+    }
+
+    /// The link-layer address of a launched container.
+    pub(super) fn address(&self, number: usize) -> String {
+        format!("{LAUNCHED}:{:02x}:{:02x}", number / 256, number % 256)
+    }
+
+    /// A command on the host.
+    pub(super) fn command(&self, line: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.namespace)).args(line);
+        command
+    }
+
+    fn nft(&self, arguments: &[&str], input: &str) -> Result<String> {
+        use std::io::Write as _;
+        let mut file = tempfile::tempfile()?;
+        file.write_all(input.as_bytes())?;
+        std::io::Seek::rewind(&mut file)?;
+        let line = [&["nft"], arguments].concat();
+        let output = checked(self.command(&line).stdin(file))?;
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// How many frames launched containers have sent that came past Verger's rules.
+    pub(super) fn frames(&self) -> Result<u64> {
+        let listed = self.nft(&["-j", "list", "table", "bridge", "verger_rig"], "")?;
+        let counts: Vec<u64> = rules(&listed)?
+            .iter()
+            .filter_map(|rule| {
+                rule["expr"]
+                    .as_array()?
+                    .iter()
+                    .find_map(|one| one["counter"]["packets"].as_u64())
+            })
+            .collect();
+        ensure!(counts.len() == 2, "the counters are gone: {listed}");
+        Ok(counts.iter().sum())
+    }
+
+    /// How many ports Verger has closed.
+    pub(super) fn closed(&self) -> Result<usize> {
+        let listed = self.nft(&["-j", "list", "ruleset", "bridge"], "")?;
+        let document: Value = serde_json::from_str(&listed)?;
+        let set = document["nftables"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find_map(|object| {
+                let set = object.get("set")?;
+                (set["table"] == "verger").then_some(set)
+            });
+        Ok(set.map_or(0, |set| set["elem"].as_array().map_or(0, Vec::len)))
+    }
+
+    /// Somebody removes Verger's rules, and whatever else is on bridges but this rig's.
+    pub(super) fn flush(&self) -> Result<()> {
+        self.nft(&["delete", "table", "bridge", "verger"], "").map(drop)
+    }
+}
+
+fn rules(listed: &str) -> Result<Vec<Value>> {
+    let document: Value = serde_json::from_str(listed)?;
+    let objects = document["nftables"].as_array().context("nft lists objects")?;
+    Ok(objects
+        .iter()
+        .filter_map(|object| object.get("rule").cloned())
+        .collect())
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.nft(&["delete", "table", "bridge", "verger_rig"], "");
+        // Containers go first: those that are left go with the daemon.
+        let mut command = Command::new("docker");
+        command
+            .args(["--host", &self.docker, "network", "rm"])
+            .args(&self.networks);
+        let _ = command.output();
+    }
+}
