@@ -33,6 +33,9 @@ pub(crate) struct Config {
     /// The runtime's socket as the host's users see it. None: they go to the runtime themselves.
     #[serde(default)]
     pub(crate) proxy: Option<ProxyConfig>,
+    /// The tripwire behind the proxy. None: there is none, and nobody asks Docker's own socket for a mark.
+    #[serde(default)]
+    pub(crate) tripwire: Option<TripwireConfig>,
     /// The gate's folder, watched where `gate_socket` is set.
     #[serde(default = "gate_folder")]
     pub(crate) gate_folder: PathBuf,
@@ -60,6 +63,26 @@ pub(crate) struct Config {
     /// How log lines look: `text` or `json`.
     #[serde(default)]
     pub(crate) log: LogFormat,
+}
+
+/// `[tripwire]`: the files that `verger-tripwire` leaves.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TripwireConfig {
+    /// The mark by which it knows what the agent sends.
+    #[serde(default = "mark_file")]
+    pub(crate) mark: PathBuf,
+    /// What bore none, and was denied.
+    #[serde(default = "strays_file")]
+    pub(crate) strays: PathBuf,
+}
+
+fn mark_file() -> PathBuf {
+    "/run/verger-tripwire/mark".into()
+}
+
+fn strays_file() -> PathBuf {
+    "/var/lib/verger/tripwire/strays.json".into()
 }
 
 fn docker_socket() -> PathBuf {

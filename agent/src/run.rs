@@ -76,6 +76,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let (mounts, mounts_changed) = MountWatch::start().context("cannot watch mounts")?;
     let docker = DockerConfig {
         bundle_roots: config.oci_roots.clone(),
+        mark: config.tripwire.as_ref().map(|tripwire| tripwire.mark.clone()),
         ..DockerConfig::new(&config.docker_socket)
     };
     let enforcement = enforcement(&config)?;
@@ -117,6 +118,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         freshness: freshness_seen,
         offers: offers_seen,
         doors: doors_seen,
+        strays: config.tripwire.as_ref().map(|tripwire| tripwire.strays.clone()),
         enforcement,
     };
     let reconciler = Reconciler::new(ports, config.scan_every())?;
@@ -150,8 +152,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         tasks.spawn(watching::watch(places, Arc::clone(&docker), doors, stop.clone()));
         tasks.spawn(refused::start_again(docker, stop.clone()));
     }
-    if let Some((listener, config, ledger)) = fronts {
-        tasks.spawn(proxy::serve(listener, config, ledger, stop.clone()));
+    if let Some((listener, front, ledger)) = fronts {
+        let mark = config.tripwire.as_ref().map(|tripwire| tripwire.mark.clone());
+        tasks.spawn(proxy::serve(listener, front, mark, ledger, stop.clone()));
     }
     let renewal = stop.clone();
     tasks.spawn(async move { controllers.keep_renewed(&config, renewal).await });

@@ -235,7 +235,10 @@ pub(crate) fn remove(config: &Config, args: &PlaceArgs) -> anyhow::Result<()> {
 /// When it does not. What could not be looked at is said, and is no error.
 pub(crate) async fn check(config: &Config, args: &PlaceArgs) -> anyhow::Result<()> {
     let at = args.at(config);
-    let docker = DockerRuntime::new(DockerConfig::new(&config.docker_socket));
+    let docker = DockerRuntime::new(DockerConfig {
+        mark: config.tripwire.as_ref().map(|tripwire| tripwire.mark.clone()),
+        ..DockerConfig::new(&config.docker_socket)
+    });
     let registered = watching::registered(&docker).await;
     let (doors, _) = watching::once(config.places(&at), Standing::default(), registered).await;
     let checks = doors.checks(&BTreeSet::new());

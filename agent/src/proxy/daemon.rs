@@ -7,7 +7,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::HOST;
+use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
@@ -16,6 +16,8 @@ use super::socket::Real;
 /// A body in either direction.
 pub(super) type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
+/// The header of the mark.
+const MARK: HeaderName = HeaderName::from_static("x-verger-mark");
 /// The longest answer that is read for itself, bytes.
 const ANSWER: usize = 4 << 20;
 /// How long such an answer may take.
@@ -29,6 +31,7 @@ pub(super) fn nothing() -> Body {
 /// One connection, for one caller's request and what is asked on its behalf.
 pub(super) struct Daemon {
     sender: http1::SendRequest<Body>,
+    mark: Option<HeaderValue>,
 }
 
 /// An answer that was read.
@@ -39,6 +42,7 @@ pub(super) struct Told {
 
 impl Daemon {
     pub(super) async fn connect(real: &Real) -> Result<Self, String> {
+        let mark = real.mark()?;
         let stream = real.connect().await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
@@ -49,11 +53,15 @@ impl Daemon {
                 tracing::debug!(%error, "a connection to Docker ended");
             }
         });
-        Ok(Self { sender })
+        Ok(Self { sender, mark })
     }
 
     /// Sends a request, and gives what comes back as it comes.
-    pub(super) async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, String> {
+    pub(super) async fn send(&mut self, mut request: Request<Body>) -> Result<Response<Incoming>, String> {
+        // Whatever a caller says of it was not sent on.
+        if let Some(mark) = &self.mark {
+            request.headers_mut().insert(MARK, mark.clone());
+        }
         let failed = |error: hyper::Error| format!("Docker does not answer: {error}");
         self.sender.ready().await.map_err(failed)?;
         self.sender.send_request(request).await.map_err(failed)

@@ -108,11 +108,12 @@ impl Drop for Place {
 pub(crate) async fn serve(
     listener: UnixListener,
     config: ProxyConfig,
+    mark: Option<PathBuf>,
     ledger: watch::Receiver<Arc<LedgerState>>,
     stop: CancellationToken,
 ) {
     let proxy = Arc::new(Proxy {
-        real: Real::new(config.docker),
+        real: Real::new(config.docker, mark),
         runtimes: config.runtimes,
         in_force: InForce::new(ledger),
         execs: Mutex::default(),

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
+use hyper::header::HeaderValue;
 use rustix::process::{getegid, geteuid};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -63,6 +64,8 @@ pub(crate) fn listen(config: &ProxyConfig) -> anyhow::Result<UnixListener> {
 #[derive(Debug)]
 pub(super) struct Real {
     path: PathBuf,
+    /// The file of the mark by which the tripwire knows the agent.
+    mark: Option<PathBuf>,
 }
 
 /// Why a socket is not known to be closed to others.
@@ -75,8 +78,26 @@ enum Closed {
 }
 
 impl Real {
-    pub(super) const fn new(path: PathBuf) -> Self {
-        Self { path }
+    pub(super) const fn new(path: PathBuf, mark: Option<PathBuf>) -> Self {
+        Self { path, mark }
+    }
+
+    /// The mark, as the tripwire left it last. None where there is no tripwire.
+    ///
+    /// # Errors
+    /// When there is one, and its mark cannot be read: what bears none would be denied.
+    pub(super) fn mark(&self) -> Result<Option<HeaderValue>, String> {
+        let Some(path) = &self.mark else {
+            return Ok(None);
+        };
+        let read = verger_tripwire_protocol::mark(path)
+            .and_then(|mark| HeaderValue::try_from(mark).map_err(io::Error::other));
+        read.map(Some).map_err(|error| {
+            format!(
+                "the tripwire's mark cannot be read ({}): {error}; is verger-tripwire running?",
+                path.display()
+            )
+        })
     }
 
     /// Connects. What is open to others is not served at all: a refusal here would stop nobody.
@@ -186,12 +207,12 @@ mod tests {
                 error.contains("can be opened by others"),
                 "{of_folder:o} {of_socket:o}: {error}"
             );
-            assert!(Real::new(config.docker.clone()).connect().await.is_err());
+            assert!(Real::new(config.docker.clone(), None).connect().await.is_err());
         }
         for (of_folder, of_socket) in [(0o755, 0o600), (0o700, 0o666), (0o755, 0o604)] {
             modes(of_folder, of_socket);
             assert!(listen(&config).is_ok(), "{of_folder:o} {of_socket:o}");
-            assert!(Real::new(config.docker.clone()).connect().await.is_ok());
+            assert!(Real::new(config.docker.clone(), None).connect().await.is_ok());
         }
     }
 

@@ -9,9 +9,11 @@ mod kept_checks;
 mod observation;
 mod refused_sets;
 mod status;
+mod stray_checks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +65,8 @@ pub(crate) struct ReconcilerPorts {
     pub(crate) freshness: watch::Receiver<Freshness>,
     pub(crate) offers: watch::Receiver<Offers>,
     pub(crate) doors: watch::Receiver<Watched>,
+    /// The tripwire's record, where there is one.
+    pub(crate) strays: Option<PathBuf>,
     pub(crate) enforcement: Enforcement,
 }
 
@@ -185,6 +189,10 @@ impl Reconciler {
             at,
         ));
         host.extend(closing);
+        if let Some(strays) = &self.ports.strays {
+            // A small file of this host's, by this host's clock.
+            host.extend(stray_checks::checks(strays, jiff::Timestamp::now()));
+        }
         host.extend(fresh_checks::checks(ledger, &freshness, now));
         let offers = self.ports.offers.borrow_and_update().clone();
         let position = ledger.position().map(|(epoch, _)| epoch);
@@ -198,7 +206,8 @@ impl Reconciler {
             &open_fields(&self.table, &REFUSED_STAMP.rule_id()),
             freshness.is_heard(),
         ));
-        let open = [GATE_DRIFT, PAST_GATE, OTHER_DOORS].map(|rule| (rule, open_fields(&self.table, &rule.rule_id())));
+        let open = [GATE_DRIFT, PAST_GATE, OTHER_DOORS]
+            .map(|rule| (rule, open_fields(&self.table, &rule.rule_id())));
         host.extend(self.ports.doors.borrow_and_update().checks(&open));
         let unreadable: BTreeSet<RuntimeKind> = self.observation.unreadable().keys().copied().collect();
         let looked = Looked {

@@ -45,7 +45,10 @@ fn kind(path: &str) -> String {
         let rest = word.strip_prefix('v').unwrap_or_default();
         rest.starts_with(|first: char| first.is_ascii_digit())
     };
-    let mut words = path.split('/').filter(|word| !word.is_empty()).skip_while(is_version);
+    let mut words = path
+        .split('/')
+        .filter(|word| !word.is_empty())
+        .skip_while(is_version);
     let word = words.next().unwrap_or("?");
     word.chars().filter(char::is_ascii_graphic).take(32).collect()
 }

@@ -71,6 +71,7 @@ impl World {
             freshness: watch::channel(Freshness::default()).1,
             offers: offered,
             doors: watch::channel(Watched::Not).1,
+            strays: None,
             enforcement: Enforcement::start({
                 let host = host.clone();
                 move || Ok(FakeEnforcer::new(host))

@@ -12,6 +12,8 @@ mod fuzz;
 
 /// The header that bears the mark, as Docker hands it on.
 pub const MARK_HEADER: &str = "X-Verger-Mark";
+/// Bytes of a mark: 32 random ones as hex digits.
+const MARK_BYTES: u64 = 64;
 /// The longest text of a stray that is kept, characters.
 pub const SHOWN: usize = 200;
 /// Different strays that are told apart; of more it is only counted how many requests there were.
@@ -103,11 +105,45 @@ impl Record {
     }
 }
 
+/// The mark, as the tripwire left it in its file.
+///
+/// # Errors
+/// When the file cannot be read, or holds no mark.
+pub fn mark(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MARK_BYTES + 1).read_to_string(&mut text)?;
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if text.len() as u64 != MARK_BYTES || !text.bytes().all(is_digit) {
+        return Err(io::Error::other("it holds no mark"));
+    }
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn a_mark_is_64_digits_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mark");
+        assert!(mark(&path).is_err());
+        let good = "0f".repeat(32);
+        std::fs::write(&path, &good).unwrap();
+        assert_eq!(mark(&path).unwrap(), good);
+        for bad in [
+            "",
+            &good[1..],
+            &format!("{good}0"),
+            &good.to_uppercase(),
+            &"\r\n".repeat(32),
+        ] {
+            std::fs::write(&path, bad).unwrap();
+            assert!(mark(&path).is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn what_is_not_there_is_empty_and_what_is_no_record_is_named() {

@@ -174,7 +174,7 @@ pub(super) const RULES: Rules = Rules {
         },
         CrateRule {
             name: "verger-agent-runtimes",
-            uses: &["verger-policy", "verger-agent-core"],
+            uses: &["verger-policy", "verger-agent-core", "verger-tripwire-protocol"],
             never_reaches: &["sled", "tonic", "prost"],
             ..LIBRARY
         },
@@ -199,6 +199,7 @@ pub(super) const RULES: Rules = Rules {
                 "verger-wire",
                 "verger-seal",
                 "verger-transport",
+                "verger-tripwire-protocol",
                 "verger-agent-core",
                 "verger-agent-proxy",
                 "verger-agent-runtimes",

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, HOST};
+use hyper::header::{CONNECTION, HOST, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -20,6 +20,8 @@ use verger_agent_core::runtime::RuntimeProblem;
 
 use super::version::ApiVersion;
 
+/// The header of the mark. Names are written in small letters here, and in Docker's own form by Docker.
+pub(super) const MARK: HeaderName = HeaderName::from_static("x-verger-mark");
 /// Of an error answer, so much is read.
 const ERROR_LIMIT: usize = 64 << 10;
 /// Of what the daemon says in an error, so many characters are passed on.
@@ -33,11 +35,24 @@ type Sink<'a> = &'a mut (dyn FnMut(&[u8]) -> Result<(), RuntimeProblem> + Send);
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     pub(super) socket: PathBuf,
+    /// The file of the mark by which the tripwire knows the agent.
+    pub(super) mark: Option<PathBuf>,
     /// For a whole request, from connecting to the last byte.
     pub(super) timeout: Duration,
 }
 
 impl Client {
+    /// The mark, as the tripwire left it last. Without it the daemon denies what is asked, and says so.
+    pub(super) fn mark(&self) -> Option<HeaderValue> {
+        let path = self.mark.as_ref()?;
+        let read = verger_tripwire_protocol::mark(path)
+            .and_then(|mark| HeaderValue::try_from(mark).map_err(std::io::Error::other));
+        read.map_err(
+            |error| tracing::warn!(%error, path = %path.display(), "the tripwire's mark cannot be read"),
+        )
+        .ok()
+    }
+
     /// The version to speak, from `/_ping`: cheap everywhere, while `/version` takes seconds on some daemons.
     pub(super) async fn negotiate(&self) -> Result<ApiVersion, RuntimeProblem> {
         let offered = self
@@ -89,10 +104,14 @@ impl Client {
 
     /// Asks for something to be done. That it was done before is no error.
     pub(super) async fn post(&self, path: &str) -> Result<(), RuntimeProblem> {
-        self.send(Method::POST, path, async |answer: Response<Incoming>| match answer.status() {
-            StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Ok(()),
-            _ => Err(refusal(path, answer).await),
-        })
+        self.send(
+            Method::POST,
+            path,
+            async |answer: Response<Incoming>| match answer.status() {
+                StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Ok(()),
+                _ => Err(refusal(path, answer).await),
+            },
+        )
         .await
     }
 
@@ -112,13 +131,16 @@ impl Client {
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
                 .await
                 .map_err(|e| broken(&e))?;
-            let request = Request::builder()
+            let mut request = Request::builder()
                 .method(method)
                 .uri(path)
                 .header(HOST, "docker")
                 .header(CONNECTION, "close")
                 .body(Empty::<Bytes>::new())
                 .expect("paths are made of constants and hex digits");
+            if let Some(mark) = self.mark() {
+                request.headers_mut().insert(MARK, mark);
+            }
             let mut conversation = pin!(async move {
                 let answer = sender.send_request(request).await.map_err(|e| broken(&e))?;
                 read(answer).await

@@ -33,9 +33,9 @@ use verger_policy::model::RuntimeKind;
 use bundle::Stamp;
 use cache::Cache;
 pub use disk::DockerDisk;
+use elements::{Element, Splitter};
 pub use ended::Ended;
 pub use registered::{RegisteredRuntime, RegisteredRuntimes};
-use elements::{Element, Splitter};
 use version::ApiVersion;
 
 /// The biggest inspection, image inspection and element of a listing that is read.
@@ -56,6 +56,8 @@ pub struct DockerConfig {
     pub socket: PathBuf,
     /// Folders that hold `ID/config.json`, searched in order, before the default ones.
     pub bundle_roots: Vec<PathBuf>,
+    /// The file of the mark by which the tripwire knows the agent. None: nobody asks for one.
+    pub mark: Option<PathBuf>,
     /// For one request, from connecting to the last byte.
     pub request_timeout: Duration,
     /// An instance is read again after this time though nothing told of a change.
@@ -68,6 +70,7 @@ impl DockerConfig {
         Self {
             socket: socket.into(),
             bundle_roots: Vec::new(),
+            mark: None,
             request_timeout: Duration::from_secs(10),
             reread_every: Duration::from_secs(300),
         }
@@ -86,6 +89,7 @@ impl DockerRuntime {
         let DockerConfig {
             socket,
             bundle_roots: mut roots,
+            mark,
             request_timeout,
             reread_every,
         } = config;
@@ -94,6 +98,7 @@ impl DockerRuntime {
             shared: Arc::new(Shared {
                 client: http::Client {
                     socket,
+                    mark,
                     timeout: request_timeout,
                 },
                 roots: roots.into(),
@@ -235,14 +240,24 @@ impl Shared {
 
     fn bollard(&self, version: ApiVersion) -> Result<bollard::Docker, RuntimeError> {
         let seconds = self.client.timeout.as_secs().max(1);
-        bollard::Docker::connect_with_unix(&self.endpoint(), seconds, &version.for_bollard())
-            .map_err(|e| self.error(RuntimeProblem::Unreachable(e.to_string())))
+        let docker = bollard::Docker::connect_with_unix(&self.endpoint(), seconds, &version.for_bollard())
+            .map_err(|e| self.error(RuntimeProblem::Unreachable(e.to_string())))?;
+        Ok(match self.client.mark() {
+            None => docker,
+            Some(mark) => docker.with_request_modifier(move |mut request| {
+                request.headers_mut().insert(http::MARK, mark.clone());
+                request
+            }),
+        })
     }
 
     async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
         let version = self.version().await?;
         let ticket = self.cache().ticket();
-        let summaries = self.summaries(version, LISTING).await.map_err(|e| self.error(e))?;
+        let summaries = self
+            .summaries(version, LISTING)
+            .await
+            .map_err(|e| self.error(e))?;
         let stamps = self.stamps(&summaries).await;
 
         let mut found = Vec::with_capacity(summaries.len());
