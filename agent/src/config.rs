@@ -201,6 +201,13 @@ impl Config {
             self.docker_socket.display(),
             self.scan_seconds
         )?;
+        if let Some(proxy) = &self.proxy {
+            writeln!(
+                std::io::stdout(),
+                "users of this host find Docker at {}, and have there what roles say of local/UID",
+                proxy.listen.display()
+            )?;
+        }
         Ok(())
     }
 }
@@ -214,5 +221,46 @@ mod tests {
     fn the_shipped_file_is_valid() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/config/agent.toml");
         Config::load(&file).unwrap();
+    }
+
+    fn with(change: impl Fn(&str) -> String) -> anyhow::Result<Config> {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/config/agent.toml");
+        let text = std::fs::read_to_string(shipped).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), change(&text)).unwrap();
+        Config::load(file.path())
+    }
+
+    /// The shipped file with what it says of the proxy in force.
+    fn proxied(text: &str) -> String {
+        let (before, section) = text.split_once("# [proxy]\n").unwrap();
+        let lines = section
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .filter(|line| line.contains(" = "));
+        let lines: Vec<&str> = lines.collect();
+        format!("{before}[proxy]\n{}\n", lines.join("\n"))
+    }
+
+    #[test]
+    fn what_the_shipped_file_says_of_the_proxy_is_valid_and_what_is_left_out_means_the_same() {
+        let stated = with(proxied).unwrap().proxy.unwrap();
+        let least = with(|text| {
+            let all = proxied(text);
+            let kept = all
+                .lines()
+                .filter(|line| !line.starts_with("mode") && !line.starts_with("runtimes"));
+            kept.collect::<Vec<_>>().join("\n")
+        });
+        let least = least.unwrap().proxy.unwrap();
+        assert_eq!((stated.mode, &stated.runtimes), (0o666, &least.runtimes));
+        assert_eq!((least.mode, least.listen), (stated.mode, stated.listen));
+    }
+
+    #[test]
+    fn an_agent_that_would_look_at_docker_through_its_own_proxy_is_told() {
+        let error = with(|text| proxied(text).replace("/run/verger-agent/docker.sock", "/run/docker.sock"));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("`docker_socket` is where `[proxy]` listens"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! One request: read, resolved, judged, sent on.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,9 +16,9 @@ use verger_agent_proxy::{
 };
 use verger_policy::model::Verb;
 
-use super::Proxy;
 use super::daemon::{Body, Daemon, Told, nothing};
 use super::execs::Made;
+use super::{Place, Proxy};
 
 /// How long a document may take to come.
 const DOCUMENT_LIMIT: Duration = Duration::from_secs(30);
@@ -63,8 +63,13 @@ impl From<Refusal> for Stopped {
 
 impl Proxy {
     /// Answers a request.
-    pub(super) async fn answer(&self, caller: Caller, request: Request<Incoming>) -> Response<Body> {
-        match self.carry_out(caller, request).await {
+    pub(super) async fn answer(
+        &self,
+        caller: Caller,
+        place: Arc<Place>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        match self.carry_out(caller, place, request).await {
             Ok(response) => response,
             Err(Stopped::Refused(refusal)) => {
                 tracing::warn!(%caller, why = refusal.message, "a call of the runtime is refused");
@@ -84,6 +89,7 @@ impl Proxy {
     async fn carry_out(
         &self,
         caller: Caller,
+        place: Arc<Place>,
         mut request: Request<Incoming>,
     ) -> Result<Response<Body>, Stopped> {
         let mut call = read(&request)?;
@@ -137,7 +143,10 @@ impl Proxy {
                 return Err(Stopped::Away("Docker changed the protocol unasked".to_owned()));
             };
             let daemon_side = hyper::upgrade::on(&mut response);
-            tokio::spawn(join(caller_side, daemon_side));
+            tokio::spawn(async move {
+                join(caller_side, daemon_side).await;
+                drop(place);
+            });
             return Ok(switched(&response, protocol));
         }
         match call.route.answer {

@@ -8,6 +8,7 @@ mod policy;
 mod socket;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use verger_agent_core::ledger::LedgerState;
+use verger_agent_proxy::{Caller, Refusal};
 
 use execs::Execs;
 use peer::Peers;
@@ -137,10 +139,7 @@ pub(crate) async fn serve(
                             continue;
                         };
                         let proxy = Arc::clone(&proxy);
-                        open.spawn(async move {
-                            let _place = place;
-                            attend(stream, caller, proxy).await;
-                        });
+                        open.spawn(attend(stream, caller, Arc::new(place), proxy));
                     }
                     Err(why) => {
                         tracing::warn!(why, "somebody at the runtime's socket is refused");
@@ -164,10 +163,11 @@ fn builder() -> http1::Builder {
 }
 
 /// Every request of a connection is read by itself, and what is sent on is written anew: nothing of one is left for another.
-async fn attend(stream: UnixStream, caller: verger_agent_proxy::Caller, proxy: Arc<Proxy>) {
+/// Its place is held until the last stream that it became has ended.
+async fn attend(stream: UnixStream, caller: Caller, place: Arc<Place>, proxy: Arc<Proxy>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let proxy = Arc::clone(&proxy);
-        async move { Ok::<_, std::convert::Infallible>(proxy.answer(caller, request).await) }
+        let (proxy, place) = (Arc::clone(&proxy), Arc::clone(&place));
+        async move { Ok::<_, Infallible>(proxy.answer(caller, place, request).await) }
     });
     let connection = builder()
         .serve_connection(TokioIo::new(stream), service)
@@ -180,8 +180,8 @@ async fn attend(stream: UnixStream, caller: verger_agent_proxy::Caller, proxy: A
 /// Says why, to whatever is asked.
 async fn turn_away(stream: UnixStream, why: String) {
     let service = service_fn(move |_: Request<Incoming>| {
-        let refusal = verger_agent_proxy::Refusal::denied(format!("verger: {why}"));
-        async move { Ok::<_, std::convert::Infallible>(forward::refused(&refusal)) }
+        let refusal = Refusal::denied(format!("verger: {why}"));
+        async move { Ok::<_, Infallible>(forward::refused(&refusal)) }
     });
     let connection = builder()
         .keep_alive(false)

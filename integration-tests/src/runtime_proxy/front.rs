@@ -91,7 +91,6 @@ pub struct Front {
     /// The container of no workload.
     pub other: String,
     folder: tempfile::TempDir,
-    programs: Programs,
 }
 
 /// Debian's CLI, where there is another one, too.
@@ -111,6 +110,10 @@ impl Front {
         let mut scene = Scene::found(programs, &docker)?;
         let folder = tempfile::Builder::new().prefix("verger-front-").tempdir()?;
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
+        // Users of the host can run it there.
+        let at_socket = folder.path().join("at-socket");
+        fs::copy(programs.path("at-socket")?, &at_socket).context("copying at-socket")?;
+        fs::set_permissions(&at_socket, Permissions::from_mode(0o755))?;
         scene.agent.stop()?;
         let config = scene.path("agent.toml");
         let text = fs::read_to_string(&config)?;
@@ -130,7 +133,6 @@ impl Front {
             other,
             docker,
             folder,
-            programs: programs.clone(),
         };
         front.docker.run(&front.web, &["verger-test/app"])?;
         front.docker.run(&front.other, &["verger-test/busybox"])?;
@@ -202,7 +204,7 @@ impl Front {
     /// # Errors
     /// When the socket cannot be reached.
     pub fn raw(&self, uid: u32, socket: &Path, request: &[u8]) -> Result<String> {
-        let mut command = self.of(uid, self.programs.path("at-socket")?);
+        let mut command = self.of(uid, self.folder.path().join("at-socket"));
         fed(command.arg(socket), request)
     }
 
@@ -214,7 +216,7 @@ impl Front {
         let mut command = Command::new("nsenter");
         command
             .args(["--target", pid, "--pid", "--"])
-            .arg(self.programs.path("at-socket")?);
+            .arg(self.folder.path().join("at-socket"));
         fed(command.arg(socket), request)
     }
 }

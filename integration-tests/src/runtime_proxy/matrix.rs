@@ -12,7 +12,7 @@ use crate::scene::Docker;
 struct Act {
     verb: &'static str,
     before: &'static [&'static str],
-    /// `{}` is the container.
+    /// `{}` is the container, `{image}` its image.
     does: &'static [&'static str],
     after: &'static [&'static str],
 }
@@ -34,7 +34,7 @@ const ACTS: &[Act] = &[
     act("exec", &["exec", "{}", "true"]),
     act("copy-out", &["cp", "{}:/etc/hostname", "-"]),
     act("copy-in", &["cp", "/etc/hostname", "{}:/tmp/copied"]),
-    act("export", &["export", "--output", "/dev/null", "{}"]),
+    act("export", &["export", "{}"]),
     act("update", &["update", "--cpu-shares", "512", "{}"]),
     act("restart", &["restart", "--time", "0", "{}"]),
     Act {
@@ -69,6 +69,15 @@ const ACTS: &[Act] = &[
         ..act("rename", &["rename", "{}", "{}-renamed"])
     },
     Act {
+        after: &["rm", "--force", "{}-made"],
+        ..act("create", &["create", "--name", "{}-made", "{image}"])
+    },
+    Act {
+        before: &["create", "--name", "{}-made", "{image}"],
+        after: &["rm", "--force", "{}-made"],
+        ..act("delete", &["rm", "{}-made"])
+    },
+    Act {
         after: &["rmi", "{}-image"],
         ..act("commit", &["commit", "{}", "{}-image"])
     },
@@ -90,6 +99,17 @@ fn may(uid: u32, verb: &str, is_of_workload: bool) -> bool {
     }
 }
 
+/// All that the acts could have changed: the container, others that were made of it, and images.
+fn is(front: &Front, container: &str) -> Result<String> {
+    let shown =
+        "{{.Name}} {{.State.Status}} {{.State.StartedAt}} {{.State.FinishedAt}} {{.HostConfig.CpuShares}}";
+    let itself = front.say(&["inspect", "--format", shown, container])?;
+    let copied = front.say(&["diff", container])?;
+    let all = front.say(&["ps", "--all", "--format", "{{.ID}} {{.Names}}"])?;
+    let images = front.say(&["image", "ls", "--format", "{{.ID}} {{.Repository}}"])?;
+    Ok([itself, copied, all, images].join("\n"))
+}
+
 /// Runs it. There is no longer form: it is whole.
 ///
 /// # Errors
@@ -99,28 +119,36 @@ pub fn run(_long: bool) -> Result<Verdict> {
     let front = Front::found(&programs, Docker::find()?)?;
     let (mut cases, mut wrong, mut refused) = (0, 0, 0);
     for uid in [0, RUNNER, VIEWER, OPERATOR, STRANGER, CAREFUL, ELSEWHERE] {
-        for (container, is_of_workload) in [(&front.web, true), (&front.other, false)] {
+        for (container, image) in [
+            (&front.web, "verger-test/app"),
+            (&front.other, "verger-test/busybox"),
+        ] {
+            let is_of_workload = *container == front.web;
             for act in ACTS {
                 let fill = |words: &[&str]| -> Vec<String> {
-                    words.iter().map(|word| word.replace("{}", container)).collect()
+                    let filled = |word: &&str| word.replace("{}", container).replace("{image}", image);
+                    words.iter().map(filled).collect()
                 };
                 if !act.before.is_empty() {
                     let output = front.real().args(fill(act.before)).output()?;
                     ensure!(output.status.success(), "{:?}: {}", act.before, told(&output));
                 }
+                let allowed = may(uid, act.verb, is_of_workload);
+                let before = is(&front, container)?;
                 let output = front
                     .cli(uid)
                     .args(fill(act.does))
                     .output()
                     .context("starting docker")?;
                 let told = told(&output);
-                let allowed = may(uid, act.verb, is_of_workload);
                 let fits = match allowed {
                     true => output.status.success() && !told.contains("verger:"),
                     // The CLI looks at a container before some of the things it does.
                     false => {
                         refused += 1;
-                        !output.status.success() && told.contains(&format!("verger: local/{uid} may not "))
+                        !output.status.success()
+                            && told.contains(&format!("verger: local/{uid} may not "))
+                            && is(&front, container)? == before
                     }
                 };
                 cases += 1;
