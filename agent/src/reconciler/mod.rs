@@ -186,7 +186,8 @@ impl Reconciler {
             &open_fields(&self.table, &REFUSED_STAMP.rule_id()),
             freshness.is_heard(),
         ));
-        let open = [GATE_DRIFT, PAST_GATE, OTHER_DOORS].map(|rule| (rule, open_fields(&self.table, &rule.rule_id())));
+        let open = [GATE_DRIFT, PAST_GATE, OTHER_DOORS]
+            .map(|rule| (rule, open_fields(&self.table, &rule.rule_id())));
         host.extend(self.ports.doors.borrow_and_update().checks(&open));
         let unreadable: BTreeSet<RuntimeKind> = self.observation.unreadable().keys().copied().collect();
         let looked = Looked {

@@ -89,10 +89,14 @@ impl Client {
 
     /// Asks for something to be done. That it was done before is no error.
     pub(super) async fn post(&self, path: &str) -> Result<(), RuntimeProblem> {
-        self.send(Method::POST, path, async |answer: Response<Incoming>| match answer.status() {
-            StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Ok(()),
-            _ => Err(refusal(path, answer).await),
-        })
+        self.send(
+            Method::POST,
+            path,
+            async |answer: Response<Incoming>| match answer.status() {
+                StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Ok(()),
+                _ => Err(refusal(path, answer).await),
+            },
+        )
         .await
     }
 

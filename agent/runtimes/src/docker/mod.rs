@@ -33,9 +33,9 @@ use verger_policy::model::RuntimeKind;
 use bundle::Stamp;
 use cache::Cache;
 pub use disk::DockerDisk;
+use elements::{Element, Splitter};
 pub use ended::Ended;
 pub use registered::{RegisteredRuntime, RegisteredRuntimes};
-use elements::{Element, Splitter};
 use version::ApiVersion;
 
 /// The biggest inspection, image inspection and element of a listing that is read.
@@ -242,7 +242,10 @@ impl Shared {
     async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
         let version = self.version().await?;
         let ticket = self.cache().ticket();
-        let summaries = self.summaries(version, LISTING).await.map_err(|e| self.error(e))?;
+        let summaries = self
+            .summaries(version, LISTING)
+            .await
+            .map_err(|e| self.error(e))?;
         let stamps = self.stamps(&summaries).await;
 
         let mut found = Vec::with_capacity(summaries.len());
