@@ -4,6 +4,7 @@
 //! Each attack works where nothing stands in its way; what it did is counted on the host, and not by what anybody says.
 
 mod bundles;
+mod diverted;
 mod restart;
 
 use std::fs;
@@ -108,12 +109,13 @@ pub fn run(_long: bool) -> Result<Verdict> {
         Ok((scene.rows(&["hosts"])?[0]["epoch"] == scene.epoch()?).then_some(()))
     })?;
     let refused = bundles::run(&scene, &docker, &gate, &real)?;
+    diverted::run(&scene, &programs, &real)?;
     let started = restart::run(&mut scene, &programs, &docker)?;
     gate.remove()?;
     let in_time = slowest <= WITHIN + MOMENT;
     Ok(Verdict {
         figure: format!(
-            "{found} ways past the gate found, the slowest after {:.1} s; {} of {} changed configs refused, {} of them did anything, all did unprotected; {started}",
+            "{found} ways past the gate found, the slowest after {:.1} s; {} of {} changed configs refused, {} of them did anything, those with a trace all did unprotected; an upgrade behind a diverted runtime launches nothing; {started}",
             slowest.as_secs_f64(),
             refused.told,
             refused.of,
