@@ -4,6 +4,7 @@
 //! Each attack works where nothing stands in its way; what it did is counted on the host, and not by what anybody says.
 
 mod bundles;
+mod diverted;
 mod restart;
 
 use std::fs;
@@ -50,7 +51,9 @@ pub fn run(_long: bool) -> Result<Verdict> {
     };
 
     // What ran before the gate stood there is told, and its twin that came after is not.
-    seen("what ran before", &|finding| is(finding, "host/past-gate", &format!("containers[moby/{id}]")))?;
+    seen("what ran before", &|finding| {
+        is(finding, "host/past-gate", &format!("containers[moby/{id}]"))
+    })?;
     docker.remove(&older)?;
     let twin = docker.name("twin");
     let id = docker.run(&twin, &["verger-test/app"])?;
@@ -63,10 +66,17 @@ pub fn run(_long: bool) -> Result<Verdict> {
     let real = runtime(&gate)?;
     fs::remove_file(&name)?;
     symlink(&real, &name)?;
-    for field in [format!("files[{}]", name.display()), "daemons[dockerd]".to_owned(), "runtimes[runc]".to_owned()] {
+    for field in [
+        format!("files[{}]", name.display()),
+        "daemons[dockerd]".to_owned(),
+        "runtimes[runc]".to_owned(),
+    ] {
         seen(&field.clone(), &|finding| is(finding, "host/gate-drift", &field))?;
     }
-    ensure!(gate.check().is_err(), "`check-gate` says nothing of another program under the gate's name");
+    ensure!(
+        gate.check().is_err(),
+        "`check-gate` says nothing of another program under the gate's name"
+    );
     let past = docker.name("past");
     let past_id = docker.run(&past, &["verger-test/app"])?;
     seen("what is launched past it", &|finding| {
@@ -85,7 +95,9 @@ pub fn run(_long: bool) -> Result<Verdict> {
 
     // Who may open Docker's socket.
     chown(docker.socket(), None, Some(GROUP))?;
-    let member = seen("a member of the socket's group", &|finding| is(finding, "host/other-doors", "users[mallory]"));
+    let member = seen("a member of the socket's group", &|finding| {
+        is(finding, "host/other-doors", "users[mallory]")
+    });
     chown(docker.socket(), None, Some(0))?;
     member?;
     ends(&scene, &|finding| is(finding, "host/other-doors", ""))?;
@@ -97,12 +109,13 @@ pub fn run(_long: bool) -> Result<Verdict> {
         Ok((scene.rows(&["hosts"])?[0]["epoch"] == scene.epoch()?).then_some(()))
     })?;
     let refused = bundles::run(&scene, &docker, &gate, &real)?;
+    diverted::run(&scene, &programs, &real)?;
     let started = restart::run(&mut scene, &programs, &docker)?;
     gate.remove()?;
     let in_time = slowest <= WITHIN + MOMENT;
     Ok(Verdict {
         figure: format!(
-            "{found} ways past the gate found, the slowest after {:.1} s; {} of {} changed configs refused, {} of them did anything, all did unprotected; {started}",
+            "{found} ways past the gate found, the slowest after {:.1} s; {} of {} changed configs refused, {} of them did anything, those with a trace all did unprotected; an upgrade behind a diverted runtime launches nothing; {started}",
             slowest.as_secs_f64(),
             refused.told,
             refused.of,
@@ -114,35 +127,50 @@ pub fn run(_long: bool) -> Result<Verdict> {
 
 /// Whether it is an open finding of a rule whose field begins so.
 fn is(finding: &Value, rule: &str, field: &str) -> bool {
-    finding["rule"] == rule && finding["field"].as_str().is_some_and(|text| text.starts_with(field))
+    finding["rule"] == rule
+        && finding["field"]
+            .as_str()
+            .is_some_and(|text| text.starts_with(field))
 }
 
 /// Waits for a finding; gives how long it took.
 fn appears(scene: &Scene, what: &str, holds: &dyn Fn(&Value) -> bool) -> Result<Duration> {
     let begun = Instant::now();
-    scene.wait_for(what, || Ok(scene.open_findings()?.iter().any(holds).then_some(())))?;
+    scene.wait_for(what, || {
+        Ok(scene.open_findings()?.iter().any(holds).then_some(()))
+    })?;
     Ok(begun.elapsed())
 }
 
 fn ends(scene: &Scene, holds: &dyn Fn(&Value) -> bool) -> Result<()> {
-    scene.wait_for("the findings to end", || Ok((!scene.open_findings()?.iter().any(holds)).then_some(())))
+    scene.wait_for("the findings to end", || {
+        Ok((!scene.open_findings()?.iter().any(holds)).then_some(()))
+    })
 }
 
 /// Files of users and groups in which somebody else is in the socket's group.
 fn users(scene: &Scene) -> Result<()> {
     let (group, passwd) = (scene.path("group"), scene.path("passwd"));
     fs::write(&group, format!("root:x:0:\ndocker:x:{GROUP}:mallory\n"))?;
-    fs::write(&passwd, "root:x:0:0::/root:/bin/sh\nmallory:x:1000:1000::/:/bin/sh\n")?;
+    fs::write(
+        &passwd,
+        "root:x:0:0::/root:/bin/sh\nmallory:x:1000:1000::/:/bin/sh\n",
+    )?;
     let config = scene.path("agent.toml");
     let text = fs::read_to_string(&config)?;
-    fs::write(config, format!("{text}group_file = {group:?}\npasswd_file = {passwd:?}\n"))?;
+    fs::write(
+        config,
+        format!("{text}group_file = {group:?}\npasswd_file = {passwd:?}\n"),
+    )?;
     Ok(())
 }
 
 /// The runtime behind the gate.
 fn runtime(gate: &Gate) -> Result<PathBuf> {
     let settings: Value = serde_json::from_slice(&fs::read(gate.folder().join("gate.json"))?)?;
-    let path = settings["runtimes"]["runc"]["path"].as_str().context("the gate stands in front of runc")?;
+    let path = settings["runtimes"]["runc"]["path"]
+        .as_str()
+        .context("the gate stands in front of runc")?;
     Ok(path.into())
 }
 

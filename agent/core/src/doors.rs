@@ -89,9 +89,16 @@ impl Doors {
         let of_set = |set: &Check| {
             let within = format!("{}[", set.field);
             let doubtful = open.iter().filter(move |field| field.starts_with(&within));
-            doubtful.map(|field| Check { field: field.clone().into(), ..set.clone() }).collect::<Vec<_>>()
+            doubtful
+                .map(|field| Check {
+                    field: field.clone().into(),
+                    ..set.clone()
+                })
+                .collect::<Vec<_>>()
         };
-        let unseen = checks.iter().filter(|check| check.result == Outcome::NotEvaluated);
+        let unseen = checks
+            .iter()
+            .filter(|check| check.result == Outcome::NotEvaluated);
         let doubtful: Vec<Check> = unseen.flat_map(of_set).collect();
         checks.extend(doubtful);
         checks
@@ -102,7 +109,8 @@ impl Doors {
             Evidence::Seen(daemons) => daemons,
             Evidence::Missing(why) => {
                 // Either may be what is raised already.
-                checks.extend(["dockerd", "containerd"].map(|name| unseen(&GATE_DRIFT, "daemons", name, why)));
+                checks
+                    .extend(["dockerd", "containerd"].map(|name| unseen(&GATE_DRIFT, "daemons", name, why)));
                 return;
             }
         };
@@ -286,32 +294,74 @@ mod tests {
             remedy: "run install-gate",
         };
         for (doors, rule, field) in [
-            (Doors { files: vec![fault], ..sound() }, "host/gate-drift", "files[/gate/runc]"),
             (
-                Doors { daemons: Evidence::Seen([("containerd", Evidence::Seen(elsewhere()))].into()), ..sound() },
+                Doors {
+                    files: vec![fault],
+                    ..sound()
+                },
+                "host/gate-drift",
+                "files[/gate/runc]",
+            ),
+            (
+                Doors {
+                    daemons: Evidence::Seen([("containerd", Evidence::Seen(elsewhere()))].into()),
+                    ..sound()
+                },
                 "host/gate-drift",
                 "daemons[containerd]",
             ),
             (
-                Doors { runtimes: Evidence::Seen([("kata".to_owned(), elsewhere())].into()), ..sound() },
+                Doors {
+                    runtimes: Evidence::Seen([("kata".to_owned(), elsewhere())].into()),
+                    ..sound()
+                },
                 "host/gate-drift",
                 "runtimes[kata]",
             ),
-            (Doors { shims: Evidence::Seen(vec![shim(elsewhere())]), ..sound() }, "host/past-gate", "containers[moby/ab12]"),
-            (Doors { shims: Evidence::Seen(vec![older]), ..sound() }, "host/past-gate", "containers[moby/ab12]"),
             (
-                Doors { listening: Evidence::Seen(["0.0.0.0:2375".to_owned()].into()), ..sound() },
+                Doors {
+                    shims: Evidence::Seen(vec![shim(elsewhere())]),
+                    ..sound()
+                },
+                "host/past-gate",
+                "containers[moby/ab12]",
+            ),
+            (
+                Doors {
+                    shims: Evidence::Seen(vec![older]),
+                    ..sound()
+                },
+                "host/past-gate",
+                "containers[moby/ab12]",
+            ),
+            (
+                Doors {
+                    listening: Evidence::Seen(["0.0.0.0:2375".to_owned()].into()),
+                    ..sound()
+                },
                 "host/other-doors",
                 "tcp[0.0.0.0:2375]",
             ),
-            (Doors { users: Evidence::Seen(["bob".to_owned()].into()), ..sound() }, "host/other-doors", "users[bob]"),
+            (
+                Doors {
+                    users: Evidence::Seen(["bob".to_owned()].into()),
+                    ..sound()
+                },
+                "host/other-doors",
+                "users[bob]",
+            ),
         ] {
             let checks = doors.checks(&BTreeSet::new());
-            let [check] = checks.as_slice() else { panic!("{checks:?}") };
+            let [check] = checks.as_slice() else {
+                panic!("{checks:?}")
+            };
             assert_eq!((check.rule.as_str(), check.field.as_ref()), (rule, field));
             assert_eq!(check.result, Outcome::Fail);
             assert!(!check.reason.is_empty() && check.expected.is_some(), "{check:?}");
-            assert!(!check.actual.as_deref().unwrap().contains(char::is_control), "{check:?}");
+            assert!(
+                !check.actual.as_deref().unwrap().contains(char::is_control),
+                "{check:?}"
+            );
         }
     }
 

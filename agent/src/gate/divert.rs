@@ -49,7 +49,9 @@ pub(super) fn take_back(path: &Path, gate: &Path, root: Option<&Path>) -> anyhow
 
 fn dpkg(path: &Path, root: Option<&Path>, what: &str) -> anyhow::Result<()> {
     let within = |path: &Path| -> anyhow::Result<PathBuf> {
-        let Some(root) = root else { return Ok(path.to_owned()) };
+        let Some(root) = root else {
+            return Ok(path.to_owned());
+        };
         let below = path
             .strip_prefix(root)
             .with_context(|| format!("{} is not below {}", path.display(), root.display()))?;
@@ -97,9 +99,15 @@ mod tests {
         }
         // dpkg knows where the package's file goes from now on.
         let mut truename = Command::new("dpkg-divert");
-        truename.arg("--root").arg(root.path()).args(["--truename", "/usr/sbin/runc"]);
+        truename
+            .arg("--root")
+            .arg(root.path())
+            .args(["--truename", "/usr/sbin/runc"]);
         let listed = truename.output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&listed.stdout).trim(), "/usr/sbin/runc.verger-real");
+        assert_eq!(
+            String::from_utf8_lossy(&listed.stdout).trim(),
+            "/usr/sbin/runc.verger-real"
+        );
         take_back(&path, &gate, Some(root.path())).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"the runtime");
         assert!(!aside(&path).exists());
@@ -112,7 +120,9 @@ mod tests {
         put(&path, &gate, Some(root.path())).unwrap();
         fs::remove_file(&path).unwrap();
         symlink("/bin/sh", &path).unwrap();
-        let error = take_back(&path, &gate, Some(root.path())).unwrap_err().to_string();
+        let error = take_back(&path, &gate, Some(root.path()))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("leads to /bin/sh"), "{error}");
         assert_eq!(fs::read(aside(&path)).unwrap(), b"the runtime");
     }

@@ -150,7 +150,11 @@ pub(crate) fn install(config: &Config, args: &InstallArgs) -> anyhow::Result<()>
             runtime.sha256
         ))?;
     }
-    if settings.runtimes.values().all(|runtime| moved_from(&runtime.path).is_some()) {
+    if settings
+        .runtimes
+        .values()
+        .all(|runtime| moved_from(&runtime.path).is_some())
+    {
         return said("whoever calls them meets the gate; what runs already was not judged: start it anew");
     }
     said(&format!(

@@ -56,4 +56,3 @@ fn remove(path: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
-

@@ -40,7 +40,8 @@ impl Standing {
         };
         let mut faults = Vec::new();
         for path in [at.to_owned(), at.join(PROGRAM)] {
-            if let Err(error) = fs::symlink_metadata(&path).and_then(|metadata| pin::owned_by_root(&metadata)) {
+            if let Err(error) = fs::symlink_metadata(&path).and_then(|metadata| pin::owned_by_root(&metadata))
+            {
                 faults.push(Fault {
                     path,
                     expected: "root's alone".to_owned(),
@@ -132,7 +133,10 @@ mod tests {
         symlink(PROGRAM, gate.join("runc")).unwrap();
         symlink(gate.join("runc"), at.join("runc")).unwrap();
         let sha256 = pin::digest(File::open(&real).unwrap()).unwrap();
-        let runtime = Runtime { path: real.clone(), sha256 };
+        let runtime = Runtime {
+            path: real.clone(),
+            sha256,
+        };
         let settings = Settings {
             version: 1,
             socket: "/run/x".into(),
@@ -148,14 +152,20 @@ mod tests {
     fn each_part_that_was_changed_is_told_and_the_one_that_was_not_is_silent() {
         type Change = fn(&Path);
         let changes: [(&str, Change); 6] = [
-            ("gate/gate.json", |at| fs::write(at.join("gate/gate.json"), b"{").unwrap()),
-            ("gate/gate.json", |at| fs::remove_file(at.join("gate/gate.json")).unwrap()),
+            ("gate/gate.json", |at| {
+                fs::write(at.join("gate/gate.json"), b"{").unwrap()
+            }),
+            ("gate/gate.json", |at| {
+                fs::remove_file(at.join("gate/gate.json")).unwrap()
+            }),
             ("gate/runc", |at| fs::remove_file(at.join("gate/runc")).unwrap()),
             ("runc", |at| {
                 fs::remove_file(at.join("runc")).unwrap();
                 fs::write(at.join("runc"), b"an upgrade that knew of no diversion").unwrap();
             }),
-            ("runc.verger-real", |at| fs::write(at.join("runc.verger-real"), b"an upgrade").unwrap()),
+            ("runc.verger-real", |at| {
+                fs::write(at.join("runc.verger-real"), b"an upgrade").unwrap()
+            }),
             ("gate/verger-gate", |at| {
                 let open = fs::Permissions::from_mode(0o777);
                 fs::set_permissions(at.join("gate").join(PROGRAM), open).unwrap();
@@ -168,7 +178,9 @@ mod tests {
             assert_eq!(standing.faults(&gate), []);
             change(dir.path());
             let faults = standing.faults(&gate);
-            let [fault] = faults.as_slice() else { panic!("{path}: {faults:?}") };
+            let [fault] = faults.as_slice() else {
+                panic!("{path}: {faults:?}")
+            };
             assert_eq!(fault.path, dir.path().join(path));
             assert!(fault.remedy.contains("install-gate"), "{fault:?}");
         }
@@ -187,7 +199,10 @@ mod tests {
         };
         assert_eq!(faults[0].expected, format!("SHA-256 {}", digest(b"the runtime")));
         assert_eq!(faults[0].actual, format!("SHA-256 {}", digest(b"an upgrade")));
-        assert_eq!(moved_from(Path::new("/usr/sbin/runc.verger-real")), Some("/usr/sbin/runc".into()));
+        assert_eq!(
+            moved_from(Path::new("/usr/sbin/runc.verger-real")),
+            Some("/usr/sbin/runc".into())
+        );
         assert_eq!(moved_from(Path::new("/usr/sbin/runc")), None);
     }
 }

@@ -78,9 +78,9 @@ pub(crate) async fn watch(
             () = stop.cancelled() => return,
             _ = every.tick() => {}
         }
-        let held = asked.take().filter(|(at, known)| {
-            matches!(known, Evidence::Seen(_)) && at.elapsed() < ASK_EVERY
-        });
+        let held = asked
+            .take()
+            .filter(|(at, known)| matches!(known, Evidence::Seen(_)) && at.elapsed() < ASK_EVERY);
         let (at, registered) = match held {
             Some(held) => held,
             None => (Instant::now(), registered(&docker).await),

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
 use anyhow::{Result, ensure};
 
@@ -76,21 +77,30 @@ pub(super) fn run(scene: &Scene, docker: &Docker, gate: &Gate, real: &Path) -> R
     let name = gate.folder().join("runc");
     let trace = scene.path("trace");
     let other = root(scene)?;
+    let bystander = Bystander(Command::new("sleep").arg("3600").spawn()?);
     for change in CHANGES {
         let sed = change
             .sed
             .replace("TRACE", &trace.display().to_string())
             .replace("FOLDER", &other.display().to_string())
-            .replace("PID", &std::process::id().to_string());
+            .replace("PID", &bystander.0.id().to_string());
         // Without the gate it is run as it was changed.
         put(&name, Some((&sed, &scene.path("changed.json"))), real)?;
         let container = docker.name(change.name);
         let _ = fs::remove_file(&trace);
         let output = launch(docker, &container)?;
         let (before, after) = changed(scene)?;
-        ensure!(before != after, "{}: the change changes nothing: {before}", change.name);
+        ensure!(
+            before != after,
+            "{}: the change changes nothing: {before}",
+            change.name
+        );
         if change.leaves_trace {
-            ensure!(trace.exists(), "{}: without the gate nothing came of it: {output}", change.name);
+            ensure!(
+                trace.exists(),
+                "{}: without the gate nothing came of it: {output}",
+                change.name
+            );
         }
         docker.remove(&container)?;
         // Behind it.
@@ -114,6 +124,16 @@ pub(super) fn run(scene: &Scene, docker: &Docker, gate: &Gate, real: &Path) -> R
     docker.remove(&container)?;
     gate.install_again()?;
     Ok(refused)
+}
+
+/// A process of the host; it ends with this value.
+struct Bystander(Child);
+
+impl Drop for Bystander {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn launch(docker: &Docker, container: &str) -> Result<String> {

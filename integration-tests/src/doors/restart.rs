@@ -11,11 +11,19 @@ use crate::scene::{Docker, Scene};
 pub(super) fn run(scene: &mut Scene, programs: &Programs, docker: &Docker) -> Result<String> {
     // Unanswered, Docker gives up: that is what is mended.
     scene.agent.stop()?;
-    let (always, never, strange) = (docker.name("always"), docker.name("never"), docker.name("strange"));
+    let (always, never, strange) = (
+        docker.name("always"),
+        docker.name("never"),
+        docker.name("strange"),
+    );
     refused(docker, &always, &["--restart", "always", "verger-test/app"])?;
     refused(docker, &never, &["verger-test/app"])?;
     // Nobody blessed that one: it goes through the gate, too.
-    refused(docker, &strange, &["--restart", "always", "verger-test/busybox", "sleep", "600"])?;
+    refused(
+        docker,
+        &strange,
+        &["--restart", "always", "verger-test/busybox", "sleep", "600"],
+    )?;
     scene.agent.start()?;
     scene.wait_for("what is always to run to run again", || {
         Ok(runs(docker, &always)?.then_some(()))
@@ -25,12 +33,18 @@ pub(super) fn run(scene: &mut Scene, programs: &Programs, docker: &Docker) -> Re
         Ok(said(&strange)?.contains("of no blessed workload").then_some(()))
     })?;
     ensure!(!runs(docker, &strange)?, "what nobody blessed was started again");
-    ensure!(!runs(docker, &never)?, "what is not to run by itself was started again");
+    ensure!(
+        !runs(docker, &never)?,
+        "what is not to run by itself was started again"
+    );
     for name in [&always, &never, &strange] {
         docker.remove(name)?;
     }
     held_open(scene, programs, docker)?;
-    Ok("what was refused for want of an answer ran again, and a socket that was held open was answered".to_owned())
+    Ok(
+        "what was refused for want of an answer ran again, and a socket that was held open was answered"
+            .to_owned(),
+    )
 }
 
 fn runs(docker: &Docker, name: &str) -> Result<bool> {
@@ -42,7 +56,10 @@ fn refused(docker: &Docker, name: &str, arguments: &[&str]) -> Result<()> {
     command.args(["run", "--detach", "--name", name]).args(arguments);
     let output = command.output()?;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(told.contains("the policy agent is unreachable"), "with the agent stopped: {told}");
+    ensure!(
+        told.contains("the policy agent is unreachable"),
+        "with the agent stopped: {told}"
+    );
     Ok(())
 }
 
@@ -57,7 +74,11 @@ fn held_open(scene: &mut Scene, programs: &Programs, docker: &Docker) -> Result<
     command.arg("--config").arg(scene.path("agent.toml")).arg("run");
     let log = std::fs::File::create(scene.path("activated.log"))?;
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    let activated = Activated(command.spawn().context("starting systemd-socket-activate (package systemd)")?);
+    let activated = Activated(
+        command
+            .spawn()
+            .context("starting systemd-socket-activate (package systemd)")?,
+    );
     scene.wait_for("the socket to be held open", || Ok(socket.exists().then_some(())))?;
     // The agent does not run yet: this very question starts it.
     let name = docker.name("waited");

@@ -85,7 +85,9 @@ pub fn decide(compiled: &Compiled, request: &Request<'_>, at: Timestamp) -> Deci
     // Of a workload that it is not held to, only what is enforced counts.
     let others = rivals.iter().flat_map(|rival| {
         let failing = rival.checks.iter().filter(fails);
-        failing.filter(|check| is_enforced(compiled, rival, check)).map(|check| (true, check))
+        failing
+            .filter(|check| is_enforced(compiled, rival, check))
+            .map(|check| (true, check))
     });
     let mut found: Vec<(bool, &Check)> = own.chain(others).collect();
     // Stable: among equals the order of the judgement stays.

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::facts::{
-    BeyondFacts, CapSets, CapabilityFacts, ConfigFacts, DeviceFacts, EnvFacts, Evidence, ImageDefaults, Instance,
-    InstanceId, LimitFacts, LiveFacts, LiveMount, MountFacts, MountOrigin, NamespaceFacts, NamespaceIds,
-    NamespaceOwner, PortFacts, ProcessFacts, RUNTIME_MASKED_PATHS, RUNTIME_READONLY_PATHS, RootFacts, SeccompFacts,
-    SeccompMode, UserFacts, capabilities,
+    BeyondFacts, CapSets, CapabilityFacts, ConfigFacts, DeviceFacts, EnvFacts, Evidence, ImageDefaults,
+    Instance, InstanceId, LimitFacts, LiveFacts, LiveMount, MountFacts, MountOrigin, NamespaceFacts,
+    NamespaceIds, NamespaceOwner, PortFacts, ProcessFacts, RUNTIME_MASKED_PATHS, RUNTIME_READONLY_PATHS,
+    RootFacts, SeccompFacts, SeccompMode, UserFacts, capabilities,
 };
 use crate::model::{
     Access, Config, Limits, MountSource, NamespaceMode, Namespaces, Propagation, Publish, Rootfs,

@@ -245,7 +245,10 @@ impl<'s> World<'s> {
         let enforces = |workload: &Workload| {
             let default = Modes::default();
             let modes = workload.mode.as_ref().unwrap_or(&default);
-            self.enforces || JUDGED_CONTROLS.iter().any(|control| modes.of(*control) == Mode::Enforce)
+            self.enforces
+                || JUDGED_CONTROLS
+                    .iter()
+                    .any(|control| modes.of(*control) == Mode::Enforce)
         };
         for image in &workload.config.images {
             for (other, rival) in self.images.get(image).into_iter().flatten() {

@@ -56,6 +56,42 @@ fn a_misspelt_key_is_refused() {
 }
 
 #[test]
+fn a_misspelt_key_of_a_socket_is_refused() {
+    let misspelt = changed("verger-agent.socket", |text| {
+        text.replace("SocketMode=", "SocketModes=")
+    });
+    let error = check(misspelt.path()).unwrap_err().to_string();
+    assert!(error.contains("SocketModes"), "{error}");
+}
+
+#[test]
+fn what_answers_the_gate_comes_before_what_asks_it() {
+    let deploy = Workspace::find().unwrap().root().join("deploy/systemd");
+    for unit in ["verger-agent.service", "verger-agent.socket"] {
+        let text = fs::read_to_string(deploy.join(unit)).unwrap();
+        let before: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("Before="))
+            .collect();
+        for asks in ["docker.service", "containerd.service"] {
+            assert!(
+                before
+                    .iter()
+                    .any(|units| units.split(' ').any(|unit| unit == asks)),
+                "{unit}: {asks}"
+            );
+        }
+        // Or neither would ever start.
+        let after = text.lines().filter(|line| line.starts_with("After="));
+        assert!(
+            after
+                .into_iter()
+                .all(|line| !line.contains("docker") && !line.contains("containerd"))
+        );
+    }
+}
+
+#[test]
 fn a_folder_of_a_user_that_nobody_makes_is_refused() {
     let orphan = changed("verger-agent.service", |text| format!("{text}\n"));
     fs::write(

@@ -239,7 +239,10 @@ fn with_rival(mode: &str, rival_mode: &str, rival: &str) -> Vec<PolicyObject> {
 const LAX: &str = "    command: any\n    env: any\n    user: any\n    limits: { memory: any }\n";
 
 fn labelled(objects: &[PolicyObject]) -> Instance {
-    let strict = objects.iter().find(|object| object.metadata.name.as_str() == "shop/web").unwrap();
+    let strict = objects
+        .iter()
+        .find(|object| object.metadata.name.as_str() == "shop/web")
+        .unwrap();
     let mut instance = blessed(std::slice::from_ref(strict));
     instance.labels.0.insert("tier".to_owned(), "lax".to_owned());
     instance
@@ -278,7 +281,10 @@ fn a_label_that_chooses_among_workloads_of_one_image_lifts_nothing() {
     }
     let strict_rival = "    command: [ /other ]\n    limits: { memory: 64Mi }\n";
     let text = said(&with_rival("monitor", "enforce", strict_rival), &MADE, &instance).unwrap();
-    assert!(text.starts_with("it is not what workload shop/lax is blessed to be"), "{text}");
+    assert!(
+        text.starts_with("it is not what workload shop/lax is blessed to be"),
+        "{text}"
+    );
     assert!(!text.contains("its image is also that of"), "{text}");
 }
 
@@ -296,12 +302,28 @@ fn what_the_runtime_is_asked_besides_is_held_to_the_same() {
     };
     let hook = "prestart: /bin/sh".to_owned();
     for (instance, says) in [
-        (beyond(&|beyond| beyond.hooks = Evidence::Seen([hook.clone()].into())), "config/hooks"),
-        (beyond(&|beyond| beyond.hooks = Evidence::missing("gone")), "config/hooks"),
-        (beyond(&|beyond| beyond.root.given = "/".to_owned()), "config/root-path"),
-        (beyond(&|beyond| beyond.root.kept = Evidence::missing("gone")), "config/root-path"),
         (
-            beyond(&|beyond| _ = beyond.annotations.insert("run.oci.handler".to_owned(), "wasm".to_owned())),
+            beyond(&|beyond| beyond.hooks = Evidence::Seen([hook.clone()].into())),
+            "config/hooks",
+        ),
+        (
+            beyond(&|beyond| beyond.hooks = Evidence::missing("gone")),
+            "config/hooks",
+        ),
+        (
+            beyond(&|beyond| beyond.root.given = "/".to_owned()),
+            "config/root-path",
+        ),
+        (
+            beyond(&|beyond| beyond.root.kept = Evidence::missing("gone")),
+            "config/root-path",
+        ),
+        (
+            beyond(&|beyond| {
+                _ = beyond
+                    .annotations
+                    .insert("run.oci.handler".to_owned(), "wasm".to_owned())
+            }),
             "config/annotations",
         ),
         (

@@ -200,7 +200,9 @@ impl DockerDisk {
             "vfs" => ("vfs/dir", ""),
             _ => return None,
         };
-        let bytes = self.file(&format!("image/{driver}/layerdb/mounts/{id}/mount-id")).ok()?;
+        let bytes = self
+            .file(&format!("image/{driver}/layerdb/mounts/{id}/mount-id"))
+            .ok()?;
         let mount = String::from_utf8(bytes).ok()?;
         if !is_container_id(&mount) {
             return None;

@@ -8,7 +8,8 @@ use verger_agent_core::runtime::{RuntimeError, RuntimeProblem};
 use super::{DOCUMENT_LIMIT, DockerRuntime, http, is_container_id};
 
 /// Containers that were made and not started, or have ended.
-const LISTING: &str = "/containers/json?all=1&filters=%7B%22status%22%3A%5B%22created%22%2C%22exited%22%5D%7D";
+const LISTING: &str =
+    "/containers/json?all=1&filters=%7B%22status%22%3A%5B%22created%22%2C%22exited%22%5D%7D";
 /// A start is over when the runtime has made the container and run its first process.
 const START: Duration = Duration::from_secs(120);
 
@@ -56,7 +57,11 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Ended> {
     is_container_id(&read.id).then(|| Ended {
         id: read.id,
         error: read.state.error,
-        restart: read.host_config.restart_policy.map(|policy| policy.name).unwrap_or_default(),
+        restart: read
+            .host_config
+            .restart_policy
+            .map(|policy| policy.name)
+            .unwrap_or_default(),
     })
 }
 
@@ -75,7 +80,9 @@ impl DockerRuntime {
             match shared.client.get(&path, DOCUMENT_LIMIT).await {
                 Ok(bytes) => ended.extend(parse(&bytes)),
                 Err(gone @ RuntimeProblem::Unreachable(_)) => return Err(shared.error(gone)),
-                Err(problem) => tracing::debug!(container = summary.id, %problem, "an ended container is not read"),
+                Err(problem) => {
+                    tracing::debug!(container = summary.id, %problem, "an ended container is not read")
+                }
             }
         }
         Ok(ended)
@@ -115,7 +122,10 @@ mod tests {
             r#"{{"Id":"{id}","State":{{"Error":"e","ExitCode":128}},"HostConfig":{{"RestartPolicy":{{"Name":"always","MaximumRetryCount":0}}}}}}"#
         );
         let read = parse(text.as_bytes()).unwrap();
-        assert_eq!((read.id, read.error.as_str(), read.restart.as_str()), (id, "e", "always"));
+        assert_eq!(
+            (read.id, read.error.as_str(), read.restart.as_str()),
+            (id, "e", "always")
+        );
         for damaged in ["{}", r#"{"Id":"../x","State":{},"HostConfig":{}}"#, "["] {
             assert_eq!(parse(damaged.as_bytes()), None, "{damaged}");
         }

@@ -52,10 +52,16 @@ mod tests {
         let read = parse("/info", info).unwrap().0;
         assert_eq!(read["runc"].path.as_deref(), Some("runc"));
         assert_eq!(read["kata"].kind.as_deref(), Some("io.containerd.kata.v2"));
-        assert_eq!((read["mine"].path.as_deref(), read["mine"].kind.as_deref()), (Some("/opt/runc"), None));
+        assert_eq!(
+            (read["mine"].path.as_deref(), read["mine"].kind.as_deref()),
+            (Some("/opt/runc"), None)
+        );
         assert_eq!(read.len(), 4);
         for damaged in [&b"{}"[..], b"[]", br#"{"Runtimes":[]}"#, b"{"] {
-            assert!(matches!(parse("/info", damaged), Err(RuntimeProblem::Malformed { .. })));
+            assert!(matches!(
+                parse("/info", damaged),
+                Err(RuntimeProblem::Malformed { .. })
+            ));
         }
     }
 }

@@ -31,7 +31,9 @@ impl Gate {
     pub(super) fn lookup(&self, name: &str, folders: &[PathBuf]) -> Leads {
         for folder in folders {
             if !folder.is_absolute() {
-                return Leads::Elsewhere(format!("{name} in whatever folder it runs in: its PATH is not absolute"));
+                return Leads::Elsewhere(format!(
+                    "{name} in whatever folder it runs in: its PATH is not absolute"
+                ));
             }
             let path = folder.join(name);
             let is_program = fs::metadata(&path)
@@ -51,14 +53,10 @@ impl Gate {
     }
 }
 
-/// When the gate was first put under a name. Putting it there again leaves a name that is right as it is.
-pub(super) fn put(folder: &Path) -> Option<SystemTime> {
-    let links = fs::read_dir(folder).ok()?.flatten();
-    let times = links.filter_map(|entry| {
-        let metadata = entry.metadata().ok()?;
-        metadata.is_symlink().then(|| metadata.modified().ok()).flatten()
-    });
-    times.max()
+/// When the gate was first put under the name that is called. Putting it there again leaves a name that is right as it is.
+pub(super) fn put(folder: &Path, called: &str) -> Option<SystemTime> {
+    let name = Path::new(called).file_name()?;
+    fs::symlink_metadata(folder.join(name)).ok()?.modified().ok()
 }
 
 #[cfg(test)]
@@ -90,8 +88,14 @@ mod tests {
         let real = at("sbin/runc").display().to_string();
         assert_eq!(lookup(&["sbin", "gate"]), Leads::Elsewhere(real.clone()));
         assert!(matches!(lookup(&["empty"]), Leads::Elsewhere(_)));
-        assert!(matches!(gate.lookup("runc", &["".into(), at("gate")]), Leads::Elsewhere(_)));
-        assert_eq!(gate.called(&at("gate/runc").display().to_string(), &[]), Leads::Gate);
+        assert!(matches!(
+            gate.lookup("runc", &["".into(), at("gate")]),
+            Leads::Elsewhere(_)
+        ));
+        assert_eq!(
+            gate.called(&at("gate/runc").display().to_string(), &[]),
+            Leads::Gate
+        );
         assert_eq!(gate.called(&real, &[at("gate")]), Leads::Elsewhere(real.clone()));
         // A diverted runtime: its own name is a link to the gate's.
         fs::rename(at("sbin/runc"), at("sbin/runc.verger-real")).unwrap();

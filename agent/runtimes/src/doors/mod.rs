@@ -52,7 +52,10 @@ pub struct Places {
 pub fn look(places: &Places, files: Vec<Fault>, registered: &Evidence<RegisteredRuntimes>) -> Doors {
     let gate = Gate::of(&places.program);
     let daemons = daemons(places);
-    let (mut called, mut path) = (BTreeMap::new(), Evidence::missing("Docker's daemon was not found"));
+    let (mut called, mut path) = (
+        BTreeMap::new(),
+        Evidence::missing("Docker's daemon was not found"),
+    );
     if let Evidence::Seen(daemons) = &daemons {
         for (name, pid) in daemons {
             let of_daemon = process::path(*pid);
@@ -140,23 +143,22 @@ fn shims(gate: &Gate, places: &Places) -> Evidence<Vec<Shim>> {
         Ok(pids) => pids,
         Err(error) => return Evidence::Missing(format!("/proc cannot be read: {error}")),
     };
-    let put = lookup::put(&places.gate);
     let mut shims = Vec::new();
     for pid in pids {
         // One without an id is only being started, or has ended.
         let Some((namespace, id)) = process::container(pid) else {
             continue;
         };
-        let runtime = match process::runtime_of_bundle(pid) {
-            Ok(Some(called)) if called.starts_with('/') => Evidence::Seen(gate.called(&called, &[])),
+        let called = process::runtime_of_bundle(pid).map(|named| named.unwrap_or_else(|| "runc".to_owned()));
+        let runtime = match &called {
+            Ok(called) if called.starts_with('/') => Evidence::Seen(gate.called(called, &[])),
             Ok(called) => match process::path(pid) {
-                Evidence::Seen(path) => {
-                    Evidence::Seen(gate.called(called.as_deref().unwrap_or("runc"), &path))
-                }
+                Evidence::Seen(path) => Evidence::Seen(gate.called(called, &path)),
                 Evidence::Missing(why) => Evidence::Missing(why),
             },
-            Err(why) => Evidence::Missing(why),
+            Err(why) => Evidence::Missing(why.clone()),
         };
+        let put = called.ok().and_then(|called| lookup::put(&places.gate, &called));
         let started = process::started(pid);
         // Whatever it was read as: a shim that has ended holds nothing any more.
         let Some(started) = started else { continue };

@@ -94,7 +94,9 @@ pub(super) fn container_of(line: &[u8]) -> Option<(String, String)> {
     let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
     let after = |flag: &[u8]| {
         let at = words.iter().position(|word| {
-            word.strip_prefix(b"-").map(|word| word.strip_prefix(b"-").unwrap_or(word)) == Some(flag)
+            word.strip_prefix(b"-")
+                .map(|word| word.strip_prefix(b"-").unwrap_or(word))
+                == Some(flag)
         })?;
         let word = String::from_utf8_lossy(words.get(at + 1)?).into_owned();
         (!word.is_empty()).then_some(word)
@@ -146,14 +148,20 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const LINE: &[u8] = b"/usr/bin/containerd-shim-runc-v2\0-namespace\0moby\0-id\0ab12\0-address\0/run/x.sock\0";
+    const LINE: &[u8] =
+        b"/usr/bin/containerd-shim-runc-v2\0-namespace\0moby\0-id\0ab12\0-address\0/run/x.sock\0";
 
     #[test]
     fn a_shim_says_whose_it_is() {
         let found = Some(("moby".to_owned(), "ab12".to_owned()));
         assert_eq!(container_of(LINE), found);
         assert_eq!(container_of(b"shim\0--id\0ab12\0--namespace\0moby"), found);
-        for line in [&b""[..], b"shim\0-id\0", b"shim\0-id\0\0-namespace\0x", b"shim\0id\0a\0namespace\0b"] {
+        for line in [
+            &b""[..],
+            b"shim\0-id\0",
+            b"shim\0-id\0\0-namespace\0x",
+            b"shim\0id\0a\0namespace\0b",
+        ] {
             assert_eq!(container_of(line), None, "{line:?}");
         }
     }
@@ -161,14 +169,18 @@ mod tests {
     #[test]
     fn of_an_environment_the_path_is_read() {
         let of = |text: &[u8]| folders(text);
-        assert_eq!(of(b"A=1\0PATH=/a:/b:\0PATH=/c"), ["/a", "/b", ""].map(PathBuf::from));
+        assert_eq!(
+            of(b"A=1\0PATH=/a:/b:\0PATH=/c"),
+            ["/a", "/b", ""].map(PathBuf::from)
+        );
         assert_eq!(of(b"XPATH=/a\0"), Vec::<PathBuf>::new());
     }
 
     #[test]
     fn this_process_is_read_as_it_is() {
         let pid = std::process::id();
-        let own: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+        let own: Vec<PathBuf> =
+            std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
         assert_eq!(path(pid), Evidence::Seen(own));
         let age = SystemTime::now().duration_since(started(pid).unwrap()).unwrap();
         assert!(age < Duration::from_secs(3_600), "{age:?}");

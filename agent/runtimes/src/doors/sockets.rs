@@ -40,7 +40,9 @@ pub(super) fn listening(pid: u32) -> Evidence<BTreeSet<String>> {
             Err(error) => return unread(&folder, error),
         };
         let target = target.to_string_lossy();
-        let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+        let inode = target
+            .strip_prefix("socket:[")
+            .and_then(|rest| rest.strip_suffix(']'));
         if let Some(address) = inode.and_then(|inode| all.get(inode)) {
             found.insert(address.to_string());
         }
@@ -65,7 +67,13 @@ fn address(text: &str) -> Option<SocketAddr> {
     let words: Option<Vec<[u8; 4]>> = address
         .as_bytes()
         .chunks(8)
-        .map(|word| Some(u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?.to_ne_bytes()))
+        .map(|word| {
+            Some(
+                u32::from_str_radix(std::str::from_utf8(word).ok()?, 16)
+                    .ok()?
+                    .to_ne_bytes(),
+            )
+        })
         .collect();
     let address = match words?.as_slice() {
         [word] => IpAddr::V4(Ipv4Addr::from(*word)),

@@ -25,7 +25,11 @@ pub(super) fn of_socket(places: &Places) -> Evidence<BTreeSet<String>> {
     };
     let mut found = BTreeSet::new();
     if socket.mode() & 0o002 != 0 {
-        found.insert(format!("everybody, for {} has mode {:o}", places.docker_socket.display(), socket.mode() & 0o777));
+        found.insert(format!(
+            "everybody, for {} has mode {:o}",
+            places.docker_socket.display(),
+            socket.mode() & 0o777
+        ));
     }
     let own = rustix::process::geteuid().as_raw();
     let is_other = |name: &String| {
@@ -37,7 +41,9 @@ pub(super) fn of_socket(places: &Places) -> Evidence<BTreeSet<String>> {
     }
     // What is in group 0 is root's already.
     if socket.mode() & 0o020 != 0 && socket.gid() != 0 {
-        let members = in_group(&groups, socket.gid()).into_iter().chain(of_group(&users, socket.gid()));
+        let members = in_group(&groups, socket.gid())
+            .into_iter()
+            .chain(of_group(&users, socket.gid()));
         found.extend(members.filter(is_other));
     }
     Evidence::Seen(found)
@@ -48,7 +54,13 @@ pub(super) fn in_group(groups: &str, gid: u32) -> Vec<String> {
     let of = |line: &str| {
         let fields: Vec<&str> = line.split(':').collect();
         (fields.get(2)?.parse::<u32>().ok()? == gid).then_some(())?;
-        Some(fields.get(3)?.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>())
+        Some(
+            fields
+                .get(3)?
+                .split(',')
+                .map(|name| name.trim().to_owned())
+                .collect::<Vec<_>>(),
+        )
     };
     let members = groups.lines().filter_map(of).flatten();
     members.filter(|name| !name.is_empty()).collect()
@@ -100,14 +112,25 @@ mod tests {
         let own = rustix::process::geteuid().as_raw();
         fs::write(&places.docker_socket, b"").unwrap();
         fs::set_permissions(&places.docker_socket, fs::Permissions::from_mode(0o660)).unwrap();
-        fs::write(&places.group, "root:x:0:\ndocker:x:4242:ada,agent,root\nother:x:7:mallory\n").unwrap();
+        fs::write(
+            &places.group,
+            "root:x:0:\ndocker:x:4242:ada,agent,root\nother:x:7:mallory\n",
+        )
+        .unwrap();
         fs::write(
             &places.passwd,
             format!("root:x:0:0::/:/bin/sh\nagent:x:{own}:9::/:/bin/sh\nada:x:1000:1000::/:/bin/sh\neve:x:1001:4242::/:/bin/sh\n"),
         )
         .unwrap();
         chown(&places.docker_socket, None, Some(4242)).unwrap();
-        let found = |places: &Places| of_socket(places).seen().unwrap().iter().cloned().collect::<Vec<_>>();
+        let found = |places: &Places| {
+            of_socket(places)
+                .seen()
+                .unwrap()
+                .iter()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         assert_eq!(found(&places), ["ada", "eve"]);
         // A socket that its group may not open lets nobody in.
         fs::set_permissions(&places.docker_socket, fs::Permissions::from_mode(0o600)).unwrap();

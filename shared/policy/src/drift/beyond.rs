@@ -7,7 +7,11 @@ use crate::facts::{BeyondFacts, ConfigFacts, Evidence, RootFacts};
 use crate::rules::{self, Rule};
 
 /// AppArmor profiles that runtimes give where nothing is asked for: Docker, Podman (with its version behind), containerd's CRI.
-const DEFAULT_PROFILES: [&str; 3] = ["docker-default", "containers-default", "cri-containerd.apparmor.d"];
+const DEFAULT_PROFILES: [&str; 3] = [
+    "docker-default",
+    "containers-default",
+    "cri-containerd.apparmor.d",
+];
 /// SELinux types that runtimes give where nothing is asked for (container-selinux; the last one before 2017).
 const DEFAULT_TYPES: [&str; 3] = ["container_t", "container_init_t", "svirt_lxc_net_t"];
 
@@ -37,10 +41,17 @@ pub(super) fn judge(sheet: &mut Sheet, config: &ConfigFacts) {
     } = beyond;
     match hooks {
         Evidence::Missing(reason) => sheet.skip(&rules::HOOKS, "hooks", reason),
-        Evidence::Seen(hooks) => none(sheet, &rules::HOOKS, "hooks", hooks.iter().map(|hook| (hook.as_str(), "run"))),
+        Evidence::Seen(hooks) => none(
+            sheet,
+            &rules::HOOKS,
+            "hooks",
+            hooks.iter().map(|hook| (hook.as_str(), "run")),
+        ),
     }
     root_path(sheet, root);
-    let given = annotations.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let given = annotations
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
     none(sheet, &rules::ANNOTATIONS, "annotations", given);
     self::selinux(sheet, selinux.as_deref());
     not_read(sheet, unread);
@@ -77,7 +88,11 @@ fn apparmor(sheet: &mut Sheet, profile: &Evidence<Option<String>>) {
     let profile = match profile {
         Evidence::Missing(reason) => return sheet.skip(rule, field, reason),
         Evidence::Seen(None) => {
-            return sheet.not_applicable(rule, field, "no profile is given: this host confines nothing by AppArmor");
+            return sheet.not_applicable(
+                rule,
+                field,
+                "no profile is given: this host confines nothing by AppArmor",
+            );
         }
         Evidence::Seen(Some(profile)) => profile,
     };
@@ -96,7 +111,11 @@ fn apparmor(sheet: &mut Sheet, profile: &Evidence<Option<String>>) {
 fn selinux(sheet: &mut Sheet, label: Option<&str>) {
     let (rule, field) = (&rules::SECURITY_LABELS, "selinux");
     match label {
-        None => sheet.not_applicable(rule, field, "no label is given: the runtime confines nothing by SELinux"),
+        None => sheet.not_applicable(
+            rule,
+            field,
+            "no label is given: the runtime confines nothing by SELinux",
+        ),
         Some(label) if DEFAULT_TYPES.contains(&label.split(':').nth(2).unwrap_or_default()) => {
             sheet.pass(rule, field);
         }

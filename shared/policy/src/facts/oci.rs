@@ -15,8 +15,9 @@ use document::{Capabilities, DeviceRule, Mapping, Mount, Namespace, Node, Spec, 
 
 use super::shape::{self, Surroundings};
 use super::{
-    BeyondFacts, CapabilityFacts, ConfigFacts, DeviceFacts, EnvFacts, Evidence, InvalidFacts, LimitFacts, MountFacts,
-    MountOrigin, NamespaceFacts, NamespaceOwner, RootFacts, SeccompFacts, UserFacts, beyond, capabilities,
+    BeyondFacts, CapabilityFacts, ConfigFacts, DeviceFacts, EnvFacts, Evidence, InvalidFacts, LimitFacts,
+    MountFacts, MountOrigin, NamespaceFacts, NamespaceOwner, RootFacts, SeccompFacts, UserFacts, beyond,
+    capabilities,
 };
 use crate::digest::Digest;
 use crate::json;
@@ -106,7 +107,10 @@ pub fn parse(bytes: &[u8]) -> Result<OciConfig, InvalidFacts> {
         .collect();
     let id = linux.cgroups_path.as_deref().and_then(id_in_cgroup);
     let hooks = hooks::read(spec.hooks.unwrap_or_default(), id.as_deref());
-    let (root, rootfs_readonly) = spec.root.map(|root| (root.path, root.readonly)).unwrap_or_default();
+    let (root, rootfs_readonly) = spec
+        .root
+        .map(|root| (root.path, root.readonly))
+        .unwrap_or_default();
     let mut annotations = spec.annotations.unwrap_or_default();
     annotations.retain(|name, _| !beyond::describes(name));
     let resources = linux.resources.as_ref();

@@ -4,8 +4,8 @@
 //! known to whoever reads the policy; that something could not be read is known to nobody until it is told.
 
 use super::{
-    BeyondFacts, ConfigFacts, Evidence, Instance, LimitFacts, LiveFacts, NamespaceFacts, NamespaceOwner, ProcessFacts,
-    SeccompFacts, UserFacts,
+    BeyondFacts, ConfigFacts, Evidence, Instance, LimitFacts, LiveFacts, NamespaceFacts, NamespaceOwner,
+    ProcessFacts, SeccompFacts, UserFacts,
 };
 
 /// A piece of evidence that is missing, and why.

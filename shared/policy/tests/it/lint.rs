@@ -159,12 +159,33 @@ fn workloads_that_cannot_be_told_apart_are_told() {
     // Whoever launches one chooses the label: where that could make a difference, it is told.
     let guardrail = object("Guardrail", "g", "{ mode: enforce, unknown: report }");
     for (objects, of) in [
-        (vec![workload("a", "mode: { default: monitor, config: enforce }"), labelled.clone()], 2),
-        (vec![workload("a", "mode: { default: monitor }"), labelled.clone(), guardrail], 2),
-        (vec![workload("a", "mode: { default: monitor, files: enforce }"), labelled], 0),
+        (
+            vec![
+                workload("a", "mode: { default: monitor, config: enforce }"),
+                labelled.clone(),
+            ],
+            2,
+        ),
+        (
+            vec![
+                workload("a", "mode: { default: monitor }"),
+                labelled.clone(),
+                guardrail,
+            ],
+            2,
+        ),
+        (
+            vec![
+                workload("a", "mode: { default: monitor, files: enforce }"),
+                labelled,
+            ],
+            0,
+        ),
     ] {
         let told = lints(&objects);
-        let shared = told.iter().filter(|lint| lint.contains("only a label tells them apart"));
+        let shared = told
+            .iter()
+            .filter(|lint| lint.contains("only a label tells them apart"));
         assert_eq!(shared.count(), of, "{told:?}");
     }
     let apart = [

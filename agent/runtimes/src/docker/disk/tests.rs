@@ -252,7 +252,10 @@ fn a_hook_of_another_process_than_the_daemon_is_somebody_elses() {
     let config = text.as_bytes();
     let made = disk.launch(&Launch::Config { id: ID, config }).unwrap();
     let hooks = beyond(&made).hooks.seen().unwrap();
-    assert!(hooks.iter().all(|hook| hook.contains("not Docker's daemon")), "{hooks:?}");
+    assert!(
+        hooks.iter().all(|hook| hook.contains("not Docker's daemon")),
+        "{hooks:?}"
+    );
     assert_eq!(hooks.len(), 1);
     // What is made already has run its hooks, of a daemon that may be gone by now.
     fs::write(disk.dir.path().join(ID).join("config.json"), &text).unwrap();

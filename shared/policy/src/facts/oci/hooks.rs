@@ -38,7 +38,9 @@ pub(super) fn read(stages: BTreeMap<Cow<'_, str>, Option<Vec<Hook<'_>>>>, id: Op
 
 fn line(stage: &str, hook: &Hook<'_>) -> String {
     let words = hook.args.iter().flatten().map(|Text(word)| &**word);
-    let text = words.fold(format!("{stage}: {}", hook.path), |text, word| format!("{text} {word}"));
+    let text = words.fold(format!("{stage}: {}", hook.path), |text, word| {
+        format!("{text} {word}")
+    });
     text.chars().take(SHOWN).collect()
 }
 
@@ -108,7 +110,14 @@ mod tests {
             let read = hooks(&format!(r#"{{"prestart":[{other}]}}"#));
             assert_eq!((read.daemon, read.foreign.len()), (None, 1), "{other}");
         }
-        for stage in ["createRuntime", "createContainer", "startContainer", "poststart", "poststop", "later"] {
+        for stage in [
+            "createRuntime",
+            "createContainer",
+            "startContainer",
+            "poststart",
+            "poststop",
+            "later",
+        ] {
             let read = hooks(&format!(r#"{{"{stage}":[{own}]}}"#));
             assert_eq!((read.daemon, read.foreign.len()), (None, 1), "{stage}");
         }
@@ -119,7 +128,11 @@ mod tests {
         let (own, other) = (own(), own().replace("14441", "7"));
         let read = hooks(&format!(r#"{{"prestart":[{own},{other}]}}"#));
         assert_eq!(read.daemon, Some(14441));
-        assert!(read.foreign.iter().all(|line| line.starts_with("prestart: /proc/7/exe ")));
+        assert!(
+            read.foreign
+                .iter()
+                .all(|line| line.starts_with("prestart: /proc/7/exe "))
+        );
         assert_eq!(read.foreign.len(), 1);
     }
 }

@@ -70,15 +70,15 @@ const PROCESS: &[Field] = &[
             ("ambient", Any),
         ]),
     ),
-    (
-        "rlimits",
-        List(&[("type", Any), ("hard", Any), ("soft", Any)]),
-    ),
+    ("rlimits", List(&[("type", Any), ("hard", Any), ("soft", Any)])),
     ("noNewPrivileges", Any),
     ("apparmorProfile", Any),
     ("selinuxLabel", Any),
     // What is likelier to be ended than others takes nothing from them.
-    ("oomScoreAdj", Where(|raw| number(raw).is_some_and(|score| score >= 0))),
+    (
+        "oomScoreAdj",
+        Where(|raw| number(raw).is_some_and(|score| score >= 0)),
+    ),
     ("commandLine", Where(is_nothing)),
 ];
 
@@ -111,7 +111,10 @@ const LINUX: &[Field] = &[
             ("gid", Any),
         ]),
     ),
-    ("cgroupsPath", Where(|raw| text(raw).is_some_and(|path| !path.split('/').any(|part| part == "..")))),
+    (
+        "cgroupsPath",
+        Where(|raw| text(raw).is_some_and(|path| !path.split('/').any(|part| part == ".."))),
+    ),
     ("resources", Object(RESOURCES)),
     ("sysctl", Any),
     ("maskedPaths", Any),
@@ -236,8 +239,17 @@ impl Walk {
             if value.get() == "null" {
                 continue;
             }
-            let path = || if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
-            let known = fields.iter().find(|(name, _)| name == key).map(|(_, known)| *known);
+            let path = || {
+                if at.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{at}.{key}")
+                }
+            };
+            let known = fields
+                .iter()
+                .find(|(name, _)| name == key)
+                .map(|(_, known)| *known);
             match known {
                 Some(Any) => {}
                 Some(Where(holds)) if holds(value) => {}
@@ -271,7 +283,9 @@ impl Walk {
 
 /// What people call an item of a list.
 fn label(item: &Members<'_>, place: usize) -> String {
-    let named = ["destination", "path", "type"].iter().find_map(|key| text(item.get(*key)?));
+    let named = ["destination", "path", "type"]
+        .iter()
+        .find_map(|key| text(item.get(*key)?));
     named.unwrap_or_else(|| place.to_string())
 }
 
@@ -297,7 +311,11 @@ fn is_namespace_known(raw: &RawValue) -> bool {
 /// Whether no id inside is root's outside.
 fn leaves_root_out(raw: &RawValue) -> bool {
     let mappings: Result<Vec<super::document::Mapping>, _> = serde_json::from_str(raw.get());
-    mappings.is_ok_and(|mappings| mappings.iter().all(|mapping| mapping.host != 0 || mapping.size == 0))
+    mappings.is_ok_and(|mappings| {
+        mappings
+            .iter()
+            .all(|mapping| mapping.host != 0 || mapping.size == 0)
+    })
 }
 
 fn are_options_known(raw: &RawValue) -> bool {
@@ -337,29 +355,80 @@ mod tests {
             (r#"{"later":1}"#, "later"),
             (r#"{"process":{"later":false}}"#, "process.later"),
             (r#"{"process":{"oomScoreAdj":-500}}"#, "process.oomScoreAdj"),
-            (r#"{"process":{"scheduler":{"policy":"SCHED_FIFO"}}}"#, "process.scheduler"),
-            (r#"{"process":{"ioPriority":{"class":"IOPRIO_CLASS_RT"}}}"#, "process.ioPriority"),
-            (r#"{"process":{"execCPUAffinity":{"initial":"0"}}}"#, "process.execCPUAffinity"),
+            (
+                r#"{"process":{"scheduler":{"policy":"SCHED_FIFO"}}}"#,
+                "process.scheduler",
+            ),
+            (
+                r#"{"process":{"ioPriority":{"class":"IOPRIO_CLASS_RT"}}}"#,
+                "process.ioPriority",
+            ),
+            (
+                r#"{"process":{"execCPUAffinity":{"initial":"0"}}}"#,
+                "process.execCPUAffinity",
+            ),
             (r#"{"process":{"user":{"umask":0}}}"#, "process.user.umask"),
             (r#"{"process":7}"#, "process"),
-            (r#"{"linux":{"personality":{"domain":"LINUX32"}}}"#, "linux.personality"),
+            (
+                r#"{"linux":{"personality":{"domain":"LINUX32"}}}"#,
+                "linux.personality",
+            ),
             (r#"{"linux":{"intelRdt":{}}}"#, "linux.intelRdt"),
             (r#"{"linux":{"netDevices":{"eth0":{}}}}"#, "linux.netDevices"),
             (r#"{"linux":{"memoryPolicy":{}}}"#, "linux.memoryPolicy"),
-            (r#"{"linux":{"timeOffsets":{"boottime":{"secs":1}}}}"#, "linux.timeOffsets"),
-            (r#"{"linux":{"namespaces":[{"type":"time"}]}}"#, "linux.namespaces[time].type"),
+            (
+                r#"{"linux":{"timeOffsets":{"boottime":{"secs":1}}}}"#,
+                "linux.timeOffsets",
+            ),
+            (
+                r#"{"linux":{"namespaces":[{"type":"time"}]}}"#,
+                "linux.namespaces[time].type",
+            ),
             (r#"{"linux":{"cgroupsPath":"/docker/../x"}}"#, "linux.cgroupsPath"),
-            (r#"{"linux":{"seccomp":{"listenerPath":"/s"}}}"#, "linux.seccomp.listenerPath"),
-            (r#"{"linux":{"mountLabel":"system_u:object_r:shadow_t:s0"}}"#, "linux.mountLabel"),
-            (r#"{"linux":{"uidMappings":[{"containerID":0,"hostID":0,"size":9}]}}"#, "linux.uidMappings"),
-            (r#"{"linux":{"gidMappings":[{"containerID":5,"hostID":0,"size":1}]}}"#, "linux.gidMappings"),
-            (r#"{"linux":{"resources":{"unified":{"memory.min":"1"}}}}"#, "linux.resources.unified"),
-            (r#"{"linux":{"resources":{"memory":{"disableOOMKiller":true}}}}"#, "linux.resources.memory.disableOOMKiller"),
-            (r#"{"linux":{"resources":{"cpu":{"realtimeRuntime":5}}}}"#, "linux.resources.cpu.realtimeRuntime"),
-            (r#"{"mounts":[{"destination":"/x","options":["lowerdir=/etc"]}]}"#, "mounts[/x].options"),
-            (r#"{"mounts":[{"destination":"/x","options":["nosuid","suid"]}]}"#, "mounts[/x].options"),
-            (r#"{"mounts":[{"destination":"/x","options":["idmap"]}]}"#, "mounts[/x].options"),
-            (r#"{"mounts":[{"destination":"/x","uidMappings":[{"containerID":0}]}]}"#, "mounts[/x].uidMappings"),
+            (
+                r#"{"linux":{"seccomp":{"listenerPath":"/s"}}}"#,
+                "linux.seccomp.listenerPath",
+            ),
+            (
+                r#"{"linux":{"mountLabel":"system_u:object_r:shadow_t:s0"}}"#,
+                "linux.mountLabel",
+            ),
+            (
+                r#"{"linux":{"uidMappings":[{"containerID":0,"hostID":0,"size":9}]}}"#,
+                "linux.uidMappings",
+            ),
+            (
+                r#"{"linux":{"gidMappings":[{"containerID":5,"hostID":0,"size":1}]}}"#,
+                "linux.gidMappings",
+            ),
+            (
+                r#"{"linux":{"resources":{"unified":{"memory.min":"1"}}}}"#,
+                "linux.resources.unified",
+            ),
+            (
+                r#"{"linux":{"resources":{"memory":{"disableOOMKiller":true}}}}"#,
+                "linux.resources.memory.disableOOMKiller",
+            ),
+            (
+                r#"{"linux":{"resources":{"cpu":{"realtimeRuntime":5}}}}"#,
+                "linux.resources.cpu.realtimeRuntime",
+            ),
+            (
+                r#"{"mounts":[{"destination":"/x","options":["lowerdir=/etc"]}]}"#,
+                "mounts[/x].options",
+            ),
+            (
+                r#"{"mounts":[{"destination":"/x","options":["nosuid","suid"]}]}"#,
+                "mounts[/x].options",
+            ),
+            (
+                r#"{"mounts":[{"destination":"/x","options":["idmap"]}]}"#,
+                "mounts[/x].options",
+            ),
+            (
+                r#"{"mounts":[{"destination":"/x","uidMappings":[{"containerID":0}]}]}"#,
+                "mounts[/x].uidMappings",
+            ),
         ] {
             assert_eq!(of(text), [path], "{text}");
         }
