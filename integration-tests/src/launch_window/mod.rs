@@ -58,7 +58,7 @@ pub fn run(long: bool) -> Result<Verdict> {
     act.clear()?;
 
     let draft = scene.bless(&docker, ways.closed(), "window/web")?;
-    let enforced = draft.replace("default: monitor", "default: monitor, channels: enforce");
+    let enforced = draft.replace("default: monitor", "default: monitor\n    channels: enforce");
     ensure!(enforced != draft, "the draft has no mode to change: {draft}");
     let gate = Gate::install(&mut scene, &programs, &docker)?;
     scene.apply(&enforced)?;
