@@ -8,13 +8,19 @@ use serde_json::Value;
 
 use crate::scene::{Docker, checked};
 
-/// The first four bytes of the addresses that launched containers are given: frames from them are counted.
-const LAUNCHED: &str = "02:42:63:63";
+/// Launched containers have the addresses from here on, 32 at most; Docker makes link-layer addresses of them (`02:42:0a:3f:00:60`, ..).
+const LAUNCHED: usize = 96;
 /// Counts frames that came past Verger's rules, wherever they are for. Bridges hand frames on in `forward`, and to the host in `input`.
 const COUNTER: &str = "
 table bridge verger_rig {
-  chain rig_forward { type filter hook forward priority 0; policy accept; ether saddr & ff:ff:ff:ff:00:00 == 02:42:63:63:00:00 counter }
-  chain rig_input { type filter hook input priority 0; policy accept; ether saddr & ff:ff:ff:ff:00:00 == 02:42:63:63:00:00 counter }
+  chain rig_forward {
+    type filter hook forward priority 0; policy accept;
+    ether saddr & ff:ff:ff:ff:ff:e0 == 02:42:0a:3f:00:60 counter;
+  }
+  chain rig_input {
+    type filter hook input priority 0; policy accept;
+    ether saddr & ff:ff:ff:ff:ff:e0 == 02:42:0a:3f:00:60 counter;
+  }
 }
 ";
 
@@ -67,9 +73,9 @@ impl Host {
         self.twin
     }
 
-    /// The link-layer address of a launched container.
+    /// The address of a launched container, by which its frames are counted.
     pub(super) fn address(&self, number: usize) -> String {
-        format!("{LAUNCHED}:{:02x}:{:02x}", number / 256, number % 256)
+        format!("10.63.0.{}", LAUNCHED + number)
     }
 
     /// A command on the host.

@@ -58,7 +58,7 @@ pub fn run(long: bool) -> Result<Verdict> {
     act.clear()?;
 
     let draft = scene.bless(&docker, ways.closed(), "window/web")?;
-    let enforced = draft.replace("default: monitor", "default: monitor, channels: enforce");
+    let enforced = draft.replace("default: monitor", "default: monitor\n    channels: enforce");
     ensure!(enforced != draft, "the draft has no mode to change: {draft}");
     let gate = Gate::install(&mut scene, &programs, &docker)?;
     scene.apply(&enforced)?;
@@ -123,6 +123,10 @@ pub fn run(long: bool) -> Result<Verdict> {
 
     // Somebody takes all rules away.
     stand_in(&mut scene, "nft", "exec /usr/sbin/nft \"$@\"\n")?;
+    // What was refused is launched now, and the agent has seen that its rules stand.
+    let mended = launch(&docker, &act, &host, "mended", 1)?;
+    ensure!(mended.ran == 1, "with nft back a launch does not run");
+    mended.remove(&docker)?;
     host.flush()?;
     let found = scene.wait_for("the rules to be back, and a finding", || {
         let is_found = scene
@@ -216,12 +220,7 @@ fn launch(docker: &Docker, act: &Act, host: &Host, name: &str, count: usize) -> 
                 let mut command = docker.command();
                 command
                     .args(["run", "--detach", "--name", name])
-                    .args([
-                        "--network",
-                        host.network(),
-                        "--mac-address",
-                        &host.address(number),
-                    ])
+                    .args(["--network", host.network(), "--ip", &host.address(number)])
                     .args(["--volume", &act.volume(), "verger-test/app"])
                     .arg(act.then(&format!(
                         "echo | timeout 3 nc -w 1 {} 8080; echo tried > $out.tried; exec sleep 600",
