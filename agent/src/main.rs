@@ -63,6 +63,8 @@ enum Command {
     RemoveGate(gate::install::PlaceArgs),
     /// Say whether the gate stands as it was put.
     CheckGate(gate::install::PlaceArgs),
+    /// Let the gate launch while the agent gives no answer: for an emergency. It ends by itself, is noted, and is a finding.
+    BreakGlass(gate::glass::BreakGlassArgs),
 }
 
 fn main() -> ExitCode {
@@ -91,6 +93,7 @@ fn carry_out(cli: &Cli) -> anyhow::Result<()> {
         Command::InstallGate(args) => gate::install::install(&config, args),
         Command::RemoveGate(args) => gate::install::remove(&config, args),
         Command::CheckGate(args) => runtime.block_on(gate::install::check(&config, args)),
+        Command::BreakGlass(args) => gate::glass::break_glass(&config, args),
     }
 }
 

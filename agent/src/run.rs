@@ -118,6 +118,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         freshness: freshness_seen,
         offers: offers_seen,
         doors: doors_seen,
+        gate_folder: config.gate_socket.as_ref().map(|_| config.gate_folder.clone()),
         strays: config.tripwire.as_ref().map(|tripwire| tripwire.strays.clone()),
         enforcement,
     };

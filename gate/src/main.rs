@@ -9,6 +9,7 @@ use std::process::{Command as Process, ExitCode};
 use jiff::Timestamp;
 use verger_gate::command::{self, Command, Judged};
 use verger_gate::{agent, refusal};
+use verger_gate_protocol::glass::{self, Glass, Launched};
 use verger_gate_protocol::settings::{self, Runtime, Settings};
 use verger_gate_protocol::{Answer, DOCUMENT_BYTES, Document, Question, VERSION, WITHOUT_ANSWER, file, pin};
 
@@ -56,12 +57,12 @@ fn serve(name: &Path, words: &[OsString]) -> Result<std::convert::Infallible, St
     let settings = settings.map_err(|error| told(&error))?;
     let runtime = settings.runtime(&name, folder).map_err(|error| told(&error))?;
     let word = judged.operation.word();
-    permit(&settings, runtime, &judged).map_err(|why| format!("{word} refused: {why}"))?;
+    permit(&settings, folder, runtime, &judged).map_err(|why| format!("{word} refused: {why}"))?;
     Err(become_runtime(&runtime.path))
 }
 
 /// Asks the agent, and sees to it that the runtime is the right one.
-fn permit(settings: &Settings, runtime: &Runtime, judged: &Judged) -> Result<(), String> {
+fn permit(settings: &Settings, folder: &Path, runtime: &Runtime, judged: &Judged) -> Result<(), String> {
     pin::verify(runtime, &settings.state).map_err(|error| error.to_string())?;
     let bundle = match &judged.bundle {
         Some(bundle) => bundle.clone(),
@@ -90,6 +91,30 @@ fn permit(settings: &Settings, runtime: &Runtime, judged: &Judged) -> Result<(),
     match agent::question(&settings.socket, settings.agent_uid, &question, &bytes) {
         Ok(Answer::Allow) => Ok(()),
         Ok(Answer::Refuse(sentence)) => Err(sentence),
-        Err(error) => Err(format!("{error}; {WITHOUT_ANSWER}")),
+        Err(error) => match broken(folder, judged) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("{error}; {WITHOUT_ANSWER}")),
+            Err(why) => Err(format!("{error}; the glass is broken, but {why}; {WITHOUT_ANSWER}")),
+        },
     }
+}
+
+/// Whether root lets things be launched while the agent gives no answer, and this was noted.
+fn broken(folder: &Path, judged: &Judged) -> Result<bool, String> {
+    let Some(glass) = Glass::read(folder).map_err(|error| error.to_string())? else {
+        return Ok(false);
+    };
+    let (boot, since) = glass::now().map_err(|error| format!("the time is not known: {error}"))?;
+    if !glass.holds(&boot, since) {
+        return Ok(false);
+    }
+    let launched = Launched {
+        at: Timestamp::now().as_second(),
+        operation: judged.operation,
+        id: judged.id.clone(),
+    };
+    glass
+        .note(&launched)
+        .map_err(|error| format!("{} cannot be written: {error}", glass.record.display()))?;
+    Ok(true)
 }

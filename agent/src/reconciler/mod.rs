@@ -4,6 +4,7 @@
 mod blind_spots;
 mod closing;
 mod fresh_checks;
+mod glass_checks;
 mod host_checks;
 mod kept_checks;
 mod observation;
@@ -65,6 +66,8 @@ pub(crate) struct ReconcilerPorts {
     pub(crate) freshness: watch::Receiver<Freshness>,
     pub(crate) offers: watch::Receiver<Offers>,
     pub(crate) doors: watch::Receiver<Watched>,
+    /// The gate's folder, where gates are answered.
+    pub(crate) gate_folder: Option<PathBuf>,
     /// The tripwire's record, where there is one.
     pub(crate) strays: Option<PathBuf>,
     pub(crate) enforcement: Enforcement,
@@ -189,9 +192,13 @@ impl Reconciler {
             at,
         ));
         host.extend(closing);
+        // Small files of this host's, by this host's clock.
+        let here = jiff::Timestamp::now();
+        if let Some(gate) = &self.ports.gate_folder {
+            host.extend(glass_checks::check(gate, here));
+        }
         if let Some(strays) = &self.ports.strays {
-            // A small file of this host's, by this host's clock.
-            host.extend(stray_checks::checks(strays, jiff::Timestamp::now()));
+            host.extend(stray_checks::checks(strays, here));
         }
         host.extend(fresh_checks::checks(ledger, &freshness, now));
         let offers = self.ports.offers.borrow_and_update().clone();

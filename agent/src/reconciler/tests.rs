@@ -71,6 +71,7 @@ impl World {
             freshness: watch::channel(Freshness::default()).1,
             offers: offered,
             doors: watch::channel(Watched::Not).1,
+            gate_folder: None,
             strays: None,
             enforcement: Enforcement::start({
                 let host = host.clone();

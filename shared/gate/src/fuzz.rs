@@ -5,7 +5,8 @@
 use bolero::check;
 use verger_fuzz::Damaged;
 
-use crate::{Answer, FrameError, answer, question};
+use crate::glass::Glass;
+use crate::{Answer, FrameError, answer, glass, question};
 
 #[test]
 fn hostile_questions_are_refused_in_plain_words_or_asked_again_to_the_same() {
@@ -34,5 +35,37 @@ fn hostile_answers_allow_only_where_they_say_so() {
                 assert_eq!(read == Answer::Allow, said == "allow", "{said}");
             }
             Err(error) => assert!(matches!(error, FrameError::Malformed(_))),
+        });
+}
+
+#[test]
+fn hostile_words_about_the_glass_are_refused_or_bounded_and_written_again_to_the_same() {
+    let seed = br#"{"version":1,"reason":"away","who":"uid 0","boot":"b","from":1,"until":3601,"record":"/x/launched.jsonl"}"#;
+    check!()
+        .with_generator(Damaged::json([seed]))
+        .with_iterations(10_000)
+        .for_each(|bytes| match Glass::parse(bytes) {
+            Ok(glass) => {
+                assert!(!glass.holds(&glass.boot, glass.from + glass::MOST_SECONDS));
+                let again = serde_json::to_vec(&glass).unwrap();
+                assert_eq!(Glass::parse(&again).unwrap(), glass);
+            }
+            Err(error) => assert!(!error.contains(char::is_control)),
+        });
+}
+
+#[test]
+fn hostile_records_of_what_was_launched_give_lines_that_are_whole() {
+    let line = b"{\"at\":7,\"operation\":\"create\",\"id\":\"abc\"}\n";
+    check!()
+        .with_generator(Damaged::lines([line.as_slice()]))
+        .with_iterations(10_000)
+        .for_each(|bytes| {
+            let read = glass::lines(bytes);
+            let again: Vec<u8> = read
+                .iter()
+                .flat_map(|launched| [serde_json::to_vec(launched).unwrap(), b"\n".to_vec()].concat())
+                .collect();
+            assert_eq!(glass::lines(&again), read);
         });
 }

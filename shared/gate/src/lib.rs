@@ -2,12 +2,13 @@
 //!
 //! A question is two frames: its head as JSON, then the document it is about, byte for byte as the runtime will read it. An
 //! answer is one. A frame is its length (32 bits, little endian) and so many bytes. Beside the words are the files that the agent
-//! leaves for the gate ([`settings`], [`pin`]). The gate links this crate into a program that runs before every container: nothing is
+//! leaves for the gate ([`settings`], [`pin`], [`glass`]). The gate links this crate into a program that runs before every container: nothing is
 //! in it that takes time to start.
 
 pub mod file;
 #[cfg(test)]
 mod fuzz;
+pub mod glass;
 pub mod pin;
 pub mod settings;
 
