@@ -107,30 +107,63 @@ pub fn run(long: bool) -> Result<Verdict> {
     }
     // Without the agent nothing is launched, and what runs can be ended.
     scene.agent.stop()?;
+    ran += without_agent(&docker, &out)?;
+    ran += emergency(&mut scene, &docker, &out, &gate)?;
+    docker.say(&["stop", "--time", "0", &twin])?;
+    docker.remove(&twin)?;
+    scene.agent.start()?;
+    scene.wait_for("the broken glass to be told", || {
+        let open = scene.open_findings()?;
+        let told = |finding: &&serde_json::Value| {
+            let actual = finding["actual"].as_str().unwrap_or_default();
+            finding["rule"] == "host/gate-break-glass" && actual.contains("the agent is away")
+        };
+        Ok(open.iter().find(told).map(drop))
+    })?;
+    gate.remove()?;
+    Ok(Verdict {
+        figure: format!(
+            "{refused} of {rounds} launches refused in the gate's own words, {ran} of them ran anything; unprotected {controls} of {} ran; the blessed twin ran, and ended without the agent, and one ran while the glass was broken, which was told",
+            ATTACKS.len()
+        ),
+        holds: refused == rounds && ran == 0 && controls == ATTACKS.len(),
+    })
+}
+
+/// How many containers ran without the agent: their launch is refused.
+fn without_agent(docker: &Docker, out: &Out) -> Result<usize> {
     let orphan = docker.name("orphan");
     let output = docker
         .command()
         .args(["run", "--detach", "--name", &orphan])
-        .args(BENIGN.arguments(&out))
+        .args(BENIGN.arguments(out))
         .output()?;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(
         told.contains("the policy agent is unreachable"),
         "with the agent stopped: {told}"
     );
-    ran += usize::from(out.has(&docker, &orphan)?);
+    let ran = usize::from(out.has(docker, &orphan)?);
     docker.remove(&orphan)?;
-    docker.say(&["stop", "--time", "0", &twin])?;
-    docker.remove(&twin)?;
-    scene.agent.start()?;
-    gate.remove()?;
-    Ok(Verdict {
-        figure: format!(
-            "{refused} of {rounds} launches refused in the gate's own words, {ran} of them ran anything; unprotected {controls} of {} ran; the blessed twin ran, and ended without the agent",
-            ATTACKS.len()
-        ),
-        holds: refused == rounds && ran == 0 && controls == ATTACKS.len(),
-    })
+    Ok(ran)
+}
+
+/// Root breaks the glass: a container runs without the agent, and after it is whole again none does.
+fn emergency(scene: &mut Scene, docker: &Docker, out: &Out, gate: &Gate) -> Result<usize> {
+    let record = scene.path("launched.jsonl");
+    let mut broken = gate.break_glass();
+    broken.args(["--reason", "the agent is away", "--for", "10m", "--record"]);
+    checked(broken.arg(&record))?;
+    let served = docker.name("served");
+    runs(scene, docker, out, &served, &BENIGN)?;
+    docker.remove(&served)?;
+    checked(gate.break_glass().arg("--end"))?;
+    let noted = fs::read_to_string(&record)?;
+    ensure!(
+        noted.lines().count() == 2 && noted.contains("\"create\"") && noted.contains("\"start\""),
+        "what the gate noted: {noted}"
+    );
+    without_agent(docker, out)
 }
 
 /// A container runs, and says so.
@@ -419,6 +452,12 @@ impl Gate {
             .arg(what)
             .arg("--at")
             .arg(&self.front);
+        command
+    }
+
+    fn break_glass(&self) -> Command {
+        let mut command = Command::new(&self.agent);
+        command.arg("--config").arg(&self.config).arg("break-glass");
         command
     }
 

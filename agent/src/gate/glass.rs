@@ -132,7 +132,7 @@ fn reason_in(text: &str) -> anyhow::Result<String> {
         (1..=MOST_REASON).contains(&count),
         "--reason must have 1 to {MOST_REASON} characters, and has {count}"
     );
-    Ok(printable(text))
+    Ok(printable(text).into_owned())
 }
 
 fn seconds_in(time: SignedDuration) -> anyhow::Result<u64> {
