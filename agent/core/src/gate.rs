@@ -11,7 +11,7 @@ use verger_policy::compile::Compiled;
 use verger_policy::decide::{is_enforced, may_refuse};
 use verger_policy::drift::{Check, Claim, Outcome, judge_recorded};
 use verger_policy::facts::{Evidence, Instance};
-use verger_policy::model::{Kind, printable_within};
+use verger_policy::model::{CHECK_RULES, Kind, printable_within};
 
 /// The most differences that a refusal tells; it says how many more there are.
 const TOLD: usize = 3;
@@ -23,6 +23,21 @@ const PROCESS_RULES: [&str; 4] = [
     "config/capabilities",
     "config/no-new-privileges",
     "config/seccomp",
+];
+
+/// Fields of expressions that are about one process: a guardrail's own check that looks at one holds for every process, too.
+/// What it looks at cannot be told of one that cannot be read.
+const PROCESS_FIELDS: [&str; 10] = [
+    "ambientCapabilities",
+    "apparmor",
+    "capabilities",
+    "expression",
+    "noNewPrivileges",
+    "seccomp",
+    "user.gid",
+    "user.groups",
+    "user.hostUid",
+    "user.uid",
 ];
 
 /// Something that a runtime is called to do.
@@ -140,7 +155,13 @@ pub fn decide(
 /// Whether a check is about a process, and not about what all of an instance share.
 fn is_of_processes(check: &Check) -> bool {
     let rule = check.rule.as_str();
-    PROCESS_RULES.contains(&rule) || rule.starts_with("privilege/")
+    PROCESS_RULES.contains(&rule)
+        || rule.starts_with("privilege/")
+        || rule.starts_with(CHECK_RULES)
+            && check
+                .field
+                .split(", ")
+                .any(|field| PROCESS_FIELDS.contains(&field))
 }
 
 impl fmt::Display for Refusal {
@@ -210,6 +231,13 @@ fn write_claim<'a>(
 fn write_check(f: &mut fmt::Formatter<'_>, check: &Check) -> fmt::Result {
     write!(f, "; {} {}", check.rule, printable_within(&check.field, VALUE))?;
     match (check.result, &check.expected, &check.actual) {
+        // Whoever stated the check has said what it means; the expression alone would not.
+        (Outcome::Fail, Some(expected), _) if check.rule.as_str().starts_with(CHECK_RULES) => write!(
+            f,
+            ": {}, as not {}",
+            printable_within(&check.reason, VALUE),
+            printable_within(expected, VALUE)
+        )?,
         (Outcome::Fail, Some(expected), Some(actual)) => write!(
             f,
             ": expected {}, found {}",

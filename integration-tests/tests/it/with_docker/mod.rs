@@ -2,4 +2,5 @@
 
 mod away;
 mod drift_eval;
+mod lifted;
 mod set_back;
