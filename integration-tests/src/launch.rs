@@ -48,6 +48,18 @@ pub fn run(long: bool) -> Result<Verdict> {
     let draft = scene.bless(&docker, &blessed, WORKLOAD)?;
     let enforced = draft.replace("default: monitor", "default: enforce");
     ensure!(enforced != draft, "the draft has no mode to change: {draft}");
+    // Of the working directory the blessing says nothing: that it may not be /tmp is a check's word alone.
+    let stated = enforced
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("workingDir:"));
+    let stated: Vec<&str> = stated.collect();
+    let enforced = stated
+        .join("\n")
+        .replace("  config:\n", "  config:\n    workingDir: any\n");
+    ensure!(
+        enforced.contains("workingDir: any"),
+        "the draft has no config: {draft}"
+    );
     let gate = Gate::install(&mut scene, &programs, &docker)?;
     scene.judged(&blessed, |_| true)?;
     scene.apply(&format!("{enforced}\n---\n{GUARDRAIL}"))?;
@@ -197,7 +209,7 @@ fn execs(docker: &Docker, container: &str) -> Result<()> {
     Ok(())
 }
 
-const GUARDRAIL: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: nothing-unknown }\nspec: { unknown: refuse }\n";
+const GUARDRAIL: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: nothing-unknown }\nspec: { unknown: refuse }\n---\napiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: launch/places }\nspec: { mode: enforce, checks: [ { id: not-in-tmp, expression: 'workingDir != \"/tmp\"', message: what starts in /tmp runs what anybody left there } ] }\n";
 
 /// One way to launch what is not blessed.
 struct Attack {
@@ -277,6 +289,12 @@ const ATTACKS: &[Attack] = &[
         name: "port",
         flags: &["--publish", "80"],
         says: "config/ports",
+        ..BENIGN
+    },
+    Attack {
+        name: "check",
+        flags: &["--workdir", "/tmp"],
+        says: "guardrail/launch/places/not-in-tmp",
         ..BENIGN
     },
     Attack {

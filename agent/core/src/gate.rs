@@ -11,7 +11,7 @@ use verger_policy::compile::Compiled;
 use verger_policy::decide::{is_enforced, may_refuse};
 use verger_policy::drift::{Check, Claim, Judgement, Outcome, judge_launch};
 use verger_policy::facts::{Evidence, Instance};
-use verger_policy::model::{Kind, Name, printable_within};
+use verger_policy::model::{CHECK_RULES, Kind, Name, printable_within};
 
 /// The most differences that a refusal tells; it says how many more there are.
 const TOLD: usize = 3;
@@ -28,6 +28,21 @@ const PROCESS_RULES: [&str; 5] = [
 /// The rule about what no check reads, and how its fields of a process begin.
 const UNREAD: &str = "config/unread";
 const UNREAD_OF_PROCESS: &str = "unread[process.";
+
+/// Fields of expressions that are about one process: a guardrail's own check that looks at one holds for every process, too.
+/// What it looks at cannot be told of one that cannot be read.
+const PROCESS_FIELDS: [&str; 10] = [
+    "ambientCapabilities",
+    "apparmor",
+    "capabilities",
+    "expression",
+    "noNewPrivileges",
+    "seccomp",
+    "user.gid",
+    "user.groups",
+    "user.hostUid",
+    "user.uid",
+];
 
 /// Something that a runtime is called to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +194,11 @@ fn is_of_processes(check: &Check) -> bool {
     PROCESS_RULES.contains(&rule)
         || rule.starts_with("privilege/")
         || (rule == UNREAD && check.field.starts_with(UNREAD_OF_PROCESS))
+        || rule.starts_with(CHECK_RULES)
+            && check
+                .field
+                .split(", ")
+                .any(|field| PROCESS_FIELDS.contains(&field))
 }
 
 impl fmt::Display for Refusal {
@@ -260,6 +280,13 @@ fn write_claim<'a>(
 fn write_check(f: &mut fmt::Formatter<'_>, check: &Check) -> fmt::Result {
     write!(f, "; {} {}", check.rule, printable_within(&check.field, VALUE))?;
     match (check.result, &check.expected, &check.actual) {
+        // Whoever stated the check has said what it means; the expression alone would not.
+        (Outcome::Fail, Some(expected), _) if check.rule.as_str().starts_with(CHECK_RULES) => write!(
+            f,
+            ": {}, as not {}",
+            printable_within(&check.reason, VALUE),
+            printable_within(expected, VALUE)
+        )?,
         (Outcome::Fail, Some(expected), Some(actual)) => write!(
             f,
             ": expected {}, found {}",

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use verger_policy::compile::{DEFAULTS, Default, DefaultSource};
 use verger_policy::explain::{self, Topic};
+use verger_policy::expression::{FIELDS, Type};
 use verger_policy::model::Kind;
 use verger_policy::rules::{self, Rule};
 
@@ -31,9 +32,13 @@ pub(super) fn explain(topic: Option<String>, format: Format) -> anyhow::Result<E
     };
     let (text, value) = match explain::topic(&topic) {
         Ok(Topic::Rule(rule)) => (tell(rule), object(rule)),
-        Ok(Topic::Kind(kind)) => (
-            tell_kind(kind),
-            json!({ "kind": kind, "says": says(kind), "fields": fields(of_kind(kind)) }),
+        Ok(Topic::Kind(kind)) => (tell_kind(kind), kind_object(kind)),
+        Ok(Topic::Check(rule)) => (
+            format!(
+                "{rule} is a check that people have stated in a guardrail.\n\n`verger get Guardrail NAME -o yaml` shows it, NAME being what is between \
+                 guardrail/ and the last slash; `verger findings explain UID` says what a violation means.\n"
+            ),
+            json!({ "rule": rule, "kind": Kind::Guardrail }),
         ),
         Ok(Topic::Fields(rows)) => (
             tell_fields(rows.iter().copied()),
@@ -52,6 +57,17 @@ pub(super) fn explain(topic: Option<String>, format: Format) -> anyhow::Result<E
         _ => document(&value, format)?,
     })?;
     Ok(Exit::Clean)
+}
+
+fn kind_object(kind: Kind) -> Value {
+    let mut object = json!({ "kind": kind, "says": says(kind), "fields": fields(of_kind(kind)) });
+    if kind == Kind::Guardrail {
+        let seen = seen().into_iter();
+        let rows = seen
+            .map(|Seen { name, of, says }| json!({ "field": name, "type": of.to_string(), "says": says }));
+        object["seen"] = rows.collect();
+    }
+    object
 }
 
 fn profiles(rule: &Rule) -> String {
@@ -112,7 +128,7 @@ const fn says(kind: Kind) -> &'static str {
             "which running things are this workload (match), on which hosts (hosts), their blessed configuration (config), and how far each control goes (mode)"
         }
         Kind::Guardrail => {
-            "what holds for every instance it selects (select), whatever its workload: a built-in profile (profile: baseline or restricted), rules by id (rules), the least mode (mode), and what becomes of instances of no workload (unknown: report or refuse)"
+            "what holds for every instance it selects (select), whatever its workload: a built-in profile (profile: baseline or restricted), rules by id (rules), conditions of your own (checks: id, expression, message, control, severity, remedy), the least mode (mode), and what becomes of instances of no workload (unknown: report or refuse)"
         }
         Kind::Exception => {
             "which rules (rules) may be violated, with which values (values), where (scope), by whose word and why (owner, reason, ticket), from when (notBefore) until when (notAfter, at most 90 days)"
@@ -135,11 +151,47 @@ fn tell_kind(kind: Kind) -> String {
             writeln!(text, "  {:<20} {}", role.name, role.says).expect("a String takes everything");
         }
     }
+    if kind == Kind::Guardrail {
+        text.push_str("\nWhat the expression of a check, in CEL, can look at; what was not seen makes the check not evaluated:\n\n");
+        for Seen { name, of, says } in seen() {
+            writeln!(text, "  {name:<20} {of}: {says}").expect("a String takes everything");
+        }
+        text.push_str(FUNCTIONS);
+    }
     if kind == Kind::Workload {
         text.push_str("\nWhat a field of config means when it is not stated; the word `any` opts out, and shows as not evaluated:\n\n");
         text.push_str(&tell_fields(of_kind(kind)));
     }
     text
+}
+
+const FUNCTIONS: &str = "\nOperators: ! && || ?: == != < <= > >= in + - * / %. Functions: size(x), has(MAP.KEY), TEXT.startsWith(…), .endsWith(…), .contains(…), \
+                         LIST.all(x, …), .exists(x, …), .exists_one(x, …), .filter(x, …).\n";
+
+/// A field that expressions can look at, or a member of one.
+struct Seen {
+    name: String,
+    of: Type,
+    says: &'static str,
+}
+
+fn seen() -> Vec<Seen> {
+    let mut rows = Vec::new();
+    for field in FIELDS {
+        rows.push(Seen {
+            name: field.name.to_owned(),
+            of: field.of,
+            says: field.says,
+        });
+        if let Type::Records(members) = field.of {
+            rows.extend(members.iter().map(|member| Seen {
+                name: format!("{}[].{}", field.name, member.name),
+                of: member.of,
+                says: member.says,
+            }));
+        }
+    }
+    rows
 }
 
 fn of_kind(kind: Kind) -> impl Iterator<Item = &'static Default> {

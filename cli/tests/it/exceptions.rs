@@ -12,7 +12,8 @@ const DAY: i64 = 24;
 
 /// An exception for workload `web` that began a day ago and ends in so many hours.
 fn exception(name: &str, rule: &str, ends_in_hours: i64) -> String {
-    let at = |hours: i64| (Timestamp::now() + SignedDuration::from_hours(hours)).strftime("%Y-%m-%dT%H:%M:%SZ");
+    let at =
+        |hours: i64| (Timestamp::now() + SignedDuration::from_hours(hours)).strftime("%Y-%m-%dT%H:%M:%SZ");
     format!(
         "---\napiVersion: verger/v1\nkind: Exception\nmetadata: {{ name: {name} }}\nspec: {{ rules: [ {rule} ], scope: {{ workload: \
          web }}, owner: \"Ann\", reason: \"because\", ticket: T-1, notBefore: {}, notAfter: {} }}\n",
@@ -76,7 +77,10 @@ fn exceptions_are_listed_with_who_sealed_them_and_those_that_end_soon_end_with_1
     let table = program.run(&["exceptions", "list", "-o", "wide"]).ends(0).out;
     assert!(table.contains("in force") && table.contains("because"), "{table}");
 
-    let soon = program.run(&["exceptions", "expiring", "-o", "json"]).ends(1).json();
+    let soon = program
+        .run(&["exceptions", "expiring", "-o", "json"])
+        .ends(1)
+        .json();
     assert_eq!(names(&soon), ["short"]);
     assert!(soon[0]["secondsLeft"].as_i64().unwrap() > 2 * 86_400);
     program
@@ -87,7 +91,9 @@ fn exceptions_are_listed_with_who_sealed_them_and_those_that_end_soon_end_with_1
         .ends(0)
         .json();
     assert_eq!(names(&none), Vec::<&str>::new());
-    program.run(&["exceptions", "expiring", "--within", "soon"]).ends(2);
+    program
+        .run(&["exceptions", "expiring", "--within", "soon"])
+        .ends(2);
     program.run(&["exceptions", "list", "--workload", "W"]).ends(2);
 }
 
@@ -107,7 +113,12 @@ fn what_nothing_needs_is_unused_and_what_no_host_vouches_for_cannot_be_told() {
         world.hosts = vec![host()];
         world.instances = vec![instance("needed")];
     }
-    let unused = |code: i32| program.run(&["exceptions", "unused", "-o", "json"]).ends(code).json();
+    let unused = |code: i32| {
+        program
+            .run(&["exceptions", "unused", "-o", "json"])
+            .ends(code)
+            .json()
+    };
     let said = unused(1);
     assert_eq!(names(&said), ["idle"]);
     assert_eq!(said[0]["use"]["usage"], "unused");
@@ -117,13 +128,22 @@ fn what_nothing_needs_is_unused_and_what_no_host_vouches_for_cannot_be_told() {
     let said = unused(3);
     assert_eq!(names(&said), ["idle"]);
     assert_eq!(said[0]["use"]["usage"], "unknown");
-    assert!(said[0]["use"]["why"].as_str().unwrap().contains("web-1"), "{said}");
+    assert!(
+        said[0]["use"]["why"].as_str().unwrap().contains("web-1"),
+        "{said}"
+    );
 
     cluster.world().hosts[0].connected = true;
     cluster.world().instances = vec![instance("another")];
     let said = unused(1);
     assert_eq!(names(&said), ["idle", "needed"]);
-    assert!(said[1]["use"]["why"].as_str().unwrap().contains("Exception/another"), "{said}");
+    assert!(
+        said[1]["use"]["why"]
+            .as_str()
+            .unwrap()
+            .contains("Exception/another"),
+        "{said}"
+    );
 }
 
 #[test]

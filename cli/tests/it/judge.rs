@@ -382,6 +382,52 @@ fn names_from_containers_never_act_on_a_terminal() {
 }
 
 #[test]
+fn a_check_of_a_guardrail_is_judged_and_told_by_its_rule() {
+    let program = Program::new();
+    let workload = blessed(&program);
+    let draft = |expression: &str| {
+        format!(
+            "{workload}---\napiVersion: verger/v1\nkind: Guardrail\nmetadata: {{ name: house }}\nspec: {{ checks: [ {{ id: own, expression: '{expression}', \
+             message: it is not ours }} ] }}\n"
+        )
+    };
+    let judged = |expression: &str, code: i32| {
+        let document = hardened(&program, &draft(expression), &["-o", "json"])
+            .ends(code)
+            .json();
+        assert_fits_the_schema(&document);
+        of(&document, "guardrail/house/own")[0].clone()
+    };
+    assert_eq!(judged("user.uid != 0", 0)["result"], "pass");
+    let failing = judged("user.uid == 0", 1);
+    assert_eq!(
+        (
+            &failing["result"],
+            &failing["expected"],
+            &failing["decidedBy"]["kind"]
+        ),
+        (&"fail".into(), &"user.uid == 0".into(), &"Guardrail".into())
+    );
+    let ran = hardened(&program, &draft("user.udi == 0"), &[]).ends(2);
+    assert!(
+        ran.err.contains("spec.checks[0].expression") && ran.err.contains("did you mean `user.uid`?"),
+        "{}",
+        ran.err
+    );
+    let explained = program.run(&["explain", "Guardrail"]).ends(0).out;
+    assert!(
+        explained.contains("user.uid") && explained.contains("mounts[].target"),
+        "{explained}"
+    );
+    let explained = program
+        .run(&["explain", "Guardrail", "-o", "json"])
+        .ends(0)
+        .json();
+    assert!(explained["seen"].as_array().unwrap().len() > 20, "{explained}");
+    program.run(&["explain", "guardrail/house/own"]).ends(0);
+}
+
+#[test]
 fn every_shipped_policy_is_valid() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/policies");
     let mut read = 0;

@@ -10,9 +10,10 @@ pub use defaults::{DEFAULTS, Default, DefaultSource};
 use jiff::Timestamp;
 
 use crate::digest::Digest;
+use crate::expression::{Expression, Fault, MAX_COST};
 use crate::model::{
-    ContainerHint, Control, Exception, Labels, Mode, Name, ObjectKey, PolicyObject, RuleId, Spec,
-    UnknownInstances, Workload,
+    CHECK_RULES, ContainerHint, Control, Exception, GuardrailCheck, Labels, Mode, Name, ObjectKey,
+    PolicyObject, RuleId, Severity, Spec, UnknownInstances, Workload,
 };
 use crate::rules::{self, Rule};
 
@@ -54,10 +55,27 @@ pub struct CompiledGuardrail {
     pub rules: Vec<&'static Rule>,
     /// Rules it names that this version does not know or that are no guardrail's: judged *not evaluated*.
     pub unsupported: BTreeSet<RuleId>,
+    /// Its own checks, by id.
+    pub checks: Vec<CompiledCheck>,
     /// The least mode.
     pub mode: Mode,
     /// What it says of unknown instances. Nothing said: reported.
     pub unknown: Option<UnknownInstances>,
+}
+
+/// A check of a guardrail's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompiledCheck {
+    /// The rule that findings and exceptions name it by.
+    pub rule: RuleId,
+    /// Its expression, or why this version cannot read it.
+    pub expression: Result<Expression, Fault>,
+    /// What a violation means, and what to do about it.
+    pub reason: String,
+    /// What it protects.
+    pub control: Control,
+    /// How bad a violation is.
+    pub severity: Severity,
 }
 
 /// An exception that may hold on the host.
@@ -120,6 +138,7 @@ pub fn compile<'a>(
                     workloads: spec.select.workloads.clone(),
                     rules,
                     unsupported,
+                    checks: checks(&spec.checks, &object.metadata.name),
                     mode: spec.mode.unwrap_or(Mode::Monitor),
                     unknown: spec.unknown,
                 });
@@ -242,6 +261,42 @@ impl Compiled {
             .into_iter()
             .flatten()
             .map(|place| (*place, &self.exceptions[*place]))
+    }
+}
+
+/// Compiles a guardrail's own checks. No draft asks for more than [`MAX_COST`] of them together; of what was sealed all the same, those for
+/// which nothing is left are as if they could not be read.
+fn checks(stated: &[GuardrailCheck], guardrail: &Name) -> Vec<CompiledCheck> {
+    let mut left = MAX_COST;
+    let compile = |check: &GuardrailCheck| {
+        let mut compiled = CompiledCheck::of(check, guardrail);
+        let cost = compiled.expression.as_ref().map_or(0, Expression::cost);
+        match left.checked_sub(cost) {
+            Some(rest) => left = rest,
+            None => compiled.expression = Err(Fault::too_dear()),
+        }
+        compiled
+    };
+    stated.iter().map(compile).collect()
+}
+
+impl CompiledCheck {
+    fn of(check: &GuardrailCheck, guardrail: &Name) -> Self {
+        let reason = match &check.remedy {
+            Some(remedy) => format!("{}; {remedy}", check.message.trim_end_matches('.')),
+            None => check.message.clone(),
+        };
+        Self {
+            // No draft has a name that is too long for that, and of two that were sealed all the same, both are judged.
+            rule: check
+                .rule(guardrail)
+                .or_else(|| format!("{CHECK_RULES}{}", check.id).parse().ok())
+                .unwrap_or(rules::UNSUPPORTED_RULE.rule_id()),
+            expression: Expression::read(&check.expression),
+            reason,
+            control: check.control.unwrap_or(Control::Config),
+            severity: check.severity.unwrap_or(Severity::Medium),
+        }
     }
 }
 

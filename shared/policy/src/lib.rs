@@ -10,6 +10,7 @@ pub mod digest;
 pub mod draft;
 pub mod drift;
 pub mod explain;
+pub mod expression;
 pub mod facts;
 pub mod finding;
 pub mod ideal;

@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use crate::compile::JUDGED_CONTROLS;
 use crate::digest::Digest;
+use crate::expression::Expression;
 use crate::model::{
-    ContainerHint, Control, Exception, Guardrail, Labels, Mode, Modes, Name, ObjectKey, PolicyObject,
+    CHECK_RULES, ContainerHint, Control, Exception, Guardrail, Labels, Mode, Modes, Name, ObjectKey, PolicyObject,
     RoleBinding, RuleId, Spec, Workload,
 };
 use crate::roles;
@@ -47,6 +48,25 @@ pub enum Oddity {
     },
     /// An exception for a rule of the host, which is about no workload: sealed before such ones were refused.
     LiftsNothing {
+        /// The rule it names.
+        rule: RuleId,
+    },
+    /// A check of a guardrail that says the same of everything.
+    ConstantCheck {
+        /// Its id.
+        check: String,
+        /// What it says.
+        always: bool,
+    },
+    /// A check of a guardrail that this version cannot read: it is judged to be an error.
+    UnreadableCheck {
+        /// Its id.
+        check: String,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// An exception for a check of a guardrail that the set does not have.
+    NoSuchCheck {
         /// The rule it names.
         rule: RuleId,
     },
@@ -118,6 +138,24 @@ impl fmt::Display for Lint {
                     "is for rule {rule}, which is about the host and never lifted; remove it from `rules`"
                 )
             }
+            Oddity::ConstantCheck { check, always } => {
+                write!(
+                    f,
+                    "has the check {check}, which is {always} of everything; correct its expression"
+                )
+            }
+            Oddity::UnreadableCheck { check, fault } => {
+                write!(
+                    f,
+                    "has the check {check}, which is an error of everything: {fault}"
+                )
+            }
+            Oddity::NoSuchCheck { rule } => {
+                write!(
+                    f,
+                    "is for {rule}, a check that no guardrail of the set has; correct `rules`"
+                )
+            }
             Oddity::SelectsNoHost => {
                 f.write_str("selects no host; correct its host labels, or label a host with a `Host` object")
             }
@@ -184,6 +222,8 @@ struct World<'s> {
     enforces: bool,
     roles: BTreeSet<&'s Name>,
     bound: BTreeSet<&'s Name>,
+    /// The rules of guardrails' own checks.
+    checks: BTreeSet<RuleId>,
 }
 
 impl<'s> World<'s> {
@@ -196,6 +236,7 @@ impl<'s> World<'s> {
             enforces: false,
             roles: BTreeSet::new(),
             bound: BTreeSet::new(),
+            checks: BTreeSet::new(),
         };
         for object in set.objects() {
             match &object.spec {
@@ -214,7 +255,12 @@ impl<'s> World<'s> {
                 }
                 Spec::Role(_) => _ = world.roles.insert(&object.metadata.name),
                 Spec::RoleBinding(binding) => _ = world.bound.insert(&binding.role),
-                Spec::Guardrail(guardrail) => world.enforces |= guardrail.mode == Some(Mode::Enforce),
+                Spec::Guardrail(guardrail) => {
+                    let name = &object.metadata.name;
+                    let rules = guardrail.checks.iter().filter_map(|check| check.rule(name));
+                    world.checks.extend(rules);
+                    world.enforces |= guardrail.mode == Some(Mode::Enforce);
+                }
                 Spec::Exception(_) => {}
             }
         }
@@ -275,6 +321,19 @@ impl<'s> World<'s> {
         if !self.some_host(&guardrail.select.hosts) {
             found.push(Oddity::SelectsNoHost);
         }
+        for check in &guardrail.checks {
+            let check_id = || check.id.clone();
+            match Expression::read(&check.expression) {
+                Ok(expression) => found.extend(expression.constant().map(|always| Oddity::ConstantCheck {
+                    check: check_id(),
+                    always,
+                })),
+                Err(fault) => found.push(Oddity::UnreadableCheck {
+                    check: check_id(),
+                    fault: fault.to_string(),
+                }),
+            }
+        }
         let wanted = &guardrail.select.workloads;
         if !wanted.is_empty() && !self.workloads.values().any(|(_, labels)| wanted.select(labels)) {
             found.push(Oddity::SelectsNoWorkload);
@@ -299,6 +358,11 @@ impl<'s> World<'s> {
             |rule: &&RuleId| rules::find(rule.as_str()).is_some_and(|found| found.control == Control::Host);
         for rule in exception.rules.iter().filter(of_host) {
             found.push(Oddity::LiftsNothing { rule: rule.clone() });
+        }
+        let of_check =
+            |rule: &&RuleId| rule.as_str().starts_with(CHECK_RULES) && !self.checks.contains(*rule);
+        for rule in exception.rules.iter().filter(of_check) {
+            found.push(Oddity::NoSuchCheck { rule: rule.clone() });
         }
         if let Some(name) = &exception.scope.workload {
             match (self.workloads.get(name), exception.scope.image) {

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod agreement;
+
 use verger_policy::compile::compile;
 use verger_policy::decide::{Request, Verdict};
 use verger_policy::digest::Digest;

@@ -90,7 +90,8 @@ async fn unused(which: &ExceptionsArgs, context: Option<&Path>, format: Format) 
             }
         };
         let text = format!("{word}: {why}");
-        let object = serde_json::json!({ "usage": if word == "unused" { "unused" } else { "unknown" }, "why": why });
+        let object =
+            serde_json::json!({ "usage": if word == "unused" { "unused" } else { "unknown" }, "why": why });
         record::push(
             &mut sheet,
             exception,
@@ -156,10 +157,7 @@ async fn checks(session: &Session, agent: &str, id: &str) -> anyhow::Result<Opti
 }
 
 /// The verified set, and the cluster's time.
-async fn fetch(
-    which: &ExceptionsArgs,
-    context: Option<&Path>,
-) -> anyhow::Result<(Session, Held, Timestamp)> {
+async fn fetch(which: &ExceptionsArgs, context: Option<&Path>) -> anyhow::Result<(Session, Held, Timestamp)> {
     let session = Session::open(context).await?;
     let held = sealed::fetch(&session, &which.held).await?;
     let now = Timestamp::now();
@@ -195,14 +193,16 @@ fn chosen<'s>(set: &'s PolicySet, which: &ExceptionsArgs) -> anyhow::Result<Vec<
         (Some(_), None, Some(image)) => images.is_some_and(|images| images.contains(image)),
         (Some(_), None, None) => false,
     };
-    let sealed = set.parts().filter_map(|(entry, body)| match &body?.object().spec {
-        Spec::Exception(spec) => Some(Sealed {
-            key: &entry.key,
-            spec,
-            epoch: entry.epoch,
-        }),
-        _ => None,
-    });
+    let sealed = set
+        .parts()
+        .filter_map(|(entry, body)| match &body?.object().spec {
+            Spec::Exception(spec) => Some(Sealed {
+                key: &entry.key,
+                spec,
+                epoch: entry.epoch,
+            }),
+            _ => None,
+        });
     Ok(sealed.filter(|exception| concerns(exception.spec)).collect())
 }
 

@@ -59,9 +59,19 @@ fn a_filter_by_workload_takes_what_names_it_or_an_image_it_blesses() {
             digest("a")
         ),
         exception("by-name", "{ workload: web }", window.0, window.1),
-        exception("by-image", &format!("{{ image: \"{}\" }}", digest("a")), window.0, window.1),
+        exception(
+            "by-image",
+            &format!("{{ image: \"{}\" }}", digest("a")),
+            window.0,
+            window.1,
+        ),
         exception("of-other", "{ workload: other }", window.0, window.1),
-        exception("other-image", &format!("{{ image: \"{}\" }}", digest("b")), window.0, window.1),
+        exception(
+            "other-image",
+            &format!("{{ image: \"{}\" }}", digest("b")),
+            window.0,
+            window.1,
+        ),
     ];
     let set = set(&drafts.concat());
     let names = |workload: Option<&str>| -> Vec<String> {

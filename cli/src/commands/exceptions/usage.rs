@@ -144,7 +144,10 @@ impl<'s> World<'s> {
 
     /// Hosts that the exception is for and of which too little is known.
     fn silent(&self, spec: &Exception, epoch: u64) -> Vec<String> {
-        let hosts = self.hosts.values().filter(|host| self.is_for(spec, &host.agent_id));
+        let hosts = self
+            .hosts
+            .values()
+            .filter(|host| self.is_for(spec, &host.agent_id));
         hosts
             .filter_map(|host| {
                 let blind = host
@@ -264,7 +267,8 @@ fn has_more_than_passes(instance: &pb::Instance) -> bool {
 }
 
 fn is_named(decided_by: &Value, key: &ObjectKey) -> bool {
-    decided_by["kind"].as_str() == Some(key.kind.word()) && decided_by["name"].as_str() == Some(key.name.as_str())
+    decided_by["kind"].as_str() == Some(key.kind.word())
+        && decided_by["name"].as_str() == Some(key.name.as_str())
 }
 
 fn place(instance: &pb::Instance) -> Place {

@@ -99,7 +99,11 @@ async fn list(filter: pb::Filter, context: Option<&Path>, format: Format) -> any
 }
 
 /// Takes in what a controller lists, page by page.
-pub(super) async fn each(session: &Session, filter: pb::Filter, mut take: impl FnMut(Finding)) -> anyhow::Result<()> {
+pub(super) async fn each(
+    session: &Session,
+    filter: pb::Filter,
+    mut take: impl FnMut(Finding),
+) -> anyhow::Result<()> {
     let mut page_token = String::new();
     loop {
         let request = pb::ListRequest {

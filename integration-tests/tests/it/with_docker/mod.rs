@@ -2,5 +2,6 @@
 
 mod away;
 mod drift_eval;
+mod lifted;
 mod proxy;
 mod set_back;

@@ -102,6 +102,20 @@ fn fits(
                 })
             })
         }),
+        Spec::Guardrail(guardrail) => {
+            let name = &object.metadata.name;
+            match guardrail.checks.iter().find(|check| check.rule(name).is_none()) {
+                None => Ok(()),
+                Some(check) => Err(reader.report(
+                    place,
+                    format!(
+                        "the name with that of its check {} is too long for a rule",
+                        check.id
+                    ),
+                    "give the guardrail or the check a shorter name",
+                )),
+            }
+        }
         _ => Ok(()),
     }
 }

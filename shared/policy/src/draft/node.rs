@@ -35,6 +35,11 @@ pub(super) struct Key {
 }
 
 impl Node {
+    /// Whether it is text that stands in quotes.
+    pub(super) const fn is_quoted(&self) -> bool {
+        matches!(self.value, Value::Text { quoted: true, .. })
+    }
+
     /// What it is, for a message.
     pub(super) const fn sort(&self) -> &'static str {
         match self.value {

@@ -8,7 +8,7 @@ use super::node::{Value, is_ambiguous_word, resolve};
 use crate::model::{PolicyObject, is_printable};
 
 /// The order in which people read fields; what is not listed follows in the order of the alphabet.
-const ORDER: [&str; 46] = [
+const ORDER: [&str; 51] = [
     "apiVersion",
     "kind",
     "metadata",
@@ -22,6 +22,11 @@ const ORDER: [&str; 46] = [
     "select",
     "profile",
     "rules",
+    "checks",
+    "id",
+    "expression",
+    "message",
+    "control",
     "role",
     "subjects",
     "effect",

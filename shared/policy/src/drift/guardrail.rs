@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Outcome;
 use super::mounts::origin;
 use super::sheet::{Sheet, member};
-use crate::compile::{Compiled, CompiledGuardrail, CompiledWorkload};
+use crate::compile::{Compiled, CompiledCheck, CompiledGuardrail, CompiledWorkload};
+use crate::expression::{Subject, Verdict};
 use crate::facts::{
     ConfigFacts, Evidence, Instance, MountOrigin, NamespaceOwner, RUNTIME_MASKED_PATHS,
     RUNTIME_READONLY_PATHS, RUNTIME_SYSCTLS, SeccompFacts, capabilities,
@@ -54,6 +56,10 @@ pub(super) fn judge(
         for id in &guardrail.unsupported {
             unsupported.entry(id).or_insert(guardrail);
         }
+        sheet.decided_by(Some(&guardrail.key));
+        for check in &guardrail.checks {
+            own(sheet, check, &Subject { instance, workloads });
+        }
     }
     for (rule, guardrail) in held.into_values() {
         sheet.decided_by(Some(&guardrail.key));
@@ -63,6 +69,29 @@ pub(super) fn judge(
         sheet.decided_by(Some(&guardrail.key));
         let reason = format!("the guardrail names `{id}`, which is no guardrail's rule in this version");
         sheet.skip(&rules::UNSUPPORTED_RULE, member("rules", id.as_str()), &reason);
+    }
+}
+
+/// A check of a guardrail's own.
+fn own(sheet: &mut Sheet, check: &CompiledCheck, subject: &Subject<'_>) {
+    let expression = match &check.expression {
+        Ok(expression) => expression,
+        Err(fault) => {
+            let why = format!("this version cannot read it: {fault}");
+            return sheet.own(check, Outcome::Error, "expression", None, why);
+        }
+    };
+    let names: Vec<&str> = expression.fields().map(|field| field.name).collect();
+    let field = match names.as_slice() {
+        [] => "expression".to_owned(),
+        names => names.join(", "),
+    };
+    let text = expression.text();
+    match expression.judge(subject) {
+        Verdict::True => sheet.own(check, Outcome::Pass, &field, None, "it holds".to_owned()),
+        Verdict::False => sheet.own(check, Outcome::Fail, &field, Some(text), check.reason.clone()),
+        Verdict::NotSeen(why) => sheet.own(check, Outcome::NotEvaluated, &field, None, why),
+        Verdict::Error(why) => sheet.own(check, Outcome::Error, &field, None, why),
     }
 }
 

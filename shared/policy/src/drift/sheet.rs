@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Check, Outcome};
+use crate::compile::CompiledCheck;
 use crate::model::{ObjectKey, printable, printable_within};
 use crate::rules::Rule;
 
@@ -162,6 +163,28 @@ impl Sheet {
             actual,
             reason,
             severity: rule.severity,
+            decided_by: self.decided_by.clone(),
+        });
+    }
+
+    /// What a check of a guardrail's own found. `expected` is its expression, where it does not hold.
+    pub(super) fn own(
+        &mut self,
+        check: &CompiledCheck,
+        result: Outcome,
+        field: &str,
+        expected: Option<&str>,
+        reason: String,
+    ) {
+        self.checks.push(Check {
+            control: check.control,
+            rule: check.rule.clone(),
+            field: Cow::Owned(field.to_owned()),
+            result,
+            expected: expected.map(|text| printable_within(text, MAX_SHOWN)),
+            actual: expected.map(|_| "false".to_owned()),
+            reason: Cow::Owned(printable_within(&reason, MAX_SHOWN)),
+            severity: check.severity,
             decided_by: self.decided_by.clone(),
         });
     }

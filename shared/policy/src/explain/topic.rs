@@ -2,7 +2,7 @@
 
 use crate::compile::{DEFAULTS, Default};
 use crate::draft::nearest;
-use crate::model::{Kind, printable_within};
+use crate::model::{CHECK_RULES, Kind, RuleId, printable_within};
 use crate::rules::{self, Rule};
 
 /// Something that can be explained.
@@ -10,6 +10,8 @@ use crate::rules::{self, Rule};
 pub enum Topic {
     /// A built-in rule.
     Rule(&'static Rule),
+    /// A check that people may have stated in a guardrail.
+    Check(RuleId),
     /// A kind of object.
     Kind(Kind),
     /// A field of a workload's `config` block, or a group of fields; all of them for `config` itself.
@@ -39,6 +41,11 @@ fn slip_of(near: &Option<String>) -> String {
 pub fn topic(text: &str) -> Result<Topic, UnknownTopic> {
     if let Some(rule) = rules::find(text) {
         return Ok(Topic::Rule(rule));
+    }
+    if text.starts_with(CHECK_RULES)
+        && let Ok(rule) = text.parse()
+    {
+        return Ok(Topic::Check(rule));
     }
     if let Some(kind) = kind(text) {
         return Ok(Topic::Kind(kind));

@@ -24,7 +24,9 @@ pub use config::{
 pub use control::{Control, InvalidWord, Mode, Modes, Severity};
 pub use env::{STEERING_VARIABLES, steering_variable};
 pub use exception::{Exception, ExceptionScope, InvalidWindow, MAX_EXCEPTION_DAYS, Standing};
-pub use guardrail::{Guardrail, GuardrailRule, Profile, Selector, UnknownInstances};
+pub use guardrail::{
+    CHECK_RULES, Guardrail, GuardrailCheck, GuardrailRule, MAX_CHECKS, Profile, Selector, UnknownInstances,
+};
 pub use host::HostObject;
 pub use name::{AgentId, InvalidName, InvalidObjectKey, Kind, Labels, Name, ObjectKey, RuleId, RuntimeKind};
 pub use object::{Metadata, OBJECT_PREFIX, PolicyObject, Spec};

@@ -445,7 +445,7 @@ fn guardrails_ask_for_something_they_can_hold() {
     assert_eq!(
         with("{ mode: enforce }").unwrap_err(),
         [
-            "p.yaml:4:7: spec: asks for nothing; state `profile: baseline` or `restricted`, some `rules`, or `unknown`"
+            "p.yaml:4:7: spec: asks for nothing; state `profile: baseline` or `restricted`, some `rules` or `checks`, or `unknown`"
         ]
     );
     let own = with("{ rules: [ config/command ] }").unwrap_err();

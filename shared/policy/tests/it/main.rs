@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod checks;
 mod claims;
 mod decisions;
 mod draft;

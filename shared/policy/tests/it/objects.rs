@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
+use verger_policy::compile::JUDGED_CONTROLS;
 use verger_policy::digest::Digest;
 use verger_policy::model::*;
 use verger_policy::{model, rules};
@@ -357,21 +358,53 @@ fn rule(guardrail: bool) -> impl Strategy<Value = RuleId> {
     prop::sample::select(all)
 }
 
+/// A check of a guardrail's own, yet without an id.
+fn check() -> impl Strategy<Value = GuardrailCheck> {
+    const EXPRESSIONS: &[&str] = &[
+        "user.uid != 0",
+        "mounts.all(m, m.access == \"ro\")",
+        "size(env) < 9\n  && !seccomp",
+    ];
+    (
+        prop::sample::select(EXPRESSIONS),
+        sentence(),
+        option::of(prop::sample::select(JUDGED_CONTROLS)),
+        option::of(prop::sample::select(Severity::ALL)),
+        option::of(sentence()),
+    )
+        .prop_map(
+            |(expression, message, control, severity, remedy)| GuardrailCheck {
+                id: String::new(),
+                expression: expression.to_owned(),
+                message,
+                control,
+                severity,
+                remedy,
+            },
+        )
+}
+
 fn guardrail() -> impl Strategy<Value = Guardrail> {
     let selector = (labels(), labels()).prop_map(|(hosts, workloads)| Selector { hosts, workloads });
     (
         selector,
         option::of(prop::sample::select(Profile::ALL)),
         btree_set(rule(true), 0..4),
+        prop::collection::btree_map("[a-z][a-z0-9-]{0,8}[a-z]", check(), 0..3),
         option::of(mode()),
         prop::sample::select(UnknownInstances::ALL),
     )
-        .prop_map(|(select, profile, rules, mode, unknown)| {
+        .prop_map(|(select, profile, rules, checks, mode, unknown)| {
+            let checks: Vec<GuardrailCheck> = checks
+                .into_iter()
+                .map(|(id, check)| GuardrailCheck { id, ..check })
+                .collect();
             let unknown = (profile.is_none() && rules.is_empty() || mode.is_some()).then_some(unknown);
             Guardrail {
                 select,
                 profile,
                 rules,
+                checks,
                 mode,
                 unknown,
             }

@@ -95,10 +95,7 @@ fn an_exception_is_unused_only_where_every_host_has_said_that_nothing_needs_it()
         "{clean:?}"
     );
     let nothing = usage(&set, vec![host("web-1")], Vec::new(), Vec::new());
-    assert_eq!(
-        nothing,
-        Usage::Idle("nothing that it is for runs".to_owned())
-    );
+    assert_eq!(nothing, Usage::Idle("nothing that it is for runs".to_owned()));
     let lifted = usage(
         &set,
         vec![host("web-1")],
@@ -145,10 +142,16 @@ fn what_was_not_said_leaves_it_open() {
     let mut before = instance("web-1");
     before.judged = Some(verger_wire::timestamp("2026-04-30T00:00:00Z".parse().unwrap()));
     is_unknown(&one(before, Vec::new()), "since the exception began");
-    is_unknown(&one(counted(0, 1, 0), vec![check("notEvaluated", "")]), "not evaluated");
+    is_unknown(
+        &one(counted(0, 1, 0), vec![check("notEvaluated", "")]),
+        "not evaluated",
+    );
     is_unknown(&one(counted(0, 0, 1), vec![check("error", "")]), "not evaluated");
     // The agent had no room for all checks, or the controller left some out.
-    is_unknown(&one(counted(2, 0, 0), vec![check("excepted", "other")]), "not all");
+    is_unknown(
+        &one(counted(2, 0, 0), vec![check("excepted", "other")]),
+        "not all",
+    );
     is_unknown(&one(counted(1, 0, 0), Vec::new()), "not all");
 }
 
@@ -173,14 +176,24 @@ fn hosts_and_images_that_it_is_not_for_say_nothing_of_it() {
     let set_ = set("{ workload: web, hosts: { zone: eu } }", hosts);
     let mut away = host("web-2");
     away.connected = false;
-    let said = usage(&set_, vec![host("web-1"), away], vec![instance("web-1")], Vec::new());
+    let said = usage(
+        &set_,
+        vec![host("web-1"), away],
+        vec![instance("web-1")],
+        Vec::new(),
+    );
     assert!(matches!(said, Usage::Idle(_)), "{said:?}");
 
     let image = format!("{{ workload: web, image: \"sha256:{}\" }}", "a".repeat(64));
     let set_ = set(&image, "");
     let mut other = counted(1, 0, 0);
     other.image = format!("sha256:{}", "b".repeat(64));
-    let said = usage(&set_, vec![host("web-1")], vec![other], vec![check("excepted", "needed")]);
+    let said = usage(
+        &set_,
+        vec![host("web-1")],
+        vec![other],
+        vec![check("excepted", "needed")],
+    );
     assert_eq!(said, Usage::Idle("nothing that it is for runs".to_owned()));
     // An image that is not known may be that one.
     let mut unknown = counted(0, 1, 0);

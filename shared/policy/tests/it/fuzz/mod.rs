@@ -2,6 +2,7 @@
 
 mod canonical;
 mod draft;
+mod expression;
 mod facts;
 mod names;
 mod proc;
