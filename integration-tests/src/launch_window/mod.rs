@@ -4,6 +4,7 @@
 //! where nothing is enforced; the same between containers that nothing is said of goes on working.
 
 mod host;
+mod refusals;
 mod ways;
 
 use std::fs;
@@ -55,6 +56,13 @@ pub fn run(long: bool) -> Result<Verdict> {
         control.ran
     );
     control.remove(&docker)?;
+    let (to_refuse, to_run) = refusals::counts(&host, &ways);
+    let (ran, _) = refusals::tried(&docker, &act, &host, &ways)?;
+    ensure!(
+        ran == to_refuse + to_run,
+        "unprotected, {ran} of {} ran",
+        to_refuse + to_run
+    );
     act.clear()?;
 
     let draft = scene.bless(&docker, ways.closed(), "window/web")?;
@@ -77,6 +85,9 @@ pub fn run(long: bool) -> Result<Verdict> {
         "what is let be is not: {:?}",
         ways.without(&still)
     );
+
+    let (let_in, kept_out) = refusals::tried(&docker, &act, &host, &ways)?;
+    act.clear()?;
 
     // What is launched waits, here for an enforcer that takes its time, and sends nothing.
     stand_in(
@@ -151,7 +162,7 @@ pub fn run(long: bool) -> Result<Verdict> {
     let attacks = ways.count() - ways.benign();
     Ok(Verdict {
         figure: format!(
-            "{} of {launches} launches behind a slow enforcer ran, {frames} frames left them ({sent} of 2 unprotected); behind one that never confirms {} of {never} were refused, {} ran, {never_frames} frames; of {attacks} ways {leaks} passed closed, {leaks_alone} with the agent away; {benign} of {} benign ways passed; flushed rules were back and found: {found}",
+            "{} of {launches} launches behind a slow enforcer ran, {frames} frames left them ({sent} of 2 unprotected); behind one that never confirms {} of {never} were refused, {} ran, {never_frames} frames; of {attacks} ways {leaks} passed closed, {leaks_alone} with the agent away; {benign} of {} benign ways passed; {kept_out} of {to_refuse} launches in networks that cannot be closed were refused, {let_in} of {to_run} others ran; flushed rules were back and found: {found}",
             slow.ran,
             refused.refused,
             refused.ran,
@@ -164,6 +175,7 @@ pub fn run(long: bool) -> Result<Verdict> {
             && never_frames == 0
             && leaks == 0
             && leaks_alone == 0
+            && (kept_out, let_in) == (to_refuse, to_run)
             && again == ways.count(),
     })
 }
