@@ -224,32 +224,34 @@ fn launch(docker: &Docker, act: &Act, host: &Host, name: &str, count: usize) -> 
     let names: Vec<String> = (0..count)
         .map(|number| docker.name(&format!("{name}-{number}")))
         .collect();
-    let outputs: Vec<Result<Output>> = thread::scope(|scope| {
-        let running: Vec<_> = names
-            .iter()
-            .enumerate()
-            .map(|(number, name)| {
-                let mut command = docker.command();
-                command
+    let outputs: Vec<Result<Output>> =
+        thread::scope(|scope| {
+            let running: Vec<_> =
+                names
+                    .iter()
+                    .enumerate()
+                    .map(|(number, name)| {
+                        let mut command = docker.command();
+                        command
                     .args(["run", "--detach", "--name", name])
                     .args(["--network", host.network(), "--ip", &host.address(number)])
                     .args(["--volume", &act.volume(), "verger-test/app"])
-                    .arg(act.then(&format!(
+                    .arg(act.then(name, &format!(
                         "echo | timeout 3 nc -w 1 {} 8080; echo tried > $out.tried; exec sleep 600",
                         host.twin()
                     )));
-                scope.spawn(move || command.output().context("starting docker"))
-            })
-            .collect();
-        running
-            .into_iter()
-            .map(|launch| {
-                launch
-                    .join()
-                    .unwrap_or_else(|_| Err(anyhow::anyhow!("a launch panicked")))
-            })
-            .collect()
-    });
+                        scope.spawn(move || command.output().context("starting docker"))
+                    })
+                    .collect();
+            running
+                .into_iter()
+                .map(|launch| {
+                    launch
+                        .join()
+                        .unwrap_or_else(|_| Err(anyhow::anyhow!("a launch panicked")))
+                })
+                .collect()
+        });
     let mut tally = Tally {
         names,
         ..Tally::default()
@@ -263,9 +265,9 @@ fn launch(docker: &Docker, act: &Act, host: &Host, name: &str, count: usize) -> 
             tell(&format!("{name}: {told}"));
         } else {
             // It has tried to connect, and given up or not.
-            act.wait_for(docker, name, ".tried")?;
+            act.wait_for(name, ".tried")?;
         }
-        tally.ran += usize::from(act.has(docker, name, "")?);
+        tally.ran += usize::from(act.has(name, ""));
     }
     Ok(tally)
 }

@@ -28,10 +28,10 @@ pub(super) fn tried(docker: &Docker, act: &Act, host: &Host, ways: &Ways) -> Res
         if launch.image != APP {
             command.args(["sh", "-c"]);
         }
-        let output = command.arg(act.then("exec sleep 600")).output()?;
+        let output = command.arg(act.then(&name, "exec sleep 600")).output()?;
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         if output.status.success() {
-            act.wait_for(docker, &name, "")?;
+            act.wait_for(&name, "")?;
             ran += 1;
         } else {
             let says = launch.says.unwrap_or("nothing: it is to run");
@@ -40,11 +40,7 @@ pub(super) fn tried(docker: &Docker, act: &Act, host: &Host, ways: &Ways) -> Res
                 "{}: {told}",
                 launch.name
             );
-            ensure!(
-                !act.has(docker, &name, "")?,
-                "{} was refused, and ran",
-                launch.name
-            );
+            ensure!(!act.has(&name, ""), "{} was refused, and ran", launch.name);
             refused += 1;
         }
         docker.remove(&name)?;
