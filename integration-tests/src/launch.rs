@@ -335,7 +335,7 @@ impl Attack {
     }
 }
 
-/// What a container does first, for others than this module: it says that it runs, under its id.
+/// What a container does first, for others than this module: it says that it runs, under its name.
 pub(crate) struct Act(Out);
 
 impl Act {
@@ -349,22 +349,19 @@ impl Act {
     }
 
     /// It, and then these lines of a shell, in which `$out` is the file that it wrote.
-    pub(crate) fn then(&self, lines: &str) -> String {
-        format!(
-            "id=$(grep -o 'containers/[0-9a-f]*' /proc/self/mountinfo | head -n 1); out=/out/${{id#containers/}}; echo ran > $out; {lines}"
-        )
+    pub(crate) fn then(&self, name: &str, lines: &str) -> String {
+        format!("out=/out/{name}; echo ran > $out; {lines}")
     }
 
     /// Whether a container left its file, or one whose name ends so.
-    pub(crate) fn has(&self, docker: &Docker, name: &str, end: &str) -> Result<bool> {
-        let id = docker.say(&["inspect", "--format", "{{.Id}}", name])?;
-        Ok(self.0.0.join(format!("{id}{end}")).exists())
+    pub(crate) fn has(&self, name: &str, end: &str) -> bool {
+        self.0.0.join(format!("{name}{end}")).exists()
     }
 
     /// Waits for it.
-    pub(crate) fn wait_for(&self, docker: &Docker, name: &str, end: &str) -> Result<()> {
+    pub(crate) fn wait_for(&self, name: &str, end: &str) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while !self.has(docker, name, end)? {
+        while !self.has(name, end) {
             ensure!(
                 Instant::now() < deadline,
                 "{name} left no file within {PATIENCE:?}"

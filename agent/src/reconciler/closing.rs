@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use verger_agent_core::enforcer::{Hold, Subject, hold, is_held_here};
 use verger_policy::compile::Compiled;
 use verger_policy::drift::{self, Check};
-use verger_policy::facts::{Instance, InstanceId};
+use verger_policy::facts::{Evidence, Instance, InstanceId};
 use verger_policy::model::printable_within;
 use verger_policy::rules::{OPEN_NETWORK, RULES_REMOVED, Rule};
 
@@ -100,6 +100,10 @@ fn sorted(
     };
     let mut open = BTreeMap::new();
     for (id, instance) in instances {
+        // What cannot be told is left as it is, closed or not; that it cannot be is told elsewhere.
+        if matches!(instance.image, Evidence::Missing(_)) {
+            continue;
+        }
         let peer = |peer: &str| {
             let id = InstanceId {
                 runtime: id.runtime,

@@ -334,13 +334,21 @@ fn closed(image: &verger_policy::digest::Digest, mode: &str) -> String {
 #[tokio::test]
 async fn what_runs_and_is_to_have_no_network_is_closed_and_what_cannot_be_is_raised() {
     use verger_agent_core::enforcer::{Attachment, Port};
+    use verger_policy::facts::NamespaceOwner;
     let mut world = World::new();
     let image = verger_policy::digest::Digest::of(b"image");
     let mut web = instance("a", "web");
     web.image = verger_policy::facts::Evidence::Seen(image);
+    web.config.namespaces.network = verger_policy::facts::Evidence::Seen(NamespaceOwner::Own);
+    let mut other = web.clone();
+    other.id = instance("b", "other").id;
+    other.image = verger_policy::facts::Evidence::Seen(verger_policy::digest::Digest::of(b"other"));
     world.runtime.put(web, Phase::Running, Some(7));
-    world.runtime.put(instance("b", "other"), Phase::Running, Some(8));
-    for pid in [7, 8] {
+    world.runtime.put(other, Phase::Running, Some(8));
+    world
+        .runtime
+        .put(instance("c", "unknown"), Phase::Running, Some(9));
+    for pid in [7, 8, 9] {
         let port = Port::new(&format!("veth{pid}")).unwrap();
         world.host.attach(pid, Attachment::Ports([port].into()));
     }
@@ -361,7 +369,7 @@ async fn what_runs_and_is_to_have_no_network_is_closed_and_what_cannot_be_is_rai
 
     world.adopt(&closed(&image, "enforce"));
     world.reconciler.activate().await;
-    assert!(!world.host.is_open(7) && world.host.is_open(8));
+    assert!(!world.host.is_open(7) && world.host.is_open(8) && world.host.is_open(9));
     assert_eq!(of_closing(&world), Vec::<String>::new());
     assert!(
         world.open().contains(&"host/unsupported-mode".to_owned()),

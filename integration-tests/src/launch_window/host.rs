@@ -24,19 +24,30 @@ table bridge verger_rig {
 }
 ";
 
-/// Two networks of this rig, of both versions of IP, on the test daemon's host.
+/// Two networks of this rig, of both versions of IP, and one past all bridges, on the test daemon's host.
 pub(super) struct Host {
     docker: String,
     namespace: String,
-    networks: [String; 2],
+    networks: [String; 3],
     /// An address of the network, on which nobody is but the twin that launched containers connect to.
     twin: IpAddr,
 }
 
 impl Host {
     pub(super) fn prepare(docker: &Docker) -> Result<Self> {
-        let networks = ["one", "two"].map(|name| docker.name(name));
-        for (number, name) in networks.iter().enumerate() {
+        let networks = ["one", "two", "past"].map(|name| docker.name(name));
+        docker.say(&[
+            "network",
+            "create",
+            "--driver",
+            "macvlan",
+            "--opt",
+            "parent=docker0",
+            "--subnet",
+            "10.63.2.0/24",
+            &networks[2],
+        ])?;
+        for (number, name) in networks[..2].iter().enumerate() {
             docker.say(&[
                 "network",
                 "create",
@@ -66,6 +77,11 @@ impl Host {
     /// The other one.
     pub(super) fn other(&self) -> &str {
         &self.networks[1]
+    }
+
+    /// One past all bridges.
+    pub(super) fn macvlan(&self) -> &str {
+        &self.networks[2]
     }
 
     /// Where launched containers connect to.

@@ -4,6 +4,7 @@
 //! where nothing is enforced; the same between containers that nothing is said of goes on working.
 
 mod host;
+mod refusals;
 mod ways;
 
 use std::fs;
@@ -55,6 +56,13 @@ pub fn run(long: bool) -> Result<Verdict> {
         control.ran
     );
     control.remove(&docker)?;
+    let (to_refuse, to_run) = refusals::counts(&host, &ways);
+    let (ran, _) = refusals::tried(&docker, &act, &host, &ways)?;
+    ensure!(
+        ran == to_refuse + to_run,
+        "unprotected, {ran} of {} ran",
+        to_refuse + to_run
+    );
     act.clear()?;
 
     let draft = scene.bless(&docker, ways.closed(), "window/web")?;
@@ -77,6 +85,9 @@ pub fn run(long: bool) -> Result<Verdict> {
         "what is let be is not: {:?}",
         ways.without(&still)
     );
+
+    let (let_in, kept_out) = refusals::tried(&docker, &act, &host, &ways)?;
+    act.clear()?;
 
     // What is launched waits, here for an enforcer that takes its time, and sends nothing.
     stand_in(
@@ -151,7 +162,7 @@ pub fn run(long: bool) -> Result<Verdict> {
     let attacks = ways.count() - ways.benign();
     Ok(Verdict {
         figure: format!(
-            "{} of {launches} launches behind a slow enforcer ran, {frames} frames left them ({sent} of 2 unprotected); behind one that never confirms {} of {never} were refused, {} ran, {never_frames} frames; of {attacks} ways {leaks} passed closed, {leaks_alone} with the agent away; {benign} of {} benign ways passed; flushed rules were back and found: {found}",
+            "{} of {launches} launches behind a slow enforcer ran, {frames} frames left them ({sent} of 2 unprotected); behind one that never confirms {} of {never} were refused, {} ran, {never_frames} frames; of {attacks} ways {leaks} passed closed, {leaks_alone} with the agent away; {benign} of {} benign ways passed; {kept_out} of {to_refuse} launches in networks that cannot be closed were refused, {let_in} of {to_run} others ran; flushed rules were back and found: {found}",
             slow.ran,
             refused.refused,
             refused.ran,
@@ -164,6 +175,7 @@ pub fn run(long: bool) -> Result<Verdict> {
             && never_frames == 0
             && leaks == 0
             && leaks_alone == 0
+            && (kept_out, let_in) == (to_refuse, to_run)
             && again == ways.count(),
     })
 }
@@ -212,32 +224,34 @@ fn launch(docker: &Docker, act: &Act, host: &Host, name: &str, count: usize) -> 
     let names: Vec<String> = (0..count)
         .map(|number| docker.name(&format!("{name}-{number}")))
         .collect();
-    let outputs: Vec<Result<Output>> = thread::scope(|scope| {
-        let running: Vec<_> = names
-            .iter()
-            .enumerate()
-            .map(|(number, name)| {
-                let mut command = docker.command();
-                command
+    let outputs: Vec<Result<Output>> =
+        thread::scope(|scope| {
+            let running: Vec<_> =
+                names
+                    .iter()
+                    .enumerate()
+                    .map(|(number, name)| {
+                        let mut command = docker.command();
+                        command
                     .args(["run", "--detach", "--name", name])
                     .args(["--network", host.network(), "--ip", &host.address(number)])
                     .args(["--volume", &act.volume(), "verger-test/app"])
-                    .arg(act.then(&format!(
+                    .arg(act.then(name, &format!(
                         "echo | timeout 3 nc -w 1 {} 8080; echo tried > $out.tried; exec sleep 600",
                         host.twin()
                     )));
-                scope.spawn(move || command.output().context("starting docker"))
-            })
-            .collect();
-        running
-            .into_iter()
-            .map(|launch| {
-                launch
-                    .join()
-                    .unwrap_or_else(|_| Err(anyhow::anyhow!("a launch panicked")))
-            })
-            .collect()
-    });
+                        scope.spawn(move || command.output().context("starting docker"))
+                    })
+                    .collect();
+            running
+                .into_iter()
+                .map(|launch| {
+                    launch
+                        .join()
+                        .unwrap_or_else(|_| Err(anyhow::anyhow!("a launch panicked")))
+                })
+                .collect()
+        });
     let mut tally = Tally {
         names,
         ..Tally::default()
@@ -251,9 +265,9 @@ fn launch(docker: &Docker, act: &Act, host: &Host, name: &str, count: usize) -> 
             tell(&format!("{name}: {told}"));
         } else {
             // It has tried to connect, and given up or not.
-            act.wait_for(docker, name, ".tried")?;
+            act.wait_for(name, ".tried")?;
         }
-        tally.ran += usize::from(act.has(docker, name, "")?);
+        tally.ran += usize::from(act.has(name, ""));
     }
     Ok(tally)
 }

@@ -219,6 +219,11 @@ impl Ways {
         &self.closed
     }
 
+    /// One that is of no workload.
+    pub(super) fn twin(&self) -> &str {
+        &self.names[2]
+    }
+
     /// How many ports are to be closed, of those that run.
     pub(super) const fn links(&self) -> usize {
         2

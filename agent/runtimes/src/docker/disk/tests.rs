@@ -286,7 +286,15 @@ fn the_first_process_is_the_one_that_the_shim_left_in_the_bundle() {
     assert!(pid().unwrap_err().contains("has no init.pid"));
     fs::write(&path, "4711\n").unwrap();
     assert_eq!(pid(), Ok(4711));
-    for bad in ["", "0", "-1", "x", "4711 4712", "99999999999999999999", &"9".repeat(100)] {
+    for bad in [
+        "",
+        "0",
+        "-1",
+        "x",
+        "4711 4712",
+        "99999999999999999999",
+        &"9".repeat(100),
+    ] {
         fs::write(&path, bad).unwrap();
         assert!(pid().is_err(), "{bad}");
     }
