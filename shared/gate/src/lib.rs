@@ -100,6 +100,9 @@ pub enum Answer {
     Refuse(String),
 }
 
+/// How [`Answer::Allow`] is written, and in no other way.
+const ALLOWED: &[u8] = b"\"allow\"";
+
 /// Why a frame cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
@@ -150,7 +153,13 @@ pub fn question(bytes: &[u8]) -> Result<Question, FrameError> {
 /// # Errors
 /// When it is none.
 pub fn answer(bytes: &[u8]) -> Result<Answer, FrameError> {
-    parsed(bytes)
+    let answer = parsed(bytes)?;
+    // serde takes an object whose only key is the word for the word, too.
+    let is_other = answer == Answer::Allow && bytes.trim_ascii() != ALLOWED;
+    match is_other {
+        true => Err(FrameError::Malformed(0)),
+        false => Ok(answer),
+    }
 }
 
 fn parsed<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, FrameError> {
@@ -208,6 +217,22 @@ mod tests {
             operation: Operation::Exec,
             id: "ab12".to_owned(),
             bundle: String::new(),
+        }
+    }
+
+    #[test]
+    fn nothing_but_the_word_allows() {
+        assert_eq!(answer(b" \"allow\"\n").unwrap(), Answer::Allow);
+        for other in [
+            br#"{"allow":null}"#.as_slice(),
+            br#"{"allow":{}}"#,
+            br#""Allow""#,
+            br#""\u0061llow""#,
+            br#"["allow"]"#,
+            br#""allow" "allow""#,
+            b"",
+        ] {
+            answer(other).unwrap_err();
         }
     }
 

@@ -159,6 +159,8 @@ fn ask(target: &Target, settings: &[(&str, String)]) -> Result<Option<Counts>> {
         .current_dir(&target.folder)
         .env("CARGO_MANIFEST_DIR", &target.folder)
         .env("VERGER_FUZZ_COUNTS", "1")
+        // The input and its seed stand before it, and would be cut off.
+        .env("RUST_BACKTRACE", "0")
         .env_remove("BOLERO_RANDOM_SEED")
         .stdin(Stdio::null());
     for (name, value) in settings {
