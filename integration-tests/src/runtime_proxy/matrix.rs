@@ -107,7 +107,13 @@ fn is(front: &Front, container: &str) -> Result<String> {
     let copied = front.say(&["diff", container])?;
     let all = front.say(&["ps", "--all", "--format", "{{.ID}} {{.Names}}"])?;
     let images = front.say(&["image", "ls", "--format", "{{.ID}} {{.Repository}}"])?;
-    Ok([itself, copied, all, images].join("\n"))
+    // Docker lists what is of one second in any order.
+    let mut lines: Vec<&str> = [&itself, &copied, &all, &images]
+        .into_iter()
+        .flat_map(|text| text.lines())
+        .collect();
+    lines.sort_unstable();
+    Ok(lines.join("\n"))
 }
 
 /// Runs it. There is no longer form: it is whole.
