@@ -261,6 +261,9 @@ mod tests {
     fn an_agent_that_would_look_at_docker_through_its_own_proxy_is_told() {
         let error = with(|text| proxied(text).replace("/run/verger-agent/docker.sock", "/run/docker.sock"));
         let error = error.unwrap_err().to_string();
-        assert!(error.contains("`docker_socket` is where `[proxy]` listens"), "{error}");
+        assert!(
+            error.contains("`docker_socket` is where `[proxy]` listens"),
+            "{error}"
+        );
     }
 }

@@ -233,10 +233,10 @@ fn further(path: &[String], query: &Query) -> Vec<Wish> {
     let words: Vec<&str> = path.iter().map(String::as_str).collect();
     match words[..] {
         // What a checkpoint holds is run, from any folder of the host.
-        ["containers", _, "start"] => {
-            if !query.get("checkpoint").is_empty() || !query.get("checkpoint-dir").is_empty() {
-                wishes.push(administer());
-            }
+        ["containers", _, "start"]
+            if !query.get("checkpoint").is_empty() || !query.get("checkpoint-dir").is_empty() =>
+        {
+            wishes.push(administer());
         }
         ["build"] => {
             let own = matches!(query.get("networkmode"), "" | "default" | "bridge" | "none");

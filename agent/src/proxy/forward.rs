@@ -5,23 +5,26 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use verger_agent_proxy::{
-    Answer, Body as Wanted, Call, Caller, JSON_BYTES, NEWEST, On, Policy, Refusal, Subjects, Wish, container,
-    decide, image, made_id,
+    Answer, Body as Wanted, Call, Caller, JSON_BYTES, On, Policy, Refusal, Subjects, Wish, container, decide,
+    image, made_id,
 };
 use verger_policy::model::Verb;
 
+use super::answers::{capped, document, full, passed, refused, switched};
 use super::daemon::{Body, Daemon, Told, nothing};
 use super::execs::Made;
 use super::{Place, Proxy};
 
 /// How long a document may take to come.
 const DOCUMENT_LIMIT: Duration = Duration::from_secs(30);
+/// So many bytes of a body are read of which nothing is wanted.
+const DRAINED: usize = 256 << 20;
 /// Headers that are sent on; nothing that the daemon does depends on others.
 const PASSED: [&str; 9] = [
     "accept",
@@ -34,17 +37,6 @@ const PASSED: [&str; 9] = [
     "x-docker-expose-session-sharedkey",
     "x-docker-expose-session-grpc-method",
 ];
-/// Headers of an answer that are about this connection alone (RFC 9110, 7.6.1).
-const HOP: [&str; 7] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-const API_VERSION: &str = "api-version";
 
 /// What keeps a request from being answered by the daemon.
 enum Stopped {
@@ -69,7 +61,14 @@ impl Proxy {
         place: Arc<Place>,
         request: Request<Incoming>,
     ) -> Response<Body> {
-        match self.carry_out(caller, place, request).await {
+        let mut request = request.map(Some);
+        let answered = self.carry_out(caller, Arc::clone(&place), &mut request).await;
+        if let (Err(_), Some(body)) = (&answered, request.into_body())
+            && !body.is_end_stream()
+        {
+            tokio::spawn(drain(body, place));
+        }
+        match answered {
             Ok(response) => response,
             Err(Stopped::Refused(refusal)) => {
                 tracing::warn!(%caller, why = refusal.message, "a call of the runtime is refused");
@@ -90,13 +89,16 @@ impl Proxy {
         &self,
         caller: Caller,
         place: Arc<Place>,
-        mut request: Request<Incoming>,
+        request: &mut Request<Option<Incoming>>,
     ) -> Result<Response<Body>, Stopped> {
-        let mut call = read(&request)?;
+        let mut call = read(request)?;
         let upgrade = upgrade(&call, request.headers())?;
         let content_type = call.content_type(one(request.headers(), &CONTENT_TYPE)?)?;
         if matches!(call.route.body, Wanted::Json(_)) {
-            let bytes = whole(request.body_mut()).await?;
+            let bytes = match request.body_mut() {
+                Some(body) => whole(body).await?,
+                None => Bytes::new(),
+            };
             call.take(&bytes, &self.runtimes)?;
         }
         let policy = self.in_force.now();
@@ -128,12 +130,13 @@ impl Proxy {
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static(protocol));
         }
-        let caller_side = upgrade.map(|_| hyper::upgrade::on(&mut request));
+        let caller_side = upgrade.map(|_| hyper::upgrade::on(&mut *request));
         let body = match call.document(&ids) {
             Some(document) => full(document.into()),
-            None if call.route.body == Wanted::Stream => {
-                request.into_body().map_err(Into::into).boxed_unsync()
-            }
+            None if call.route.body == Wanted::Stream => match request.body_mut().take() {
+                Some(body) => body.map_err(Into::into).boxed_unsync(),
+                None => nothing(),
+            },
             None => nothing(),
         };
         *sent.body_mut() = body;
@@ -282,14 +285,15 @@ async fn known(daemon: &mut Daemon, reference: &str) -> Result<verger_agent_prox
 }
 
 /// Reads the head of a request.
-fn read(request: &Request<Incoming>) -> Result<Call, Refusal> {
+fn read(request: &Request<Option<Incoming>>) -> Result<Call, Refusal> {
     let uri = request.uri();
     let target = match (uri.authority(), uri.path_and_query()) {
         (None, Some(target)) => target.as_str(),
         _ => "*",
     };
     let call = Call::read(request.method().as_str(), target)?;
-    if call.route.body == Wanted::None && !request.body().is_end_stream() {
+    let has_body = request.body().as_ref().is_some_and(|body| !body.is_end_stream());
+    if call.route.body == Wanted::None && has_body {
         return Err(Refusal {
             status: 400,
             message: "verger: this call takes no body".to_owned(),
@@ -346,6 +350,23 @@ async fn whole(body: &mut Incoming) -> Result<Bytes, Refusal> {
     }
 }
 
+/// Reads what still comes of a request that was refused, within bounds: who is in the middle of sending it would not hear why otherwise.
+async fn drain(mut body: Incoming, place: Arc<Place>) {
+    let all = async {
+        let mut left = DRAINED;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // Whoever takes longer hears nothing.
+    let _ = tokio::time::timeout(DOCUMENT_LIMIT, all).await;
+    drop(place);
+}
+
 /// Logs what is done that changes anything.
 fn note(caller: Caller, call: &Call, wishes: &[Wish], subjects: &Subjects) {
     if !call.is_mutation() {
@@ -373,66 +394,6 @@ fn note(caller: Caller, call: &Call, wishes: &[Wish], subjects: &Subjects) {
         target = call.target(&BTreeMap::new()),
         "a call of the runtime is sent on"
     );
-}
-
-fn full(bytes: Bytes) -> Body {
-    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
-}
-
-/// Why not, as the CLI of Docker shows it.
-pub(super) fn refused(refusal: &Refusal) -> Response<Body> {
-    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::FORBIDDEN);
-    let body = serde_json::json!({ "message": refusal.message }).to_string();
-    document(status, body.into())
-}
-
-fn document(status: StatusCode, body: Bytes) -> Response<Body> {
-    let mut response = Response::new(full(body));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-/// An answer as it comes, without what was about the connection that it came over.
-fn passed<B>(response: Response<B>) -> Response<Body>
-where
-    B: hyper::body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let mut response = response.map(|body| body.map_err(Into::into).boxed_unsync());
-    for name in HOP {
-        response.headers_mut().remove(name);
-    }
-    response
-}
-
-/// A daemon that knows more of the API than the table does is spoken to as one that does not.
-fn capped(mut response: Response<Body>) -> Response<Body> {
-    let told = response
-        .headers()
-        .get(API_VERSION)
-        .and_then(|value| value.to_str().ok());
-    let minor = told.and_then(|told| told.strip_prefix("1.")?.parse::<u32>().ok());
-    if minor.is_some_and(|minor| minor > NEWEST)
-        && let Ok(value) = HeaderValue::from_str(&format!("1.{NEWEST}"))
-    {
-        response.headers_mut().insert(API_VERSION, value);
-    }
-    response
-}
-
-fn switched(response: &Response<Incoming>, protocol: &'static str) -> Response<Body> {
-    let mut switched = Response::new(nothing());
-    *switched.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = switched.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static(protocol));
-    if let Some(content_type) = response.headers().get(CONTENT_TYPE) {
-        headers.insert(CONTENT_TYPE, content_type.clone());
-    }
-    switched
 }
 
 /// Carries bytes both ways until both sides have ended; that one has nothing more to say is passed on.

@@ -1,5 +1,6 @@
 //! The runtime's socket as the host's users see it: who calls is known, each request is read and judged, and only then sent on.
 
+mod answers;
 mod daemon;
 mod execs;
 mod forward;
@@ -181,7 +182,7 @@ async fn attend(stream: UnixStream, caller: Caller, place: Arc<Place>, proxy: Ar
 async fn turn_away(stream: UnixStream, why: String) {
     let service = service_fn(move |_: Request<Incoming>| {
         let refusal = Refusal::denied(format!("verger: {why}"));
-        async move { Ok::<_, Infallible>(forward::refused(&refusal)) }
+        async move { Ok::<_, Infallible>(answers::refused(&refusal)) }
     });
     let connection = builder()
         .keep_alive(false)

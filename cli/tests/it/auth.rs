@@ -68,6 +68,26 @@ fn somebody_may_or_may_not_and_is_told_why() {
 }
 
 #[test]
+fn a_user_of_a_host_has_what_is_bound_to_him_there() {
+    let (program, _cluster) = bound();
+    let file = program.write(
+        "local.yaml",
+        "apiVersion: verger/v1\nkind: RoleBinding\nmetadata: { name: locals }\nspec: { role: operator, subjects: [ local/1000 ], scope: { names: [ payments/* ] }, hosts: { zone: eu } }\n",
+    );
+    program.run(&["apply", "-f", &file]).ends(0);
+    let local = |args: &[&str]| can(&program, &[args, &["--as", "local/1000"]].concat());
+    local(&["stop", "containers/payments/web", "--on", "web-1"]).ends(0);
+    local(&["exec", "containers/payments/web", "--on", "web-1"]).ends(1);
+    local(&["stop", "containers/other/web", "--on", "web-1"]).ends(1);
+    local(&["stop", "containers/payments/web", "--on", "web-2"]).ends(1);
+    let no = local(&["stop", "containers/payments/web"]).ends(1);
+    assert!(no.out.contains("local/1000"), "{}", no.out);
+    local(&["get", "Workload/payments/web", "--on", "web-1"]).ends(1);
+    can(&program, &["get", "status", "--as", "local/0"]).ends(2);
+    can(&program, &["get", "status", "--as", "ann", "--on", "web-1"]).ends(2);
+}
+
+#[test]
 fn labels_are_those_of_the_set_unless_others_are_given() {
     let (program, _cluster) = bound();
     let bob = |args: &[&str]| can(&program, &[args, &["--as", "bob"]].concat());

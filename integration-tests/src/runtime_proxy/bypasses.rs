@@ -14,6 +14,9 @@ use crate::scene::Docker;
 
 const IMAGE: &str = "verger-test/app";
 
+/// A path, and the body for it.
+type Twin = (&'static str, fn() -> String);
+
 /// One request that makes a container.
 struct Create {
     name: &'static str,
@@ -22,7 +25,7 @@ struct Create {
     /// What Docker shows of the container that came of it, and what that is once the harm is done.
     shows: (&'static str, &'static str),
     /// The same without harm, if that is no request like every other.
-    twin: Option<(&'static str, fn() -> String)>,
+    twin: Option<Twin>,
 }
 
 const PATH: &str = "/v1.41/containers/create";

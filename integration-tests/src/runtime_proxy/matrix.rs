@@ -107,17 +107,24 @@ fn is(front: &Front, container: &str) -> Result<String> {
     let copied = front.say(&["diff", container])?;
     let all = front.say(&["ps", "--all", "--format", "{{.ID}} {{.Names}}"])?;
     let images = front.say(&["image", "ls", "--format", "{{.ID}} {{.Repository}}"])?;
-    Ok([itself, copied, all, images].join("\n"))
+    // Docker lists what is of one second in any order.
+    let mut lines: Vec<&str> = [&itself, &copied, &all, &images]
+        .into_iter()
+        .flat_map(|text| text.lines())
+        .collect();
+    lines.sort_unstable();
+    Ok(lines.join("\n"))
 }
 
-/// Runs it. There is no longer form: it is whole.
+/// Runs every third case, or all of them.
 ///
 /// # Errors
 /// When the scene does not work.
-pub fn run(_long: bool) -> Result<Verdict> {
+pub fn run(long: bool) -> Result<Verdict> {
     let programs = Programs::find()?;
     let front = Front::found(&programs, Docker::find()?)?;
     let (mut cases, mut wrong, mut refused) = (0, 0, 0);
+    let mut turn = (0..if long { 1 } else { 3 }).cycle();
     for uid in [0, RUNNER, VIEWER, OPERATOR, STRANGER, CAREFUL, ELSEWHERE] {
         for (container, image) in [
             (&front.web, "verger-test/app"),
@@ -125,6 +132,9 @@ pub fn run(_long: bool) -> Result<Verdict> {
         ] {
             let is_of_workload = *container == front.web;
             for act in ACTS {
+                if turn.next() != Some(0) {
+                    continue;
+                }
                 let fill = |words: &[&str]| -> Vec<String> {
                     let filled = |word: &&str| word.replace("{}", container).replace("{image}", image);
                     words.iter().map(filled).collect()

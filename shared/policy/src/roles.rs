@@ -23,7 +23,7 @@ pub use compiled::{CompiledRoles, Ruling, Why};
 pub use decision::{Because, Decision, GivenRule};
 pub use table::{ALL, BuiltinRole};
 
-use crate::model::{Effect, Role, RoleRule, Scope};
+use crate::model::{Effect, Resource, Role, RoleRule, Scope, Verb};
 
 /// Finds a built-in role by name.
 pub fn find(name: &str) -> Option<&'static BuiltinRole> {
@@ -53,7 +53,15 @@ impl fmt::Display for RoleRule {
             resources,
             scope,
         } = self;
-        write!(f, "{effect} {} on {}", listed(verbs), listed(resources))?;
+        // A row of the audit has no room for all of them.
+        match verbs.len() == Verb::ALL.len() {
+            true => write!(f, "{effect} every verb")?,
+            false => write!(f, "{effect} {}", listed(verbs))?,
+        }
+        match resources.len() == Resource::ALL.len() {
+            true => f.write_str(" on every resource")?,
+            false => write!(f, " on {}", listed(resources))?,
+        }
         if !scope.is_everything() {
             write!(f, " {scope}")?;
         }
@@ -91,7 +99,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::model::{Kind, Name, Resource, Verb};
+    use crate::model::{Kind, Name};
 
     fn powers(name: &str) -> BTreeSet<(Resource, Verb)> {
         let rules = find(name).unwrap().role().rules;

@@ -387,7 +387,8 @@ async fn rows_name_the_rules_that_decided() {
     assert_eq!(second.policies.len(), 2, "{second:?}");
     for (rule, binding) in second.policies.iter().zip(["admins", "writers"]) {
         assert!(
-            rule.contains("apply") && rule.ends_with(&format!("given by RoleBinding/{binding}")),
+            (rule.contains("apply") || rule.contains("every verb on every resource"))
+                && rule.ends_with(&format!("given by RoleBinding/{binding}")),
             "{rule}"
         );
     }

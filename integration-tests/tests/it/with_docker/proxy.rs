@@ -102,8 +102,9 @@ fn a_terminal_has_its_size_and_what_is_typed_comes_back() {
     let line = |host: String| {
         let mut command = Command::new("script");
         command.args(["--quiet", "--return", "--log-out", "/dev/null", "--command"]);
+        // The size is told once the process runs: until then the terminal has none.
         command.arg(format!(
-            "stty rows 33 cols 77; {host} exec -it {} sh -c 'read x; echo got-$x; stty size; exit 5'",
+            "stty rows 33 cols 77; {host} exec -it {} sh -c 'read x; echo got-$x; n=0; until size=$(stty size 2>/dev/null); test -n \"$size\"; do n=$((n+1)); test $n -lt 100 || exit 9; sleep 0.1; done; echo $size; exit 5'",
             front.web
         ));
         command
