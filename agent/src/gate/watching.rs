@@ -29,7 +29,7 @@ pub(crate) enum Watched {
     /// They were not looked at since the agent began.
     NotYet,
     /// As they were seen last.
-    Seen(Doors),
+    Seen(Box<Doors>),
 }
 
 impl Watched {
@@ -87,7 +87,7 @@ pub(crate) async fn watch(
         };
         let (doors, used) = once(places.clone(), standing, registered.clone()).await;
         (standing, asked) = (used, Some((at, registered)));
-        let news = Watched::Seen(doors);
+        let news = Watched::Seen(Box::new(doors));
         seen.send_if_modified(|held| {
             let differs = *held != news;
             if differs {

@@ -101,7 +101,7 @@ fn apparmor(sheet: &mut Sheet, profile: &Evidence<Option<String>>) {
             .strip_prefix(*name)
             .is_some_and(|rest| rest.is_empty() || (*name == "containers-default" && rest.starts_with('-')))
     };
-    if DEFAULT_PROFILES.iter().any(|name| is_default(&name)) {
+    if DEFAULT_PROFILES.iter().any(is_default) {
         sheet.pass(rule, field);
     } else {
         sheet.fail(rule, field, "the runtime's default profile", profile);
