@@ -10,16 +10,17 @@ use crate::scene::{Docker, checked};
 
 /// Launched containers have the addresses from here on, 32 at most; Docker makes link-layer addresses of them (`02:42:0a:3f:00:60`, ..).
 const LAUNCHED: usize = 96;
-/// Counts frames that came past Verger's rules, wherever they are for. Bridges hand frames on in `forward`, and to the host in `input`.
+/// Counts frames that came past Verger's rules, wherever they are for: what it takes to connect by version 4. By version 6 the kernel
+/// says of itself that a link has come up, before anything of a container runs. Bridges hand frames on in `forward`, and to the host in `input`.
 const COUNTER: &str = "
 table bridge verger_rig {
   chain rig_forward {
     type filter hook forward priority 0; policy accept;
-    ether saddr & ff:ff:ff:ff:ff:e0 == 02:42:0a:3f:00:60 counter;
+    ether type { ip, arp } ether saddr & ff:ff:ff:ff:ff:e0 == 02:42:0a:3f:00:60 counter;
   }
   chain rig_input {
     type filter hook input priority 0; policy accept;
-    ether saddr & ff:ff:ff:ff:ff:e0 == 02:42:0a:3f:00:60 counter;
+    ether type { ip, arp } ether saddr & ff:ff:ff:ff:ff:e0 == 02:42:0a:3f:00:60 counter;
   }
 }
 ";

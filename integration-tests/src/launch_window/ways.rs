@@ -257,7 +257,8 @@ impl Ways {
                 others
                     .iter()
                     .zip(tried?)
-                    .filter_map(|(way, passes)| passes.then(|| (*way).clone()))
+                    .filter(|(_, passes)| *passes)
+                    .map(|(way, _)| (*way).clone())
                     .collect(),
             )
         })?;
