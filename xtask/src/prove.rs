@@ -210,7 +210,7 @@ pub(crate) const POINTS: &[Point] = &[
         cargo: &program!("prove-proxy-matrix"),
         needs_docker: true,
         sample: Some(Sample {
-            short: "100",
+            short: "46",
             full: "286",
             of: "calls of Docker's CLI",
         }),
