@@ -113,7 +113,12 @@ pub fn run(_long: bool) -> Result<Verdict> {
 
     let enforced = draft.replace("default: monitor", "default: enforce");
     ensure!(enforced != draft, "the draft has no mode to change: {draft}");
+    // A controller takes no image that no host runs.
+    let blessed = docker.name("blessed");
+    docker.run(&blessed, &["verger-test/app"])?;
+    scene.judged(&blessed, |_| true)?;
     scene.apply(&format!("{enforced}\n---\n{NOTHING_UNKNOWN}"))?;
+    docker.remove(&blessed)?;
     scene.wait_for("the policy to be in force", || {
         Ok((scene.rows(&["hosts"])?[0]["epoch"] == scene.epoch()?).then_some(()))
     })?;
