@@ -39,7 +39,10 @@ pub fn run(_long: bool) -> Result<Verdict> {
     users(&scene)?;
 
     let older = docker.name("older");
-    let id = docker.run(&older, &["verger-test/app"])?;
+    let id = docker.run(
+        &older,
+        &["--security-opt", "no-new-privileges", "verger-test/app"],
+    )?;
     let draft = scene.bless(&docker, &older, WORKLOAD)?;
     let gate = Gate::install(&mut scene, &programs, &docker)?;
     let mut slowest = Duration::ZERO;
@@ -54,7 +57,7 @@ pub fn run(_long: bool) -> Result<Verdict> {
     seen("what ran before", &|finding| is_past(finding, &id))?;
     docker.remove(&older)?;
     let twin = docker.name("twin");
-    let twin_id = docker.run(&twin, &["verger-test/app"])?;
+    let twin_id = docker.run(&twin, &["--security-opt", "no-new-privileges", "verger-test/app"])?;
     scene.judged(&twin, |_| true)?;
     // Other daemons of this machine are past the gate, too: only what is of this one is looked at.
     ends(&scene, &|finding| is_past(finding, &id))?;
@@ -88,7 +91,7 @@ pub fn run(_long: bool) -> Result<Verdict> {
         ensure!(told.contains(says), "`check-gate` does not say {says}: {told}");
     }
     let past = docker.name("past");
-    let past_id = docker.run(&past, &["verger-test/app"])?;
+    let past_id = docker.run(&past, &["--security-opt", "no-new-privileges", "verger-test/app"])?;
     seen("what is launched past it", &|finding| is_past(finding, &past_id))?;
     gate.install_again()?;
     ends(&scene, &|finding| is(finding, "host/gate-drift", ""))?;
@@ -115,7 +118,10 @@ pub fn run(_long: bool) -> Result<Verdict> {
     ensure!(enforced != draft, "the draft has no mode to change: {draft}");
     // A controller takes no image that no host runs.
     let blessed = docker.name("blessed");
-    docker.run(&blessed, &["verger-test/app"])?;
+    docker.run(
+        &blessed,
+        &["--security-opt", "no-new-privileges", "verger-test/app"],
+    )?;
     scene.judged(&blessed, |_| true)?;
     scene.apply(&format!("{enforced}\n---\n{NOTHING_UNKNOWN}"))?;
     docker.remove(&blessed)?;

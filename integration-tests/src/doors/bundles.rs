@@ -120,7 +120,10 @@ pub(super) fn run(scene: &Scene, docker: &Docker, gate: &Gate, real: &Path) -> R
     // By the same way, unchanged, it is let in.
     put(&name, None, &gate.program())?;
     let container = docker.name("unchanged");
-    docker.run(&container, &["verger-test/app"])?;
+    docker.run(
+        &container,
+        &["--security-opt", "no-new-privileges", "verger-test/app"],
+    )?;
     docker.remove(&container)?;
     gate.install_again()?;
     Ok(refused)
@@ -138,7 +141,15 @@ impl Drop for Bystander {
 
 fn launch(docker: &Docker, container: &str) -> Result<String> {
     let mut command = docker.command();
-    command.args(["run", "--detach", "--name", container, "verger-test/app"]);
+    command.args([
+        "run",
+        "--detach",
+        "--name",
+        container,
+        "--security-opt",
+        "no-new-privileges",
+        "verger-test/app",
+    ]);
     let output = command.output()?;
     Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }

@@ -16,8 +16,22 @@ pub(super) fn run(scene: &mut Scene, programs: &Programs, docker: &Docker) -> Re
         docker.name("never"),
         docker.name("strange"),
     );
-    refused(docker, &always, &["--restart", "always", "verger-test/app"])?;
-    refused(docker, &never, &["verger-test/app"])?;
+    refused(
+        docker,
+        &always,
+        &[
+            "--restart",
+            "always",
+            "--security-opt",
+            "no-new-privileges",
+            "verger-test/app",
+        ],
+    )?;
+    refused(
+        docker,
+        &never,
+        &["--security-opt", "no-new-privileges", "verger-test/app"],
+    )?;
     // Nobody blessed that one: it goes through the gate, too.
     refused(
         docker,
@@ -82,7 +96,7 @@ fn held_open(scene: &mut Scene, programs: &Programs, docker: &Docker) -> Result<
     scene.wait_for("the socket to be held open", || Ok(socket.exists().then_some(())))?;
     // The agent does not run yet: this very question starts it.
     let name = docker.name("waited");
-    let run = docker.run(&name, &["verger-test/app"]);
+    let run = docker.run(&name, &["--security-opt", "no-new-privileges", "verger-test/app"]);
     let log = std::fs::read_to_string(scene.path("activated.log")).unwrap_or_default();
     run.with_context(|| format!("an agent that was starting: {log}"))?;
     docker.remove(&name)?;
