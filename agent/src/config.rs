@@ -231,13 +231,13 @@ mod tests {
         Config::load(file.path())
     }
 
-    /// The shipped file with what it says of the proxy in force.
+    /// The shipped file with what it says of the proxy and of the tripwire in force.
     fn proxied(text: &str) -> String {
         let (before, section) = text.split_once("# [proxy]\n").unwrap();
         let lines = section
             .lines()
             .filter_map(|line| line.strip_prefix("# "))
-            .filter(|line| line.contains(" = "));
+            .filter(|line| line.contains(" = ") || *line == "[tripwire]");
         let lines: Vec<&str> = lines.collect();
         format!("{before}[proxy]\n{}\n", lines.join("\n"))
     }
@@ -255,6 +255,8 @@ mod tests {
         let least = least.unwrap().proxy.unwrap();
         assert_eq!((stated.mode, &stated.runtimes), (0o666, &least.runtimes));
         assert_eq!((least.mode, least.listen), (stated.mode, stated.listen));
+        let tripwire = with(proxied).unwrap().tripwire.unwrap();
+        assert_eq!((tripwire.mark, tripwire.strays), (mark_file(), strays_file()));
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub enum NoAnswer {
         /// Who.
         uid: u32,
     },
+    /// It was called, and the connection ended.
+    #[error("the policy agent ended the connection without an answer ({0})")]
+    Ended(io::Error),
     /// It says nothing in time.
     #[error("the policy agent gave no answer within {limit} s", limit = PATIENCE.as_secs())]
     Silent,
@@ -65,7 +68,7 @@ pub fn question(
     match ask(&mut stream, question, document) {
         Ok(answer) => Ok(answer),
         Err(FrameError::Io(error)) if is_late(&error) => Err(NoAnswer::Silent),
-        Err(FrameError::Io(error)) => Err(unreachable(error)),
+        Err(FrameError::Io(error)) => Err(NoAnswer::Ended(error)),
         Err(error) => Err(NoAnswer::Malformed(error)),
     }
 }

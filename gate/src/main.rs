@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitCode};
 
 use jiff::Timestamp;
+use verger_gate::agent::{self, NoAnswer};
 use verger_gate::command::{self, Command, Judged};
-use verger_gate::{agent, refusal};
+use verger_gate::refusal;
 use verger_gate_protocol::glass::{self, Glass, Launched};
 use verger_gate_protocol::settings::{self, Runtime, Settings};
 use verger_gate_protocol::{Answer, DOCUMENT_BYTES, Document, Question, VERSION, WITHOUT_ANSWER, file, pin};
@@ -91,10 +92,16 @@ fn permit(settings: &Settings, folder: &Path, runtime: &Runtime, judged: &Judged
     match agent::question(&settings.socket, settings.agent_uid, &question, &bytes) {
         Ok(Answer::Allow) => Ok(()),
         Ok(Answer::Refuse(sentence)) => Err(sentence),
+        // One that took the question is there, whatever became of its answer.
+        Err(error @ (NoAnswer::Stranger { .. } | NoAnswer::Malformed(_) | NoAnswer::Ended(_))) => {
+            Err(format!("{error}; {WITHOUT_ANSWER}"))
+        }
         Err(error) => match broken(folder, judged) {
             Ok(true) => Ok(()),
             Ok(false) => Err(format!("{error}; {WITHOUT_ANSWER}")),
-            Err(why) => Err(format!("{error}; the glass is broken, but {why}; {WITHOUT_ANSWER}")),
+            Err(why) => Err(format!(
+                "{error}; the glass is broken, but {why}; {WITHOUT_ANSWER}"
+            )),
         },
     }
 }

@@ -17,7 +17,9 @@ use crate::config::Config;
 
 /// `break-glass`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: verger-agent break-glass --reason \"the agent does not start, the shop is down\" --for 1h")]
+#[command(
+    after_help = "Example: verger-agent break-glass --reason \"the agent does not start, the shop is down\" --for 1h"
+)]
 pub(crate) struct BreakGlassArgs {
     /// Why, for the record and for the finding
     #[arg(long, value_name = "TEXT", required_unless_present = "end")]
@@ -26,7 +28,11 @@ pub(crate) struct BreakGlassArgs {
     #[arg(long = "for", value_name = "TIME", default_value = "1h")]
     time: SignedDuration,
     /// Where what is launched is noted
-    #[arg(long, default_value = "/var/lib/verger/gate/launched.jsonl", value_name = "FILE")]
+    #[arg(
+        long,
+        default_value = "/var/lib/verger/gate/launched.jsonl",
+        value_name = "FILE"
+    )]
     record: PathBuf,
     /// A folder for Docker's CLI, by which root reaches Docker past a tripwire
     #[arg(long, default_value = "/run/verger-glass", value_name = "DIR")]
@@ -80,8 +86,13 @@ pub(crate) fn break_glass(config: &Config, args: &BreakGlassArgs) -> anyhow::Res
     let (Some(tripwire), Some(proxy)) = (&config.tripwire, &config.proxy) else {
         return Ok(());
     };
-    let mark = verger_tripwire_protocol::mark(&tripwire.mark)
-        .with_context(|| format!("`[tripwire] mark`: {}", tripwire.mark.display()))?;
+    // It may be away, too: then Docker denies everybody, and its plugin is taken out of the daemon's configuration by hand.
+    let Ok(mark) = verger_tripwire_protocol::mark(&tripwire.mark) else {
+        return said(&format!(
+            "the tripwire has left no mark in {}: if it does not run, Docker denies everything until it does",
+            tripwire.mark.display()
+        ));
+    };
     past_the_tripwire(&args.docker_config, &mark)?;
     said(&format!(
         "as root, meanwhile: docker --config {} -H unix://{} ps",
@@ -92,11 +103,11 @@ pub(crate) fn break_glass(config: &Config, args: &BreakGlassArgs) -> anyhow::Res
 
 fn end(folder: &Path, docker_config: &Path) -> anyhow::Result<()> {
     let file = docker_config.join("config.json");
-    match fs::remove_file(&file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("removing {}", file.display()));
-        }
-        _ => {}
+    // Only what was written here: the folder may be another's.
+    let is_ours =
+        fs::read_to_string(&file).is_ok_and(|text| text.contains(verger_tripwire_protocol::MARK_HEADER));
+    if is_ours {
+        fs::remove_file(&file).with_context(|| format!("removing {}", file.display()))?;
     }
     let Some(glass) = Glass::read(folder)? else {
         return said("the glass is whole");

@@ -251,24 +251,45 @@ impl Proxy {
             );
         } else {
             // Its image may have been given another name since it was looked at.
-            let subjects = Subjects {
-                made: Some(known(daemon, &id).await?),
-                ..Subjects::default()
-            };
-            let own = call.wishes().iter().filter(|wish| wish.on == On::Made);
-            if let Err(refusal) = decide(policy, caller, own, &subjects) {
-                let gone = daemon
-                    .ask("DELETE", &format!("/containers/{id}?force=1&v=1"))
-                    .await
-                    .map_err(Stopped::Away)?;
-                if !gone.status.is_success() {
-                    tracing::error!(container = id, "it may not be, and could not be removed");
-                }
-                return Err(refusal.into());
+            if let Err(why) = judge_made(caller, call, policy, &id, daemon).await {
+                self.remove(&id).await;
+                return Err(why);
             }
         }
         Ok(passed(Response::from_parts(head, full(body))))
     }
+
+    /// Removes what may not be.
+    async fn remove(&self, id: &str) {
+        let path = format!("/containers/{id}?force=1&v=1");
+        let gone = match Daemon::connect(&self.real).await {
+            Ok(mut daemon) => daemon.ask("DELETE", &path).await,
+            Err(why) => Err(why),
+        };
+        match gone {
+            Ok(told) if told.status.is_success() => {}
+            Ok(told) => {
+                tracing::error!(container = id, status = %told.status, "it may not be, and could not be removed")
+            }
+            Err(why) => tracing::error!(container = id, why, "it may not be, and could not be removed"),
+        }
+    }
+}
+
+/// Whether what was made may be. What cannot be looked at may not.
+async fn judge_made(
+    caller: Caller,
+    call: &Call,
+    policy: &Policy,
+    id: &str,
+    daemon: &mut Daemon,
+) -> Result<(), Stopped> {
+    let subjects = Subjects {
+        made: Some(known(daemon, id).await?),
+        ..Subjects::default()
+    };
+    let own = call.wishes().iter().filter(|wish| wish.on == On::Made);
+    Ok(decide(policy, caller, own, &subjects)?)
 }
 
 /// A container, as the daemon knows it.

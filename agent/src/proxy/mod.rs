@@ -71,6 +71,9 @@ struct Proxy {
     execs: Mutex<Execs>,
 }
 
+/// Connections of all at a time: gates need descriptors, too, and a user may have many numbers (user_namespaces(7)).
+const ALL: usize = 2_048;
+
 /// How many connections each user has.
 #[derive(Debug, Default)]
 struct Crowd(Mutex<BTreeMap<u32, usize>>);
@@ -84,9 +87,10 @@ struct Place {
 impl Crowd {
     fn place(self: &Arc<Self>, uid: u32) -> Option<Place> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(uid).or_default();
-        (*count < EACH).then(|| {
-            *count += 1;
+        let all: usize = counts.values().sum();
+        let count = counts.get(&uid).copied().unwrap_or_default();
+        (count < EACH && all < ALL).then(|| {
+            counts.insert(uid, count + 1);
             Place {
                 crowd: Arc::clone(self),
                 uid,
@@ -133,18 +137,22 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, _)) => {
                 // Looked at before anything else happens, while its process is likely to be there.
-                match peers.caller(&stream) {
+                let caller = peers.caller(&stream);
+                // Who is refused takes a place, too, until he has been told why.
+                let uid = stream.peer_cred().map(|peer| peer.uid());
+                let place = uid.ok().and_then(|uid| crowd.place(uid));
+                let Some(place) = place else {
+                    tracing::debug!("there are too many connections to the runtime; one more is refused");
+                    continue;
+                };
+                match caller {
                     Ok(caller) => {
-                        let Some(place) = crowd.place(caller.uid) else {
-                            tracing::warn!(%caller, "has too many connections to the runtime; one more is refused");
-                            continue;
-                        };
                         let proxy = Arc::clone(&proxy);
                         open.spawn(attend(stream, caller, Arc::new(place), proxy));
                     }
                     Err(why) => {
                         tracing::warn!(why, "somebody at the runtime's socket is refused");
-                        open.spawn(turn_away(stream, why));
+                        open.spawn(turn_away(stream, why, place));
                     }
                 }
             }
@@ -168,7 +176,20 @@ fn builder() -> http1::Builder {
 async fn attend(stream: UnixStream, caller: Caller, place: Arc<Place>, proxy: Arc<Proxy>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let (proxy, place) = (Arc::clone(&proxy), Arc::clone(&place));
-        async move { Ok::<_, Infallible>(proxy.answer(caller, place, request).await) }
+        async move {
+            // What makes a container looks at what was made: to the end, also where the caller hangs up meanwhile.
+            let makes = request.uri().path().ends_with("/containers/create");
+            let answered = async move { proxy.answer(caller, place, request).await };
+            Ok::<_, Infallible>(match makes {
+                true => tokio::spawn(answered).await.unwrap_or_else(|_| {
+                    answers::refused(&Refusal {
+                        status: 500,
+                        message: "verger: the call was lost; look whether there is a container".to_owned(),
+                    })
+                }),
+                false => answered.await,
+            })
+        }
     });
     let connection = builder()
         .serve_connection(TokioIo::new(stream), service)
@@ -179,7 +200,7 @@ async fn attend(stream: UnixStream, caller: Caller, place: Arc<Place>, proxy: Ar
 }
 
 /// Says why, to whatever is asked.
-async fn turn_away(stream: UnixStream, why: String) {
+async fn turn_away(stream: UnixStream, why: String, _place: Place) {
     let service = service_fn(move |_: Request<Incoming>| {
         let refusal = Refusal::denied(format!("verger: {why}"));
         async move { Ok::<_, Infallible>(answers::refused(&refusal)) }

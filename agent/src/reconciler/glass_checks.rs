@@ -35,7 +35,11 @@ pub(super) fn check(folder: &Path, now: Timestamp) -> Option<Check> {
     if !is_open && !is_recent {
         return None;
     }
-    let state = if is_open { "broken" } else { "broken, and whole again" };
+    let state = if is_open {
+        "broken"
+    } else {
+        "broken, and whole again"
+    };
     let last = last.map_or_else(String::new, |last| {
         let id: String = last.id.chars().take(12).collect();
         format!(
@@ -93,7 +97,10 @@ mod tests {
         };
         glass.put(folder.path()).unwrap();
         let told = checked(0).unwrap().actual.unwrap();
-        assert!(told.starts_with("broken by root: ") && !told.contains('\u{1b}'), "{told}");
+        assert!(
+            told.starts_with("broken by root: ") && !told.contains('\u{1b}'),
+            "{told}"
+        );
         let launched = Launched {
             at: 1_000,
             operation: Operation::Create,
@@ -102,7 +109,10 @@ mod tests {
         glass.note(&launched).unwrap();
         glass.end(folder.path()).unwrap();
         let told = checked(1_001).unwrap().actual.unwrap();
-        assert!(told.ends_with("; 1 calls went through, the last: create of aaaaaaaaaaaa"), "{told}");
+        assert!(
+            told.ends_with("; 1 calls went through, the last: create of aaaaaaaaaaaa"),
+            "{told}"
+        );
         assert!(told.starts_with("broken, and whole again"), "{told}");
         assert!(checked(1_000 + 24 * 3_600).is_none());
         std::fs::write(folder.path().join(glass::FILE), b"{").unwrap();

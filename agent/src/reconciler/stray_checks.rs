@@ -18,10 +18,10 @@ pub(super) fn checks(path: &Path, now: Timestamp) -> Vec<Check> {
         Ok(record) => record,
         Err(error) => {
             return vec![Check {
-                field: "record".into(),
+                field: "api".into(),
                 result: Outcome::NotEvaluated,
                 reason: format!("what the tripwire denied cannot be read: {error}").into(),
-                ..of("record", None)
+                ..of("", None)
             }];
         }
     };
@@ -55,9 +55,9 @@ fn kind(path: &str) -> String {
 
 fn of(kind: &str, latest: Option<&Row>) -> Check {
     Check {
-        control: Control::Operation,
+        control: Control::Host,
         rule: PAST_THE_PROXY,
-        field: format!("api/{kind}").into(),
+        field: format!("api[{kind}]").into(),
         result: Outcome::Fail,
         expected: Some("nothing but what the proxy sends on".to_owned()),
         actual: latest.map(|row| match row.user.as_str() {
@@ -116,9 +116,9 @@ mod tests {
             told.collect()
         };
         let shown = |now| found(now).into_iter().map(|(field, _)| field).collect::<Vec<_>>();
-        assert_eq!(shown(30), ["api/?", "api/containers", "api/info"]);
+        assert_eq!(shown(30), ["api[?]", "api[containers]", "api[info]"]);
         assert_eq!(found(30)[1].1, "POST /v1.41/containers/create");
-        assert_eq!(shown(3_605), ["api/?", "api/containers"]);
+        assert_eq!(shown(3_605), ["api[?]", "api[containers]"]);
         assert!(shown(3_630).is_empty());
     }
 

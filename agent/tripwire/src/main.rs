@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use verger_tripwire::mark::Mark;
-use verger_tripwire::service::{Tripwire, listen, serve};
+use verger_tripwire::service::{Tripwire, keep, listen, serve};
 use verger_tripwire::strays::Strays;
 
 /// An authorization plugin of Docker: what did not come by the runtime proxy is denied, and told of
@@ -54,11 +54,14 @@ async fn main() -> anyhow::Result<()> {
         tracing::debug!(%error, "systemd was not told");
     }
     tracing::info!(listen = %at.display(), "denying what does not come by the proxy");
+    let tripwire = Arc::new(Tripwire::new(mark, kept, &proxy));
     tokio::select! {
-        never = serve(listener, Arc::new(Tripwire::new(mark, kept, &proxy))) => match never {},
+        never = serve(listener, Arc::clone(&tripwire)) => match never {},
+        never = keep(Arc::clone(&tripwire)) => match never {},
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    tripwire.keep();
     // A socket that nobody listens on slows down other commands of the daemon.
     std::fs::remove_file(&at).with_context(|| format!("removing {}", at.display()))
 }

@@ -68,9 +68,17 @@ impl Tripwire {
             user = stray.user,
             "a request did not come by the proxy, and is denied"
         );
-        let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = strays.note(stray, Timestamp::now()) {
-            tracing::error!(%error, "the record of strays was not kept");
+        self.strays().note(stray, Timestamp::now());
+    }
+
+    fn strays(&self) -> std::sync::MutexGuard<'_, Strays> {
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what is new in the record.
+    pub fn keep(&self) {
+        if let Err(error) = self.strays().keep() {
+            tracing::error!(%error, "the record of strays was not kept; trying again");
         }
     }
 
@@ -99,6 +107,16 @@ impl Tripwire {
         let kind = hyper::header::HeaderValue::from_static("application/vnd.docker.plugins.v1.2+json");
         response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
         response
+    }
+}
+
+/// Writes the record for ever, once a second where something is new.
+pub async fn keep(tripwire: Arc<Tripwire>) -> Infallible {
+    let mut every = tokio::time::interval(std::time::Duration::from_secs(1));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        tripwire.keep();
     }
 }
 

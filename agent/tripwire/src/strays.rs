@@ -16,6 +16,7 @@ pub struct Strays {
     file: PathBuf,
     rows: BTreeMap<Stray, (Timestamp, Timestamp, u64)>,
     more: u64,
+    is_changed: bool,
 }
 
 impl Strays {
@@ -28,6 +29,7 @@ impl Strays {
             file: file.to_owned(),
             rows: BTreeMap::new(),
             more: 0,
+            is_changed: false,
         };
         match Record::read(file) {
             Ok(record) => {
@@ -47,20 +49,31 @@ impl Strays {
         Ok(strays)
     }
 
-    /// Takes note of one, and keeps it.
+    /// Takes note of one. Of more kinds than are told apart those are kept that came last.
+    pub fn note(&mut self, stray: Stray, at: Timestamp) {
+        self.is_changed = true;
+        if !self.rows.contains_key(&stray) && self.rows.len() >= TOLD_APART {
+            let oldest = self.rows.iter().min_by_key(|(_, (_, last, _))| *last);
+            if let Some((oldest, (_, _, count))) = oldest.map(|(stray, row)| (stray.clone(), *row)) {
+                self.rows.remove(&oldest);
+                self.more = self.more.saturating_add(count);
+            }
+        }
+        let (_, last, count) = self.rows.entry(stray).or_insert((at, at, 0));
+        *last = at;
+        *count = count.saturating_add(1);
+    }
+
+    /// Writes what is new. A caller does so once in a while, and not for every stray: each of them would wait for the disk.
     ///
     /// # Errors
-    /// When it cannot be written; it is written with the next one.
-    pub fn note(&mut self, stray: Stray, at: Timestamp) -> io::Result<()> {
-        let is_known = self.rows.contains_key(&stray);
-        if is_known || self.rows.len() < TOLD_APART {
-            let (_, last, count) = self.rows.entry(stray).or_insert((at, at, 0));
-            *last = at;
-            *count = count.saturating_add(1);
-        } else {
-            self.more = self.more.saturating_add(1);
+    /// When it cannot be written; it is written the next time.
+    pub fn keep(&mut self) -> io::Result<()> {
+        if self.is_changed {
+            self.save()?;
+            self.is_changed = false;
         }
-        self.save()
+        Ok(())
     }
 
     /// The record as it is now.
@@ -117,8 +130,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("strays.json");
         let mut strays = Strays::open(&file).unwrap();
-        strays.note(stray("/info"), at(0)).unwrap();
-        strays.note(stray("/info"), at(60)).unwrap();
+        strays.note(stray("/info"), at(0));
+        strays.note(stray("/info"), at(60));
+        strays.keep().unwrap();
         let frozen = r#"{"version":1,"strays":[{"method":"GET","path":"/info","user":"","first":"1970-01-01T00:00:00Z","last":"1970-01-01T00:01:00Z","count":2}],"more":0}"#;
         assert_eq!(fs::read_to_string(&file).unwrap(), frozen);
         assert_eq!(Strays::open(&file).unwrap().record(), strays.record());
@@ -129,17 +143,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("strays.json");
         let mut strays = Strays::open(&file).unwrap();
-        for number in 0..TOLD_APART + 5 {
-            strays.note(stray(&format!("/{number}")), at(0)).unwrap();
+        let many = i64::try_from(TOLD_APART).unwrap() + 5;
+        for number in 0..many {
+            strays.note(stray(&format!("/{number}")), at(number));
         }
+        strays.keep().unwrap();
         let mut strays = Strays::open(&file).unwrap();
-        strays.note(stray("/0"), at(9)).unwrap();
-        strays.note(stray("/another"), at(9)).unwrap();
+        strays.note(stray("/5"), at(many));
+        strays.note(stray("/another"), at(many + 1));
         let record = strays.record();
+        // Those that came first made room.
         assert_eq!((record.strays.len(), record.more), (TOLD_APART, 6));
-        assert_eq!(
-            (record.strays[0].path.as_str(), record.strays[0].count),
-            ("/0", 2)
+        let shown = |place: usize| (record.strays[place].path.as_str(), record.strays[place].count);
+        assert_eq!((shown(0), shown(1)), (("/another", 1), ("/5", 2)));
+        assert!(
+            record
+                .strays
+                .iter()
+                .all(|row| row.path != "/4" && row.path != "/6")
         );
     }
 
@@ -149,7 +170,8 @@ mod tests {
         let file = folder.path().join("strays.json");
         fs::write(&file, b"{\"version\":9").unwrap();
         let mut strays = Strays::open(&file).unwrap();
-        strays.note(stray("/info"), at(0)).unwrap();
+        strays.note(stray("/info"), at(0));
+        strays.keep().unwrap();
         assert_eq!(
             fs::read(file.with_extension("damaged")).unwrap(),
             b"{\"version\":9"

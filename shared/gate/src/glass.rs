@@ -23,7 +23,7 @@ pub const MOST_SECONDS: u64 = 4 * 3_600;
 pub const MOST_REASON: usize = 500;
 /// The most bytes of the file, and of a line of the record.
 const LIMIT: u64 = 8 << 10;
-/// The most bytes of the record. When it is full nothing more is launched: break the glass again, which begins another.
+/// The most bytes of the record. When it is full nothing more is launched: break the glass again, which puts it aside.
 const RECORD_LIMIT: u64 = 1 << 20;
 
 /// The word: format 1.
@@ -164,15 +164,18 @@ impl Glass {
         }
     }
 
-    /// Puts it in the gate's folder, in the place of another, with an empty record.
+    /// Puts it in the gate's folder, in the place of another. The record goes on; one that has little room left is put aside first.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn put(&self, folder: &Path) -> io::Result<()> {
-        let older = self.record.with_extension("older");
-        match fs::rename(&self.record, &older) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        let size = match fs::symlink_metadata(&self.record) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        if size > RECORD_LIMIT / 2 {
+            fs::rename(&self.record, self.record.with_extension("older"))?;
         }
         self.write(folder)
     }
@@ -212,7 +215,9 @@ impl Glass {
 pub(crate) fn lines(bytes: &[u8]) -> Vec<Launched> {
     let lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let whole = lines.filter_map(|line| line.strip_suffix(b"\n"));
-    whole.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    whole
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -272,7 +277,11 @@ mod tests {
         read().end(folder.path()).unwrap();
         assert!(!read().holds("b", 200));
         assert_eq!(read().launched().unwrap(), [launched("one")]);
-        // Another begins another record, and the one before is still there.
+        // Another goes on with the record, as long as there is room.
+        put.put(folder.path()).unwrap();
+        assert_eq!(read().launched().unwrap(), [launched("one")]);
+        let full = vec![b'\n'; usize::try_from(RECORD_LIMIT).unwrap()];
+        fs::write(&put.record, full).unwrap();
         put.put(folder.path()).unwrap();
         assert!(read().launched().unwrap().is_empty());
         assert!(folder.path().join("launched.older").is_file());
@@ -322,7 +331,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let glass = glass(folder.path());
         fs::write(&glass.record, vec![b'x'; usize::try_from(RECORD_LIMIT).unwrap()]).unwrap();
-        assert!(glass.note(&launched("one")).unwrap_err().to_string().contains("full"));
+        assert!(
+            glass
+                .note(&launched("one"))
+                .unwrap_err()
+                .to_string()
+                .contains("full")
+        );
         fs::remove_file(&glass.record).unwrap();
         std::os::unix::fs::symlink(folder.path().join("elsewhere"), &glass.record).unwrap();
         glass.note(&launched("one")).unwrap_err();

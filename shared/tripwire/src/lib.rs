@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
@@ -69,16 +70,11 @@ impl Record {
     /// When it cannot be read, or is none.
     pub fn read(path: &Path) -> Result<Self, InvalidRecord> {
         let file = |error| InvalidRecord::File(path.to_owned(), error);
-        let opened = match File::open(path) {
-            Ok(opened) => opened,
+        let bytes = match whole(path, RECORD_BYTES + 1) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(file(error)),
         };
-        let mut bytes = Vec::new();
-        opened
-            .take(RECORD_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(file)?;
         Self::parse(&bytes).map_err(|what| InvalidRecord::Content(path.to_owned(), what))
     }
 
@@ -86,7 +82,8 @@ impl Record {
         if bytes.len() as u64 > RECORD_BYTES {
             return Err(format!("it has more than {RECORD_BYTES} bytes"));
         }
-        let record: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let record: Self = serde_json::from_slice(bytes)
+            .map_err(|error| format!("damaged at line {} column {}", error.line(), error.column()))?;
         let is_plain = |text: &String| {
             // Escaping makes ten characters of one at most.
             text.chars().count() <= 10 * SHOWN && !text.contains(char::is_control)
@@ -105,13 +102,25 @@ impl Record {
     }
 }
 
+/// So many bytes of a regular file at most. Nothing else is waited for, nor is a link followed: the tripwire is another user, who
+/// reads strangers' words.
+fn whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The mark, as the tripwire left it in its file.
 ///
 /// # Errors
 /// When the file cannot be read, or holds no mark.
 pub fn mark(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(MARK_BYTES + 1).read_to_string(&mut text)?;
+    let text = String::from_utf8(whole(path, MARK_BYTES + 1)?).map_err(io::Error::other)?;
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if text.len() as u64 != MARK_BYTES || !text.bytes().all(is_digit) {
         return Err(io::Error::other("it holds no mark"));
@@ -124,6 +133,21 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_is_an_error_at_once() {
+        use rustix::fs::{CWD, FileType, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("strays.json");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert!(
+            Record::read(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("strays.json")
+        );
+        assert!(mark(&path).unwrap_err().to_string().contains("regular"));
+    }
 
     #[test]
     fn a_mark_is_64_digits_and_nothing_else() {

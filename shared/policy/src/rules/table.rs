@@ -256,7 +256,7 @@ rules! {
     GATE_BREAK_GLASS = "host/gate-break-glass", Host, Critical, NO_PROFILE, [];
     "What was launched while the agent gave no answer was held to nothing";
     "ask who broke the glass for the reason; look at what was launched, which the agent has judged since. It ends by itself, or with `verger-agent break-glass --end`, and is over a day after the last launch";
-    PAST_THE_PROXY = "host/past-the-proxy", Operation, High, NO_PROFILE, [];
+    PAST_THE_PROXY = "host/past-the-proxy", Host, High, NO_PROFILE, [];
     "The proxy knows who calls the runtime and what he may do there: what goes past it is nobody's, and was denied";
     "find out who can open Docker's own socket, or a TCP port of it, and close that; people use the proxy's socket. It is over an hour after the last such request";
     // About what controllers hold of a host, and about themselves. Only they raise these.
