@@ -294,6 +294,8 @@ impl<'s> World<'s> {
             self.enforces
                 || JUDGED_CONTROLS
                     .iter()
+                    // Not judged, and yet each instance of either has its network closed.
+                    .chain([&Control::Channels])
                     .any(|control| modes.of(*control) == Mode::Enforce)
         };
         for image in &workload.config.images {

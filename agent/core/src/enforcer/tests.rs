@@ -245,6 +245,31 @@ fn an_instance_is_held_where_its_workload_enforces_channels_and_only_there() {
     assert_eq!(hold(&compiled, Err("its files are gone"), nobody), Hold::Free);
 }
 
+#[test]
+fn of_two_workloads_that_list_one_image_no_label_opens_the_network() {
+    let workload = |name: &str, mode: &str| {
+        format!(
+            "apiVersion: verger/v1\nkind: Workload\nmetadata: {{ name: shop/{name} }}\nspec:\n  match: {{ container: {{ labels: {{ of: {name} }} }} }}\n  mode: {{ default: monitor, channels: {mode} }}\n  config:\n    images: [ {IMAGE} ]\n    command: [ /app ]\n"
+        )
+    };
+    let held = |mode: &str, label: &str| {
+        let text = format!("{}---\n{}", workload("web", mode), workload("db", "monitor"));
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        let objects = draft::read_at("p.yaml", text.as_bytes(), now).unwrap();
+        let Spec::Workload(web) = &objects[0].spec else {
+            panic!("{objects:?}")
+        };
+        let mut instance = ideal(web, &ImageDefaults::default());
+        instance.labels = Labels([("of".to_owned(), label.to_owned())].into());
+        let compiled = compile(&objects, &Labels::default(), 7);
+        hold(&compiled, Ok(&instance), nobody)
+    };
+    for label in ["web", "db", "neither"] {
+        assert_eq!(held("enforce", label), Hold::Closed, "{label}");
+        assert_eq!(held("monitor", label), Hold::Free, "{label}");
+    }
+}
+
 fn refusal(hold: Hold) -> String {
     match hold {
         Hold::Refused(why) => why,
