@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use verger_policy::compile::{Compiled, compile};
+use verger_policy::digest::Digest;
 use verger_policy::draft;
 use verger_policy::facts::{Evidence, ImageDefaults, Instance, NamespaceOwner};
 use verger_policy::ideal::ideal;
@@ -310,5 +311,13 @@ fn the_network_of_a_closed_instance_is_shared_by_its_own_workload_alone() {
         let why = refusal(hold(&compiled, Ok(&joins(one)), peer(other)));
         assert!(why.contains("not of the same workload"), "{why}");
         assert!(refusal(hold(&compiled, Ok(&joins(one)), nobody)).contains("no such container"));
+    }
+    // Another image that bears its name is of the workload by a hint alone.
+    let mut foreign = web.clone();
+    foreign.image = Evidence::Seen(Digest::of(b"another"));
+    assert_eq!(hold(&compiled, Ok(&foreign), nobody), Hold::Closed);
+    for (one, other) in [(&foreign, &web), (&web, &foreign), (&foreign, &foreign)] {
+        let why = refusal(hold(&compiled, Ok(&joins(one)), peer(other)));
+        assert!(why.contains("not of the same workload"), "{why}");
     }
 }
