@@ -149,6 +149,38 @@ fn what_runs_is_brought_in_line_and_what_somebody_removed_is_put_back() {
 }
 
 #[test]
+fn what_is_closed_and_of_nobody_known_is_closed_again_until_it_is_freed() {
+    let host = host([1, 2, 3]);
+    let enforcement = enforcement(FakeEnforcer::new(host.clone()));
+    enforcement.hold(subject(1), 1, LONG).unwrap();
+    host.wipe();
+    assert!(enforcement.round(wanted(1, &[2], &[])).restored);
+    assert!(!host.is_open(1) && !host.is_open(2) && host.is_open(3));
+    // Nor does another launch open it.
+    host.wipe();
+    enforcement.hold(subject(3), 1, LONG).unwrap();
+    assert!(!host.is_open(1) && !host.is_open(2) && !host.is_open(3));
+    // Once it is freed it stays open.
+    enforcement.round(wanted(2, &[2], &[1]));
+    host.wipe();
+    enforcement.round(wanted(2, &[2], &[]));
+    assert!(host.is_open(1) && !host.is_open(2) && !host.is_open(3));
+}
+
+#[test]
+fn what_an_earlier_run_closed_is_closed_again() {
+    let host = host([1, 2]);
+    enforcement(FakeEnforcer::new(host.clone()))
+        .hold(subject(1), 1, LONG)
+        .unwrap();
+    let next = enforcement(FakeEnforcer::new(host.clone()));
+    next.round(wanted(1, &[2], &[]));
+    host.wipe();
+    next.round(wanted(1, &[2], &[]));
+    assert!(!host.is_open(1) && !host.is_open(2));
+}
+
+#[test]
 fn a_look_that_is_late_opens_nothing_that_newer_policy_closed() {
     let host = host([1]);
     let enforcement = enforcement(FakeEnforcer::new(host.clone()));

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use verger_agent_core::enforcer::{
-    Attachment, Enforcer, EnforcerError, Observed, Open, Port, Standing, Subject, confirm, plan,
+    Enforcer, EnforcerError, Observed, Open, Port, Standing, Subject, confirm, plan,
 };
 use verger_policy::facts::InstanceId;
 
@@ -17,7 +17,8 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// What the thread remembers: nothing that it would answer with.
 #[derive(Default)]
 struct Memory {
-    /// The newest policy that had each port closed: what an older one says of it counts no more.
+    /// What is closed, and the newest policy that had each port closed (0: it was found so): what an older one says of it counts no
+    /// more.
     closed_by: BTreeMap<Port, u64>,
     /// The rules stood when this was last done with them.
     stood: bool,
@@ -149,30 +150,35 @@ fn change(
     }
     memory.closed_by.retain(|port, _| seen.links.contains(port));
     // What a newer policy had closed is not opened by the word of an older one.
-    let is_current = |id: &&InstanceId| match seen.attachments.get(*id) {
-        Some(Attachment::Ports(ports)) => ports
-            .iter()
-            .all(|port| memory.closed_by.get(port).is_none_or(|by| *by <= epoch)),
-        _ => true,
+    let is_older = |port: &Port| memory.closed_by.get(port).is_none_or(|by| *by <= epoch);
+    let is_current = |id: &&InstanceId| {
+        let attachment = seen.attachments.get(*id);
+        attachment.is_none_or(|attachment| attachment.ports().all(is_older))
     };
     let free: BTreeSet<InstanceId> = free.iter().filter(is_current).cloned().collect();
     let stand = stand || memory.closed_by.values().any(|by| *by > epoch);
-    let steps = plan(closed, &free, &seen, stand);
-    let ports = closed.iter().filter_map(|id| match seen.attachments.get(id) {
-        Some(Attachment::Ports(ports)) => Some(ports),
-        _ => None,
-    });
-    for port in ports.flatten() {
-        let by = memory.closed_by.entry(port.clone()).or_default();
+    let kept: BTreeSet<Port> = memory.closed_by.keys().cloned().collect();
+    let steps = plan(closed, &free, &kept, &seen, stand);
+    let wanted = seen.ports(closed);
+    let mut freed = seen.ports(&free);
+    freed.retain(|port| !wanted.contains(port));
+    for port in wanted {
+        let by = memory.closed_by.entry(port).or_default();
         *by = epoch.max(*by);
     }
-    if steps.is_empty() {
-        memory.stood = seen.standing == Standing::Whole;
-        return Ok(seen);
+    if !steps.is_empty() {
+        tracing::debug!(?steps, "what is closed changes");
+        enforcer.apply(&steps)?;
     }
-    tracing::debug!(?steps, "what is closed changes");
-    enforcer.apply(&steps)?;
-    let seen = enforcer.observe(subjects)?;
+    memory.closed_by.retain(|port, _| !freed.contains(port));
+    let seen = if steps.is_empty() {
+        seen
+    } else {
+        enforcer.observe(subjects)?
+    };
+    for port in &seen.closed {
+        memory.closed_by.entry(port.clone()).or_default();
+    }
     memory.stood = seen.standing == Standing::Whole;
     Ok(seen)
 }

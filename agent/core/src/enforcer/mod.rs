@@ -91,6 +91,17 @@ pub enum Attachment {
     Unseen(String),
 }
 
+impl Attachment {
+    /// The ports that can be closed to it.
+    pub fn ports(&self) -> impl Iterator<Item = &Port> {
+        let ports = match self {
+            Self::Ports(ports) => Some(ports),
+            Self::Beyond(_) | Self::Unseen(_) => None,
+        };
+        ports.into_iter().flatten()
+    }
+}
+
 /// Whether the rules stand in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -113,6 +124,14 @@ pub struct Observed {
     pub links: BTreeSet<Port>,
     /// How each instance that was asked about is attached.
     pub attachments: BTreeMap<InstanceId, Attachment>,
+}
+
+impl Observed {
+    /// The ports of these instances.
+    pub fn ports(&self, of: &BTreeSet<InstanceId>) -> BTreeSet<Port> {
+        let attached = of.iter().filter_map(|id| self.attachments.get(id));
+        attached.flat_map(Attachment::ports).cloned().collect()
+    }
 }
 
 /// A change.

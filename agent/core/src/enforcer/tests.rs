@@ -112,7 +112,7 @@ fn what_is_closed_and_of_nobody_known_stays_closed_while_its_interface_is_there(
         &["starting", "freed"],
         &[("f", &["freed"])],
     );
-    let steps = plan(&[].into(), &[id("f")].into(), &observed, true);
+    let steps = plan(&[].into(), &[id("f")].into(), &[].into(), &observed, true);
     assert_eq!(steps, [Step::Release([port("gone"), port("freed")].into())]);
     // Also where the rules are altered, and where no policy asks for them any more.
     for stand in [true, false] {
@@ -120,8 +120,32 @@ fn what_is_closed_and_of_nobody_known_stays_closed_while_its_interface_is_there(
             standing: Standing::Altered,
             ..observed.clone()
         };
-        let steps = plan(&[].into(), &[id("f")].into(), &altered, stand);
+        let steps = plan(&[].into(), &[id("f")].into(), &[].into(), &altered, stand);
         assert_eq!(steps, [Step::Install([port("starting")].into())]);
+    }
+}
+
+#[test]
+fn what_was_closed_before_is_closed_again_whatever_became_of_the_rules() {
+    let kept = [port("starting"), port("gone"), port("freed")].into();
+    for standing in [Standing::Absent, Standing::Altered, Standing::Whole] {
+        let observed = seen(
+            standing,
+            &[],
+            &["starting", "freed", "new"],
+            &[("f", &["freed"]), ("n", &["new"])],
+        );
+        let after = |ports: &[&str]| {
+            let ports = ports.iter().map(|name| port(name)).collect();
+            match standing {
+                Standing::Whole => Step::Close(ports),
+                Standing::Absent | Standing::Altered => Step::Install(ports),
+            }
+        };
+        let steps = plan(&[id("n")].into(), &[id("f")].into(), &kept, &observed, true);
+        assert_eq!(steps, [after(&["new", "starting"])]);
+        let steps = plan(&[].into(), &[id("f")].into(), &kept, &observed, false);
+        assert_eq!(steps, [after(&["starting"])]);
     }
 }
 
@@ -134,7 +158,13 @@ fn a_port_that_two_share_is_closed_if_either_is_to_be() {
         &[("closed", &["v"]), ("free", &["v"])],
     );
     assert_eq!(
-        plan(&[id("closed")].into(), &[id("free")].into(), &observed, true),
+        plan(
+            &[id("closed")].into(),
+            &[id("free")].into(),
+            &[].into(),
+            &observed,
+            true
+        ),
         []
     );
 }
@@ -146,6 +176,7 @@ proptest! {
         closed in prop::collection::btree_set(0_u8..6, 0..5),
         wanted in prop::collection::btree_set(0_u8..6, 0..5),
         attached in prop::collection::btree_set(0_u8..6, 0..6),
+        kept in prop::collection::btree_set(0_u8..6, 0..5),
         stand: bool,
     ) {
         let name = |number: &u8| format!("v{number}");
@@ -172,8 +203,9 @@ proptest! {
             .filter(|id| !wanted.contains(id))
             .cloned()
             .collect();
+        let kept: BTreeSet<Port> = kept.iter().map(|number| port(&name(number))).collect();
         let mut after = observed;
-        for step in plan(&wanted, &free, &after, stand) {
+        for step in plan(&wanted, &free, &kept, &after, stand) {
             match step {
                 Step::Install(ports) => {
                     after.standing = Standing::Whole;
@@ -187,7 +219,7 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(plan(&wanted, &free, &after, stand), Vec::new());
+        prop_assert_eq!(plan(&wanted, &free, &kept, &after, stand), Vec::new());
         for id in after.attachments.keys() {
             prop_assert_eq!(confirm(id, &after).is_ok(), wanted.contains(id));
         }
