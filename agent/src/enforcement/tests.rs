@@ -30,6 +30,13 @@ fn host(pids: impl IntoIterator<Item = u32>) -> FakeHost {
     host
 }
 
+fn beyond(why: &str, ports: impl IntoIterator<Item = Port>) -> Attachment {
+    Attachment::Beyond {
+        why: why.to_owned(),
+        ports: ports.into_iter().collect(),
+    }
+}
+
 fn enforcement(enforcer: FakeEnforcer) -> Enforcement {
     Enforcement::start(move || Ok(enforcer)).unwrap()
 }
@@ -92,7 +99,7 @@ fn one_that_never_confirms_is_waited_for_so_long_and_no_longer() {
 fn what_fails_is_refused_at_once_with_the_reason() {
     let host = host([1]);
     let enforcement = enforcement(FakeEnforcer::new(host.clone()));
-    host.attach(2, Attachment::Beyond("it has the host's network".to_owned()));
+    host.attach(2, beyond("it has the host's network", []));
     let why = enforcement.hold(subject(2), 1, LONG).unwrap_err();
     assert!(
         why.contains("cannot be closed: it has the host's network"),
@@ -200,7 +207,8 @@ fn a_look_that_is_late_opens_nothing_that_newer_policy_closed() {
 #[test]
 fn what_is_not_closed_is_told_of_each() {
     let host = host([1]);
-    host.attach(2, Attachment::Beyond("eth1 is a macvlan".to_owned()));
+    let port = |name: &str| Port::new(name).unwrap();
+    host.attach(2, beyond("eth1 is a macvlan", [port("veth2")]));
     let enforcement = enforcement(FakeEnforcer::new(host.clone()));
     let outcome = enforcement.round(wanted(1, &[1, 2], &[]));
     let told: Vec<_> = outcome.open.into_iter().collect();
@@ -209,6 +217,12 @@ fn what_is_not_closed_is_told_of_each() {
     };
     assert_eq!(*id, subject(2).instance);
     assert!(why.contains("eth1 is a macvlan"), "{why}");
+    let closed = Step::Install([port("veth1"), port("veth2")].into());
+    assert_eq!(
+        host.applied(),
+        [closed],
+        "what of it can be closed is all the same"
+    );
 
     host.set_broken(Some("nft is gone"));
     let outcome = enforcement.round(wanted(1, &[1, 2], &[]));

@@ -385,9 +385,11 @@ async fn what_runs_and_is_to_have_no_network_is_closed_and_what_cannot_be_is_rai
     assert!(!world.host.is_open(7));
     assert_eq!(of_closing(&world), ["host/rules-removed"]);
 
-    world
-        .host
-        .attach(7, Attachment::Beyond("eth1 is a macvlan".to_owned()));
+    let beyond = Attachment::Beyond {
+        why: "eth1 is a macvlan".to_owned(),
+        ports: [Port::new("veth7").unwrap()].into(),
+    };
+    world.host.attach(7, beyond);
     world.reconciler.activate().await;
     assert_eq!(of_closing(&world), ["host/open-network", "host/rules-removed"]);
     world

@@ -85,8 +85,13 @@ impl fmt::Display for Port {
 pub enum Attachment {
     /// Through these ports and in no other way. None: it has nothing but loopback.
     Ports(BTreeSet<Port>),
-    /// In a way that cannot be closed, and which: a sentence for a person.
-    Beyond(String),
+    /// Also in a way that cannot be closed.
+    Beyond {
+        /// Which: a sentence for a person.
+        why: String,
+        /// Those of its ports that can be closed all the same.
+        ports: BTreeSet<Port>,
+    },
     /// It could not be seen, and why.
     Unseen(String),
 }
@@ -95,8 +100,8 @@ impl Attachment {
     /// The ports that can be closed to it.
     pub fn ports(&self) -> impl Iterator<Item = &Port> {
         let ports = match self {
-            Self::Ports(ports) => Some(ports),
-            Self::Beyond(_) | Self::Unseen(_) => None,
+            Self::Ports(ports) | Self::Beyond { ports, .. } => Some(ports),
+            Self::Unseen(_) => None,
         };
         ports.into_iter().flatten()
     }

@@ -76,7 +76,7 @@ pub enum Open {
 pub fn confirm(instance: &InstanceId, observed: &Observed) -> Result<(), Open> {
     match observed.attachments.get(instance) {
         None => Err(Open::Unseen("it was not looked at".to_owned())),
-        Some(Attachment::Beyond(why)) => Err(Open::Beyond(why.clone())),
+        Some(Attachment::Beyond { why, .. }) => Err(Open::Beyond(why.clone())),
         Some(Attachment::Unseen(why)) => Err(Open::Unseen(why.clone())),
         Some(Attachment::Ports(ports)) if ports.is_empty() => Ok(()),
         Some(Attachment::Ports(ports))

@@ -44,7 +44,11 @@ impl Bench for FakeBench {
         self.put(name, Attachment::Ports(BTreeSet::new()))
     }
     fn beyond(&mut self, name: &str) -> Subject {
-        self.put(name, Attachment::Beyond("it has the host's".to_owned()))
+        let beyond = Attachment::Beyond {
+            why: "it has the host's".to_owned(),
+            ports: BTreeSet::new(),
+        };
+        self.put(name, beyond)
     }
     fn end(&mut self, subject: &Subject) {
         self.0.end(subject.pid);
@@ -147,6 +151,22 @@ fn what_was_closed_before_is_closed_again_whatever_became_of_the_rules() {
         let steps = plan(&[].into(), &[id("f")].into(), &kept, &observed, false);
         assert_eq!(steps, [after(&["starting"])]);
     }
+}
+
+#[test]
+fn what_can_be_closed_is_although_not_all_of_it_can() {
+    let mut observed = seen(Standing::Whole, &[], &["v"], &[]);
+    let beyond = Attachment::Beyond {
+        why: "eth1 is a macvlan".to_owned(),
+        ports: [port("v")].into(),
+    };
+    observed.attachments.insert(id("b"), beyond);
+    let steps = plan(&[id("b")].into(), &[].into(), &[].into(), &observed, true);
+    assert_eq!(steps, [Step::Close([port("v")].into())]);
+    observed.closed.insert(port("v"));
+    assert!(matches!(confirm(&id("b"), &observed), Err(Open::Beyond(_))));
+    let steps = plan(&[].into(), &[id("b")].into(), &[].into(), &observed, true);
+    assert_eq!(steps, [Step::Release([port("v")].into())]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! The socket belongs to the network namespace it was opened in, whichever thread uses it. Another namespace is looked at by the number
 //! under which the host knows it (`IFLA_TARGET_NETNSID`), which takes `CAP_NET_ADMIN` over it, and not by entering it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -121,7 +122,10 @@ impl Kernel {
         ))?;
         let identity = identity(&file).map_err(io_error("its network namespace cannot be told"))?;
         if identity == self.own {
-            return Ok(Attachment::Beyond("it has the host's network".to_owned()));
+            return Ok(Attachment::Beyond {
+                why: "it has the host's network".to_owned(),
+                ports: BTreeSet::new(),
+            });
         }
         let namespace = self.number(&file)?;
         let own = self.links(Some(namespace))?;
