@@ -156,6 +156,30 @@ fn what_runs_is_brought_in_line_and_what_somebody_removed_is_put_back() {
 }
 
 #[test]
+fn a_port_that_somebody_opened_is_told_and_closed_again() {
+    let host = host([1, 2]);
+    let enforcement = enforcement(FakeEnforcer::new(host.clone()));
+    let taken = Port::new("veth1").unwrap();
+    assert_eq!(enforcement.round(wanted(1, &[1], &[2])), Outcome::default());
+    host.take_out(&taken);
+    assert!(host.is_open(1));
+    assert!(enforcement.round(wanted(1, &[1], &[2])).restored);
+    assert!(!host.is_open(1));
+    assert_eq!(enforcement.round(wanted(1, &[1], &[2])), Outcome::default());
+    // So it is where a launch comes first, and where nobody knows whose it is.
+    host.take_out(&taken);
+    enforcement.hold(subject(2), 1, LONG).unwrap();
+    assert!(!host.is_open(1));
+    assert!(enforcement.round(wanted(1, &[2], &[])).restored);
+    // What is let be, and what went with its interface, nobody took.
+    assert_eq!(enforcement.round(wanted(1, &[2], &[1])), Outcome::default());
+    host.end(2);
+    for _ in 0..2 {
+        assert_eq!(enforcement.round(wanted(1, &[], &[1])), Outcome::default());
+    }
+}
+
+#[test]
 fn what_is_closed_and_of_nobody_known_is_closed_again_until_it_is_freed() {
     let host = host([1, 2, 3]);
     let enforcement = enforcement(FakeEnforcer::new(host.clone()));

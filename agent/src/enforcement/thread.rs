@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use verger_agent_core::enforcer::{
-    Enforcer, EnforcerError, Observed, Open, Port, Standing, Subject, confirm, plan,
+    Enforcer, EnforcerError, Observed, Open, Port, Standing, Step, Subject, confirm, plan,
 };
 use verger_policy::facts::InstanceId;
 
@@ -20,6 +20,8 @@ struct Memory {
     /// What is closed, and the newest policy that had each port closed (0: it was found so): what an older one says of it counts no
     /// more.
     closed_by: BTreeMap<Port, u64>,
+    /// What was closed when this was last done with the rules.
+    left: BTreeSet<Port>,
     /// The rules stood when this was last done with them.
     stood: bool,
     /// They were found otherwise since the last round, and put there anew.
@@ -141,7 +143,8 @@ fn change(
     epoch: u64,
 ) -> Result<Observed, EnforcerError> {
     let seen = enforcer.observe(subjects)?;
-    if memory.stood && seen.standing != Standing::Whole {
+    let is_lost = |port: &Port| seen.links.contains(port) && !seen.closed.contains(port);
+    if memory.stood && (seen.standing != Standing::Whole || memory.left.iter().any(is_lost)) {
         tracing::error!(
             standing = ?seen.standing,
             "somebody changed or removed the rules that keep instances closed; they are put there anew"
@@ -168,6 +171,11 @@ fn change(
     }
     if !steps.is_empty() {
         tracing::debug!(?steps, "what is closed changes");
+        // What is taken away here was taken by nobody else, even where it then seems to have failed.
+        memory
+            .left
+            .retain(|port| seen.links.contains(port) && !freed.contains(port));
+        memory.stood &= !steps.contains(&Step::Remove);
         enforcer.apply(&steps)?;
     }
     memory.closed_by.retain(|port, _| !freed.contains(port));
@@ -179,6 +187,7 @@ fn change(
     for port in &seen.closed {
         memory.closed_by.entry(port.clone()).or_default();
     }
+    memory.left.clone_from(&seen.closed);
     memory.stood = seen.standing == Standing::Whole;
     Ok(seen)
 }

@@ -40,6 +40,13 @@ impl FakeHost {
         self.kernel().rules = None;
     }
 
+    /// Somebody takes this port out of those that are closed.
+    pub fn take_out(&self, port: &Port) {
+        if let Some(closed) = &mut self.kernel().rules {
+            closed.remove(port);
+        }
+    }
+
     /// Every call fails for this reason from now on; with none, they succeed again.
     pub fn set_broken(&self, why: Option<&str>) {
         self.kernel().broken = why.map(str::to_owned);
