@@ -120,6 +120,7 @@ fn carry_out(enforcer: &mut impl Enforcer, memory: &mut Memory, round: &Round) -
             return Outcome {
                 open: closed.into_iter().map(|id| (id, why.clone())).collect(),
                 restored: std::mem::take(&mut memory.restored),
+                is_absent: false,
                 trouble: Some(why),
             };
         }
@@ -128,6 +129,7 @@ fn carry_out(enforcer: &mut impl Enforcer, memory: &mut Memory, round: &Round) -
     Outcome {
         open: closed.iter().filter_map(open).collect(),
         restored: std::mem::take(&mut memory.restored),
+        is_absent: seen.standing == Standing::Absent,
         trouble: None,
     }
 }
