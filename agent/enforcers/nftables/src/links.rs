@@ -67,6 +67,9 @@ pub(crate) enum InvalidAnswer {
     /// What was listed changed meanwhile.
     #[error("links changed while they were listed")]
     Interrupted,
+    /// It lists more than is looked at.
+    #[error("the kernel lists more links than are looked at")]
+    Long,
 }
 
 /// One message.
