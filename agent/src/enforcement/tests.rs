@@ -152,11 +152,7 @@ fn what_runs_is_brought_in_line_and_what_somebody_removed_is_put_back() {
     assert_eq!(round(none.clone()), gone);
     assert!(host.is_open(1));
     assert_eq!(host.applied().last(), Some(&Step::Remove));
-    assert_eq!(
-        round(none),
-        gone,
-        "that they are gone is as it should be"
-    );
+    assert_eq!(round(none), gone, "that they are gone is as it should be");
 }
 
 #[test]

@@ -428,10 +428,7 @@ async fn what_an_earlier_policy_closed_is_opened_when_it_is_known_again() {
     world.reconciler.activate().await;
     assert!(world.host.is_open(7));
     let applied = world.host.applied();
-    assert_eq!(
-        applied.last(),
-        Some(&verger_agent_core::enforcer::Step::Remove)
-    );
+    assert_eq!(applied.last(), Some(&verger_agent_core::enforcer::Step::Remove));
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ use crate::compile::JUDGED_CONTROLS;
 use crate::digest::Digest;
 use crate::expression::Expression;
 use crate::model::{
-    CHECK_RULES, ContainerHint, Control, Exception, Guardrail, Labels, Mode, Modes, Name, ObjectKey, PolicyObject,
-    RoleBinding, RuleId, Spec, Workload,
+    CHECK_RULES, ContainerHint, Control, Exception, Guardrail, Labels, Mode, Modes, Name, ObjectKey,
+    PolicyObject, RoleBinding, RuleId, Spec, Workload,
 };
 use crate::roles;
 use crate::rules;
