@@ -62,6 +62,8 @@ pub(crate) struct Outcome {
     pub(crate) open: BTreeMap<InstanceId, String>,
     /// The rules were not as they had been left.
     pub(crate) restored: bool,
+    /// The last look found no rules of the agent's: nothing of them is left.
+    pub(crate) is_absent: bool,
     /// What is wrong with all of it, where it could not be carried out.
     pub(crate) trouble: Option<String>,
 }
@@ -152,6 +154,7 @@ impl Enforcement {
         let trouble = |why: String| Outcome {
             open: everybody.into_iter().map(|id| (id, why.clone())).collect(),
             restored: false,
+            is_absent: false,
             trouble: Some(why),
         };
         match self.requests.try_send(Request::Round(Round { wanted, answer })) {

@@ -30,6 +30,13 @@ fn host(pids: impl IntoIterator<Item = u32>) -> FakeHost {
     host
 }
 
+fn beyond(why: &str, ports: impl IntoIterator<Item = Port>) -> Attachment {
+    Attachment::Beyond {
+        why: why.to_owned(),
+        ports: ports.into_iter().collect(),
+    }
+}
+
 fn enforcement(enforcer: FakeEnforcer) -> Enforcement {
     Enforcement::start(move || Ok(enforcer)).unwrap()
 }
@@ -92,7 +99,7 @@ fn one_that_never_confirms_is_waited_for_so_long_and_no_longer() {
 fn what_fails_is_refused_at_once_with_the_reason() {
     let host = host([1]);
     let enforcement = enforcement(FakeEnforcer::new(host.clone()));
-    host.attach(2, Attachment::Beyond("it has the host's network".to_owned()));
+    host.attach(2, beyond("it has the host's network", []));
     let why = enforcement.hold(subject(2), 1, LONG).unwrap_err();
     assert!(
         why.contains("cannot be closed: it has the host's network"),
@@ -138,14 +145,70 @@ fn what_runs_is_brought_in_line_and_what_somebody_removed_is_put_back() {
         stand: false,
         ..wanted(3, &[], &[1, 2, 3])
     };
-    assert_eq!(round(none.clone()), Outcome::default());
+    let gone = Outcome {
+        is_absent: true,
+        ..Outcome::default()
+    };
+    assert_eq!(round(none.clone()), gone);
     assert!(host.is_open(1));
     assert_eq!(host.applied().last(), Some(&Step::Remove));
-    assert_eq!(
-        round(none),
-        Outcome::default(),
-        "that they are gone is as it should be"
-    );
+    assert_eq!(round(none), gone, "that they are gone is as it should be");
+}
+
+#[test]
+fn a_port_that_somebody_opened_is_told_and_closed_again() {
+    let host = host([1, 2]);
+    let enforcement = enforcement(FakeEnforcer::new(host.clone()));
+    let taken = Port::new("veth1").unwrap();
+    assert_eq!(enforcement.round(wanted(1, &[1], &[2])), Outcome::default());
+    host.take_out(&taken);
+    assert!(host.is_open(1));
+    assert!(enforcement.round(wanted(1, &[1], &[2])).restored);
+    assert!(!host.is_open(1));
+    assert_eq!(enforcement.round(wanted(1, &[1], &[2])), Outcome::default());
+    // So it is where a launch comes first, and where nobody knows whose it is.
+    host.take_out(&taken);
+    enforcement.hold(subject(2), 1, LONG).unwrap();
+    assert!(!host.is_open(1));
+    assert!(enforcement.round(wanted(1, &[2], &[])).restored);
+    // What is let be, and what went with its interface, nobody took.
+    assert_eq!(enforcement.round(wanted(1, &[2], &[1])), Outcome::default());
+    host.end(2);
+    for _ in 0..2 {
+        assert_eq!(enforcement.round(wanted(1, &[], &[1])), Outcome::default());
+    }
+}
+
+#[test]
+fn what_is_closed_and_of_nobody_known_is_closed_again_until_it_is_freed() {
+    let host = host([1, 2, 3]);
+    let enforcement = enforcement(FakeEnforcer::new(host.clone()));
+    enforcement.hold(subject(1), 1, LONG).unwrap();
+    host.wipe();
+    assert!(enforcement.round(wanted(1, &[2], &[])).restored);
+    assert!(!host.is_open(1) && !host.is_open(2) && host.is_open(3));
+    // Nor does another launch open it.
+    host.wipe();
+    enforcement.hold(subject(3), 1, LONG).unwrap();
+    assert!(!host.is_open(1) && !host.is_open(2) && !host.is_open(3));
+    // Once it is freed it stays open.
+    enforcement.round(wanted(2, &[2], &[1]));
+    host.wipe();
+    enforcement.round(wanted(2, &[2], &[]));
+    assert!(host.is_open(1) && !host.is_open(2) && !host.is_open(3));
+}
+
+#[test]
+fn what_an_earlier_run_closed_is_closed_again() {
+    let host = host([1, 2]);
+    enforcement(FakeEnforcer::new(host.clone()))
+        .hold(subject(1), 1, LONG)
+        .unwrap();
+    let next = enforcement(FakeEnforcer::new(host.clone()));
+    next.round(wanted(1, &[2], &[]));
+    host.wipe();
+    next.round(wanted(1, &[2], &[]));
+    assert!(!host.is_open(1) && !host.is_open(2));
 }
 
 #[test]
@@ -168,7 +231,8 @@ fn a_look_that_is_late_opens_nothing_that_newer_policy_closed() {
 #[test]
 fn what_is_not_closed_is_told_of_each() {
     let host = host([1]);
-    host.attach(2, Attachment::Beyond("eth1 is a macvlan".to_owned()));
+    let port = |name: &str| Port::new(name).unwrap();
+    host.attach(2, beyond("eth1 is a macvlan", [port("veth2")]));
     let enforcement = enforcement(FakeEnforcer::new(host.clone()));
     let outcome = enforcement.round(wanted(1, &[1, 2], &[]));
     let told: Vec<_> = outcome.open.into_iter().collect();
@@ -177,6 +241,12 @@ fn what_is_not_closed_is_told_of_each() {
     };
     assert_eq!(*id, subject(2).instance);
     assert!(why.contains("eth1 is a macvlan"), "{why}");
+    let closed = Step::Install([port("veth1"), port("veth2")].into());
+    assert_eq!(
+        host.applied(),
+        [closed],
+        "what of it can be closed is all the same"
+    );
 
     host.set_broken(Some("nft is gone"));
     let outcome = enforcement.round(wanted(1, &[1, 2], &[]));

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use verger_agent_core::enforcer::{
-    Attachment, Enforcer, EnforcerError, Observed, Open, Port, Standing, Subject, confirm, plan,
+    Enforcer, EnforcerError, Observed, Open, Port, Standing, Step, Subject, confirm, plan,
 };
 use verger_policy::facts::InstanceId;
 
@@ -17,8 +17,11 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// What the thread remembers: nothing that it would answer with.
 #[derive(Default)]
 struct Memory {
-    /// The newest policy that had each port closed: what an older one says of it counts no more.
+    /// What is closed, and the newest policy that had each port closed (0: it was found so): what an older one says of it counts no
+    /// more.
     closed_by: BTreeMap<Port, u64>,
+    /// What was closed when this was last done with the rules.
+    left: BTreeSet<Port>,
     /// The rules stood when this was last done with them.
     stood: bool,
     /// They were found otherwise since the last round, and put there anew.
@@ -117,6 +120,7 @@ fn carry_out(enforcer: &mut impl Enforcer, memory: &mut Memory, round: &Round) -
             return Outcome {
                 open: closed.into_iter().map(|id| (id, why.clone())).collect(),
                 restored: std::mem::take(&mut memory.restored),
+                is_absent: false,
                 trouble: Some(why),
             };
         }
@@ -125,6 +129,7 @@ fn carry_out(enforcer: &mut impl Enforcer, memory: &mut Memory, round: &Round) -
     Outcome {
         open: closed.iter().filter_map(open).collect(),
         restored: std::mem::take(&mut memory.restored),
+        is_absent: seen.standing == Standing::Absent,
         trouble: None,
     }
 }
@@ -140,7 +145,8 @@ fn change(
     epoch: u64,
 ) -> Result<Observed, EnforcerError> {
     let seen = enforcer.observe(subjects)?;
-    if memory.stood && seen.standing != Standing::Whole {
+    let is_lost = |port: &Port| seen.links.contains(port) && !seen.closed.contains(port);
+    if memory.stood && (seen.standing != Standing::Whole || memory.left.iter().any(is_lost)) {
         tracing::error!(
             standing = ?seen.standing,
             "somebody changed or removed the rules that keep instances closed; they are put there anew"
@@ -149,30 +155,41 @@ fn change(
     }
     memory.closed_by.retain(|port, _| seen.links.contains(port));
     // What a newer policy had closed is not opened by the word of an older one.
-    let is_current = |id: &&InstanceId| match seen.attachments.get(*id) {
-        Some(Attachment::Ports(ports)) => ports
-            .iter()
-            .all(|port| memory.closed_by.get(port).is_none_or(|by| *by <= epoch)),
-        _ => true,
+    let is_older = |port: &Port| memory.closed_by.get(port).is_none_or(|by| *by <= epoch);
+    let is_current = |id: &&InstanceId| {
+        let attachment = seen.attachments.get(*id);
+        attachment.is_none_or(|attachment| attachment.ports().all(is_older))
     };
     let free: BTreeSet<InstanceId> = free.iter().filter(is_current).cloned().collect();
     let stand = stand || memory.closed_by.values().any(|by| *by > epoch);
-    let steps = plan(closed, &free, &seen, stand);
-    let ports = closed.iter().filter_map(|id| match seen.attachments.get(id) {
-        Some(Attachment::Ports(ports)) => Some(ports),
-        _ => None,
-    });
-    for port in ports.flatten() {
-        let by = memory.closed_by.entry(port.clone()).or_default();
+    let kept: BTreeSet<Port> = memory.closed_by.keys().cloned().collect();
+    let steps = plan(closed, &free, &kept, &seen, stand);
+    let wanted = seen.ports(closed);
+    let mut freed = seen.ports(&free);
+    freed.retain(|port| !wanted.contains(port));
+    for port in wanted {
+        let by = memory.closed_by.entry(port).or_default();
         *by = epoch.max(*by);
     }
-    if steps.is_empty() {
-        memory.stood = seen.standing == Standing::Whole;
-        return Ok(seen);
+    if !steps.is_empty() {
+        tracing::debug!(?steps, "what is closed changes");
+        // What is taken away here was taken by nobody else, even where it then seems to have failed.
+        memory
+            .left
+            .retain(|port| seen.links.contains(port) && !freed.contains(port));
+        memory.stood &= !steps.contains(&Step::Remove);
+        enforcer.apply(&steps)?;
     }
-    tracing::debug!(?steps, "what is closed changes");
-    enforcer.apply(&steps)?;
-    let seen = enforcer.observe(subjects)?;
+    memory.closed_by.retain(|port, _| !freed.contains(port));
+    let seen = if steps.is_empty() {
+        seen
+    } else {
+        enforcer.observe(subjects)?
+    };
+    for port in &seen.closed {
+        memory.closed_by.entry(port.clone()).or_default();
+    }
+    memory.left.clone_from(&seen.closed);
     memory.stood = seen.standing == Standing::Whole;
     Ok(seen)
 }

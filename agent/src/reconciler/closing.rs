@@ -24,7 +24,7 @@ const NO_PID: &str = "the runtime does not say which process is its first, so it
 /// What is remembered between rounds.
 #[derive(Debug, Default)]
 pub(super) struct Closing {
-    /// Nothing is closed, and nothing of an earlier run is left.
+    /// Nothing is to be closed, and the last look found no rules.
     is_clean: bool,
     /// When rules were last found removed.
     removed: Option<Instant>,
@@ -51,6 +51,7 @@ impl Closing {
         let Outcome {
             open: told,
             restored,
+            is_absent,
             trouble,
         } = outcome;
         match &trouble {
@@ -58,7 +59,7 @@ impl Closing {
             Some(why) => tracing::debug!(why, "whether anything is left that is closed cannot be seen"),
             None => {}
         }
-        self.is_clean = !stand && trouble.is_none();
+        self.is_clean = !stand && is_absent;
         if restored {
             self.removed = Some(Instant::now());
         }

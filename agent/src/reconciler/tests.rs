@@ -385,9 +385,11 @@ async fn what_runs_and_is_to_have_no_network_is_closed_and_what_cannot_be_is_rai
     assert!(!world.host.is_open(7));
     assert_eq!(of_closing(&world), ["host/rules-removed"]);
 
-    world
-        .host
-        .attach(7, Attachment::Beyond("eth1 is a macvlan".to_owned()));
+    let beyond = Attachment::Beyond {
+        why: "eth1 is a macvlan".to_owned(),
+        ports: [Port::new("veth7").unwrap()].into(),
+    };
+    world.host.attach(7, beyond);
     world.reconciler.activate().await;
     assert_eq!(of_closing(&world), ["host/open-network", "host/rules-removed"]);
     world
@@ -397,6 +399,36 @@ async fn what_runs_and_is_to_have_no_network_is_closed_and_what_cannot_be_is_rai
     world.reconciler.activate().await;
     assert!(world.host.is_open(7));
     assert_eq!(of_closing(&world), ["host/rules-removed"]);
+}
+
+#[tokio::test]
+async fn what_an_earlier_policy_closed_is_opened_when_it_is_known_again() {
+    use verger_agent_core::enforcer::{Attachment, Port};
+    use verger_policy::facts::NamespaceOwner;
+    let mut world = World::new();
+    let image = verger_policy::digest::Digest::of(b"image");
+    let mut web = instance("a", "web");
+    web.image = verger_policy::facts::Evidence::Seen(image);
+    web.config.namespaces.network = verger_policy::facts::Evidence::Seen(NamespaceOwner::Own);
+    world.runtime.put(web.clone(), Phase::Running, Some(7));
+    let port = Port::new("veth7").unwrap();
+    world.host.attach(7, Attachment::Ports([port].into()));
+    world.adopt(&closed(&image, "enforce"));
+    world.reconciler.activate().await;
+    assert!(!world.host.is_open(7));
+
+    // While nobody says whose its interface is, it stays closed, whatever the policy.
+    world.runtime.remove(&web.id);
+    world.adopt(&closed(&image, "monitor"));
+    world.reconciler.activate().await;
+    world.reconciler.activate().await;
+    assert!(!world.host.is_open(7));
+
+    world.runtime.put(web, Phase::Running, Some(7));
+    world.reconciler.activate().await;
+    assert!(world.host.is_open(7));
+    let applied = world.host.applied();
+    assert_eq!(applied.last(), Some(&verger_agent_core::enforcer::Step::Remove));
 }
 
 #[tokio::test]

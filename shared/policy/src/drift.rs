@@ -278,17 +278,24 @@ pub fn wishes(compiled: &Compiled) -> BTreeMap<Control, Mode> {
     strictest
 }
 
-/// The mode wished for a control of an instance, without judging it.
+/// The mode wished for a control of an instance, without judging it: the strictest of what it is held to and of each other workload that
+/// lists its image, as [`judge_launch`] has it.
 pub fn wanted_mode(compiled: &Compiled, instance: &Instance, control: Control) -> Mode {
     let held = claim::held(compiled, instance);
-    let workloads: Vec<&CompiledWorkload> = held
-        .iter()
-        .map(|held| &compiled.workloads()[held.place])
-        .collect();
-    wanted(compiled, &workloads)
-        .into_iter()
-        .find(|(of, _)| *of == control)
-        .map_or(Mode::Monitor, |(_, mode)| mode)
+    let rivals = claim::rivals(compiled, instance, &held);
+    std::iter::once(held)
+        .chain(rivals.into_iter().map(|rival| vec![rival]))
+        .flat_map(|held| {
+            let workloads: Vec<&CompiledWorkload> = held
+                .iter()
+                .map(|held| &compiled.workloads()[held.place])
+                .collect();
+            wanted(compiled, &workloads)
+        })
+        .filter(|(of, _)| *of == control)
+        .map(|(_, mode)| mode)
+        .max()
+        .unwrap_or(Mode::Monitor)
 }
 
 /// The strictest mode that the workloads and the selecting guardrails ask for, per control. Of controls that this version does

@@ -12,8 +12,8 @@ use crate::compile::JUDGED_CONTROLS;
 use crate::digest::Digest;
 use crate::expression::Expression;
 use crate::model::{
-    CHECK_RULES, ContainerHint, Control, Exception, Guardrail, Labels, Mode, Modes, Name, ObjectKey, PolicyObject,
-    RoleBinding, RuleId, Spec, Workload,
+    CHECK_RULES, ContainerHint, Control, Exception, Guardrail, Labels, Mode, Modes, Name, ObjectKey,
+    PolicyObject, RoleBinding, RuleId, Spec, Workload,
 };
 use crate::roles;
 use crate::rules;
@@ -294,6 +294,8 @@ impl<'s> World<'s> {
             self.enforces
                 || JUDGED_CONTROLS
                     .iter()
+                    // Not judged, and yet each instance of either has its network closed.
+                    .chain([&Control::Channels])
                     .any(|control| modes.of(*control) == Mode::Enforce)
         };
         for image in &workload.config.images {

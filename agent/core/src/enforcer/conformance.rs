@@ -61,7 +61,7 @@ pub fn conformance(enforcer: &mut dyn Enforcer, bench: &mut dyn Bench) {
         "{step}"
     );
     assert!(!bench.passes(&b, &c) && !bench.passes(&b, &a), "{step}");
-    let again = plan(&ids(&[&a, &b]), &ids(&[&c]), &seen, true);
+    let again = plan(&ids(&[&a, &b]), &ids(&[&c]), &BTreeSet::new(), &seen, true);
     assert_eq!(again, [], "{step}: what holds needs no step");
     enforcer
         .apply(&[Step::Close(ports(&seen, &a))])
@@ -145,7 +145,7 @@ fn ports(seen: &Observed, subject: &Subject) -> BTreeSet<Port> {
 fn carry_out(enforcer: &mut dyn Enforcer, closed: &[&Subject], free: &[&Subject], stand: bool) {
     let subjects: Vec<Subject> = closed.iter().chain(free).copied().cloned().collect();
     let seen = observed(enforcer, &subjects);
-    let steps = plan(&ids(closed), &ids(free), &seen, stand);
+    let steps = plan(&ids(closed), &ids(free), &BTreeSet::new(), &seen, stand);
     enforcer.apply(&steps).expect("a plan can be carried out");
 }
 

@@ -40,6 +40,13 @@ impl FakeHost {
         self.kernel().rules = None;
     }
 
+    /// Somebody takes this port out of those that are closed.
+    pub fn take_out(&self, port: &Port) {
+        if let Some(closed) = &mut self.kernel().rules {
+            closed.remove(port);
+        }
+    }
+
     /// Every call fails for this reason from now on; with none, they succeed again.
     pub fn set_broken(&self, why: Option<&str>) {
         self.kernel().broken = why.map(str::to_owned);
@@ -129,20 +136,14 @@ impl Enforcer for FakeEnforcer {
             let attachment = attachment.unwrap_or_else(|| Attachment::Unseen("no such process".to_owned()));
             (subject.instance.clone(), attachment)
         };
-        let links = kernel
-            .attachments
-            .values()
-            .filter_map(|attachment| match attachment {
-                Attachment::Ports(ports) => Some(ports),
-                _ => None,
-            });
+        let links = kernel.attachments.values().flat_map(Attachment::ports);
         Ok(Observed {
             standing: match kernel.rules {
                 None => Standing::Absent,
                 Some(_) => Standing::Whole,
             },
             closed: kernel.rules.clone().unwrap_or_default(),
-            links: links.flatten().cloned().collect(),
+            links: links.cloned().collect(),
             attachments: subjects.iter().map(seen).collect(),
         })
     }

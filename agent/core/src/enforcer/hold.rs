@@ -76,9 +76,19 @@ fn wants_none(compiled: &Compiled, instance: &Instance) -> bool {
     drift::wanted_mode(compiled, instance, Control::Channels) == Mode::Enforce
 }
 
+/// Whether both are of one workload, and by their digests: labels and names anybody can give.
 fn is_same(compiled: &Compiled, one: &Instance, other: &Instance) -> bool {
     match (drift::claim(compiled, one), drift::claim(compiled, other)) {
-        (Claim::Workload { name: one, .. }, Claim::Workload { name: other, .. }) => one == other,
+        (
+            Claim::Workload {
+                name: one,
+                entitled: true,
+            },
+            Claim::Workload {
+                name: other,
+                entitled: true,
+            },
+        ) => one == other,
         _ => false,
     }
 }

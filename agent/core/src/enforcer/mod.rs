@@ -85,10 +85,26 @@ impl fmt::Display for Port {
 pub enum Attachment {
     /// Through these ports and in no other way. None: it has nothing but loopback.
     Ports(BTreeSet<Port>),
-    /// In a way that cannot be closed, and which: a sentence for a person.
-    Beyond(String),
+    /// Also in a way that cannot be closed.
+    Beyond {
+        /// Which: a sentence for a person.
+        why: String,
+        /// Those of its ports that can be closed all the same.
+        ports: BTreeSet<Port>,
+    },
     /// It could not be seen, and why.
     Unseen(String),
+}
+
+impl Attachment {
+    /// The ports that can be closed to it.
+    pub fn ports(&self) -> impl Iterator<Item = &Port> {
+        let ports = match self {
+            Self::Ports(ports) | Self::Beyond { ports, .. } => Some(ports),
+            Self::Unseen(_) => None,
+        };
+        ports.into_iter().flatten()
+    }
 }
 
 /// Whether the rules stand in the kernel.
@@ -113,6 +129,14 @@ pub struct Observed {
     pub links: BTreeSet<Port>,
     /// How each instance that was asked about is attached.
     pub attachments: BTreeMap<InstanceId, Attachment>,
+}
+
+impl Observed {
+    /// The ports of these instances.
+    pub fn ports(&self, of: &BTreeSet<InstanceId>) -> BTreeSet<Port> {
+        let attached = of.iter().filter_map(|id| self.attachments.get(id));
+        attached.flat_map(Attachment::ports).cloned().collect()
+    }
 }
 
 /// A change.

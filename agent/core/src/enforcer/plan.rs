@@ -8,16 +8,22 @@ use super::{Attachment, Observed, Port, Standing, Step};
 
 /// What to change so that the instances in `closed` have no network, and those in `free` have theirs.
 ///
-/// What is closed and of neither stays closed while its interface is there: it may be of an instance that is only being started.
+/// What is closed and of neither stays closed while its interface is there: it may be of an instance that is only being started. So does
+/// what was closed before (`kept`), if the kernel has lost it.
 /// Rules `stand` while any policy may need them, and are taken away once nothing is closed any more.
 pub fn plan(
     closed: &BTreeSet<InstanceId>,
     free: &BTreeSet<InstanceId>,
+    kept: &BTreeSet<Port>,
     observed: &Observed,
     stand: bool,
 ) -> Vec<Step> {
-    let wanted = ports(closed, observed);
-    let freed = ports(free, observed);
+    let freed = observed.ports(free);
+    let kept = kept
+        .iter()
+        .filter(|port| observed.links.contains(*port) && !freed.contains(*port))
+        .cloned();
+    let wanted: BTreeSet<Port> = observed.ports(closed).into_iter().chain(kept).collect();
     let released: BTreeSet<Port> = observed
         .closed
         .iter()
@@ -49,14 +55,6 @@ pub fn plan(
     steps.into_iter().filter(changes).collect()
 }
 
-fn ports(of: &BTreeSet<InstanceId>, observed: &Observed) -> BTreeSet<Port> {
-    let attached = of.iter().filter_map(|id| match observed.attachments.get(id) {
-        Some(Attachment::Ports(ports)) => Some(ports),
-        _ => None,
-    });
-    attached.flatten().cloned().collect()
-}
-
 /// Why an instance has a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Open {
@@ -78,7 +76,7 @@ pub enum Open {
 pub fn confirm(instance: &InstanceId, observed: &Observed) -> Result<(), Open> {
     match observed.attachments.get(instance) {
         None => Err(Open::Unseen("it was not looked at".to_owned())),
-        Some(Attachment::Beyond(why)) => Err(Open::Beyond(why.clone())),
+        Some(Attachment::Beyond { why, .. }) => Err(Open::Beyond(why.clone())),
         Some(Attachment::Unseen(why)) => Err(Open::Unseen(why.clone())),
         Some(Attachment::Ports(ports)) if ports.is_empty() => Ok(()),
         Some(Attachment::Ports(ports))

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use verger_policy::compile::{Compiled, compile};
+use verger_policy::digest::Digest;
 use verger_policy::draft;
 use verger_policy::facts::{Evidence, ImageDefaults, Instance, NamespaceOwner};
 use verger_policy::ideal::ideal;
@@ -43,7 +44,11 @@ impl Bench for FakeBench {
         self.put(name, Attachment::Ports(BTreeSet::new()))
     }
     fn beyond(&mut self, name: &str) -> Subject {
-        self.put(name, Attachment::Beyond("it has the host's".to_owned()))
+        let beyond = Attachment::Beyond {
+            why: "it has the host's".to_owned(),
+            ports: BTreeSet::new(),
+        };
+        self.put(name, beyond)
     }
     fn end(&mut self, subject: &Subject) {
         self.0.end(subject.pid);
@@ -111,7 +116,7 @@ fn what_is_closed_and_of_nobody_known_stays_closed_while_its_interface_is_there(
         &["starting", "freed"],
         &[("f", &["freed"])],
     );
-    let steps = plan(&[].into(), &[id("f")].into(), &observed, true);
+    let steps = plan(&[].into(), &[id("f")].into(), &[].into(), &observed, true);
     assert_eq!(steps, [Step::Release([port("gone"), port("freed")].into())]);
     // Also where the rules are altered, and where no policy asks for them any more.
     for stand in [true, false] {
@@ -119,9 +124,49 @@ fn what_is_closed_and_of_nobody_known_stays_closed_while_its_interface_is_there(
             standing: Standing::Altered,
             ..observed.clone()
         };
-        let steps = plan(&[].into(), &[id("f")].into(), &altered, stand);
+        let steps = plan(&[].into(), &[id("f")].into(), &[].into(), &altered, stand);
         assert_eq!(steps, [Step::Install([port("starting")].into())]);
     }
+}
+
+#[test]
+fn what_was_closed_before_is_closed_again_whatever_became_of_the_rules() {
+    let kept = [port("starting"), port("gone"), port("freed")].into();
+    for standing in [Standing::Absent, Standing::Altered, Standing::Whole] {
+        let observed = seen(
+            standing,
+            &[],
+            &["starting", "freed", "new"],
+            &[("f", &["freed"]), ("n", &["new"])],
+        );
+        let after = |ports: &[&str]| {
+            let ports = ports.iter().map(|name| port(name)).collect();
+            match standing {
+                Standing::Whole => Step::Close(ports),
+                Standing::Absent | Standing::Altered => Step::Install(ports),
+            }
+        };
+        let steps = plan(&[id("n")].into(), &[id("f")].into(), &kept, &observed, true);
+        assert_eq!(steps, [after(&["new", "starting"])]);
+        let steps = plan(&[].into(), &[id("f")].into(), &kept, &observed, false);
+        assert_eq!(steps, [after(&["starting"])]);
+    }
+}
+
+#[test]
+fn what_can_be_closed_is_although_not_all_of_it_can() {
+    let mut observed = seen(Standing::Whole, &[], &["v"], &[]);
+    let beyond = Attachment::Beyond {
+        why: "eth1 is a macvlan".to_owned(),
+        ports: [port("v")].into(),
+    };
+    observed.attachments.insert(id("b"), beyond);
+    let steps = plan(&[id("b")].into(), &[].into(), &[].into(), &observed, true);
+    assert_eq!(steps, [Step::Close([port("v")].into())]);
+    observed.closed.insert(port("v"));
+    assert!(matches!(confirm(&id("b"), &observed), Err(Open::Beyond(_))));
+    let steps = plan(&[].into(), &[id("b")].into(), &[].into(), &observed, true);
+    assert_eq!(steps, [Step::Release([port("v")].into())]);
 }
 
 #[test]
@@ -133,7 +178,13 @@ fn a_port_that_two_share_is_closed_if_either_is_to_be() {
         &[("closed", &["v"]), ("free", &["v"])],
     );
     assert_eq!(
-        plan(&[id("closed")].into(), &[id("free")].into(), &observed, true),
+        plan(
+            &[id("closed")].into(),
+            &[id("free")].into(),
+            &[].into(),
+            &observed,
+            true
+        ),
         []
     );
 }
@@ -145,6 +196,7 @@ proptest! {
         closed in prop::collection::btree_set(0_u8..6, 0..5),
         wanted in prop::collection::btree_set(0_u8..6, 0..5),
         attached in prop::collection::btree_set(0_u8..6, 0..6),
+        kept in prop::collection::btree_set(0_u8..6, 0..5),
         stand: bool,
     ) {
         let name = |number: &u8| format!("v{number}");
@@ -171,8 +223,9 @@ proptest! {
             .filter(|id| !wanted.contains(id))
             .cloned()
             .collect();
+        let kept: BTreeSet<Port> = kept.iter().map(|number| port(&name(number))).collect();
         let mut after = observed;
-        for step in plan(&wanted, &free, &after, stand) {
+        for step in plan(&wanted, &free, &kept, &after, stand) {
             match step {
                 Step::Install(ports) => {
                     after.standing = Standing::Whole;
@@ -186,7 +239,7 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(plan(&wanted, &free, &after, stand), Vec::new());
+        prop_assert_eq!(plan(&wanted, &free, &kept, &after, stand), Vec::new());
         for id in after.attachments.keys() {
             prop_assert_eq!(confirm(id, &after).is_ok(), wanted.contains(id));
         }
@@ -245,6 +298,31 @@ fn an_instance_is_held_where_its_workload_enforces_channels_and_only_there() {
     assert_eq!(hold(&compiled, Err("its files are gone"), nobody), Hold::Free);
 }
 
+#[test]
+fn of_two_workloads_that_list_one_image_no_label_opens_the_network() {
+    let workload = |name: &str, mode: &str| {
+        format!(
+            "apiVersion: verger/v1\nkind: Workload\nmetadata: {{ name: shop/{name} }}\nspec:\n  match: {{ container: {{ labels: {{ of: {name} }} }} }}\n  mode: {{ default: monitor, channels: {mode} }}\n  config:\n    images: [ {IMAGE} ]\n    command: [ /app ]\n"
+        )
+    };
+    let held = |mode: &str, label: &str| {
+        let text = format!("{}---\n{}", workload("web", mode), workload("db", "monitor"));
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        let objects = draft::read_at("p.yaml", text.as_bytes(), now).unwrap();
+        let Spec::Workload(web) = &objects[0].spec else {
+            panic!("{objects:?}")
+        };
+        let mut instance = ideal(web, &ImageDefaults::default());
+        instance.labels = Labels([("of".to_owned(), label.to_owned())].into());
+        let compiled = compile(&objects, &Labels::default(), 7);
+        hold(&compiled, Ok(&instance), nobody)
+    };
+    for label in ["web", "db", "neither"] {
+        assert_eq!(held("enforce", label), Hold::Closed, "{label}");
+        assert_eq!(held("monitor", label), Hold::Free, "{label}");
+    }
+}
+
 fn refusal(hold: Hold) -> String {
     match hold {
         Hold::Refused(why) => why,
@@ -285,5 +363,13 @@ fn the_network_of_a_closed_instance_is_shared_by_its_own_workload_alone() {
         let why = refusal(hold(&compiled, Ok(&joins(one)), peer(other)));
         assert!(why.contains("not of the same workload"), "{why}");
         assert!(refusal(hold(&compiled, Ok(&joins(one)), nobody)).contains("no such container"));
+    }
+    // Another image that bears its name is of the workload by a hint alone.
+    let mut foreign = web.clone();
+    foreign.image = Evidence::Seen(Digest::of(b"another"));
+    assert_eq!(hold(&compiled, Ok(&foreign), nobody), Hold::Closed);
+    for (one, other) in [(&foreign, &web), (&web, &foreign), (&foreign, &foreign)] {
+        let why = refusal(hold(&compiled, Ok(&joins(one)), peer(other)));
+        assert!(why.contains("not of the same workload"), "{why}");
     }
 }

@@ -3,6 +3,7 @@
 //! The socket belongs to the network namespace it was opened in, whichever thread uses it. Another namespace is looked at by the number
 //! under which the host knows it (`IFLA_TARGET_NETNSID`), which takes `CAP_NET_ADMIN` over it, and not by entering it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -38,6 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const DATAGRAM: usize = 64 << 10;
 /// Listings that are begun anew because something changed meanwhile.
 const ATTEMPTS: usize = 10;
+/// The most links of an instance that are looked at. Of links that it may make itself it can make any number.
+const LINKS: usize = 256;
 
 /// Why the kernel cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -79,10 +82,36 @@ fn identity(file: &File) -> io::Result<(u64, u64)> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-/// A socket to the kernel.
+/// That of the calling thread.
+fn current() -> io::Result<(u64, u64)> {
+    identity(&File::open("/proc/thread-self/ns/net")?)
+}
+
+fn socket() -> io::Result<OwnedFd> {
+    let socket = socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        // `NETLINK_ROUTE` is 0.
+        None,
+    )?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+    Ok(socket)
+}
+
+/// How one is attached that has more links than those it was seen to be attached by.
+fn with_more(seen: Attachment) -> Attachment {
+    Attachment::Beyond {
+        why: format!("it has more than {LINKS} interfaces, and not all of them are looked at"),
+        ports: seen.ports().cloned().collect(),
+    }
+}
+
+/// A socket to the kernel, and another one after each question that was not answered to its end: what is left of the answer would stand
+/// in the way of the next (the kernel refuses to list while it still lists, `EBUSY`).
 #[derive(Debug)]
 pub(crate) struct Kernel {
-    socket: OwnedFd,
+    socket: Option<OwnedFd>,
     own: (u64, u64),
     sequence: u32,
 }
@@ -90,28 +119,16 @@ pub(crate) struct Kernel {
 impl Kernel {
     /// In the network namespace of the calling thread.
     pub(crate) fn open() -> Result<Self, KernelError> {
-        let open = || -> io::Result<OwnedFd> {
-            let socket = socket_with(
-                AddressFamily::NETLINK,
-                SocketType::RAW,
-                SocketFlags::CLOEXEC,
-                // `NETLINK_ROUTE` is 0.
-                None,
-            )?;
-            set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
-            Ok(socket)
-        };
-        let own = File::open("/proc/thread-self/ns/net").and_then(|file| identity(&file));
         Ok(Self {
-            socket: open().map_err(io_error("no socket for rtnetlink"))?,
-            own: own.map_err(io_error("its own network namespace cannot be told"))?,
+            socket: Some(socket().map_err(io_error("no socket for rtnetlink"))?),
+            own: current().map_err(io_error("its own network namespace cannot be told"))?,
             sequence: 0,
         })
     }
 
     /// The links of this namespace.
     pub(crate) fn host_links(&mut self) -> Result<Vec<Link>, KernelError> {
-        self.links(None)
+        self.links(None, usize::MAX).map(|(links, _)| links)
     }
 
     /// How a process is attached, where this namespace has these links.
@@ -121,11 +138,15 @@ impl Kernel {
         ))?;
         let identity = identity(&file).map_err(io_error("its network namespace cannot be told"))?;
         if identity == self.own {
-            return Ok(Attachment::Beyond("it has the host's network".to_owned()));
+            return Ok(Attachment::Beyond {
+                why: "it has the host's network".to_owned(),
+                ports: BTreeSet::new(),
+            });
         }
         let namespace = self.number(&file)?;
-        let own = self.links(Some(namespace))?;
-        Ok(attachment(namespace, &own, host))
+        let (own, is_all) = self.links(Some(namespace), LINKS)?;
+        let seen = attachment(namespace, &own, host);
+        Ok(if is_all { seen } else { with_more(seen) })
     }
 
     /// The number under which this namespace knows another; it is given one where it has none.
@@ -163,8 +184,8 @@ impl Kernel {
         })
     }
 
-    /// The links of a namespace: this one, or the one it knows under that number.
-    fn links(&mut self, namespace: Option<i32>) -> Result<Vec<Link>, KernelError> {
+    /// The links of a namespace (this one, or the one it knows under that number), this many at most; and whether they are all.
+    fn links(&mut self, namespace: Option<i32>, most: usize) -> Result<(Vec<Link>, bool), KernelError> {
         // `ifinfomsg`: no family, all links.
         let mut body = vec![0; 16];
         if let Some(namespace) = namespace {
@@ -174,12 +195,16 @@ impl Kernel {
         loop {
             let mut links = Vec::new();
             let answer = self.ask(GETLINK, DUMP, &body, &mut |message| {
+                if links.len() >= most {
+                    return Err(InvalidAnswer::Long);
+                }
                 links.extend(link(message)?);
                 Ok(())
             });
             attempts += 1;
             match answer {
-                Ok(()) => return Ok(links),
+                Ok(()) => return Ok((links, true)),
+                Err(Failure::Answer(InvalidAnswer::Long)) => return Ok((links, false)),
                 Err(Failure::Answer(InvalidAnswer::Interrupted)) if attempts < ATTEMPTS => {}
                 Err(failure) => return Err(failure.of("links cannot be listed")),
             }
@@ -189,6 +214,37 @@ impl Kernel {
     /// Asks, and hands on each message of the answer.
     fn ask(
         &mut self,
+        kind: u16,
+        flags: u16,
+        body: &[u8],
+        each: &mut dyn FnMut(&Message<'_>) -> Result<(), InvalidAnswer>,
+    ) -> Result<(), Failure> {
+        let socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => self.another()?,
+        };
+        let answer = self.converse(&socket, kind, flags, body, each);
+        let is_refused = matches!(answer, Err(Failure::Answer(InvalidAnswer::Refused(_))));
+        // A refusal is the whole of an answer, unless it comes amid a listing.
+        if answer.is_ok() || is_refused && flags & DUMP == 0 {
+            self.socket = Some(socket);
+        }
+        answer
+    }
+
+    /// Another socket, in the same namespace as the first.
+    fn another(&self) -> io::Result<OwnedFd> {
+        if current()? != self.own {
+            return Err(io::Error::other(
+                "the thread is not in the network namespace it began in",
+            ));
+        }
+        socket()
+    }
+
+    fn converse(
+        &mut self,
+        socket: &OwnedFd,
         kind: u16,
         flags: u16,
         body: &[u8],
@@ -205,12 +261,11 @@ impl Kernel {
             body,
         ]
         .concat();
-        send(&self.socket, &request, SendFlags::empty()).map_err(io::Error::from)?;
+        send(socket, &request, SendFlags::empty()).map_err(io::Error::from)?;
         let mut buffer = vec![0; DATAGRAM];
-        // What is left of an answer to an earlier question (it was interrupted, or late) has another number.
+        // Nothing but the answer has this number.
         loop {
-            let (_, length) =
-                recv(&self.socket, &mut buffer[..], RecvFlags::TRUNC).map_err(io::Error::from)?;
+            let (_, length) = recv(socket, &mut buffer[..], RecvFlags::TRUNC).map_err(io::Error::from)?;
             let datagram = buffer.get(..length).ok_or(InvalidAnswer::Malformed)?;
             if sequence(datagram) != Some(self.sequence) {
                 continue;
@@ -267,4 +322,46 @@ fn attribute(kind: u16, value: &[u8; 4]) -> [u8; 8] {
     bytes[2..4].copy_from_slice(&kind.to_ne_bytes());
     bytes[4..].copy_from_slice(value);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use verger_agent_core::enforcer::Port;
+
+    use super::*;
+
+    #[test]
+    fn a_listing_that_is_left_early_stands_in_nobodys_way() {
+        let mut kernel = Kernel::open().unwrap();
+        let all = kernel.host_links().unwrap();
+        assert!(all.iter().any(|link| link.name == "lo"), "{all:?}");
+        for _ in 0..20 {
+            assert_eq!(kernel.links(None, 0).unwrap(), (Vec::new(), false));
+            assert!(kernel.socket.is_none());
+            assert_eq!(kernel.host_links().unwrap(), all);
+            assert!(kernel.socket.is_some());
+        }
+        assert_eq!(kernel.links(None, all.len()).unwrap(), (all, true));
+    }
+
+    #[test]
+    fn what_is_refused_is_refused_and_the_next_is_answered() {
+        let mut kernel = Kernel::open().unwrap();
+        // No namespace has this number.
+        kernel.links(Some(i32::MAX), LINKS).unwrap_err();
+        kernel.host_links().unwrap();
+    }
+
+    #[test]
+    fn what_has_too_many_links_is_closed_where_it_can_be_and_said() {
+        let ports = [Port::new("veth1").unwrap()].into();
+        match with_more(Attachment::Ports(ports)) {
+            Attachment::Beyond { why, ports } => {
+                assert!(why.contains("more than 256 interfaces"), "{why}");
+                assert_eq!(ports.len(), 1);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }

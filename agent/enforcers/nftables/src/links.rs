@@ -67,6 +67,9 @@ pub(crate) enum InvalidAnswer {
     /// What was listed changed meanwhile.
     #[error("links changed while they were listed")]
     Interrupted,
+    /// It lists more than is looked at.
+    #[error("the kernel lists more links than are looked at")]
+    Long,
 }
 
 /// One message.
@@ -181,6 +184,7 @@ pub(crate) fn link(message: &Message<'_>) -> Result<Option<Link>, InvalidAnswer>
 /// How an instance is attached whose namespace the host numbers so, and which has these links, where the host has those.
 pub(crate) fn attachment(namespace: i32, own: &[Link], host: &[Link]) -> Attachment {
     let mut ports = BTreeSet::new();
+    let mut beyond = None;
     for link in own {
         let is_at_rest = FALLBACKS.contains(&link.kind.as_str()) && link.flags & UP == 0;
         if link.hardware == LOOPBACK || is_at_rest {
@@ -190,10 +194,15 @@ pub(crate) fn attachment(namespace: i32, own: &[Link], host: &[Link]) -> Attachm
             Ok(port) => {
                 ports.insert(port);
             }
-            Err(why) => return Attachment::Beyond(why),
+            Err(why) => {
+                beyond.get_or_insert(why);
+            }
         }
     }
-    Attachment::Ports(ports)
+    match beyond {
+        Some(why) => Attachment::Beyond { why, ports },
+        None => Attachment::Ports(ports),
+    }
 }
 
 fn port(namespace: i32, link: &Link, host: &[Link]) -> Result<Port, String> {

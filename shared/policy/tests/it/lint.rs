@@ -176,6 +176,13 @@ fn workloads_that_cannot_be_told_apart_are_told() {
         ),
         (
             vec![
+                workload("a", "mode: { default: monitor, channels: enforce }"),
+                labelled.clone(),
+            ],
+            2,
+        ),
+        (
+            vec![
                 workload("a", "mode: { default: monitor, files: enforce }"),
                 labelled,
             ],

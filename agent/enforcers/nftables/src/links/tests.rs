@@ -84,7 +84,7 @@ fn own() -> Vec<Link> {
 
 fn beyond(own: &[Link], host: &[Link]) -> String {
     match attachment(3, own, host) {
-        Attachment::Beyond(why) => why,
+        Attachment::Beyond { why, .. } => why,
         other => panic!("{other:?}"),
     }
 }
@@ -142,6 +142,22 @@ fn tunnels_that_the_kernel_makes_count_once_somebody_sets_them_up() {
     };
     assert!(matches!(attachment(3, &tunnel(0), &host()), Attachment::Ports(_)));
     assert!(beyond(&tunnel(UP), &host()).contains("tunl0 (ipip)"));
+}
+
+#[test]
+fn what_can_be_closed_is_told_besides_another_way_out() {
+    let before = [named(4, "eth1", "macvlan")].into_iter().chain(own()).collect();
+    let after = own().into_iter().chain([named(6, "eth1", "macvlan")]).collect();
+    let links: [Vec<Link>; 2] = [before, after];
+    for links in links {
+        match attachment(3, &links, &host()) {
+            Attachment::Beyond { why, ports } => {
+                assert!(why.contains("eth1"), "{why}");
+                assert_eq!(ports, [Port::new("veth0a1b2c3").unwrap()].into());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

@@ -63,6 +63,26 @@ fn every_kind_of_way_out_but_a_port_of_a_bridge_cannot_be_closed_and_says_so() {
 }
 
 #[test]
+fn one_that_makes_itself_any_number_of_links_is_told_and_hides_no_other() {
+    let mut bench = NetworkBench::new();
+    let (many, other) = (bench.attached("many"), bench.attached("other"));
+    let namespace = bench.namespace(&many);
+    bench.on_host(&format!(
+        "for n in $(seq 300); do echo link add made$n type bridge; done | ip -netns {namespace} -batch -"
+    ));
+    on_the_host(&mut bench, |enforcer, _| {
+        for _ in 0..3 {
+            let seen = enforcer.observe(&[many.clone(), other.clone()]).unwrap();
+            match confirm(&many.instance, &seen) {
+                Err(Open::Beyond(why)) => assert!(why.contains("more than 256 interfaces"), "{why}"),
+                told => panic!("{told:?}"),
+            }
+            assert_eq!(confirm(&other.instance, &seen), Err(Open::NotYet));
+        }
+    });
+}
+
+#[test]
 fn a_table_that_somebody_changed_does_not_stand() {
     let mut bench = NetworkBench::new();
     let a = bench.attached("a");
