@@ -12,7 +12,7 @@ use verger_gate_protocol::pin;
 use verger_gate_protocol::settings::{self, Runtime, Settings};
 use verger_policy::drift::Outcome;
 
-use super::standing::{Standing, moved_from};
+use super::standing::moved_from;
 use super::{divert, watching};
 use crate::config::Config;
 
@@ -244,7 +244,7 @@ pub(crate) async fn check(config: &Config, args: &PlaceArgs) -> anyhow::Result<(
         ..DockerConfig::new(&config.docker_socket)
     });
     let registered = watching::registered(&docker).await;
-    let (doors, _) = watching::once(config.places(&at), Standing::default(), registered).await;
+    let doors = watching::once(config.places(&at), registered).await?;
     let checks = doors.checks(&BTreeSet::new());
     let mut wrong = 0;
     for check in &checks {

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod fuzz;
+mod host;
 mod lookup;
 mod process;
 mod sockets;
@@ -18,6 +19,7 @@ use verger_agent_core::doors::{Doors, Fault, Leads, Shim};
 use verger_policy::facts::Evidence;
 
 use crate::docker::RegisteredRuntimes;
+use host::Host;
 use lookup::Gate;
 
 /// How the name of every shim of containerd begins, as far as the kernel keeps it.
@@ -51,7 +53,8 @@ pub struct Places {
 /// Looks at everything but the gate's own files, whose faults are given. Blocks on the file system.
 pub fn look(places: &Places, files: Vec<Fault>, registered: &Evidence<RegisteredRuntimes>) -> Doors {
     let gate = Gate::of(&places.program);
-    let daemons = daemons(places);
+    let host = Host::of_this_process();
+    let daemons = daemons(&host, places);
     let (mut called, mut path) = (
         BTreeMap::new(),
         Evidence::missing("Docker's daemon was not found"),
@@ -85,7 +88,7 @@ pub fn look(places: &Places, files: Vec<Fault>, registered: &Evidence<Registered
             Evidence::Missing(why) => Evidence::Missing(why),
         },
         runtimes: runtimes(&gate, registered, &path),
-        shims: shims(&gate, places),
+        shims: shims(&host, &gate, places),
         listening: match dockerd {
             Evidence::Seen(pid) => sockets::listening(pid),
             Evidence::Missing(why) => Evidence::Missing(why),
@@ -95,7 +98,7 @@ pub fn look(places: &Places, files: Vec<Fault>, registered: &Evidence<Registered
 }
 
 /// The pids of the daemons by name: Docker's, and the containerd that it uses.
-fn daemons(places: &Places) -> Evidence<BTreeMap<&'static str, u32>> {
+fn daemons(host: &Host, places: &Places) -> Evidence<BTreeMap<&'static str, u32>> {
     let dockerd = match process::behind(&places.docker_socket, "dockerd") {
         Ok(pid) => pid,
         Err(first) => match process::in_file(&places.docker_pid_file, "dockerd") {
@@ -107,7 +110,7 @@ fn daemons(places: &Places) -> Evidence<BTreeMap<&'static str, u32>> {
     };
     let mut daemons = BTreeMap::from([("dockerd", dockerd)]);
     // One of its own is its child; otherwise it is the system's.
-    let containerd = process::child(dockerd, "containerd")
+    let containerd = process::child(host, dockerd, "containerd")
         .or_else(|| process::behind(Path::new(CONTAINERD), "containerd").ok());
     if let Some(pid) = containerd {
         daemons.insert("containerd", pid);
@@ -138,8 +141,8 @@ fn runtimes(
 }
 
 /// The shims that hold containers now, and what they call.
-fn shims(gate: &Gate, places: &Places) -> Evidence<Vec<Shim>> {
-    let pids = match process::named(SHIM) {
+fn shims(host: &Host, gate: &Gate, places: &Places) -> Evidence<Vec<Shim>> {
+    let pids = match host.named(SHIM) {
         Ok(pids) => pids,
         Err(error) => return Evidence::Missing(format!("/proc cannot be read: {error}")),
     };
