@@ -12,11 +12,14 @@ use serde::Deserialize;
 use verger_gate_protocol::file;
 use verger_policy::facts::{Evidence, proc};
 
-use super::host::Host;
+use super::host::{Host, comm};
 use crate::proc::{age, parse};
 
 /// The most bytes of an environment, a command line or a file of a bundle that are read.
 const LIMIT: u64 = 4 << 20;
+
+/// What starts the shims.
+const CONTAINERD: &str = "containerd";
 
 /// Who opened a socket, if it is a program of this name.
 pub(super) fn behind(socket: &Path, name: &str) -> Result<u32, String> {
@@ -43,14 +46,53 @@ pub(super) fn child(host: &Host, of: u32, name: &str) -> Option<u32> {
         .find(|pid| parent(*pid) == Some(of) && is_named(*pid, name))
 }
 
+/// The containerds of this host that are of no other daemon than `dockerd`.
+pub(super) fn containerds(host: &Host, dockerd: u32) -> Evidence<Vec<u32>> {
+    let named = match host.named(CONTAINERD) {
+        Ok(pids) => pids,
+        Err(error) => return Evidence::Missing(format!("/proc cannot be read: {error}")),
+    };
+    let is_others = |pid: u32| {
+        let parent = parent(pid).filter(|parent| *parent != dockerd);
+        parent.is_some_and(|parent| {
+            comm(parent).is_some_and(|comm| comm == b"dockerd") && host.has(parent)
+        })
+    };
+    let mut found = Vec::new();
+    for pid in named {
+        // Its shims' names begin so, too.
+        if comm(pid).is_none_or(|comm| comm != CONTAINERD.as_bytes()) || is_others(pid) {
+            continue;
+        }
+        match is_program(pid, CONTAINERD) {
+            Ok(true) => found.push(pid),
+            Ok(false) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Evidence::Missing(format!(
+                    "/proc/{pid}/exe cannot be read ({error}); the agent needs CAP_SYS_PTRACE"
+                ));
+            }
+        }
+    }
+    if found.is_empty() {
+        return Evidence::missing("the containerd of Docker's daemon was not found");
+    }
+    Evidence::Seen(found)
+}
+
 fn parent(pid: u32) -> Option<u32> {
     parse::parent(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
 fn is_named(pid: u32, name: &str) -> bool {
-    let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    is_program(pid, name).unwrap_or(false)
+}
+
+fn is_program(pid: u32, name: &str) -> io::Result<bool> {
+    let program = fs::read_link(format!("/proc/{pid}/exe"))?;
     let file = program.file_name().unwrap_or_default().to_string_lossy();
-    file.strip_suffix(" (deleted)").unwrap_or(&file) == name
+    Ok(file.strip_suffix(" (deleted)").unwrap_or(&file) == name)
 }
 
 /// The folders in which it looks for programs. Nothing else of its environment is kept.
@@ -184,6 +226,35 @@ mod tests {
             assert!(of().is_err());
             fs::remove_file(&path).unwrap();
         }
+    }
+
+    #[test]
+    fn a_containerd_is_found_by_its_program_and_not_by_a_name() {
+        use std::os::unix::fs::PermissionsExt as _;
+        use std::os::unix::process::CommandExt as _;
+        let host = Host::of_this_process();
+        if !host.has(std::process::id()) {
+            // Only root's are looked at.
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let program = dir.path().join("containerd");
+        fs::copy("/bin/sleep", &program).unwrap();
+        let begin = |uid: u32| {
+            let mut command = std::process::Command::new(&program);
+            command.arg("60").uid(uid).spawn().unwrap()
+        };
+        let (mut real, mut other) = (begin(0), begin(65_534));
+        let found = containerds(&host, u32::MAX);
+        let as_child = child(&host, std::process::id(), "containerd");
+        for process in [&mut real, &mut other] {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+        let found = found.seen().unwrap();
+        assert!(found.contains(&real.id()) && !found.contains(&other.id()), "{found:?}");
+        assert_eq!(as_child, Some(real.id()));
     }
 
     #[test]
