@@ -31,8 +31,8 @@ pub struct Fault {
     pub path: PathBuf,
     /// What should be there.
     pub expected: String,
-    /// What is.
-    pub actual: String,
+    /// What is. Where that is not known, nobody says that it is wrong.
+    pub actual: Evidence<String>,
     /// What to do, in a sentence.
     pub remedy: &'static str,
 }
@@ -74,11 +74,15 @@ impl Doors {
     pub fn checks(&self, open: &BTreeSet<String>) -> Vec<Check> {
         let mut checks = Vec::new();
         for fault in &self.files {
-            checks.push(Check {
-                expected: Some(fault.expected.clone()),
-                actual: Some(printable_within(&fault.actual, SHOWN)),
-                reason: fault.remedy.into(),
-                ..failing(&GATE_DRIFT, "files", &fault.path.display().to_string())
+            let path = fault.path.display().to_string();
+            checks.push(match &fault.actual {
+                Evidence::Missing(why) => unseen(&GATE_DRIFT, "files", &path, why),
+                Evidence::Seen(actual) => Check {
+                    expected: Some(fault.expected.clone()),
+                    actual: Some(printable_within(actual, SHOWN)),
+                    reason: fault.remedy.into(),
+                    ..failing(&GATE_DRIFT, "files", &path)
+                },
             });
         }
         self.daemons(&mut checks);
@@ -311,7 +315,7 @@ mod tests {
         let fault = Fault {
             path: "/gate/runc".into(),
             expected: "x".to_owned(),
-            actual: "y".to_owned(),
+            actual: Evidence::Seen("y".to_owned()),
             remedy: "run install-gate",
         };
         for (doors, rule, field) in [
@@ -397,10 +401,20 @@ mod tests {
             users: Evidence::Missing(why()),
             ..sound()
         };
+        let program = Fault {
+            path: "/gate/verger-gate".into(),
+            expected: "x".to_owned(),
+            actual: Evidence::Missing(why()),
+            remedy: "run install-gate",
+        };
+        let doors = Doors {
+            files: vec![program],
+            ..doors
+        };
         let open = BTreeSet::from(["users[bob]".to_owned(), "usersx[bob]".to_owned()]);
         assert_eq!(sound().checks(&open), []);
         let checks = doors.checks(&open);
-        assert_eq!(checks.len(), 7);
+        assert_eq!(checks.len(), 8);
         assert!(checks.iter().any(|check| check.field == "users[bob]"));
         for check in checks {
             assert_eq!(check.result, Outcome::NotEvaluated, "{check:?}");

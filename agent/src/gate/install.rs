@@ -11,8 +11,9 @@ use verger_agent_runtimes::docker::{DockerConfig, DockerRuntime};
 use verger_gate_protocol::pin;
 use verger_gate_protocol::settings::{self, Runtime, Settings};
 use verger_policy::drift::Outcome;
+use verger_policy::facts::Evidence;
 
-use super::standing::moved_from;
+use super::standing::{Wanted, moved_from};
 use super::{divert, watching};
 use crate::config::Config;
 
@@ -244,7 +245,13 @@ pub(crate) async fn check(config: &Config, args: &PlaceArgs) -> anyhow::Result<(
         ..DockerConfig::new(&config.docker_socket)
     });
     let registered = watching::registered(&docker).await;
-    let doors = watching::once(config.places(&at), registered).await?;
+    // Whoever asks may be another user than the agent: its files belong to that one.
+    let agent_uid = match fs::metadata(&config.data_dir) {
+        Ok(metadata) => Evidence::Seen(metadata.uid()),
+        Err(error) => Evidence::Missing(format!("{}: {error}", config.data_dir.display())),
+    };
+    let wanted = Wanted::of(config.gate_socket.as_deref(), agent_uid);
+    let doors = watching::once(config.places(&at), wanted, registered).await?;
     let checks = doors.checks(&BTreeSet::new());
     let mut wrong = 0;
     for check in &checks {

@@ -15,7 +15,7 @@ use verger_policy::drift::{Check, Outcome};
 use verger_policy::facts::Evidence;
 use verger_policy::rules::Rule;
 
-use super::standing::Standing;
+use super::standing::{Standing, Wanted};
 
 /// Between two looks: what changes is to be told within five seconds.
 const EVERY: Duration = Duration::from_secs(4);
@@ -76,6 +76,7 @@ impl Watched {
 /// Looks until stopped.
 pub(crate) async fn watch(
     places: Places,
+    wanted: Wanted,
     docker: Arc<DockerRuntime>,
     seen: watch::Sender<Watched>,
     stop: CancellationToken,
@@ -107,7 +108,11 @@ pub(crate) async fn watch(
             Some(held) => held,
             None => (Instant::now(), registered(&docker).await),
         };
-        let mut looking = begin(places.clone(), std::mem::take(&mut standing), registered.clone());
+        let mut looking = begin(
+            (places.clone(), wanted.clone()),
+            std::mem::take(&mut standing),
+            registered.clone(),
+        );
         asked = Some((at, registered));
         let news = match within(LONGEST, &mut looking, &stop).await {
             Some((doors, used)) => {
@@ -147,10 +152,14 @@ type Looking = oneshot::Receiver<(Doors, Standing)>;
 
 /// Begins a look; what was worked out of the gate's files is used the next time. In a thread that nothing waits for: one that is held up
 /// must not keep the program from ending.
-fn begin(places: Places, mut standing: Standing, registered: Evidence<RegisteredRuntimes>) -> Looking {
+fn begin(
+    (places, wanted): (Places, Wanted),
+    mut standing: Standing,
+    registered: Evidence<RegisteredRuntimes>,
+) -> Looking {
     let (tell, looking) = oneshot::channel();
     std::thread::spawn(move || {
-        let files = standing.faults(&places.gate);
+        let files = standing.faults(&places.gate, &wanted);
         let doors = look(&places, files, &registered);
         // Who asked may have gone.
         let _ = tell.send((doors, standing));
@@ -176,8 +185,12 @@ async fn within<T>(
 ///
 /// # Errors
 /// When it does not end in time.
-pub(crate) async fn once(places: Places, registered: Evidence<RegisteredRuntimes>) -> anyhow::Result<Doors> {
-    let mut looking = begin(places, Standing::default(), registered);
+pub(crate) async fn once(
+    places: Places,
+    wanted: Wanted,
+    registered: Evidence<RegisteredRuntimes>,
+) -> anyhow::Result<Doors> {
+    let mut looking = begin((places, wanted), Standing::default(), registered);
     let seen = within(LONGEST, &mut looking, &CancellationToken::new()).await;
     let (doors, _) = seen.with_context(|| {
         format!(
