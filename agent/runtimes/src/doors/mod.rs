@@ -166,15 +166,19 @@ fn shims(host: &Host, gate: &Gate, places: &Places) -> Evidence<Vec<Shim>> {
             continue;
         };
         let called = process::runtime_of_bundle(pid).map(|named| named.unwrap_or_else(|| "runc".to_owned()));
-        let runtime = match &called {
-            Ok(called) if called.starts_with('/') => Evidence::Seen(gate.called(called, &[])),
-            Ok(called) => match process::path(pid) {
-                Evidence::Seen(path) => Evidence::Seen(gate.called(called, &path)),
-                Evidence::Missing(why) => Evidence::Missing(why),
-            },
+        let path = match &called {
+            Ok(called) if called.starts_with('/') => Evidence::Seen(Vec::new()),
+            Ok(_) => process::path(pid),
             Err(why) => Evidence::Missing(why.clone()),
         };
-        let put = called.ok().and_then(|called| lookup::put(&places.gate, &called));
+        let (runtime, put) = match (&called, path) {
+            (Ok(called), Evidence::Seen(path)) => (
+                Evidence::Seen(gate.called(called, &path)),
+                gate.since(&places.gate, called, &path),
+            ),
+            (Err(why), _) => (Evidence::Missing(why.clone()), None),
+            (_, Evidence::Missing(why)) => (Evidence::Missing(why), None),
+        };
         let started = process::started(pid);
         // Whatever it was read as: a shim that has ended holds nothing any more.
         let Some(started) = started else { continue };

@@ -54,9 +54,7 @@ pub(super) fn containerds(host: &Host, dockerd: u32) -> Evidence<Vec<u32>> {
     };
     let is_others = |pid: u32| {
         let parent = parent(pid).filter(|parent| *parent != dockerd);
-        parent.is_some_and(|parent| {
-            comm(parent).is_some_and(|comm| comm == b"dockerd") && host.has(parent)
-        })
+        parent.is_some_and(|parent| comm(parent).is_some_and(|comm| comm == b"dockerd") && host.has(parent))
     };
     let mut found = Vec::new();
     for pid in named {
@@ -253,7 +251,10 @@ mod tests {
             process.wait().unwrap();
         }
         let found = found.seen().unwrap();
-        assert!(found.contains(&real.id()) && !found.contains(&other.id()), "{found:?}");
+        assert!(
+            found.contains(&real.id()) && !found.contains(&other.id()),
+            "{found:?}"
+        );
         assert_eq!(as_child, Some(real.id()));
     }
 
