@@ -16,6 +16,7 @@ use verger_agent_core::store::{LedgerStore, SpoolStore};
 use verger_agent_nftables::Nftables;
 use verger_agent_runtimes::docker::{DockerConfig, DockerDisk, DockerRuntime};
 use verger_agent_runtimes::proc::MountWatch;
+use verger_policy::facts::Evidence;
 use verger_proto::agent::v1 as pb;
 
 use crate::clock::Clock;
@@ -26,6 +27,7 @@ use crate::enforcement::Enforcement;
 use crate::enrolment::Enrolment;
 use crate::floor::FloorFile;
 use crate::gate::answers::{self, Answers};
+use crate::gate::standing::Wanted;
 use crate::gate::watching::{self, Watched};
 use crate::gate::{listening, refused};
 use crate::proxy;
@@ -150,7 +152,15 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(listener) = gates {
         tasks.spawn(answers::serve(listener, answering, stop.clone()));
         let places = config.places(&config.gate_folder);
-        tasks.spawn(watching::watch(places, Arc::clone(&docker), doors, stop.clone()));
+        let own_uid = Evidence::Seen(rustix::process::geteuid().as_raw());
+        let wanted = Wanted::of(config.gate_socket.as_deref(), own_uid);
+        tasks.spawn(watching::watch(
+            places,
+            wanted,
+            Arc::clone(&docker),
+            doors,
+            stop.clone(),
+        ));
         tasks.spawn(refused::start_again(docker, stop.clone()));
     }
     if let Some((listener, front, ledger)) = fronts {

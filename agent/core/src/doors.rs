@@ -31,8 +31,8 @@ pub struct Fault {
     pub path: PathBuf,
     /// What should be there.
     pub expected: String,
-    /// What is.
-    pub actual: String,
+    /// What is. Where that is not known, nobody says that it is wrong.
+    pub actual: Evidence<String>,
     /// What to do, in a sentence.
     pub remedy: &'static str,
 }
@@ -74,18 +74,22 @@ impl Doors {
     pub fn checks(&self, open: &BTreeSet<String>) -> Vec<Check> {
         let mut checks = Vec::new();
         for fault in &self.files {
-            checks.push(Check {
-                expected: Some(fault.expected.clone()),
-                actual: Some(printable_within(&fault.actual, SHOWN)),
-                reason: fault.remedy.into(),
-                ..failing(&GATE_DRIFT, "files", &fault.path.display().to_string())
+            let path = fault.path.display().to_string();
+            checks.push(match &fault.actual {
+                Evidence::Missing(why) => unseen(&GATE_DRIFT, "files", &path, why),
+                Evidence::Seen(actual) => Check {
+                    expected: Some(fault.expected.clone()),
+                    actual: Some(printable_within(actual, SHOWN)),
+                    reason: fault.remedy.into(),
+                    ..failing(&GATE_DRIFT, "files", &path)
+                },
             });
         }
         self.daemons(&mut checks);
         self.runtimes(&mut checks);
-        self.shims(&mut checks);
-        self.listening(&mut checks);
-        self.users(&mut checks);
+        self.shims(&mut checks, open);
+        self.listening(&mut checks, open);
+        self.users(&mut checks, open);
         let of_set = |set: &Check| {
             let within = format!("{}[", set.field);
             let doubtful = open.iter().filter(move |field| field.starts_with(&within));
@@ -150,7 +154,7 @@ impl Doors {
         }
     }
 
-    fn shims(&self, checks: &mut Vec<Check>) {
+    fn shims(&self, checks: &mut Vec<Check>, open: &BTreeSet<String>) {
         let shims = match &self.shims {
             Evidence::Seen(shims) => shims,
             Evidence::Missing(why) => return checks.push(unseen_all(&PAST_GATE, "containers", why)),
@@ -176,10 +180,10 @@ impl Doors {
                 ..failing(&PAST_GATE, "containers", &name)
             })
         });
-        bounded(checks, told, &PAST_GATE, "containers");
+        bounded(checks, told, open, &PAST_GATE, "containers");
     }
 
-    fn listening(&self, checks: &mut Vec<Check>) {
+    fn listening(&self, checks: &mut Vec<Check>, open: &BTreeSet<String>) {
         let listening = match &self.listening {
             Evidence::Seen(listening) => listening,
             Evidence::Missing(why) => return checks.push(unseen_all(&OTHER_DOORS, "tcp", why)),
@@ -190,10 +194,10 @@ impl Doors {
             reason: "Docker's daemon listens on TCP, where nobody knows who calls by which role: take the `tcp://` address from its `--host` flags and from `hosts` in daemon.json".into(),
             ..failing(&OTHER_DOORS, "tcp", address)
         });
-        bounded(checks, told, &OTHER_DOORS, "tcp");
+        bounded(checks, told, open, &OTHER_DOORS, "tcp");
     }
 
-    fn users(&self, checks: &mut Vec<Check>) {
+    fn users(&self, checks: &mut Vec<Check>, open: &BTreeSet<String>) {
         let users = match &self.users {
             Evidence::Seen(users) => users,
             Evidence::Missing(why) => return checks.push(unseen_all(&OTHER_DOORS, "users", why)),
@@ -204,20 +208,41 @@ impl Doors {
             reason: "whoever may open Docker's socket is root on this host: take the user out of the socket's group (`gpasswd --delete USER docker`)".into(),
             ..failing(&OTHER_DOORS, "users", user)
         });
-        bounded(checks, told, &OTHER_DOORS, "users");
+        bounded(checks, told, open, &OTHER_DOORS, "users");
     }
 }
 
-fn bounded(checks: &mut Vec<Check>, mut told: impl Iterator<Item = Check>, rule: &Rule, set: &str) {
-    checks.extend(told.by_ref().take(TOLD));
-    let more = told.count();
-    if more > 0 {
-        checks.push(Check {
-            actual: Some(format!("{more} more")),
-            reason: rule.reason.into(),
-            ..failing(rule, set, "(more)")
-        });
+/// Those that are open already come first, so that nobody ends a finding by making others; then what fails.
+fn bounded(
+    checks: &mut Vec<Check>,
+    told: impl Iterator<Item = Check>,
+    open: &BTreeSet<String>,
+    rule: &Rule,
+    set: &str,
+) {
+    let mut told: Vec<Check> = told.collect();
+    told.sort_by_key(|check| {
+        (
+            !open.contains(check.field.as_ref()),
+            check.result != Outcome::Fail,
+        )
+    });
+    let rest = told.split_off(TOLD.min(told.len()));
+    checks.append(&mut told);
+    if rest.is_empty() {
+        return;
     }
+    let fails = rest.iter().any(|check| check.result == Outcome::Fail);
+    checks.push(Check {
+        result: if fails {
+            Outcome::Fail
+        } else {
+            Outcome::NotEvaluated
+        },
+        actual: Some(format!("{} more", rest.len())),
+        reason: rule.reason.into(),
+        ..failing(rule, set, "(more)")
+    });
 }
 
 fn failing(rule: &Rule, set: &str, name: &str) -> Check {
@@ -290,7 +315,7 @@ mod tests {
         let fault = Fault {
             path: "/gate/runc".into(),
             expected: "x".to_owned(),
-            actual: "y".to_owned(),
+            actual: Evidence::Seen("y".to_owned()),
             remedy: "run install-gate",
         };
         for (doors, rule, field) in [
@@ -376,10 +401,20 @@ mod tests {
             users: Evidence::Missing(why()),
             ..sound()
         };
+        let program = Fault {
+            path: "/gate/verger-gate".into(),
+            expected: "x".to_owned(),
+            actual: Evidence::Missing(why()),
+            remedy: "run install-gate",
+        };
+        let doors = Doors {
+            files: vec![program],
+            ..doors
+        };
         let open = BTreeSet::from(["users[bob]".to_owned(), "usersx[bob]".to_owned()]);
         assert_eq!(sound().checks(&open), []);
         let checks = doors.checks(&open);
-        assert_eq!(checks.len(), 7);
+        assert_eq!(checks.len(), 8);
         assert!(checks.iter().any(|check| check.field == "users[bob]"));
         for check in checks {
             assert_eq!(check.result, Outcome::NotEvaluated, "{check:?}");
@@ -397,5 +432,38 @@ mod tests {
         let checks = doors.checks(&BTreeSet::new());
         assert_eq!(checks.len(), TOLD + 1);
         assert_eq!(checks[TOLD].actual.as_deref(), Some("936 more"));
+        // Whoever is told already stays among those that are told.
+        let open = BTreeSet::from(["users[u999]".to_owned(), "users[u998]".to_owned()]);
+        let checks = doors.checks(&open);
+        assert_eq!(checks.len(), TOLD + 1);
+        assert_eq!(
+            (checks[0].field.as_ref(), checks[1].field.as_ref()),
+            ("users[u998]", "users[u999]")
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_takes_no_place_of_what_fails() {
+        let unread = (0..1_000).map(|n| Shim {
+            id: format!("a{n}"),
+            runtime: Evidence::missing("it has ended"),
+            ..shim(Leads::Gate)
+        });
+        let with = |shims: Vec<Shim>| Doors {
+            shims: Evidence::Seen(shims),
+            ..sound()
+        };
+        let checks = with(unread.clone().collect()).checks(&BTreeSet::new());
+        assert_eq!(checks.len(), TOLD + 1);
+        assert!(checks.iter().all(|check| check.result == Outcome::NotEvaluated));
+        let past = Shim {
+            id: "z".to_owned(),
+            ..shim(elsewhere())
+        };
+        let checks = with(unread.chain([past]).collect()).checks(&BTreeSet::new());
+        assert_eq!(
+            (checks[0].field.as_ref(), checks[0].result),
+            ("containers[moby/z]", Outcome::Fail)
+        );
     }
 }

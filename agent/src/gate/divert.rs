@@ -22,6 +22,10 @@ pub(super) fn put(path: &Path, gate: &Path, root: Option<&Path>) -> anyhow::Resu
     if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_symlink()) {
         dpkg(path, root, "--add")?;
     }
+    // One that is right stays: its age says since when the gate stands there.
+    if fs::read_link(path).is_ok_and(|to| to == gate) {
+        return Ok(());
+    }
     let fresh = path.with_file_name(".verger-gate.new");
     let _ = fs::remove_file(&fresh);
     symlink(gate, &fresh)
@@ -77,6 +81,7 @@ fn dpkg(path: &Path, root: Option<&Path>, what: &str) -> anyhow::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::os::unix::fs::MetadataExt as _;
 
     /// A root with a database of packages of its own.
     fn root() -> tempfile::TempDir {
@@ -92,8 +97,11 @@ mod tests {
     fn a_runtime_is_moved_aside_once_and_back_again() {
         let root = root();
         let (path, gate) = (root.path().join("usr/sbin/runc"), root.path().join("gate/runc"));
+        let mut links = std::collections::BTreeSet::new();
         for _ in 0..2 {
             put(&path, &gate, Some(root.path())).unwrap();
+            links.insert(fs::symlink_metadata(&path).unwrap().ino());
+            assert_eq!(links.len(), 1, "one that is right stays");
             assert_eq!(fs::read_link(&path).unwrap(), gate);
             assert_eq!(fs::read(aside(&path)).unwrap(), b"the runtime");
         }

@@ -11,8 +11,9 @@ use verger_agent_runtimes::docker::{DockerConfig, DockerRuntime};
 use verger_gate_protocol::pin;
 use verger_gate_protocol::settings::{self, Runtime, Settings};
 use verger_policy::drift::Outcome;
+use verger_policy::facts::Evidence;
 
-use super::standing::{Standing, moved_from};
+use super::standing::{Wanted, moved_from};
 use super::{divert, watching};
 use crate::config::Config;
 
@@ -184,11 +185,14 @@ fn put(at: &Path, program: &Path, settings: &Settings) -> anyhow::Result<()> {
             .and_then(|()| Ok(fs::rename(&fresh, &path)?))
             .with_context(|| format!("writing {}", path.display()))
     };
-    place(PROGRAM, &|fresh| {
-        fs::copy(program, fresh).with_context(|| format!("reading {}", program.display()))?;
-        fs::set_permissions(fresh, fs::Permissions::from_mode(0o755))?;
-        Ok(File::open(fresh)?.sync_all()?)
-    })?;
+    // What is right stays: its age says since when the gate stands there.
+    if !is_there(&at.join(PROGRAM), program) {
+        place(PROGRAM, &|fresh| {
+            fs::copy(program, fresh).with_context(|| format!("reading {}", program.display()))?;
+            fs::set_permissions(fresh, fs::Permissions::from_mode(0o755))?;
+            Ok(File::open(fresh)?.sync_all()?)
+        })?;
+    }
     place(settings::FILE, &|fresh| {
         let mut file = File::create(fresh)?;
         file.write_all(&serde_json::to_vec_pretty(settings)?)?;
@@ -196,13 +200,21 @@ fn put(at: &Path, program: &Path, settings: &Settings) -> anyhow::Result<()> {
         Ok(file.sync_all()?)
     })?;
     for name in settings.runtimes.keys() {
-        // One that is right stays: its age says since when the gate stands there.
         if fs::read_link(at.join(name)).is_ok_and(|to| to == Path::new(PROGRAM)) {
             continue;
         }
         place(name, &|fresh| Ok(symlink(PROGRAM, fresh)?))?;
     }
     Ok(())
+}
+
+/// Whether the gate's program is in its place, root's alone, and the same as the one that is to be put there.
+fn is_there(path: &Path, program: &Path) -> bool {
+    let is_sound = fs::symlink_metadata(path).is_ok_and(|metadata| {
+        metadata.is_file() && metadata.mode() & 0o7777 == 0o755 && pin::owned_by_root(&metadata).is_ok()
+    });
+    let digest = |path: &Path| File::open(path).and_then(pin::digest).ok();
+    is_sound && digest(path).is_some_and(|there| digest(program) == Some(there))
 }
 
 /// Takes the gate away: names first, so that nothing leads to what is gone.
@@ -244,7 +256,13 @@ pub(crate) async fn check(config: &Config, args: &PlaceArgs) -> anyhow::Result<(
         ..DockerConfig::new(&config.docker_socket)
     });
     let registered = watching::registered(&docker).await;
-    let (doors, _) = watching::once(config.places(&at), Standing::default(), registered).await;
+    // Whoever asks may be another user than the agent: its files belong to that one.
+    let agent_uid = match fs::metadata(&config.data_dir) {
+        Ok(metadata) => Evidence::Seen(metadata.uid()),
+        Err(error) => Evidence::Missing(format!("{}: {error}", config.data_dir.display())),
+    };
+    let wanted = Wanted::of(config.gate_socket.as_deref(), agent_uid);
+    let doors = watching::once(config.places(&at), wanted, registered).await?;
     let checks = doors.checks(&BTreeSet::new());
     let mut wrong = 0;
     for check in &checks {
@@ -276,4 +294,38 @@ pub(crate) async fn check(config: &Config, args: &PlaceArgs) -> anyhow::Result<(
 fn said(line: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{line}")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_right_stays_and_another_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (at, program) = (dir.path().join("gate"), dir.path().join("program"));
+        fs::write(&program, b"the gate").unwrap();
+        let settings = Settings {
+            version: 1,
+            socket: "/run/x".into(),
+            agent_uid: 0,
+            state: "/run/y".into(),
+            runtimes: BTreeMap::new(),
+        };
+        let there = at.join(PROGRAM);
+        let installed = || {
+            put(&at, &program, &settings).unwrap();
+            assert_eq!(fs::read(&there).unwrap(), fs::read(&program).unwrap());
+            let metadata = fs::metadata(&there).unwrap();
+            assert_eq!(metadata.mode() & 0o7777, 0o755);
+            (metadata.ctime(), metadata.ctime_nsec())
+        };
+        let first = installed();
+        assert_eq!(installed(), first);
+        fs::set_permissions(&there, fs::Permissions::from_mode(0o777)).unwrap();
+        installed();
+        fs::write(&program, b"another").unwrap();
+        installed();
+    }
 }

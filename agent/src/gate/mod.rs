@@ -6,5 +6,5 @@ pub(crate) mod glass;
 pub(crate) mod install;
 pub(crate) mod listening;
 pub(crate) mod refused;
-mod standing;
+pub(crate) mod standing;
 pub(crate) mod watching;

@@ -174,7 +174,12 @@ pub(super) const RULES: Rules = Rules {
         },
         CrateRule {
             name: "verger-agent-runtimes",
-            uses: &["verger-policy", "verger-agent-core", "verger-tripwire-protocol"],
+            uses: &[
+                "verger-policy",
+                "verger-agent-core",
+                "verger-gate-protocol",
+                "verger-tripwire-protocol",
+            ],
             never_reaches: &["sled", "tonic", "prost"],
             ..LIBRARY
         },

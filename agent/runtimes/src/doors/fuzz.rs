@@ -3,6 +3,7 @@
 use bolero::check;
 use verger_fuzz::Damaged;
 
+use super::host::is_roots;
 use super::process::{container_of, folders};
 use super::sockets::listeners;
 use super::users::{in_group, of_group};
@@ -38,5 +39,21 @@ fn hostile_tables_of_sockets_and_users_name_no_more_than_they_have_lines() {
             assert!(listeners(&text).len() <= lines);
             assert!(in_group(&text, 999).len() <= text.len() + 1);
             assert!(of_group(&text, 999).len() <= lines);
+        });
+}
+
+#[test]
+fn a_damaged_status_is_roots_only_where_it_says_so() {
+    check!()
+        .with_generator(Damaged::lines([
+            b"Name:\tsleep\nUid:\t0\t0\t0\t0\nNSpid:\t7\n".as_slice(),
+            b"Name:\tsleep\nUid:\t1000\t0\t0\t0\nNSpid:\t7\t1\n",
+        ]))
+        .with_iterations(10_000)
+        .for_each(|bytes| {
+            if is_roots(bytes) {
+                let text = String::from_utf8_lossy(bytes);
+                assert!(text.contains("Uid:") && text.contains("NSpid:"));
+            }
         });
 }

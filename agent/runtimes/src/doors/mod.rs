@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod fuzz;
+mod host;
 mod lookup;
 mod process;
 mod sockets;
@@ -18,6 +19,7 @@ use verger_agent_core::doors::{Doors, Fault, Leads, Shim};
 use verger_policy::facts::Evidence;
 
 use crate::docker::RegisteredRuntimes;
+use host::Host;
 use lookup::Gate;
 
 /// How the name of every shim of containerd begins, as far as the kernel keeps it.
@@ -51,51 +53,44 @@ pub struct Places {
 /// Looks at everything but the gate's own files, whose faults are given. Blocks on the file system.
 pub fn look(places: &Places, files: Vec<Fault>, registered: &Evidence<RegisteredRuntimes>) -> Doors {
     let gate = Gate::of(&places.program);
-    let daemons = daemons(places);
-    let (mut called, mut path) = (
-        BTreeMap::new(),
-        Evidence::missing("Docker's daemon was not found"),
-    );
-    if let Evidence::Seen(daemons) = &daemons {
-        for (name, pid) in daemons {
-            let of_daemon = process::path(*pid);
-            let leads = match &of_daemon {
-                Evidence::Seen(folders) => Evidence::Seen(gate.lookup("runc", folders)),
-                Evidence::Missing(why) => Evidence::Missing(why.clone()),
+    let host = Host::of_this_process();
+    let daemons = daemons(&host, places);
+    let (called, path, listening) = match &daemons {
+        Evidence::Missing(why) => (
+            Evidence::Missing(why.clone()),
+            Evidence::Missing(why.clone()),
+            Evidence::Missing(why.clone()),
+        ),
+        Evidence::Seen(Daemons { dockerd, containerd }) => {
+            let paths = match containerd {
+                Evidence::Seen(pids) => pids.iter().map(|pid| process::path(*pid)).collect(),
+                Evidence::Missing(why) => vec![Evidence::Missing(why.clone())],
             };
-            called.insert(*name, leads);
             // What calls the runtimes is containerd, and what it starts.
-            if *name == "containerd" || !matches!(path, Evidence::Seen(_)) {
-                path = of_daemon;
-            }
+            let (leads, path) = worst(&gate, paths);
+            let of_dockerd = leads_of(&gate, &process::path(*dockerd));
+            let called = BTreeMap::from([("dockerd", of_dockerd), ("containerd", leads)]);
+            (Evidence::Seen(called), path, sockets::listening(*dockerd))
         }
-    }
-    let dockerd = match &daemons {
-        Evidence::Seen(daemons) => match daemons.get("dockerd") {
-            Some(pid) => Evidence::Seen(*pid),
-            None => Evidence::missing("Docker's daemon was not found"),
-        },
-        Evidence::Missing(why) => Evidence::Missing(why.clone()),
     };
     Doors {
         gate: places.gate.clone(),
         files,
-        daemons: match daemons {
-            Evidence::Seen(_) => Evidence::Seen(called),
-            Evidence::Missing(why) => Evidence::Missing(why),
-        },
+        daemons: called,
         runtimes: runtimes(&gate, registered, &path),
-        shims: shims(&gate, places),
-        listening: match dockerd {
-            Evidence::Seen(pid) => sockets::listening(pid),
-            Evidence::Missing(why) => Evidence::Missing(why),
-        },
+        shims: shims(&host, &gate, places),
+        listening,
         users: users::of_socket(places),
     }
 }
 
-/// The pids of the daemons by name: Docker's, and the containerd that it uses.
-fn daemons(places: &Places) -> Evidence<BTreeMap<&'static str, u32>> {
+/// The pids of the daemons: Docker's, and the containerd that it uses, or all that it may use.
+struct Daemons {
+    dockerd: u32,
+    containerd: Evidence<Vec<u32>>,
+}
+
+fn daemons(host: &Host, places: &Places) -> Evidence<Daemons> {
     let dockerd = match process::behind(&places.docker_socket, "dockerd") {
         Ok(pid) => pid,
         Err(first) => match process::in_file(&places.docker_pid_file, "dockerd") {
@@ -105,14 +100,35 @@ fn daemons(places: &Places) -> Evidence<BTreeMap<&'static str, u32>> {
             }
         },
     };
-    let mut daemons = BTreeMap::from([("dockerd", dockerd)]);
-    // One of its own is its child; otherwise it is the system's.
-    let containerd = process::child(dockerd, "containerd")
+    // One of its own is its child; otherwise it is the system's, whose socket only root may open.
+    let containerd = process::child(host, dockerd, "containerd")
         .or_else(|| process::behind(Path::new(CONTAINERD), "containerd").ok());
-    if let Some(pid) = containerd {
-        daemons.insert("containerd", pid);
+    let containerd = match containerd {
+        Some(pid) => Evidence::Seen(vec![pid]),
+        None => process::containerds(host, dockerd),
+    };
+    Evidence::Seen(Daemons { dockerd, containerd })
+}
+
+fn leads_of(gate: &Gate, path: &Evidence<Vec<PathBuf>>) -> Evidence<Leads> {
+    match path {
+        Evidence::Seen(folders) => Evidence::Seen(gate.lookup("runc", folders)),
+        Evidence::Missing(why) => Evidence::Missing(why.clone()),
     }
-    Evidence::Seen(daemons)
+}
+
+/// What `runc` is to the one of several daemons to which it is not the gate, and that one's PATH; then of one that could not be looked at.
+fn worst(gate: &Gate, paths: Vec<Evidence<Vec<PathBuf>>>) -> (Evidence<Leads>, Evidence<Vec<PathBuf>>) {
+    let each = paths.into_iter().map(|path| (leads_of(gate, &path), path));
+    let badness = |leads: &Evidence<Leads>| match leads {
+        Evidence::Seen(Leads::Elsewhere(_)) => 2,
+        Evidence::Missing(_) => 1,
+        Evidence::Seen(Leads::Gate) => 0,
+    };
+    each.max_by_key(|(leads, _)| badness(leads)).unwrap_or_else(|| {
+        let missing = "no containerd was found";
+        (Evidence::missing(missing), Evidence::missing(missing))
+    })
 }
 
 fn runtimes(
@@ -138,8 +154,8 @@ fn runtimes(
 }
 
 /// The shims that hold containers now, and what they call.
-fn shims(gate: &Gate, places: &Places) -> Evidence<Vec<Shim>> {
-    let pids = match process::named(SHIM) {
+fn shims(host: &Host, gate: &Gate, places: &Places) -> Evidence<Vec<Shim>> {
+    let pids = match host.named(SHIM) {
         Ok(pids) => pids,
         Err(error) => return Evidence::Missing(format!("/proc cannot be read: {error}")),
     };
@@ -150,15 +166,19 @@ fn shims(gate: &Gate, places: &Places) -> Evidence<Vec<Shim>> {
             continue;
         };
         let called = process::runtime_of_bundle(pid).map(|named| named.unwrap_or_else(|| "runc".to_owned()));
-        let runtime = match &called {
-            Ok(called) if called.starts_with('/') => Evidence::Seen(gate.called(called, &[])),
-            Ok(called) => match process::path(pid) {
-                Evidence::Seen(path) => Evidence::Seen(gate.called(called, &path)),
-                Evidence::Missing(why) => Evidence::Missing(why),
-            },
+        let path = match &called {
+            Ok(called) if called.starts_with('/') => Evidence::Seen(Vec::new()),
+            Ok(_) => process::path(pid),
             Err(why) => Evidence::Missing(why.clone()),
         };
-        let put = called.ok().and_then(|called| lookup::put(&places.gate, &called));
+        let (runtime, put) = match (&called, path) {
+            (Ok(called), Evidence::Seen(path)) => (
+                Evidence::Seen(gate.called(called, &path)),
+                gate.since(&places.gate, called, &path),
+            ),
+            (Err(why), _) => (Evidence::Missing(why.clone()), None),
+            (_, Evidence::Missing(why)) => (Evidence::Missing(why), None),
+        };
         let started = process::started(pid);
         // Whatever it was read as: a shim that has ended holds nothing any more.
         let Some(started) = started else { continue };
@@ -178,4 +198,23 @@ const TICK: Duration = Duration::from_millis(20);
 
 fn is_before(started: SystemTime, put: SystemTime) -> bool {
     started + TICK < put
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn of_several_daemons_the_one_past_the_gate_is_told_and_one_not_seen_is_no_sound_one() {
+        let gate = Gate::of(Path::new("/nonexistent"));
+        let past = || Evidence::Seen(vec![PathBuf::from("/nonexistent")]);
+        let unseen = || Evidence::missing("it may not be read");
+        let (leads, path) = worst(&gate, vec![unseen(), past(), unseen()]);
+        assert!(matches!(leads, Evidence::Seen(Leads::Elsewhere(_))));
+        assert_eq!(path, past());
+        let (leads, path) = worst(&gate, vec![unseen()]);
+        assert_eq!((leads, path), (Evidence::missing("it may not be read"), unseen()));
+        assert!(matches!(worst(&gate, Vec::new()).0, Evidence::Missing(_)));
+    }
 }

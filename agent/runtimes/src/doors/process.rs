@@ -1,7 +1,7 @@
 //! What is read of the processes of daemons and shims.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,17 @@ use std::time::{Duration, SystemTime};
 
 use rustix::net::sockopt::socket_peercred;
 use serde::Deserialize;
+use verger_gate_protocol::file;
 use verger_policy::facts::{Evidence, proc};
 
+use super::host::{Host, comm};
 use crate::proc::{age, parse};
 
 /// The most bytes of an environment, a command line or a file of a bundle that are read.
 const LIMIT: u64 = 4 << 20;
+
+/// What starts the shims.
+const CONTAINERD: &str = "containerd";
 
 /// Who opened a socket, if it is a program of this name.
 pub(super) fn behind(socket: &Path, name: &str) -> Result<u32, String> {
@@ -35,33 +40,57 @@ pub(super) fn in_file(file: &Path, name: &str) -> Result<u32, String> {
 }
 
 /// A child of a process, by its program's name.
-pub(super) fn child(parent: u32, name: &str) -> Option<u32> {
-    let pids = named(name).ok()?;
-    pids.into_iter().find(|pid| {
-        let stat = fs::read(format!("/proc/{pid}/stat"));
-        stat.is_ok_and(|stat| parse::parent(&stat) == Some(parent)) && is_named(*pid, name)
-    })
+pub(super) fn child(host: &Host, of: u32, name: &str) -> Option<u32> {
+    let pids = host.named(name).ok()?;
+    pids.into_iter()
+        .find(|pid| parent(*pid) == Some(of) && is_named(*pid, name))
+}
+
+/// The containerds of this host that are of no other daemon than `dockerd`.
+pub(super) fn containerds(host: &Host, dockerd: u32) -> Evidence<Vec<u32>> {
+    let named = match host.named(CONTAINERD) {
+        Ok(pids) => pids,
+        Err(error) => return Evidence::Missing(format!("/proc cannot be read: {error}")),
+    };
+    let is_others = |pid: u32| {
+        let parent = parent(pid).filter(|parent| *parent != dockerd);
+        parent.is_some_and(|parent| comm(parent).is_some_and(|comm| comm == b"dockerd") && host.has(parent))
+    };
+    let mut found = Vec::new();
+    for pid in named {
+        // Its shims' names begin so, too.
+        if comm(pid).is_none_or(|comm| comm != CONTAINERD.as_bytes()) || is_others(pid) {
+            continue;
+        }
+        match is_program(pid, CONTAINERD) {
+            Ok(true) => found.push(pid),
+            Ok(false) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Evidence::Missing(format!(
+                    "/proc/{pid}/exe cannot be read ({error}); the agent needs CAP_SYS_PTRACE"
+                ));
+            }
+        }
+    }
+    if found.is_empty() {
+        return Evidence::missing("the containerd of Docker's daemon was not found");
+    }
+    Evidence::Seen(found)
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    parse::parent(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
 fn is_named(pid: u32, name: &str) -> bool {
-    let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    let file = program.file_name().unwrap_or_default().to_string_lossy();
-    file.strip_suffix(" (deleted)").unwrap_or(&file) == name
+    is_program(pid, name).unwrap_or(false)
 }
 
-/// Processes whose name, of which the kernel keeps 15 bytes, begins so.
-pub(super) fn named(name: &str) -> io::Result<Vec<u32>> {
-    let name = name.get(..15).unwrap_or(name).as_bytes();
-    let mut pids = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        if fs::read(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with(name)) {
-            pids.push(pid);
-        }
-    }
-    Ok(pids)
+fn is_program(pid: u32, name: &str) -> io::Result<bool> {
+    let program = fs::read_link(format!("/proc/{pid}/exe"))?;
+    let file = program.file_name().unwrap_or_default().to_string_lossy();
+    Ok(file.strip_suffix(" (deleted)").unwrap_or(&file) == name)
 }
 
 /// The folders in which it looks for programs. Nothing else of its environment is kept.
@@ -107,12 +136,15 @@ pub(super) fn container_of(line: &[u8]) -> Option<(String, String)> {
 /// What a shim was told to call (`options.json` of newer ones, `runtime` of older ones, in the bundle that is its folder);
 /// none where it was told nothing.
 pub(super) fn runtime_of_bundle(pid: u32) -> Result<Option<String>, String> {
+    runtime_in(&PathBuf::from(format!("/proc/{pid}/cwd")), pid)
+}
+
+fn runtime_in(bundle: &Path, pid: u32) -> Result<Option<String>, String> {
     #[derive(Deserialize)]
     struct Options {
         #[serde(default)]
         binary_name: String,
     }
-    let bundle = PathBuf::from(format!("/proc/{pid}/cwd"));
     let file = |name: &str| match read(&bundle.join(name)) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -134,13 +166,9 @@ pub(super) fn started(pid: u32) -> Option<SystemTime> {
     SystemTime::now().checked_sub(age)
 }
 
+/// Never waits: who made the file may be anybody.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LIMIT {
-        return Err(io::Error::other(format!("bigger than {LIMIT} bytes")));
-    }
-    Ok(bytes)
+    file::read(path, LIMIT)
 }
 
 #[cfg(test)]
@@ -174,6 +202,60 @@ mod tests {
             ["/a", "/b", ""].map(PathBuf::from)
         );
         assert_eq!(of(b"XPATH=/a\0"), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_bundle_says_what_is_called_and_one_with_pipes_or_links_in_it_is_an_error_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = dir.path().join("options.json");
+        let of = || runtime_in(dir.path(), 7);
+        assert_eq!(of(), Ok(None));
+        fs::write(&options, br#"{"binary_name":"crun"}"#).unwrap();
+        assert_eq!(of(), Ok(Some("crun".to_owned())));
+        for name in ["options.json", "runtime"] {
+            let _ = fs::remove_file(&options);
+            let path = dir.path().join(name);
+            // Nobody writes to it: who waits for that, waits for ever.
+            let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+            assert!(made.success());
+            assert!(of().unwrap_err().contains("not a regular file"));
+            fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+            assert!(of().is_err());
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_containerd_is_found_by_its_program_and_not_by_a_name() {
+        use std::os::unix::fs::PermissionsExt as _;
+        use std::os::unix::process::CommandExt as _;
+        let host = Host::of_this_process();
+        if !host.has(std::process::id()) {
+            // Only root's are looked at.
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let program = dir.path().join("containerd");
+        fs::copy("/bin/sleep", &program).unwrap();
+        let begin = |uid: u32| {
+            let mut command = std::process::Command::new(&program);
+            command.arg("60").uid(uid).spawn().unwrap()
+        };
+        let (mut real, mut other) = (begin(0), begin(65_534));
+        let found = containerds(&host, u32::MAX);
+        let as_child = child(&host, std::process::id(), "containerd");
+        for process in [&mut real, &mut other] {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+        let found = found.seen().unwrap();
+        assert!(
+            found.contains(&real.id()) && !found.contains(&other.id()),
+            "{found:?}"
+        );
+        assert_eq!(as_child, Some(real.id()));
     }
 
     #[test]

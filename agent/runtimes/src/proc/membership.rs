@@ -157,6 +157,12 @@ fn lines(cgroup: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// The ids of containers in the text of a `/proc/PID/cgroup`.
+pub(crate) fn container_ids(cgroup: &str) -> BTreeSet<String> {
+    let parts = lines(cgroup).flat_map(|(_, path)| path.split('/'));
+    parts.filter_map(id_in).map(str::to_owned).collect()
+}
+
 /// The 64 hex digits in one part of a path, such as `ID` or `docker-ID.scope`.
 fn id_in(part: &str) -> Option<&str> {
     let is_hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
@@ -333,6 +339,14 @@ mod tests {
         let mut homes = Homes::default();
         assert!(homes.add(0, &id('a'), &docker('b'), &HOST, &HOST).is_err());
         assert!(homes.add(0, &id('a'), "", &HOST, &HOST).is_err());
+    }
+
+    #[test]
+    fn the_containers_of_a_process_are_told_by_its_cgroups() {
+        assert_eq!(container_ids(&docker('a')), [id('a')].into());
+        let scope = format!("0::/system.slice/docker-{}.scope/x\n", id('b'));
+        assert_eq!(container_ids(&scope), [id('b')].into());
+        assert!(container_ids(&v1_and_v2("/system.slice/docker.service")).is_empty());
     }
 
     #[test]

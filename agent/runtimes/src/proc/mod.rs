@@ -13,6 +13,7 @@ mod settling;
 mod source;
 mod threads;
 
+pub(crate) use membership::container_ids;
 pub use mount_watch::MountWatch;
 pub use settling::{LONGEST_SETTLING, Look, SETTLING_STEP, Unsettled};
 

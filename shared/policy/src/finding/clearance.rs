@@ -8,6 +8,8 @@ use crate::facts::InstanceId;
 
 /// The field of the check that stands for all members of a rule beyond those listed.
 const MORE: &str = "(more)";
+/// How such a field ends where it stands for those of one set: `users[(more)]`.
+const MORE_OF_SET: &str = "[(more)]";
 
 /// What a round has to say of the instances it saw.
 pub(super) struct Evidence<'a> {
@@ -75,11 +77,19 @@ fn obscures(check: &Check, fault: &Check) -> bool {
         return false;
     }
     match check.result {
-        Outcome::NotEvaluated | Outcome::Error => concerns(&check.field, &fault.field),
-        // The member may be one of those that are not listed.
-        Outcome::Fail | Outcome::Excepted => check.field == MORE,
+        Outcome::NotEvaluated | Outcome::Error => {
+            concerns(&check.field, &fault.field) || leaves_out(&check.field, &fault.field)
+        }
+        Outcome::Fail | Outcome::Excepted => leaves_out(&check.field, &fault.field),
         Outcome::Pass | Outcome::NotApplicable => false,
     }
+}
+
+/// Whether a field stands for members that are not listed, of which another may be one.
+fn leaves_out(more: &str, field: &str) -> bool {
+    let of_set = more.strip_suffix(MORE_OF_SET);
+    let is_member = |set| field.strip_prefix(set).is_some_and(|rest| rest.starts_with('['));
+    more == MORE || of_set.is_some_and(is_member)
 }
 
 /// Whether a word on one field path is also one on another: the same, or one within the other. `mounts[/a]/*` is on
@@ -99,7 +109,22 @@ fn concerns(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::concerns;
+    use super::{concerns, leaves_out};
+
+    #[test]
+    fn what_is_left_out_of_a_set_may_be_any_member_of_it() {
+        for (more, field, wanted) in [
+            ("(more)", "users[bob]", true),
+            ("users[(more)]", "users[bob]", true),
+            ("users[(more)]", "users[bob].name", true),
+            ("users[(more)]", "users", false),
+            ("users[(more)]", "usersx[bob]", false),
+            ("users[(more)]", "tcp[0.0.0.0:2375]", false),
+            ("users[bob]", "users[eve]", false),
+        ] {
+            assert_eq!(leaves_out(more, field), wanted, "{more} {field}");
+        }
+    }
 
     #[test]
     fn a_word_on_a_field_is_one_on_what_is_in_it() {

@@ -210,6 +210,38 @@ fn a_fault_of_the_host_opens_and_resolves() {
 }
 
 #[test]
+fn what_is_pushed_out_of_a_list_of_the_host_stays_open() {
+    let on = |field: &'static str, result: Outcome| {
+        let mut check = check(result);
+        check.field = field.into();
+        check
+    };
+    for (word, resolves) in [
+        (on("containers[(more)]", Outcome::Fail), false),
+        (on("containers[(more)]", Outcome::NotEvaluated), false),
+        (on("containers[b]", Outcome::Fail), true),
+        (on("users[(more)]", Outcome::Fail), true),
+    ] {
+        let mut host = Host {
+            checks: vec![on("containers[a]", Outcome::Fail)],
+            ..Host::default()
+        };
+        assert_eq!(host.rounds(0, &[]), [(Lifecycle::Open, 1, 0)]);
+        host.checks = vec![word.clone()];
+        let sent = host.round(1, &[]);
+        let resolved = sent.iter().any(|sent| {
+            (sent.lifecycle, sent.check.field.as_ref()) == (Lifecycle::Resolved, "containers[a]")
+        });
+        assert_eq!(resolved, resolves, "{word:?}");
+        // Nobody is left out any more.
+        host.checks.clear();
+        host.round(2, &[]);
+        let over = |lifecycle| lifecycle == Lifecycle::Resolved;
+        assert!(host.table.values().all(|finding| over(finding.lifecycle)));
+    }
+}
+
+#[test]
 fn a_mode_the_host_cannot_give_is_told() {
     let mut host = Host::default();
     let sent = host.round(0, &[judgement("a", Outcome::Fail)]);
