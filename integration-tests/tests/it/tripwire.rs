@@ -139,7 +139,8 @@ fn what_reaches_the_daemon_past_the_proxy_is_denied_and_told_of_and_what_bears_t
     // It is written once a second.
     let began = Instant::now();
     loop {
-        let record: Value = serde_json::from_slice(&fs::read(path("strays.json")).unwrap_or_default()).unwrap_or_default();
+        let record: Value =
+            serde_json::from_slice(&fs::read(path("strays.json")).unwrap_or_default()).unwrap_or_default();
         let mut rows = record["strays"].as_array().into_iter().flatten();
         let create = rows.find(|row| row["path"].as_str().unwrap().ends_with("/containers/create"));
         if create.is_some_and(|row| row["count"] == 4) {
