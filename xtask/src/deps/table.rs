@@ -219,7 +219,7 @@ pub(super) const RULES: Rules = Rules {
         CrateRule {
             name: "verger-tripwire",
             uses: &["verger-transport", "verger-tripwire-protocol"],
-            never_reaches: &["openraft", "sled", "redb", "tonic"],
+            never_reaches: &["openraft", "sled", "redb"],
             ..PROGRAM
         },
         CrateRule {
@@ -359,6 +359,7 @@ pub(super) const RULES: Rules = Rules {
             owners: &[
                 "verger-controller",
                 "verger-agent",
+                "verger-tripwire",
                 "verger-cli",
                 "verger-integration-tests",
                 "verger-rig",
@@ -371,6 +372,7 @@ pub(super) const RULES: Rules = Rules {
             owners: &[
                 "verger-controller",
                 "verger-agent",
+                "verger-tripwire",
                 "verger-cli",
                 "verger-integration-tests",
                 "verger-rig",
