@@ -217,7 +217,7 @@ pub(crate) const POINTS: &[Point] = &[
     },
     Point {
         name: "launch-window",
-        claim: "An instance whose workload enforces `channels` sends no frame from its first instruction on, and is reached in no way; others are let be.",
+        claim: "An instance whose workload enforces `channels` sends no frame of IP version 4 or ARP from its first instruction on, and is reached in no way that is tried; others are let be.",
         cargo: &program!("prove-launch-window"),
         needs_docker: true,
         sample: Some(Sample {
