@@ -99,14 +99,17 @@ fn may(uid: u32, verb: &str, is_of_workload: bool) -> bool {
     }
 }
 
-/// All that the acts could have changed: the container, others that were made of it, and images.
+/// All that the acts could have changed: the container, others that were made of it, and images; by its name, for others use the daemon, too.
 fn is(front: &Front, container: &str) -> Result<String> {
     let shown =
         "{{.Name}} {{.State.Status}} {{.State.StartedAt}} {{.State.FinishedAt}} {{.HostConfig.CpuShares}}";
     let itself = front.say(&["inspect", "--format", shown, container])?;
     let copied = front.say(&["diff", container])?;
-    let all = front.say(&["ps", "--all", "--format", "{{.ID}} {{.Names}}"])?;
+    let name = format!("name={container}");
+    let all = front.say(&["ps", "--all", "--filter", &name, "--format", "{{.ID}} {{.Names}}"])?;
     let images = front.say(&["image", "ls", "--format", "{{.ID}} {{.Repository}}"])?;
+    let images: Vec<&str> = images.lines().filter(|image| image.contains(container)).collect();
+    let images = images.join("\n");
     // Docker lists what is of one second in any order.
     let mut lines: Vec<&str> = [&itself, &copied, &all, &images]
         .into_iter()

@@ -64,8 +64,8 @@ fn a_check_finds_what_it_forbids_an_exception_lifts_it_and_what_lifts_nothing_is
             &"Guardrail/lifted/house".into()
         )
     );
-    // The one that has less holds it.
-    assert_eq!(open["samples"].as_array().unwrap().len(), 1, "{open}");
+    // The one that has less holds it. Others on this daemon are of the image, too.
+    assert!(!open["samples"].to_string().contains(&modest), "{open}");
 
     let drafts = [
         exception("lifted/idle", "config/seccomp"),
@@ -75,15 +75,13 @@ fn a_check_finds_what_it_forbids_an_exception_lifts_it_and_what_lifts_nothing_is
     scene
         .wait_for("the finding to be lifted", || finding("suppressed"))
         .unwrap();
-    scene
+    let unused = scene
         .wait_for("every instance to be judged anew", || {
             let (code, unused) = said(&scene, &["unused"]);
             let told = unused.iter().all(|row| row["use"]["usage"] == "unused");
-            Ok((code == Some(1) && told).then_some(()))
+            Ok((code == Some(1) && told && unused.len() == 1).then_some(unused))
         })
         .unwrap();
-    let (_, unused) = said(&scene, &["unused"]);
-    assert_eq!(unused.len(), 1, "{unused:?}");
     assert_eq!(unused[0]["name"], "lifted/idle");
     let (code, listed) = said(&scene, &["list", "--workload", "lifted/web"]);
     assert_eq!((code, listed.len()), (Some(0), 2));
