@@ -231,12 +231,13 @@ fn judge_as(
         );
     }
     claim::judge(&mut sheet, compiled, &workloads);
+    sheet.decided_by(None);
+    beyond::judge(&mut sheet, &instance.config);
+    // What follows is the word of the one workload that it is held to, if there is one.
     sheet.decided_by(match workloads.as_slice() {
         [only] => Some(&only.key),
         _ => None,
     });
-    sheet.decided_by(None);
-    beyond::judge(&mut sheet, &instance.config);
     let live = match view {
         View::Recorded => None,
         View::Whole => Some(&instance.live),
