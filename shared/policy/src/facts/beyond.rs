@@ -15,7 +15,7 @@ pub struct BeyondFacts {
     pub hooks: Evidence<BTreeSet<String>>,
     /// The root file system.
     pub root: RootFacts,
-    /// Annotations, but for those that only describe ([`describes`]).
+    /// Annotations, but for those that only describe (`describes`).
     pub annotations: BTreeMap<String, String>,
     /// The SELinux label of the first process, if any.
     pub selinux: Option<String>,
