@@ -166,6 +166,19 @@ pub enum InvalidCommand {
     NoProcess,
 }
 
+/// The flags before the sub-command, for another command to the same runtime about the same containers; none where they cannot be read.
+/// The log is left out: it is the first command's.
+pub fn globals(words: &[OsString]) -> Option<Vec<OsString>> {
+    let mut globals = Vec::new();
+    for (flag, value) in flags(words, GLOBAL).ok()?.flags {
+        if !matches!(flag, "log" | "log-format") {
+            globals.push(OsString::from(format!("--{flag}")));
+            globals.extend(value.map(OsString::from));
+        }
+    }
+    Some(globals)
+}
+
 struct Read<'a> {
     flags: BTreeMap<&'static str, Option<&'a OsStr>>,
     rest: &'a [OsString],

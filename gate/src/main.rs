@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command as Process, ExitCode};
+use std::process::{Command as Process, ExitCode, Stdio};
 
 use jiff::Timestamp;
 use verger_gate::agent::{self, NoAnswer};
@@ -12,7 +12,9 @@ use verger_gate::command::{self, Command, Judged};
 use verger_gate::refusal;
 use verger_gate_protocol::glass::{self, Glass, Launched};
 use verger_gate_protocol::settings::{self, Runtime, Settings};
-use verger_gate_protocol::{Answer, DOCUMENT_BYTES, Document, Question, VERSION, WITHOUT_ANSWER, file, pin};
+use verger_gate_protocol::{
+    Answer, DOCUMENT_BYTES, Document, Operation, Question, VERSION, WITHOUT_ANSWER, file, pin,
+};
 
 fn main() -> ExitCode {
     let mut words = env::args_os();
@@ -58,8 +60,31 @@ fn serve(name: &Path, words: &[OsString]) -> Result<std::convert::Infallible, St
     let settings = settings.map_err(|error| told(&error))?;
     let runtime = settings.runtime(&name, folder).map_err(|error| told(&error))?;
     let word = judged.operation.word();
-    permit(&settings, folder, runtime, &judged).map_err(|why| format!("{word} refused: {why}"))?;
+    permit(&settings, folder, runtime, &judged).map_err(|why| {
+        if let (Operation::Start, Some(globals)) = (judged.operation, command::globals(words)) {
+            end(&runtime.path, &globals, &judged.id);
+        }
+        format!("{word} refused: {why}")
+    })?;
     Err(become_runtime(&runtime.path))
+}
+
+/// Ends what was made and is not started: its first process waits to become the container's, and its shim with it, for ever otherwise.
+/// Nothing is done to what runs. Whoever asked for the start is told why it is refused, and not how this went.
+fn end(runtime: &Path, globals: &[OsString], id: &str) {
+    let ask = |words: &[&str]| {
+        let mut asked = Process::new(runtime);
+        asked
+            .args(globals)
+            .args(words)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
+        asked.output().map(|output| output.stdout).unwrap_or_default()
+    };
+    let state: serde_json::Value = serde_json::from_slice(&ask(&["state", id])).unwrap_or_default();
+    if state["status"] == "created" {
+        ask(&["kill", id, "KILL"]);
+    }
 }
 
 /// Asks the agent, and sees to it that the runtime is the right one.

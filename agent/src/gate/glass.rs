@@ -13,6 +13,7 @@ use verger_gate_protocol::glass::{self, Glass, MOST_REASON, MOST_SECONDS};
 use verger_gate_protocol::settings;
 use verger_policy::model::printable;
 
+use super::said;
 use crate::config::Config;
 
 /// `break-glass`.
@@ -163,11 +164,6 @@ fn who() -> String {
         Ok(uid) if uid != u32::MAX => format!("root, logged in as uid {uid}"),
         _ => "root, by no login that the kernel knows".to_owned(),
     }
-}
-
-fn said(line: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{line}")?;
-    Ok(())
 }
 
 #[cfg(test)]

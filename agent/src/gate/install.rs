@@ -14,7 +14,7 @@ use verger_policy::drift::Outcome;
 use verger_policy::facts::Evidence;
 
 use super::standing::{Wanted, moved_from};
-use super::{divert, watching};
+use super::{divert, said, watching};
 use crate::config::Config;
 
 /// The gate's program, in its folder.
@@ -289,11 +289,6 @@ pub(crate) async fn check(config: &Config, args: &PlaceArgs) -> anyhow::Result<(
     );
     let names = Settings::read(&at)?.runtimes.into_keys().collect::<Vec<_>>();
     said(&format!("the gate stands in front of {}", names.join(", ")))
-}
-
-fn said(line: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{line}")?;
-    Ok(())
 }
 
 #[cfg(test)]

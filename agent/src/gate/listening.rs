@@ -1,19 +1,19 @@
 //! The socket at which gates ask: the agent's own, or one that systemd holds open for it (sd_listen_fds(3)), so that whoever asks while
 //! the agent is starting waits for the answer.
 
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use listenfd::ListenFd;
 use tokio::net::UnixListener;
+use verger_transport::listen_at;
 
 /// Listens for gates at a path, which root alone may connect to.
 pub(crate) fn at(path: &Path) -> anyhow::Result<UnixListener> {
     match handed_over(path)? {
         Some(listener) => Ok(listener),
-        None => bound(path),
+        None => listen_at(path, 0o600)
+            .with_context(|| format!("`gate_socket`: cannot listen at {}", path.display())),
     }
 }
 
@@ -34,25 +34,4 @@ fn handed_over(path: &Path) -> anyhow::Result<Option<UnixListener>> {
     );
     listener.set_nonblocking(true)?;
     Ok(Some(UnixListener::from_std(listener)?))
-}
-
-/// Listens for gates at a path, which root alone may connect to.
-fn bound(path: &Path) -> anyhow::Result<UnixListener> {
-    let bind = || -> io::Result<UnixListener> {
-        // Nobody reaches the socket before it has its mode.
-        let draft = path.with_extension("new");
-        remove(&draft)?;
-        let listener = UnixListener::bind(&draft)?;
-        std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))?;
-        std::fs::rename(&draft, path)?;
-        Ok(listener)
-    };
-    bind().with_context(|| format!("`gate_socket`: cannot listen at {}", path.display()))
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

@@ -8,3 +8,10 @@ pub(crate) mod listening;
 pub(crate) mod refused;
 pub(crate) mod standing;
 pub(crate) mod watching;
+
+/// Tells whoever called the program one line.
+fn said(line: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    writeln!(std::io::stdout(), "{line}")?;
+    Ok(())
+}

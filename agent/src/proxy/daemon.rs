@@ -17,7 +17,7 @@ use super::socket::Real;
 pub(super) type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The header of the mark.
-const MARK: HeaderName = HeaderName::from_static("x-verger-mark");
+const MARK: HeaderName = HeaderName::from_static(verger_tripwire_protocol::MARK_HEADER_SENT);
 /// The longest answer that is read for itself, bytes.
 const ANSWER: usize = 4 << 20;
 /// How long such an answer may take.

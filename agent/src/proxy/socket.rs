@@ -1,14 +1,16 @@
 //! The two sockets: the one that is listened at, and the runtime's own, which nobody else may open.
 
-use std::fs::{self, Metadata, Permissions};
+use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use hyper::header::HeaderValue;
 use rustix::process::{getegid, geteuid};
 use tokio::net::{UnixListener, UnixStream};
+
+use verger_transport::listen_at;
 
 use super::ProxyConfig;
 
@@ -46,18 +48,8 @@ pub(crate) fn listen(config: &ProxyConfig) -> anyhow::Result<UnixListener> {
         listen.display(),
         docker.display()
     );
-    let bind = || -> io::Result<UnixListener> {
-        let draft = listen.with_extension("new");
-        match fs::remove_file(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&draft)?;
-        fs::set_permissions(&draft, Permissions::from_mode(*mode))?;
-        fs::rename(&draft, listen)?;
-        Ok(listener)
-    };
-    bind().with_context(|| format!("`[proxy] listen`: cannot listen at {}", listen.display()))
+    listen_at(listen, *mode)
+        .with_context(|| format!("`[proxy] listen`: cannot listen at {}", listen.display()))
 }
 
 /// The runtime's own socket.
@@ -171,6 +163,9 @@ impl Us {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn config(folder: &Path) -> ProxyConfig {

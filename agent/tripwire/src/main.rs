@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use verger_tripwire::mark::Mark;
-use verger_tripwire::service::{Tripwire, keep, listen, serve};
+use verger_tripwire::service::{Tripwire, keep, serve};
 use verger_tripwire::strays::Strays;
 
 /// An authorization plugin of Docker: what did not come by the runtime proxy is denied, and told of
@@ -47,7 +47,9 @@ async fn main() -> anyhow::Result<()> {
     verger_transport::telemetry::start(Default::default());
     let kept = Strays::open(&strays).with_context(|| format!("`--strays`: {}", strays.display()))?;
     let mark = Mark::make(&mark).with_context(|| format!("`--mark`: {}", mark.display()))?;
-    let listener = listen(&at).with_context(|| format!("`--listen`: {}", at.display()))?;
+    // The daemon alone, which is root, may connect.
+    let listener =
+        verger_transport::listen_at(&at, 0o600).with_context(|| format!("`--listen`: {}", at.display()))?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {

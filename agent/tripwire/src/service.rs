@@ -1,7 +1,6 @@
 //! Speaking with the daemon: HTTP/1.1 over a unix socket, two questions for each of its own requests.
 
 use std::convert::Infallible;
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -142,24 +141,4 @@ pub async fn serve(listener: UnixListener, tripwire: Arc<Tripwire>) -> Infallibl
             }
         }
     }
-}
-
-/// Listens at a path that the daemon alone, as root, may connect to.
-///
-/// # Errors
-/// When it cannot.
-pub fn listen(path: &Path) -> io::Result<UnixListener> {
-    use std::os::unix::fs::PermissionsExt as _;
-    // The daemon takes whatever ends in `.sock` for a plugin.
-    let draft = path.with_extension("new");
-    for stale in [path, &draft] {
-        match std::fs::remove_file(stale) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    let listener = UnixListener::bind(&draft)?;
-    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))?;
-    std::fs::rename(&draft, path)?;
-    Ok(listener)
 }

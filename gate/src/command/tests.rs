@@ -127,3 +127,12 @@ fn the_log_is_found_before_what_is_refused() {
     assert!(found.json);
     assert_eq!(log(&words("create --log /l")), Log::default());
 }
+
+#[test]
+fn another_command_to_the_same_runtime_has_its_flags_and_not_its_log() {
+    let line =
+        words("--root=/r --log /l --log-format json --systemd-cgroup --cgroup-manager cgroupfs start ab12");
+    let expected = words("--cgroup-manager cgroupfs --root /r --systemd-cgroup");
+    assert_eq!(globals(&line).unwrap(), expected);
+    assert_eq!(globals(&words("--new-flag start ab12")), None);
+}

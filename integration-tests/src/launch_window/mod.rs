@@ -10,13 +10,14 @@ mod ways;
 use std::fs;
 use std::process::Output;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::launch::{Act, Gate};
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
-use crate::scene::{Docker, Scene};
+use crate::scene::{Docker, PATIENCE, Scene};
 
 use host::Host;
 use ways::Ways;
@@ -261,6 +262,9 @@ fn launch(docker: &Docker, act: &Act, host: &Host, name: &str, count: usize) -> 
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         if told.contains("verger-gate: start refused") && told.contains("did not confirm within 8 s") {
             tally.refused += 1;
+            // What was made is not left behind: its first process, and the shim that watches it.
+            let id = docker.say(&["inspect", "--format", "{{.Id}}", name])?;
+            ended(&id).with_context(|| name.clone())?;
         } else if !output.status.success() {
             tell(&format!("{name}: {told}"));
         } else {
@@ -270,4 +274,33 @@ fn launch(docker: &Docker, act: &Act, host: &Host, name: &str, count: usize) -> 
         tally.ran += usize::from(act.has(name, ""));
     }
     Ok(tally)
+}
+
+/// Waits until no shim of a container is there.
+fn ended(id: &str) -> Result<()> {
+    let began = Instant::now();
+    while is_watched(id)? {
+        ensure!(
+            began.elapsed() < PATIENCE,
+            "its start was refused, and its shim is still there"
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Whether a shim of a container is there.
+fn is_watched(id: &str) -> Result<bool> {
+    for entry in fs::read_dir("/proc")? {
+        let line = fs::read(entry?.path().join("cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        if words
+            .next()
+            .is_some_and(|program| program.ends_with(b"containerd-shim-runc-v2"))
+            && words.any(|word| word == id.as_bytes())
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -37,11 +37,16 @@ impl Docker {
         let socket = host
             .strip_prefix("unix://")
             .with_context(|| format!("{DOCKER_HOST} is unix://SOCKET, not {host:?}"))?;
-        Ok(Self {
-            socket: socket.into(),
-            host,
+        Ok(Self::at(Path::new(socket)))
+    }
+
+    /// The daemon that listens there.
+    pub fn at(socket: &Path) -> Self {
+        Self {
+            host: format!("unix://{}", socket.display()),
+            socket: socket.to_owned(),
             made: RefCell::default(),
-        })
+        }
     }
 
     /// For `DOCKER_HOST`.

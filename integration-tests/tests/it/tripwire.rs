@@ -8,7 +8,7 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use verger_integration_tests::programs::Programs;
-use verger_integration_tests::scene::{PATIENCE, Program, checked};
+use verger_integration_tests::scene::{Docker, PATIENCE, Program, Scene, checked};
 
 /// Its daemon, which asks nobody else's plugin.
 const DAEMON: &str = "tripwire";
@@ -36,14 +36,9 @@ impl Daemon {
         checked(command.args(["dockerd", action, "--name", DAEMON])).unwrap();
     }
 
-    /// `docker` with a header in each request, if any.
+    /// `docker` with such a configuration.
     fn docker(&self, config: &Path, mark: Option<&str>, arguments: &[&str]) -> Output {
-        let headers = mark.map_or_else(
-            || json!({}),
-            |mark| json!({"HttpHeaders": {"X-Verger-Mark": mark}}),
-        );
-        fs::create_dir_all(config).unwrap();
-        fs::write(config.join("config.json"), headers.to_string()).unwrap();
+        let config = configured(config, mark);
         let host = format!("unix://{}", self.folder.join("docker.sock").display());
         let mut command = Command::new("docker");
         command
@@ -68,6 +63,17 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.xtask("stop");
     }
+}
+
+/// A configuration of `docker` with a header in each request, if any.
+fn configured<'a>(config: &'a Path, mark: Option<&str>) -> &'a Path {
+    let headers = mark.map_or_else(
+        || json!({}),
+        |mark| json!({"HttpHeaders": {"X-Verger-Mark": mark}}),
+    );
+    fs::create_dir_all(config).unwrap();
+    fs::write(config.join("config.json"), headers.to_string()).unwrap();
+    config
 }
 
 fn told(output: &Output) -> String {
@@ -160,7 +166,72 @@ fn what_reaches_the_daemon_past_the_proxy_is_denied_and_told_of_and_what_bears_t
     let output = daemon.docker(&path("marked"), Some(&mark), &["ps", "--all", "--quiet"]);
     assert!(output.stdout.is_empty(), "nothing that was denied is there");
 
+    // The agent is let through, and so is what its proxy sends on; what was denied is told of.
+    let scene = watched(&programs, &daemon, &path("mark"), &path("strays.json"));
+    let sleeps = [
+        "run",
+        "--detach",
+        "--name",
+        "sleeps",
+        "--network",
+        "none",
+        "verger-test/busybox",
+    ];
+    let output = daemon.docker(&path("marked"), Some(&mark), &sleeps);
+    assert!(output.status.success(), "{}", told(&output));
+    scene
+        .wait_for("the container to be seen", || {
+            let rows = scene.rows(&["instances"])?;
+            Ok(rows.iter().any(|row| row["name"] == "sleeps").then_some(()))
+        })
+        .unwrap();
+    let front = format!("unix://{}", scene.path("docker.sock").display());
+    let proxied = Command::new("docker")
+        .args(["--host", &front, "ps", "--format", "{{.Names}}"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&proxied.stdout).trim(),
+        "sleeps",
+        "{}",
+        told(&proxied)
+    );
+    // A mark of the caller's own is not sent on in the place of the right one.
+    let lies = path("lies");
+    let lies = configured(&lies, Some(&wrong));
+    let proxied = Command::new("docker")
+        .arg("--config")
+        .arg(lies)
+        .args(["--host", &front, "ps"])
+        .output()
+        .unwrap();
+    assert!(proxied.status.success(), "{}", told(&proxied));
+    scene
+        .wait_for("what was denied to be told of", || {
+            let is_told = |finding: &Value| {
+                finding["rule"] == "host/past-the-proxy" && finding["field"] == "api[containers]"
+            };
+            Ok(scene.open_findings()?.iter().any(is_told).then_some(()))
+        })
+        .unwrap();
+
     daemon.ask(&[]);
     tripwire.stop().unwrap();
     assert!(!socket.exists(), "the socket goes with the tripwire");
+}
+
+/// A cluster whose agent serves the proxy and knows of the tripwire.
+fn watched(programs: &Programs, daemon: &Daemon, mark: &Path, strays: &Path) -> Scene {
+    let real = daemon.folder.join("docker.sock");
+    let mut scene = Scene::found(programs, &Docker::at(&real)).unwrap();
+    scene.agent.stop().unwrap();
+    let config = scene.path("agent.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let listen = scene.path("docker.sock");
+    let sections = format!(
+        "[tripwire]\nmark = {mark:?}\nstrays = {strays:?}\n[proxy]\nlisten = {listen:?}\ndocker = {real:?}\n"
+    );
+    fs::write(&config, text + &sections).unwrap();
+    scene.agent.start().unwrap();
+    scene
 }

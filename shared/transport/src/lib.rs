@@ -18,6 +18,7 @@ mod spiffe_id;
 pub mod telemetry;
 mod tls;
 mod token;
+mod unix_socket;
 mod web;
 
 pub use acceptor::{Accepted, PeerInfo, accept, accept_enrolments, accept_known, certificate_of, peer_info};
@@ -30,4 +31,5 @@ pub use pem::{certificate_pem, certificates};
 pub use spiffe_id::{InvalidPeer, Label, Peer, SpiffeId};
 pub use tls::{Client, Server, TlsError, install_crypto_provider};
 pub use token::{InvalidToken, JoinToken};
+pub use unix_socket::listen_at;
 pub use web::{WebRoots, WebRootsError};

@@ -1,18 +1,19 @@
 //! What the proxy, the tripwire and the agent know of each other: the header that bears the mark, and the record of what bore none.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
+use verger_gate_protocol::file;
 
 #[cfg(test)]
 mod fuzz;
 
 /// The header that bears the mark, as Docker hands it on.
 pub const MARK_HEADER: &str = "X-Verger-Mark";
+/// And as it is sent: libraries write names of headers in small letters.
+pub const MARK_HEADER_SENT: &str = "x-verger-mark";
 /// Bytes of a mark: 32 random ones as hex digits.
 const MARK_BYTES: u64 = 64;
 /// The longest text of a stray that is kept, characters.
@@ -59,7 +60,7 @@ pub enum InvalidRecord {
     #[error("{path}", path = .0.display())]
     File(PathBuf, #[source] io::Error),
     /// What is in it.
-    #[error("{path}: {what}", path = .0.display(), what = .1)]
+    #[error("{path}: {what}; start verger-tripwire anew, which puts it aside", path = .0.display(), what = .1)]
     Content(PathBuf, String),
 }
 
@@ -69,19 +70,15 @@ impl Record {
     /// # Errors
     /// When it cannot be read, or is none.
     pub fn read(path: &Path) -> Result<Self, InvalidRecord> {
-        let file = |error| InvalidRecord::File(path.to_owned(), error);
-        let bytes = match whole(path, RECORD_BYTES + 1) {
+        let bytes = match file::read(path, RECORD_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(file(error)),
+            Err(error) => return Err(InvalidRecord::File(path.to_owned(), error)),
         };
         Self::parse(&bytes).map_err(|what| InvalidRecord::Content(path.to_owned(), what))
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, String> {
-        if bytes.len() as u64 > RECORD_BYTES {
-            return Err(format!("it has more than {RECORD_BYTES} bytes"));
-        }
         let record: Self = serde_json::from_slice(bytes)
             .map_err(|error| format!("damaged at line {} column {}", error.line(), error.column()))?;
         let is_plain = |text: &String| {
@@ -102,25 +99,12 @@ impl Record {
     }
 }
 
-/// So many bytes of a regular file at most. Nothing else is waited for, nor is a link followed: the tripwire is another user, who
-/// reads strangers' words.
-fn whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// The mark, as the tripwire left it in its file.
 ///
 /// # Errors
 /// When the file cannot be read, or holds no mark.
 pub fn mark(path: &Path) -> io::Result<String> {
-    let text = String::from_utf8(whole(path, MARK_BYTES + 1)?).map_err(io::Error::other)?;
+    let text = String::from_utf8(file::read(path, MARK_BYTES)?).map_err(io::Error::other)?;
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if text.len() as u64 != MARK_BYTES || !text.bytes().all(is_digit) {
         return Err(io::Error::other("it holds no mark"));
@@ -136,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_pipe_in_the_place_of_a_file_is_an_error_at_once() {
-        use rustix::fs::{CWD, FileType, mknodat};
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("strays.json");
         mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
@@ -154,6 +138,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mark");
         assert!(mark(&path).is_err());
+        assert!(MARK_HEADER.eq_ignore_ascii_case(MARK_HEADER_SENT));
         let good = "0f".repeat(32);
         std::fs::write(&path, &good).unwrap();
         assert_eq!(mark(&path).unwrap(), good);

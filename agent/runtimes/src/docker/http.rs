@@ -21,7 +21,7 @@ use verger_agent_core::runtime::RuntimeProblem;
 use super::version::ApiVersion;
 
 /// The header of the mark. Names are written in small letters here, and in Docker's own form by Docker.
-pub(super) const MARK: HeaderName = HeaderName::from_static("x-verger-mark");
+pub(super) const MARK: HeaderName = HeaderName::from_static(verger_tripwire_protocol::MARK_HEADER_SENT);
 /// Of an error answer, so much is read.
 const ERROR_LIMIT: usize = 64 << 10;
 /// Of what the daemon says in an error, so many characters are passed on.
