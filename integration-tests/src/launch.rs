@@ -89,26 +89,14 @@ pub fn run(long: bool) -> Result<Verdict> {
                 (docker.name(&format!("{}-{number}", attack.name)), attack)
             })
             .collect();
-        let outputs: Vec<Result<Output>> = thread::scope(|scope| {
-            let running: Vec<_> = launches
-                .iter()
-                .map(|(name, attack)| {
-                    let mut command = docker.command();
-                    command
-                        .args(["run", "--detach", "--name", name])
-                        .args(attack.arguments(&out));
-                    scope.spawn(move || command.output().context("starting docker"))
-                })
-                .collect();
-            running
-                .into_iter()
-                .map(|launch| {
-                    launch
-                        .join()
-                        .unwrap_or_else(|_| Err(anyhow::anyhow!("a launch panicked")))
-                })
-                .collect()
+        let commands = launches.iter().map(|(name, attack)| {
+            let mut command = docker.command();
+            command
+                .args(["run", "--detach", "--name", name])
+                .args(attack.arguments(&out));
+            command
         });
+        let outputs = at_once(commands);
         for ((name, attack), output) in launches.iter().zip(outputs) {
             let output = output?;
             let told = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -143,6 +131,25 @@ pub fn run(long: bool) -> Result<Verdict> {
             ATTACKS.len()
         ),
         holds: refused == rounds && ran == 0 && controls == ATTACKS.len(),
+    })
+}
+
+/// Runs commands at the same time, and gives what they said in their order.
+pub(crate) fn at_once(commands: impl IntoIterator<Item = Command>) -> Vec<Result<Output>> {
+    let mut commands: Vec<Command> = commands.into_iter().collect();
+    thread::scope(|scope| {
+        let running: Vec<_> = commands
+            .iter_mut()
+            .map(|command| scope.spawn(move || command.output().context("starting docker")))
+            .collect();
+        running
+            .into_iter()
+            .map(|launch| {
+                launch
+                    .join()
+                    .unwrap_or_else(|_| Err(anyhow::anyhow!("a launch panicked")))
+            })
+            .collect()
     })
 }
 

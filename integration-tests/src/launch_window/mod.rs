@@ -8,13 +8,12 @@ mod refusals;
 mod ways;
 
 use std::fs;
-use std::process::Output;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::launch::{Act, Gate};
+use crate::launch::{Act, Gate, at_once};
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
 use crate::scene::{Docker, PATIENCE, Scene};
@@ -225,34 +224,20 @@ fn launch(docker: &Docker, act: &Act, host: &Host, name: &str, count: usize) -> 
     let names: Vec<String> = (0..count)
         .map(|number| docker.name(&format!("{name}-{number}")))
         .collect();
-    let outputs: Vec<Result<Output>> =
-        thread::scope(|scope| {
-            let running: Vec<_> =
-                names
-                    .iter()
-                    .enumerate()
-                    .map(|(number, name)| {
-                        let mut command = docker.command();
-                        command
-                    .args(["run", "--detach", "--name", name])
-                    .args(["--network", host.network(), "--ip", &host.address(number)])
-                    .args(["--volume", &act.volume(), "verger-test/app"])
-                    .arg(act.then(name, &format!(
-                        "echo | timeout 3 nc -w 1 {} 8080; echo tried > $out.tried; exec sleep 600",
-                        host.twin()
-                    )));
-                        scope.spawn(move || command.output().context("starting docker"))
-                    })
-                    .collect();
-            running
-                .into_iter()
-                .map(|launch| {
-                    launch
-                        .join()
-                        .unwrap_or_else(|_| Err(anyhow::anyhow!("a launch panicked")))
-                })
-                .collect()
-        });
+    let commands = names.iter().enumerate().map(|(number, name)| {
+        let mut command = docker.command();
+        let dial = format!(
+            "echo | timeout 3 nc -w 1 {} 8080; echo tried > $out.tried; exec sleep 600",
+            host.twin()
+        );
+        command
+            .args(["run", "--detach", "--name", name])
+            .args(["--network", host.network(), "--ip", &host.address(number)])
+            .args(["--volume", &act.volume(), "verger-test/app"])
+            .arg(act.then(name, &dial));
+        command
+    });
+    let outputs = at_once(commands);
     let mut tally = Tally {
         names,
         ..Tally::default()
