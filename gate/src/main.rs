@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use verger_gate::agent::{self, NoAnswer};
@@ -12,9 +13,15 @@ use verger_gate::command::{self, Command, Judged};
 use verger_gate::refusal;
 use verger_gate_protocol::glass::{self, Glass, Launched};
 use verger_gate_protocol::settings::{self, Runtime, Settings};
+use verger_gate_protocol::tighten::Untightened;
 use verger_gate_protocol::{
     Answer, DOCUMENT_BYTES, Document, Operation, Question, VERSION, WITHOUT_ANSWER, file, pin,
 };
+
+/// How long a refused start waits for what was made to be gone.
+const ENDED_WITHIN: Duration = Duration::from_secs(2);
+/// How often it looks: nothing tells when a process has been reaped but its absence.
+const ENDED_LOOK: Duration = Duration::from_millis(5);
 
 fn main() -> ExitCode {
     let mut words = env::args_os();
@@ -71,6 +78,9 @@ fn serve(name: &Path, words: &[OsString]) -> Result<std::convert::Infallible, St
 
 /// Ends what was made and is not started: its first process waits to become the container's, and its shim with it, for ever otherwise.
 /// Nothing is done to what runs. Whoever asked for the start is told why it is refused, and not how this went.
+///
+/// The daemon is told of the refusal when the shim has seen the end, and has taken the process's place away (it is the parent): a daemon
+/// that finds it still there gives up, and leaves the shim.
 fn end(runtime: &Path, globals: &[OsString], id: &str) {
     let ask = |words: &[&str]| {
         let mut asked = Process::new(runtime);
@@ -82,8 +92,14 @@ fn end(runtime: &Path, globals: &[OsString], id: &str) {
         asked.output().map(|output| output.stdout).unwrap_or_default()
     };
     let state: serde_json::Value = serde_json::from_slice(&ask(&["state", id])).unwrap_or_default();
-    if state["status"] == "created" {
-        ask(&["kill", id, "KILL"]);
+    if state["status"] != "created" {
+        return;
+    }
+    ask(&["kill", id, "KILL"]);
+    let place = state["pid"].as_u64().map(|pid| format!("/proc/{pid}"));
+    let began = Instant::now();
+    while began.elapsed() < ENDED_WITHIN && place.as_ref().is_some_and(|place| Path::new(place).exists()) {
+        std::thread::sleep(ENDED_LOOK);
     }
 }
 
@@ -117,6 +133,17 @@ fn permit(settings: &Settings, folder: &Path, runtime: &Runtime, judged: &Judged
     match agent::question(&settings.socket, settings.agent_uid, &question, &bytes) {
         Ok(Answer::Allow) => Ok(()),
         Ok(Answer::Refuse(sentence)) => Err(sentence),
+        Ok(Answer::Tighten(tightened)) => match &path {
+            Some(path) => tightened
+                .write(judged.operation.document(), path, &bytes)
+                .map_err(|why| {
+                    format!(
+                        "what the policy takes away from it cannot be taken away: {}: {why}",
+                        path.display()
+                    )
+                }),
+            None => Err(Untightened::Nothing.to_string()),
+        },
         // One that took the question is there, whatever became of its answer.
         Err(error @ (NoAnswer::Stranger { .. } | NoAnswer::Malformed(_) | NoAnswer::Ended(_))) => {
             Err(format!("{error}; {WITHOUT_ANSWER}"))

@@ -9,7 +9,9 @@ mod restart;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -25,6 +27,8 @@ const WITHIN: Duration = Duration::from_secs(5);
 const MOMENT: Duration = Duration::from_secs(2);
 /// A group of nobody's.
 const GROUP: u32 = 54_321;
+/// A user whom nobody knows.
+const USER: u32 = 54_322;
 const WORKLOAD: &str = "doors/web";
 const NOTHING_UNKNOWN: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: nothing-unknown }\nspec: { unknown: refuse }\n";
 
@@ -113,6 +117,22 @@ pub fn run(_long: bool) -> Result<Verdict> {
     chown(docker.socket(), None, Some(0))?;
     member?;
     ends(&scene, &|finding| is(finding, "host/other-doors", ""))?;
+
+    // What a user runs in a namespace of his own, as rootless runtimes do.
+    let field = format!("rootless[{USER}]");
+    let mut rootless = Command::new("unshare")
+        .args(["--user", "--map-root-user", "cat"])
+        .uid(USER)
+        .gid(USER)
+        .stdin(Stdio::piped())
+        .spawn()?;
+    let told = seen("what a user runs without root", &|finding| {
+        is(finding, "host/rootless-runtimes", &field)
+    });
+    drop(rootless.stdin.take());
+    rootless.wait()?;
+    told?;
+    ends(&scene, &|finding| is(finding, "host/rootless-runtimes", &field))?;
 
     let enforced = draft.replace("default: monitor", "default: enforce");
     ensure!(enforced != draft, "the draft has no mode to change: {draft}");

@@ -3,6 +3,8 @@
 //! The first act of every container here is to write its name into a folder of the host. What was run is counted there, and not by
 //! what `docker run` says.
 
+mod tightened;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -41,6 +43,7 @@ pub fn run(long: bool) -> Result<Verdict> {
         docker.remove(&name)?;
         controls += 1;
     }
+    tightened::control(&docker, &out)?;
     out.clear()?;
 
     let blessed = docker.name("blessed");
@@ -109,6 +112,7 @@ pub fn run(long: bool) -> Result<Verdict> {
             docker.remove(name)?;
         }
     }
+    let tightened = tightened::shown(&scene, &docker, &out, &enforced)?;
     // Without the agent nothing is launched, and what runs can be ended.
     scene.agent.stop()?;
     ran += without_agent(&docker, &out)?;
@@ -127,7 +131,7 @@ pub fn run(long: bool) -> Result<Verdict> {
     gate.remove()?;
     Ok(Verdict {
         figure: format!(
-            "{refused} of {rounds} launches refused in the gate's own words, {ran} of them ran anything; unprotected {controls} of {} ran; the blessed twin ran, and ended without the agent, and one ran while the glass was broken, which was told",
+            "{refused} of {rounds} launches refused in the gate's own words, {ran} of them ran anything; unprotected {controls} of {} ran; {tightened} of 2 (a container, an exec) ran without what the policy has taken away; the blessed twin ran, and ended without the agent, and one ran while the glass was broken, which was told",
             ATTACKS.len()
         ),
         holds: refused == rounds && ran == 0 && controls == ATTACKS.len(),

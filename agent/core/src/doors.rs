@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use verger_policy::drift::{Check, Outcome};
 use verger_policy::facts::Evidence;
 use verger_policy::model::printable_within;
-use verger_policy::rules::{GATE_DRIFT, OTHER_DOORS, PAST_GATE, Rule};
+use verger_policy::rules::{GATE_DRIFT, OTHER_DOORS, PAST_GATE, ROOTLESS_RUNTIMES, Rule};
 
 /// The longest name in a field or value, characters.
 const SHOWN: usize = 200;
@@ -50,6 +50,15 @@ pub struct Shim {
     pub is_older: bool,
 }
 
+/// What a user runs in namespaces of his own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rootless {
+    /// How many processes.
+    pub processes: usize,
+    /// Names of some of them.
+    pub names: BTreeSet<String>,
+}
+
 /// The doors, as they were seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doors {
@@ -67,6 +76,8 @@ pub struct Doors {
     pub listening: Evidence<BTreeSet<String>>,
     /// Users besides the agent's that may open the daemon's socket.
     pub users: Evidence<BTreeSet<String>>,
+    /// What users run without root, by uid.
+    pub rootless: Evidence<BTreeMap<u32, Rootless>>,
 }
 
 impl Doors {
@@ -90,6 +101,7 @@ impl Doors {
         self.shims(&mut checks, open);
         self.listening(&mut checks, open);
         self.users(&mut checks, open);
+        self.rootless(&mut checks, open);
         let of_set = |set: &Check| {
             let within = format!("{}[", set.field);
             let doubtful = open.iter().filter(move |field| field.starts_with(&within));
@@ -212,6 +224,28 @@ impl Doors {
     }
 }
 
+impl Doors {
+    fn rootless(&self, checks: &mut Vec<Check>, open: &BTreeSet<String>) {
+        let rootless = match &self.rootless {
+            Evidence::Seen(rootless) => rootless,
+            Evidence::Missing(why) => return checks.push(unseen_all(&ROOTLESS_RUNTIMES, "rootless", why)),
+        };
+        let told = rootless.iter().map(|(uid, run)| {
+            let names: Vec<&str> = run.names.iter().map(String::as_str).collect();
+            Check {
+                expected: Some("nothing in a user namespace of a user's own".to_owned()),
+                actual: Some(printable_within(
+                    &format!("{} processes ({})", run.processes, names.join(", ")),
+                    SHOWN,
+                )),
+                reason: "no gate stands before what a user launches without root, and no role decides about it: each control of it is unsupported here. Have it run through the host's Docker, or let the user make no namespaces (`user.max_user_namespaces`, subuid(5))".into(),
+                ..failing(&ROOTLESS_RUNTIMES, "rootless", &uid.to_string())
+            }
+        });
+        bounded(checks, told, open, &ROOTLESS_RUNTIMES, "rootless");
+    }
+}
+
 /// Those that are open already come first, so that nobody ends a finding by making others; then what fails.
 fn bounded(
     checks: &mut Vec<Check>,
@@ -289,6 +323,7 @@ mod tests {
             shims: Evidence::Seen(vec![shim(Leads::Gate)]),
             listening: Evidence::Seen(BTreeSet::new()),
             users: Evidence::Seen(BTreeSet::new()),
+            rootless: Evidence::Seen(BTreeMap::new()),
         }
     }
 
@@ -317,6 +352,10 @@ mod tests {
             expected: "x".to_owned(),
             actual: Evidence::Seen("y".to_owned()),
             remedy: "run install-gate",
+        };
+        let podman = Rootless {
+            processes: 2,
+            names: ["podman\u{1b}[2J".to_owned()].into(),
         };
         for (doors, rule, field) in [
             (
@@ -375,6 +414,14 @@ mod tests {
                 "host/other-doors",
                 "users[bob]",
             ),
+            (
+                Doors {
+                    rootless: Evidence::Seen(BTreeMap::from([(1000, podman)])),
+                    ..sound()
+                },
+                "host/rootless-runtimes",
+                "rootless[1000]",
+            ),
         ] {
             let checks = doors.checks(&BTreeSet::new());
             let [check] = checks.as_slice() else {
@@ -399,6 +446,7 @@ mod tests {
             shims: Evidence::Missing(why()),
             listening: Evidence::Missing(why()),
             users: Evidence::Missing(why()),
+            rootless: Evidence::Missing(why()),
             ..sound()
         };
         let program = Fault {
@@ -414,7 +462,7 @@ mod tests {
         let open = BTreeSet::from(["users[bob]".to_owned(), "usersx[bob]".to_owned()]);
         assert_eq!(sound().checks(&open), []);
         let checks = doors.checks(&open);
-        assert_eq!(checks.len(), 8);
+        assert_eq!(checks.len(), 9);
         assert!(checks.iter().any(|check| check.field == "users[bob]"));
         for check in checks {
             assert_eq!(check.result, Outcome::NotEvaluated, "{check:?}");

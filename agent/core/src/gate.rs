@@ -4,6 +4,8 @@
 //! refusal here, where the control is in mode `enforce`. A check that could not be judged is no pass: nothing is let through because
 //! it could not be seen, unless the policy says `any` of it; and what cannot even be identified is refused as soon as the policy has anything refused.
 
+mod tighten;
+
 use std::fmt;
 
 use jiff::Timestamp;
@@ -12,6 +14,8 @@ use verger_policy::decide::{is_enforced, may_refuse};
 use verger_policy::drift::{Check, Claim, Judgement, Outcome, judge_launch};
 use verger_policy::facts::{Evidence, Instance};
 use verger_policy::model::{CHECK_RULES, Kind, Name, printable_within};
+
+pub use tighten::{Tightening, tightening};
 
 /// The most differences that a refusal tells; it says how many more there are.
 const TOLD: usize = 3;

@@ -156,6 +156,18 @@ fn what_runs_is_brought_in_line_and_what_somebody_removed_is_put_back() {
 }
 
 #[test]
+fn what_somebody_removed_between_a_step_and_the_look_after_it_is_told() {
+    let host = host([1, 2]);
+    let enforcement = enforcement(FakeEnforcer::new(host.clone()));
+    assert_eq!(enforcement.round(wanted(1, &[1], &[])), Outcome::default());
+    host.wipe_after_a_step();
+    assert!(enforcement.round(wanted(1, &[1, 2], &[])).open.len() == 2);
+    assert!(enforcement.round(wanted(1, &[1, 2], &[])).restored);
+    assert!(!host.is_open(1) && !host.is_open(2));
+    assert_eq!(enforcement.round(wanted(1, &[1, 2], &[])), Outcome::default());
+}
+
+#[test]
 fn a_port_that_somebody_opened_is_told_and_closed_again() {
     let host = host([1, 2]);
     let enforcement = enforcement(FakeEnforcer::new(host.clone()));

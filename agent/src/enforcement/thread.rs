@@ -171,13 +171,16 @@ fn change(
         let by = memory.closed_by.entry(port).or_default();
         *by = epoch.max(*by);
     }
+    // What is taken away here was taken by nobody else, even where it then seems to have failed.
+    memory
+        .left
+        .retain(|port| seen.links.contains(port) && !freed.contains(port));
     if !steps.is_empty() {
         tracing::debug!(?steps, "what is closed changes");
-        // What is taken away here was taken by nobody else, even where it then seems to have failed.
-        memory
-            .left
-            .retain(|port| seen.links.contains(port) && !freed.contains(port));
-        memory.stood &= !steps.contains(&Step::Remove);
+        if steps.contains(&Step::Remove) {
+            memory.stood = false;
+            memory.left.clear();
+        }
         enforcer.apply(&steps)?;
     }
     memory.closed_by.retain(|port, _| !freed.contains(port));
@@ -189,7 +192,8 @@ fn change(
     for port in &seen.closed {
         memory.closed_by.entry(port.clone()).or_default();
     }
-    memory.left.clone_from(&seen.closed);
-    memory.stood = seen.standing == Standing::Whole;
+    // What stood before, and was not taken away here, was left so whoever took it since: the next look tells of it.
+    memory.left.extend(seen.closed.iter().cloned());
+    memory.stood |= seen.standing == Standing::Whole;
     Ok(seen)
 }

@@ -14,11 +14,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use verger_agent_core::enforcer::{Hold, Subject, hold};
 use verger_agent_core::freshness::Freshness;
-use verger_agent_core::gate::{Bundles, Launch, decide};
+use verger_agent_core::gate::{Bundles, Launch, Tightening, decide, tightening};
 use verger_agent_core::ledger::LedgerState;
+use verger_gate_protocol::tighten::Tightened;
 use verger_gate_protocol::{
-    ANSWER_BYTES, Answer, DOCUMENT_BYTES, Document, HEAD_BYTES, Operation, Question, frame, question, within,
+    ANSWER_BYTES, Answer, DOCUMENT_BYTES, Document, HEAD_BYTES, Operation, Question, frame, question,
+    tighten, within,
 };
+use verger_policy::compile::Compiled;
 use verger_policy::facts::Instance;
 
 use crate::clock::Clock;
@@ -104,17 +107,23 @@ async fn bytes(stream: &mut UnixStream, limit: u32) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What is asked about, with this document.
+fn launch<'a>(question: &'a Question, document: &'a [u8]) -> Launch<'a> {
+    let id = question.id.as_str();
+    match question.operation.document() {
+        Document::Config => Launch::Config { id, config: document },
+        Document::Process => Launch::Process {
+            id,
+            process: document,
+        },
+        Document::None => Launch::Made { id },
+    }
+}
+
 impl Answers {
     fn answer(&self, question: &Question, document: &[u8]) -> Answer {
         let id = question.id.as_str();
-        let launch = match question.operation.document() {
-            Document::Config => Launch::Config { id, config: document },
-            Document::Process => Launch::Process {
-                id,
-                process: document,
-            },
-            Document::None => Launch::Made { id },
-        };
+        let launch = launch(question, document);
         let operation = question.operation.word();
         if let Some(floor) = self.ledger.borrow().set_back() {
             let why = format!(
@@ -130,10 +139,26 @@ impl Answers {
         };
         let in_force = self.in_force();
         let at = self.freshness.borrow().time(self.clock.now());
-        let known = known.as_ref().map_err(String::as_str);
-        let decided = decide(&in_force.compiled, &launch, known, at).map_err(|refusal| refusal.to_string());
-        match decided.and_then(|()| self.held(&in_force, question.operation, &launch, known)) {
-            Ok(()) => {
+        let mut known = known.as_ref().map_err(String::as_str);
+        let mut decided =
+            decide(&in_force.compiled, &launch, known, at).map_err(|refusal| refusal.to_string());
+        let tightened = match known {
+            Ok(instance) if decided.is_err() => {
+                self.tightened(&in_force.compiled, question, document, instance, at)
+            }
+            _ => None,
+        };
+        if let Some((_, instance)) = &tightened {
+            (known, decided) = (Ok(instance), Ok(()));
+        }
+        let held = decided.and_then(|()| self.held(&in_force, question.operation, &launch, known));
+        match (held, &tightened) {
+            (Ok(()), Some((tightened, _))) => {
+                let taken = serde_json::to_string(&tightened.tightening).unwrap_or_default();
+                tracing::warn!(container = id, operation, taken, "a launch is tightened");
+                Answer::Tighten(tightened.clone())
+            }
+            (Ok(()), None) => {
                 tracing::debug!(
                     container = id,
                     operation,
@@ -142,11 +167,39 @@ impl Answers {
                 );
                 Answer::Allow
             }
-            Err(why) => {
+            (Err(why), _) => {
                 tracing::warn!(container = id, operation, why, "a launch is refused");
                 Answer::Refuse(why)
             }
         }
+    }
+
+    /// What is taken away from a launch that is refused as it is, and the instance it is of then; nothing where that would be refused,
+    /// too, or the policy lets nothing be taken away.
+    fn tightened(
+        &self,
+        compiled: &Compiled,
+        question: &Question,
+        document: &[u8],
+        instance: &Instance,
+        at: jiff::Timestamp,
+    ) -> Option<(Tightened, Instance)> {
+        let Tightening {
+            capabilities,
+            no_new_privileges,
+            read_only_rootfs,
+        } = tightening(compiled, instance)?;
+        let tightening = tighten::Tightening {
+            capabilities: capabilities.map(|names| names.into_iter().map(str::to_owned).collect()),
+            no_new_privileges,
+            read_only_rootfs,
+        };
+        let document = tightening.applied(question.operation.document(), document).ok()?;
+        let launch = launch(question, &document);
+        let instance = self.bundles.launch(&launch).ok()?;
+        decide(compiled, &launch, Ok(&instance), at).ok()?;
+        let sha256 = tighten::digest(&document);
+        Some((Tightened { tightening, sha256 }, instance))
     }
 
     /// Waits until the instance has no network, where it is to have none.

@@ -59,7 +59,13 @@ pub fn end(name: &str, verdict: Result<Verdict>) -> ExitCode {
         },
         Err(error) => {
             // Nobody is left to tell when standard error is closed; the exit code says it too.
-            let _ = writeln!(std::io::stderr(), "{name}: {error:#}");
+            let whole = format!("{error:#}");
+            let _ = writeln!(std::io::stderr(), "{name}: {whole}");
+            // Who keeps the last line only is told why there is no figure.
+            tell(&format!(
+                "no figure: {}",
+                whole.lines().next().unwrap_or_default()
+            ));
             ExitCode::FAILURE
         }
     }

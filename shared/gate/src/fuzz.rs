@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+
 use bolero::check;
 use verger_fuzz::Damaged;
 
 use crate::glass::Glass;
-use crate::{Answer, FrameError, answer, glass, question};
+use crate::tighten::Tightening;
+use crate::{Answer, Document, FrameError, answer, glass, question};
 
 #[test]
 fn hostile_questions_are_refused_in_plain_words_or_asked_again_to_the_same() {
@@ -25,7 +28,11 @@ fn hostile_questions_are_refused_in_plain_words_or_asked_again_to_the_same() {
 
 #[test]
 fn hostile_answers_allow_only_where_they_say_so() {
-    let seeds = [br#""allow""#.as_slice(), br#"{"refuse":"it is not blessed"}"#];
+    let seeds = [
+        br#""allow""#.as_slice(),
+        br#"{"refuse":"it is not blessed"}"#,
+        br#"{"tighten":{"tightening":{"capabilities":["CAP_KILL"],"noNewPrivileges":true},"sha256":"00"}}"#,
+    ];
     check!()
         .with_generator(Damaged::json(seeds))
         .with_iterations(10_000)
@@ -35,6 +42,47 @@ fn hostile_answers_allow_only_where_they_say_so() {
                 assert_eq!(read == Answer::Allow, said == "allow", "{said}");
             }
             Err(error) => assert!(matches!(error, FrameError::Malformed(_))),
+        });
+}
+
+#[test]
+fn hostile_documents_are_tightened_whole_or_refused() {
+    let seeds = [
+        br#"{"root":{"path":"/r"},"process":{"args":["/a"],"capabilities":{"bounding":["CAP_KILL","CAP_SYS_ADMIN"]}}}"#.as_slice(),
+        br#"{"process":{"capabilities":null,"noNewPrivileges":false}}"#,
+    ];
+    let tightening = Tightening {
+        capabilities: Some(BTreeSet::from(["CAP_KILL".to_owned()])),
+        no_new_privileges: true,
+        read_only_rootfs: true,
+    };
+    check!()
+        .with_generator(Damaged::json(seeds))
+        .with_iterations(10_000)
+        .for_each(|bytes| match tightening.applied(Document::Config, bytes) {
+            Ok(after) => {
+                // A value of serde_json takes no number that is too large for it, and keeps one key for itself.
+                let value = serde_json::from_slice::<serde_json::Value>;
+                let Ok(read) = value(&after) else {
+                    let is_kept = String::from_utf8_lossy(&after).contains("$serde_json::private");
+                    assert!(is_kept || value(bytes).is_err());
+                    return;
+                };
+                for set in ["bounding", "effective", "inheritable", "permitted", "ambient"] {
+                    let held = read["process"]["capabilities"][set].as_array();
+                    assert!(
+                        held.is_none_or(|held| held.iter().all(|one| one == "CAP_KILL")),
+                        "{read}"
+                    );
+                }
+                assert!(
+                    read.get("process")
+                        .is_none_or(|process| process["noNewPrivileges"] == true)
+                );
+                assert!(read.get("root").is_none_or(|root| root["readonly"] == true));
+                assert_eq!(tightening.applied(Document::Config, &after).unwrap(), after);
+            }
+            Err(error) => assert!(!error.to_string().contains(char::is_control)),
         });
 }
 

@@ -11,6 +11,7 @@ mod fuzz;
 pub mod glass;
 pub mod pin;
 pub mod settings;
+pub mod tighten;
 
 use std::io::{self, Read, Write};
 
@@ -98,6 +99,8 @@ pub enum Answer {
     Allow,
     /// It may not, and this is what the person reads: one line that can be shown.
     Refuse(String),
+    /// The runtime may do it with so much taken away, as the policy wants it.
+    Tighten(tighten::Tightened),
 }
 
 /// How [`Answer::Allow`] is written, and in no other way.

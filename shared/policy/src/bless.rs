@@ -84,6 +84,7 @@ pub fn bless(instance: &Instance, name: Name) -> Result<PolicyObject, BlessError
                 labels: Labels::default(),
             },
             hosts: Labels::default(),
+            tighten: BTreeSet::new(),
             mode: Some(Modes {
                 default: Mode::Monitor,
                 controls: BTreeMap::new(),

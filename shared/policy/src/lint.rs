@@ -12,8 +12,8 @@ use crate::compile::JUDGED_CONTROLS;
 use crate::digest::Digest;
 use crate::expression::Expression;
 use crate::model::{
-    CHECK_RULES, ContainerHint, Control, Exception, Guardrail, Labels, Mode, Modes, Name, ObjectKey,
-    PolicyObject, RoleBinding, RuleId, Spec, Workload,
+    CHECK_RULES, Config, ContainerHint, Control, Exception, Guardrail, Labels, Mode, Modes, Name, ObjectKey,
+    PolicyObject, RoleBinding, Rootfs, RuleId, Spec, Stated, Tighten, Workload,
 };
 use crate::roles;
 use crate::rules;
@@ -97,6 +97,11 @@ pub enum Oddity {
     },
     /// A role that no binding gives to anybody.
     BoundToNobody,
+    /// Nothing is ever taken away from a launch for this field: what is blessed of it is everything, or nothing of `config` is refused.
+    TightensNothing {
+        /// The field.
+        field: Tighten,
+    },
     /// A namespace is shared with a workload that the set does not have.
     NamespaceOfNobody {
         /// The workload it names.
@@ -179,6 +184,10 @@ impl fmt::Display for Lint {
                 "gives role {role}, which is not built in and not in the set; correct `role`"
             ),
             Oddity::BoundToNobody => f.write_str("is given to nobody; bind it with a `RoleBinding`"),
+            Oddity::TightensNothing { field } => write!(
+                f,
+                "lets the gate take away what a launch asks beyond `{field}`, and there is never anything to take: enforce control `config` and state less of `config.{field}`, or remove it from `tighten`"
+            ),
             Oddity::NamespaceOfNobody { workload } => {
                 write!(
                     f,
@@ -310,6 +319,14 @@ impl<'s> World<'s> {
                 }
             }
         }
+        let default = Modes::default();
+        let modes = workload.mode.as_ref().unwrap_or(&default);
+        let refuses = self.enforces || modes.of(Control::Config) == Mode::Enforce;
+        for field in &workload.tighten {
+            if !refuses || is_widest(&workload.config, *field) {
+                found.push(Oddity::TightensNothing { field: *field });
+            }
+        }
         for target in workload.config.namespaces.workloads() {
             if !self.workloads.contains_key(target) {
                 found.push(Oddity::NamespaceOfNobody {
@@ -380,6 +397,15 @@ impl<'s> World<'s> {
         if !self.some_host(&exception.scope.hosts) {
             found.push(Oddity::SelectsNoHost);
         }
+    }
+}
+
+/// Whether what is blessed of a field is all that can be asked for.
+fn is_widest(config: &Config, field: Tighten) -> bool {
+    match field {
+        Tighten::Capabilities => config.capabilities == Stated::Any,
+        Tighten::NoNewPrivileges => matches!(config.no_new_privileges, Stated::Any | Stated::Is(false)),
+        Tighten::Rootfs => matches!(config.rootfs, Stated::Any | Stated::Is(Rootfs::Writable)),
     }
 }
 

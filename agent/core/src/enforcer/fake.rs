@@ -17,6 +17,7 @@ struct Kernel {
     attachments: BTreeMap<u32, Attachment>,
     rules: Option<BTreeSet<Port>>,
     applied: Vec<Step>,
+    wipes: bool,
     broken: Option<String>,
 }
 
@@ -38,6 +39,11 @@ impl FakeHost {
     /// Somebody takes the rules away.
     pub fn wipe(&self) {
         self.kernel().rules = None;
+    }
+
+    /// Somebody takes the rules away right after the next application.
+    pub fn wipe_after_a_step(&self) {
+        self.kernel().wipes = true;
     }
 
     /// Somebody takes this port out of those that are closed.
@@ -173,7 +179,7 @@ impl Enforcer for FakeEnforcer {
                 Step::Remove => rules = None,
             }
         }
-        kernel.rules = rules;
+        kernel.rules = rules.filter(|_| !std::mem::take(&mut kernel.wipes));
         kernel.applied.extend(steps.iter().cloned());
         Ok(())
     }

@@ -80,6 +80,41 @@ fn what_is_blessed_is_launched_and_what_differs_is_not() {
     );
 }
 
+fn tightens(objects: &[PolicyObject]) -> Option<Tightening> {
+    let compiled = compile(objects, &verger_policy::model::Labels::default(), 7);
+    tightening(&compiled, &blessed(objects))
+}
+
+#[test]
+fn so_much_is_taken_away_as_the_workload_says_and_no_more() {
+    assert_eq!(tightens(&policy("enforce", "")), None);
+    let all = "  tighten: [ capabilities, noNewPrivileges, rootfs ]\n";
+    let whole = Tightening {
+        capabilities: Some(Vec::new()),
+        no_new_privileges: true,
+        read_only_rootfs: true,
+    };
+    assert_eq!(tightens(&policy("enforce", all)), Some(whole.clone()));
+    let kept =
+        format!("    capabilities: [ CAP_KILL ]\n    noNewPrivileges: false\n    rootfs: writable\n{all}");
+    assert_eq!(
+        tightens(&policy("enforce", &kept)),
+        Some(Tightening {
+            capabilities: Some(vec!["CAP_KILL"]),
+            ..Tightening::default()
+        })
+    );
+    // What the policy says `any` of is nobody's to take.
+    let open = format!("    capabilities: any\n    noNewPrivileges: any\n    rootfs: any\n{all}");
+    assert_eq!(tightens(&policy("enforce", &open)), None);
+    let one = Tightening {
+        capabilities: None,
+        no_new_privileges: false,
+        ..whole
+    };
+    assert_eq!(tightens(&policy("enforce", "  tighten: [ rootfs ]\n")), Some(one));
+}
+
 #[test]
 fn in_mode_monitor_it_is_launched_all_the_same() {
     let objects = policy("monitor", "");

@@ -5,6 +5,7 @@ use verger_fuzz::Damaged;
 
 use super::host::is_roots;
 use super::process::{container_of, folders};
+use super::rootless::user_of;
 use super::sockets::listeners;
 use super::users::{in_group, of_group};
 
@@ -39,6 +40,22 @@ fn hostile_tables_of_sockets_and_users_name_no_more_than_they_have_lines() {
             assert!(listeners(&text).len() <= lines);
             assert!(in_group(&text, 999).len() <= text.len() + 1);
             assert!(of_group(&text, 999).len() <= lines);
+        });
+}
+
+#[test]
+fn a_damaged_map_of_uids_names_a_user_that_it_holds_and_never_root() {
+    check!()
+        .with_generator(Damaged::lines([
+            b"         0       1000          1\n         1     100000      65536\n".as_slice(),
+            b"0 0 1\n998 998 1\n",
+        ]))
+        .with_iterations(10_000)
+        .for_each(|bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            if let Some(uid) = user_of(&text) {
+                assert!(uid != 0 && text.contains(&uid.to_string()));
+            }
         });
 }
 

@@ -8,6 +8,7 @@ mod fuzz;
 mod host;
 mod lookup;
 mod process;
+mod rootless;
 mod sockets;
 mod users;
 
@@ -81,6 +82,7 @@ pub fn look(places: &Places, files: Vec<Fault>, registered: &Evidence<Registered
         shims: shims(&host, &gate, places),
         listening,
         users: users::of_socket(places),
+        rootless: rootless::rootless(),
     }
 }
 

@@ -56,6 +56,9 @@ fn a_controller_restored_from_a_copy_is_told_everything_anew() {
     copy(&data, &old);
     scene.controller.start().unwrap();
     drift(&scene, &docker, "set-back-controller", "SECOND");
+    // When this one has come the agent knows that the one before has, and keeps it no more: what it still kept it would send again, and
+    // nothing would contradict.
+    drift(&scene, &docker, "set-back-controller", "AFTER_IT");
     scene.findings_arrived().unwrap();
     scene.controller.kill().unwrap();
     copy(&old, &data);

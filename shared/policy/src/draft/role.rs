@@ -222,7 +222,8 @@ fn within_limit(reader: &mut Reader<'_>, node: &Node, count: usize, remedy: &str
     ))
 }
 
-fn words<T: Copy + Ord>(
+/// Reads a list of words that is a set, and not empty.
+pub(super) fn words<T: Copy + Ord>(
     reader: &mut Reader<'_>,
     node: &Node,
     all: &[T],

@@ -6,8 +6,9 @@ use super::config::config;
 use super::node::Node;
 use super::problem::quoted;
 use super::reader::{Got, Reader};
+use super::role::words;
 use super::scalar::labels;
-use crate::model::{ContainerHint, Control, Mode, Modes, Workload};
+use crate::model::{ContainerHint, Control, Mode, Modes, Tighten, Workload};
 
 /// Reads the `spec` of a workload.
 pub(super) fn workload(reader: &mut Reader<'_>, node: &Node) -> Got<Workload> {
@@ -15,6 +16,9 @@ pub(super) fn workload(reader: &mut Reader<'_>, node: &Node) -> Got<Workload> {
     let hint = fields.optional(reader, "match", hint);
     let hosts = fields.optional(reader, "hosts", labels);
     let mode = fields.optional(reader, "mode", modes);
+    let tighten = fields.optional(reader, "tighten", |reader, node| {
+        words(reader, node, Tighten::ALL, Tighten::word)
+    });
     let config = fields.required(reader, "config", "{ images: [ \"sha256:…\" ] }", config);
     let files: Got<Option<()>> = fields.optional(reader, "files", |reader, node| {
         Err(reader.report(
@@ -29,6 +33,7 @@ pub(super) fn workload(reader: &mut Reader<'_>, node: &Node) -> Got<Workload> {
         hint: hint?.unwrap_or_default(),
         hosts: hosts?.unwrap_or_default(),
         mode: mode?,
+        tighten: tighten?.unwrap_or_default(),
         config: config?,
     })
 }

@@ -8,7 +8,7 @@ use super::node::{Value, is_ambiguous_word, resolve};
 use crate::model::{PolicyObject, is_printable};
 
 /// The order in which people read fields; what is not listed follows in the order of the alphabet.
-const ORDER: [&str; 51] = [
+const ORDER: [&str; 52] = [
     "apiVersion",
     "kind",
     "metadata",
@@ -39,6 +39,7 @@ const ORDER: [&str; 51] = [
     "hosts",
     "workloads",
     "mode",
+    "tighten",
     "default",
     "unknown",
     "config",

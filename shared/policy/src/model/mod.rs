@@ -35,4 +35,4 @@ pub use role::{
     Effect, InvalidSubject, LocalUid, MAX_ROLE_WORDS, NamePattern, PersonName, Resource, Role, RoleBinding,
     RoleRule, RoleSubject, Scope, Verb,
 };
-pub use workload::{ContainerHint, Workload};
+pub use workload::{ContainerHint, Tighten, Workload};

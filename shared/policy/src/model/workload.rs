@@ -1,9 +1,10 @@
 //! `Workload`: a class of running things that share one blessed configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::control::words;
 use super::{Config, Labels, Mode, Modes};
 
 /// The `spec` of a `Workload`.
@@ -15,8 +16,22 @@ pub struct Workload {
     pub hosts: Labels,
     /// Modes per control; `None` where nothing was written (monitor).
     pub mode: Option<Modes>,
+    /// Fields of `config` of which the gate takes away what a launch asks beyond them, in place of refusing it.
+    pub tighten: BTreeSet<Tighten>,
     /// The blessed configuration.
     pub config: Config,
+}
+
+words! {
+    /// A field of `config` that can be held to by taking away, before anything runs.
+    Tighten {
+        /// Capabilities beyond those that are blessed are dropped.
+        Capabilities = "capabilities",
+        /// NoNewPrivs is set.
+        NoNewPrivileges = "noNewPrivileges",
+        /// The root file system is mounted read-only.
+        Rootfs = "rootfs",
+    }
 }
 
 /// Hints over containers. An instance meets them when it meets all; with none stated, no instance does.
@@ -51,6 +66,8 @@ impl Serialize for Workload {
             hosts: &'a Labels,
             #[serde(skip_serializing_if = "Option::is_none")]
             mode: Option<BTreeMap<&'static str, Mode>>,
+            #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+            tighten: &'a BTreeSet<Tighten>,
             config: &'a Config,
         }
         let mode = self.mode.as_ref().map(|modes| {
@@ -68,6 +85,7 @@ impl Serialize for Workload {
             },
             hosts: &self.hosts,
             mode,
+            tighten: &self.tighten,
             config: &self.config,
         }
         .serialize(serializer)

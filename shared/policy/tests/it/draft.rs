@@ -336,6 +336,17 @@ fn what_this_version_cannot_judge_is_said() {
             "p.yaml:6:20: spec.mode.default: unknown word `montor`; did you mean `monitor`? Write one of: learn, monitor, enforce"
         ]
     );
+    assert_eq!(
+        with("tighten: [ capabilities, rootsf, capabilities ]"),
+        [
+            "p.yaml:6:28: spec.tighten[1]: unknown word `rootsf`; did you mean `rootfs`? Write one of: capabilities, noNewPrivileges, rootfs",
+            "p.yaml:6:36: spec.tighten[2]: the same value is in the list twice; keep one of the two"
+        ]
+    );
+    assert_eq!(
+        with("tighten: []"),
+        ["p.yaml:6:12: spec.tighten: is empty, and so fits nothing; name at least one"]
+    );
     let channel = problems("apiVersion: verger/v1\nkind: Channel\nmetadata: { name: c }\nspec: {}\n");
     assert_eq!(
         channel,

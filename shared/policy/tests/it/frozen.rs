@@ -34,6 +34,19 @@ fn canonical_bytes_of_every_kind_are_those_of_version_1() {
     hold(&objects(), &FROZEN);
 }
 
+/// What a workload may say of what is taken away, which version 1 did not have.
+#[test]
+fn canonical_bytes_of_what_is_tightened_are_frozen() {
+    let text = "apiVersion: verger/v1\nkind: Workload\nmetadata: { name: a }\nspec: { tighten: [ rootfs, capabilities, noNewPrivileges ], config: { images: [ \"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\" ] } }\n";
+    hold(
+        &draft::read("tighten.yaml", text.as_bytes()).unwrap(),
+        &[(
+            r#"{"apiVersion":"verger/v1","kind":"Workload","metadata":{"name":"a"},"spec":{"config":{"images":["sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]},"match":{"container":{}},"tighten":["capabilities","noNewPrivileges","rootfs"]}}"#,
+            "sha256:f93c000d1df7e5cb0163463582eb0a35558585fe4b4653ad5c3e89fd1cc70164",
+        )],
+    );
+}
+
 fn hold(objects: &[PolicyObject], frozen: &[(&str, &str)]) {
     assert_eq!(objects.len(), frozen.len());
     for (object, (json, digest)) in objects.iter().zip(frozen) {

@@ -214,6 +214,24 @@ fn a_namespace_of_nobody_is_told() {
 }
 
 #[test]
+fn what_is_never_taken_away_is_told() {
+    let tightens = |more: &str| lints(&[workload("a", more)]);
+    let enforced = "mode: { default: enforce }, tighten: [ capabilities, noNewPrivileges, rootfs ]";
+    assert_eq!(tightens(enforced), [""; 0]);
+    assert_eq!(
+        tightens("tighten: [ rootfs ]"),
+        [
+            "Workload/a lets the gate take away what a launch asks beyond `rootfs`, and there is never anything to take: enforce control `config` and state less of `config.rootfs`, or remove it from `tighten`"
+        ]
+    );
+    let wide = workload("a", enforced).replace(
+        "config: {",
+        "config: { capabilities: any, noNewPrivileges: false, rootfs: writable,",
+    );
+    assert_eq!(lints(&[wide]).len(), 3);
+}
+
+#[test]
 fn roles_that_are_not_there_or_given_to_nobody_are_odd() {
     let role = |name: &str| {
         let rule = "{ effect: allow, verbs: [ get ], resources: [ status ] }";

@@ -165,12 +165,16 @@ fn workload() -> impl Strategy<Value = Workload> {
         btree_map(prop::sample::select(Control::ALL), mode(), 0..3),
     )
         .prop_map(|(default, controls)| Modes { default, controls });
-    (hint, labels(), option::of(modes), config().boxed()).prop_map(|(hint, hosts, mode, config)| Workload {
-        hint,
-        hosts,
-        mode,
-        config,
-    })
+    let tighten = btree_set(prop::sample::select(Tighten::ALL), 0..3);
+    (hint, labels(), option::of(modes), tighten, config().boxed()).prop_map(
+        |(hint, hosts, mode, tighten, config)| Workload {
+            hint,
+            hosts,
+            mode,
+            tighten,
+            config,
+        },
+    )
 }
 
 prop_compose! {
