@@ -229,6 +229,9 @@ rules! {
     OTHER_DOORS = "host/other-doors", Host, High, NO_PROFILE, ["CIS Docker 2.6", "CIS Docker 1.2.2", "NIST 800-190 4.3.1"];
     "Whoever reaches the runtime's daemon is root on its host, unseen by roles";
     "close the door that the field names: take the user out of the group, or the `tcp://` address from the daemon's `hosts`";
+    UNWATCHED = "host/unwatched", Host, Medium, NO_PROFILE, ["NIST 800-190 4.4.2"];
+    "What is of no runtime that the agent watches is judged when it is launched at most, and by nobody while it runs";
+    "run it by Docker, where it is watched; find out who launched it if nobody knows it";
     NOT_KEPT = "host/not-kept", Host, High, NO_PROFILE, [];
     "What this host accepted is acknowledged once it is on disk, in the ledger and beside the host's identity: what is not can be taken back by whoever puts an older ledger in its place";
     "mend the disk of the agent's data_dir, or free space on it; it is tried again by itself, and at once after a restart of the agent";
