@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use verger_agent_runtimes::doors::Places;
+use verger_agent_runtimes::podman::PodmanRoots;
 use verger_policy::model::AgentId;
 use verger_transport::config_file;
 use verger_transport::telemetry::LogFormat;
@@ -27,6 +28,16 @@ pub(crate) struct Config {
     /// Docker's data root.
     #[serde(default = "docker_data_root")]
     pub(crate) docker_data_root: PathBuf,
+    /// Podman's storage: what root's Podman keeps for good, and while the host is up (containers-storage.conf(5)).
+    #[serde(default = "podman_graph_root")]
+    pub(crate) podman_graph_root: PathBuf,
+    #[serde(default = "podman_run_root")]
+    pub(crate) podman_run_root: PathBuf,
+    /// Podman's program, and the files that say which its runtimes are (containers.conf(5)). They are looked at where the program is there.
+    #[serde(default = "podman_program")]
+    pub(crate) podman_program: PathBuf,
+    #[serde(default = "containers_conf")]
+    pub(crate) containers_conf: Vec<PathBuf>,
     /// The socket at which gates ask before they let a runtime launch anything. None: nobody asks.
     #[serde(default)]
     pub(crate) gate_socket: Option<PathBuf>,
@@ -93,6 +104,28 @@ fn docker_data_root() -> PathBuf {
     "/var/lib/docker".into()
 }
 
+fn podman_graph_root() -> PathBuf {
+    PodmanRoots::default().graph
+}
+
+fn podman_program() -> PathBuf {
+    "/usr/bin/podman".into()
+}
+
+fn containers_conf() -> Vec<PathBuf> {
+    [
+        "/usr/share/containers/containers.conf",
+        "/etc/containers/containers.conf",
+        "/etc/containers/containers.conf.d",
+    ]
+    .map(PathBuf::from)
+    .to_vec()
+}
+
+fn podman_run_root() -> PathBuf {
+    PodmanRoots::default().run
+}
+
 fn gate_folder() -> PathBuf {
     "/usr/lib/verger/gate".into()
 }
@@ -153,6 +186,14 @@ impl Config {
         Duration::from_secs(self.scan_seconds)
     }
 
+    /// Where Podman's storage is.
+    pub(crate) fn podman_roots(&self) -> PodmanRoots {
+        PodmanRoots {
+            graph: self.podman_graph_root.clone(),
+            run: self.podman_run_root.clone(),
+        }
+    }
+
     pub(crate) fn identity_file(&self) -> PathBuf {
         self.data_dir.join("identity.pem")
     }
@@ -189,6 +230,8 @@ impl Config {
             docker_pid_file: self.docker_pid_file.clone(),
             group: self.group_file.clone(),
             passwd: self.passwd_file.clone(),
+            podman: self.podman_program.clone(),
+            containers_conf: self.containers_conf.clone(),
         }
     }
 

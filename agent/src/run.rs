@@ -14,7 +14,9 @@ use verger_agent_core::report::{Pace, Report};
 use verger_agent_core::session::{Offers, Session, Timing};
 use verger_agent_core::store::{LedgerStore, SpoolStore};
 use verger_agent_nftables::Nftables;
+use verger_agent_runtimes::disk::Disk;
 use verger_agent_runtimes::docker::{DockerConfig, DockerDisk, DockerRuntime};
+use verger_agent_runtimes::podman::PodmanDisk;
 use verger_agent_runtimes::proc::MountWatch;
 use verger_policy::facts::Evidence;
 use verger_proto::agent::v1 as pb;
@@ -97,9 +99,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     };
     let (doors, doors_seen) = watch::channel(watched);
     let answering = Answers {
-        bundles: Arc::new(DockerDisk::new(
-            config.docker_data_root.clone(),
-            config.oci_roots.clone(),
+        bundles: Arc::new(Disk::new(
+            DockerDisk::new(config.docker_data_root.clone(), config.oci_roots.clone()),
+            PodmanDisk::new(config.podman_roots()),
         )),
         ledger: in_force.clone(),
         freshness: freshness_seen.clone(),

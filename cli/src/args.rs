@@ -321,8 +321,20 @@ pub(crate) struct DeleteArgs {
 #[derive(Debug, Args)]
 pub(crate) struct BlessArgs {
     /// The container, by name or id, on this machine's Docker.
-    #[arg(long, value_name = "CONTAINER", required = true)]
-    pub from_running: String,
+    #[arg(long, value_name = "CONTAINER", required_unless_present = "from_podman")]
+    pub from_running: Option<String>,
+
+    /// The container, by name or id, in the storage of root's Podman.
+    #[arg(long, value_name = "CONTAINER", conflicts_with = "from_running")]
+    pub from_podman: Option<String>,
+
+    /// What Podman keeps for good (`podman info`: graphRoot).
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/containers/storage")]
+    pub podman_graph_root: PathBuf,
+
+    /// What Podman keeps while the host is up (`podman info`: runRoot).
+    #[arg(long, value_name = "DIR", default_value = "/run/containers/storage")]
+    pub podman_run_root: PathBuf,
 
     /// Docker's socket.
     #[arg(long, env = "DOCKER_HOST", default_value = "unix:///var/run/docker.sock")]

@@ -158,27 +158,34 @@ pub(crate) fn bundle(roots: &[PathBuf], id: &str) -> Result<Vec<u8>, String> {
     Err(reasons.join("; "))
 }
 
-/// Nothing below the root is followed: what is there must be what the runtime wrote.
 fn config(root: &Path, id: &str) -> std::io::Result<Vec<u8>> {
+    below(root, &format!("{id}/config.json"), CONFIG_BYTES)
+}
+
+/// A file below a folder of a runtime's. Nothing on the way is followed: what is there must be what the runtime wrote.
+///
+/// # Errors
+/// When it cannot be read, is no regular file, or is longer than the limit.
+pub(crate) fn below(root: &Path, path: &str, limit: u64) -> std::io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let folder = rustix::fs::open(root, flags | OFlags::DIRECTORY, Mode::empty())?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let file = File::from(rustix::fs::openat2(
         &folder,
-        format!("{id}/config.json"),
+        path,
         flags | OFlags::NOCTTY | OFlags::NONBLOCK,
         Mode::empty(),
         resolve,
     )?);
     if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("config.json is no regular file"));
+        return Err(std::io::Error::other(format!("{path} is no regular file")));
     }
     let mut bytes = Vec::new();
-    file.take(CONFIG_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > CONFIG_BYTES {
-        return Err(std::io::Error::other(
-            "config.json is larger than an OCI config can be",
-        ));
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(std::io::Error::other(format!(
+            "{path} is larger than {limit} bytes"
+        )));
     }
     Ok(bytes)
 }

@@ -12,6 +12,7 @@ mod exit;
 mod files;
 mod following;
 mod output;
+mod podman;
 mod renewal;
 mod sealed;
 mod signer;

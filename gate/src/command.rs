@@ -35,6 +35,7 @@ const CREATE: &[Flag] = &[
     (&["console-socket"], true),
     (&["no-new-keyring"], false),
     (&["no-pivot"], false),
+    (&["no-subreaper"], false),
     (&["pid-file"], true),
     (&["preserve-fds"], true),
 ];

@@ -15,6 +15,7 @@ pub mod latency;
 pub mod launch;
 pub mod launch_window;
 pub mod people;
+pub mod podman;
 pub mod power_cut;
 pub mod programs;
 pub mod rpc_access;

@@ -39,6 +39,9 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     package("bsdutils", "script"),
     package("systemd", "systemd-analyze"),
     package("faketime", "faketime"),
+    package("podman", "podman"),
+    package("crun", "crun"),
+    package("netavark", "/usr/lib/podman/netavark"),
 ];
 
 /// What `check` needs.

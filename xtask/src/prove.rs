@@ -227,6 +227,13 @@ pub(crate) const POINTS: &[Point] = &[
         }),
     },
     Point {
+        name: "podman",
+        claim: "What Podman and ctr launch runs nothing where it differs from its blessing or cannot be identified; its blessed twin does; what comes past the gate is told.",
+        cargo: &program!("prove-podman"),
+        needs_docker: true,
+        sample: None,
+    },
+    Point {
         name: "power-cut",
         claim: "What the controller's log, state and snapshots and the agent's ledger acknowledged survives power cuts; a build without the barrier is caught.",
         cargo: &program!("prove-power-cut", "--build"),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use verger_policy::drift::{Check, Outcome};
 use verger_policy::facts::Evidence;
 use verger_policy::model::printable_within;
-use verger_policy::rules::{GATE_DRIFT, OTHER_DOORS, PAST_GATE, ROOTLESS_RUNTIMES, Rule};
+use verger_policy::rules::{GATE_DRIFT, OTHER_DOORS, PAST_GATE, ROOTLESS_RUNTIMES, Rule, UNWATCHED};
 
 /// The longest name in a field or value, characters.
 const SHOWN: usize = 200;
@@ -37,10 +37,15 @@ pub struct Fault {
     pub remedy: &'static str,
 }
 
-/// A process that holds a container for a runtime (a containerd shim).
+/// The namespace of containerd that is Docker's.
+const DOCKERS: &str = "moby";
+/// What stands for a namespace where there is none: a container of Podman's.
+pub const PODMANS: &str = "podman";
+
+/// A process that holds a container for a runtime (a containerd shim, Podman's conmon).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shim {
-    /// The namespace of containerd: `moby` is Docker's.
+    /// The namespace of containerd: `moby` is Docker's. [`PODMANS`] where it is of no containerd.
     pub namespace: String,
     /// The container's id.
     pub id: String,
@@ -70,6 +75,8 @@ pub struct Doors {
     pub daemons: Evidence<BTreeMap<&'static str, Evidence<Leads>>>,
     /// What the runtimes that Docker knows lead to, by name.
     pub runtimes: Evidence<BTreeMap<String, Leads>>,
+    /// What the programs lead to that Podman takes for runtimes, by path; none where there is no Podman.
+    pub podman: Evidence<BTreeMap<String, Leads>>,
     /// What runs.
     pub shims: Evidence<Vec<Shim>>,
     /// Addresses of TCP that Docker's daemon listens on.
@@ -98,7 +105,9 @@ impl Doors {
         }
         self.daemons(&mut checks);
         self.runtimes(&mut checks);
+        self.podman(&mut checks);
         self.shims(&mut checks, open);
+        self.unwatched(&mut checks, open);
         self.listening(&mut checks, open);
         self.users(&mut checks, open);
         self.rootless(&mut checks, open);
@@ -166,6 +175,51 @@ impl Doors {
         }
     }
 
+    fn podman(&self, checks: &mut Vec<Check>) {
+        let paths = match &self.podman {
+            Evidence::Seen(paths) => paths,
+            Evidence::Missing(why) => return checks.push(unseen_all(&GATE_DRIFT, "podman", why)),
+        };
+        for (path, leads) in paths {
+            if let Leads::Elsewhere(place) = leads {
+                checks.push(Check {
+                    expected: Some("the gate".to_owned()),
+                    actual: Some(printable_within(place, SHOWN)),
+                    reason: "Podman takes this program for a runtime, and the gate does not stand in front of it: have whoever calls it by its path meet the gate (`verger-agent install-gate --divert`), or take it away".into(),
+                    ..failing(&GATE_DRIFT, "podman", path)
+                });
+            }
+        }
+    }
+
+    /// What runs and is of no runtime that is watched. What came past the gate besides is told there.
+    fn unwatched(&self, checks: &mut Vec<Check>, open: &BTreeSet<String>) {
+        let shims = match &self.shims {
+            Evidence::Seen(shims) => shims,
+            Evidence::Missing(why) => return checks.push(unseen_all(&UNWATCHED, "unwatched", why)),
+        };
+        let others = shims.iter().filter(|shim| shim.namespace != DOCKERS);
+        let told = others.map(|shim| {
+            let (actual, reason) = match shim.namespace.as_str() {
+                PODMANS => (
+                    "one of Podman's".to_owned(),
+                    "this container is judged when it is launched, and nobody looks at it while it runs: run by Docker it is watched",
+                ),
+                namespace => (
+                    format!("one of containerd's namespace {}", printable_within(namespace, SHOWN)),
+                    "of which image this container is, is not known, and nobody looks at it while it runs: find out who launched it (`ctr`, a builder); run by Docker it is judged and watched",
+                ),
+            };
+            Check {
+                expected: Some("a container of Docker's".to_owned()),
+                actual: Some(actual),
+                reason: reason.into(),
+                ..failing(&UNWATCHED, "unwatched", &format!("{}/{}", shim.namespace, shim.id))
+            }
+        });
+        bounded(checks, told, open, &UNWATCHED, "unwatched");
+    }
+
     fn shims(&self, checks: &mut Vec<Check>, open: &BTreeSet<String>) {
         let shims = match &self.shims {
             Evidence::Seen(shims) => shims,
@@ -181,7 +235,7 @@ impl Doors {
                 ),
                 (Evidence::Seen(Leads::Gate), true) => (
                     "it was started before the gate was put there".to_owned(),
-                    "this container was not judged before it ran: start it anew (`docker restart`), and it is",
+                    "this container was not judged before it ran: start it anew (`docker restart`, `podman restart`), and it is",
                 ),
                 (Evidence::Seen(Leads::Gate), false) => return None,
             };
@@ -320,6 +374,7 @@ mod tests {
             files: Vec::new(),
             daemons: Evidence::Seen([("dockerd", Evidence::Seen(Leads::Gate))].into()),
             runtimes: Evidence::Seen([("runc".to_owned(), Leads::Gate)].into()),
+            podman: Evidence::Seen([("/usr/bin/crun".to_owned(), Leads::Gate)].into()),
             shims: Evidence::Seen(vec![shim(Leads::Gate)]),
             listening: Evidence::Seen(BTreeSet::new()),
             users: Evidence::Seen(BTreeSet::new()),
@@ -333,6 +388,14 @@ mod tests {
             id: "ab12".to_owned(),
             runtime: Evidence::Seen(leads),
             is_older: false,
+        }
+    }
+
+    /// One that came through the gate, of another namespace.
+    fn of(namespace: &str) -> Shim {
+        Shim {
+            namespace: namespace.to_owned(),
+            ..shim(Leads::Gate)
         }
     }
 
@@ -381,6 +444,30 @@ mod tests {
                 },
                 "host/gate-drift",
                 "runtimes[kata]",
+            ),
+            (
+                Doors {
+                    podman: Evidence::Seen([("/usr/bin/crun".to_owned(), elsewhere())].into()),
+                    ..sound()
+                },
+                "host/gate-drift",
+                "podman[/usr/bin/crun]",
+            ),
+            (
+                Doors {
+                    shims: Evidence::Seen(vec![of("podman")]),
+                    ..sound()
+                },
+                "host/unwatched",
+                "unwatched[podman/ab12]",
+            ),
+            (
+                Doors {
+                    shims: Evidence::Seen(vec![of("default")]),
+                    ..sound()
+                },
+                "host/unwatched",
+                "unwatched[default/ab12]",
             ),
             (
                 Doors {
@@ -443,6 +530,7 @@ mod tests {
         let doors = Doors {
             daemons: Evidence::Missing(why()),
             runtimes: Evidence::Missing(why()),
+            podman: Evidence::Missing(why()),
             shims: Evidence::Missing(why()),
             listening: Evidence::Missing(why()),
             users: Evidence::Missing(why()),
@@ -462,7 +550,8 @@ mod tests {
         let open = BTreeSet::from(["users[bob]".to_owned(), "usersx[bob]".to_owned()]);
         assert_eq!(sound().checks(&open), []);
         let checks = doors.checks(&open);
-        assert_eq!(checks.len(), 9);
+        // Of each set, of each daemon, of the program, and of the user who is open.
+        assert_eq!(checks.len(), 11);
         assert!(checks.iter().any(|check| check.field == "users[bob]"));
         for check in checks {
             assert_eq!(check.result, Outcome::NotEvaluated, "{check:?}");

@@ -7,6 +7,7 @@
 mod tighten;
 
 use std::fmt;
+use std::path::Path;
 
 use jiff::Timestamp;
 use verger_policy::compile::Compiled;
@@ -55,6 +56,8 @@ pub enum Launch<'a> {
     Config {
         /// Its id.
         id: &'a str,
+        /// Its bundle: the folder that the config is in.
+        bundle: &'a Path,
         /// The config, as the runtime will read it.
         config: &'a [u8],
     },
@@ -103,6 +106,10 @@ enum Cause {
         claim: Claim,
         /// Other workloads that list its image, and of which it is not all that is enforced.
         rivals: Vec<Name>,
+        /// Workloads that do not, and that it could be of by labels, which are not read.
+        possible: Vec<Name>,
+        /// Whether its labels are not read.
+        unlabelled: bool,
         /// The gravest first; never empty.
         checks: Vec<Check>,
     },
@@ -163,7 +170,7 @@ pub fn decide(
         return refused(Cause::Unidentified("nothing of it was judged".to_owned()));
     };
     let mut checks = refusing(&own);
-    let mut rivals = Vec::new();
+    let (mut rivals, mut possible) = (Vec::new(), Vec::new());
     for rival in judgements {
         let found = refusing(&rival);
         // What holds of every instance is told once.
@@ -175,9 +182,9 @@ pub fn decide(
         };
         let news: Vec<Check> = found.into_iter().filter(|check| !told(check)).collect();
         if !news.is_empty()
-            && let Claim::Workload { name, .. } = rival.claim
+            && let Claim::Workload { name, entitled } = rival.claim
         {
-            rivals.push(name);
+            if entitled { &mut rivals } else { &mut possible }.push(name);
         }
         checks.extend(news);
     }
@@ -188,6 +195,8 @@ pub fn decide(
     refused(Cause::Differs {
         claim: own.claim,
         rivals,
+        possible,
+        unlabelled: !instance.id.runtime.tells_labels(),
         checks,
     })
 }
@@ -217,6 +226,8 @@ impl fmt::Display for Refusal {
             Cause::Differs {
                 claim,
                 rivals,
+                possible,
+                unlabelled,
                 checks,
             } => {
                 let fails = |check: &&Check| check.result == Outcome::Fail;
@@ -227,6 +238,20 @@ impl fmt::Display for Refusal {
                         f,
                         ", and its image is also that of {}: a label alone says which it is, so what is enforced of each holds",
                         rivals.join(", ")
+                    )?;
+                }
+                let unread = "labels of Podman's containers are not read";
+                if !possible.is_empty() {
+                    let possible: Vec<&str> = possible.iter().map(|name| name.as_str()).collect();
+                    write!(
+                        f,
+                        ", and labels could make it one of {}: {unread}, so what is enforced of each holds",
+                        possible.join(", ")
+                    )?;
+                } else if *unlabelled && matches!(claim, Claim::Ambiguous(_)) {
+                    write!(
+                        f,
+                        ", which labels alone tell apart: {unread}; give each an image of its own"
                     )?;
                 }
                 for check in checks.iter().take(TOLD) {

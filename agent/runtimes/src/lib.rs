@@ -4,9 +4,12 @@
 //! pass; [`doors`] looks at the ways to a runtime. This crate observes and judges nothing; all that it changes is that it starts again
 //! what it is told to ([`docker::DockerRuntime::start`]).
 
+mod bundle;
 pub mod conformance;
+pub mod disk;
 pub mod docker;
 pub mod doors;
 pub mod fake;
+pub mod podman;
 pub mod proc;
 mod unknown;

@@ -3,6 +3,7 @@
 //! Only root may ask: shims call the runtime, and with it the gate, as root. What is answered is worked out of the ledger as it is at
 //! that moment and of what the runtime keeps on its disk; the runtime itself is not asked, since it waits for this very answer.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -111,7 +112,11 @@ async fn bytes(stream: &mut UnixStream, limit: u32) -> anyhow::Result<Vec<u8>> {
 fn launch<'a>(question: &'a Question, document: &'a [u8]) -> Launch<'a> {
     let id = question.id.as_str();
     match question.operation.document() {
-        Document::Config => Launch::Config { id, config: document },
+        Document::Config => Launch::Config {
+            id,
+            bundle: Path::new(&question.bundle),
+            config: document,
+        },
         Document::Process => Launch::Process {
             id,
             process: document,

@@ -31,7 +31,7 @@ use verger_agent_core::store::{Round as SpoolRound, SpoolStore, StoreError};
 use verger_agent_runtimes::proc::{MountWatch, SETTLING_STEP};
 use verger_policy::finding::{Lifecycle, Reconciled, Round, Table, reconcile};
 use verger_policy::model::{RuleId, RuntimeKind};
-use verger_policy::rules::{GATE_DRIFT, OTHER_DOORS, PAST_GATE, REFUSED_STAMP, ROOTLESS_RUNTIMES};
+use verger_policy::rules::{GATE_DRIFT, OTHER_DOORS, PAST_GATE, REFUSED_STAMP, ROOTLESS_RUNTIMES, UNWATCHED};
 use verger_proto::agent::v1 as pb;
 
 use crate::clock::Clock;
@@ -213,7 +213,7 @@ impl Reconciler {
             &open_fields(&self.table, &REFUSED_STAMP.rule_id()),
             freshness.is_heard(),
         ));
-        let open = [GATE_DRIFT, PAST_GATE, OTHER_DOORS, ROOTLESS_RUNTIMES]
+        let open = [GATE_DRIFT, PAST_GATE, OTHER_DOORS, ROOTLESS_RUNTIMES, UNWATCHED]
             .map(|rule| (rule, open_fields(&self.table, &rule.rule_id())));
         host.extend(self.ports.doors.borrow_and_update().checks(&open));
         let unreadable: BTreeSet<RuntimeKind> = self.observation.unreadable().keys().copied().collect();

@@ -103,10 +103,12 @@ impl Scene {
         fs::write(
             at("agent.toml"),
             format!(
-                "data_dir = {:?}\ndocker_socket = {:?}\noci_roots = [{:?}]\n",
+                // What this machine's Podman would call is no part of a scene.
+                "data_dir = {:?}\ndocker_socket = {:?}\noci_roots = [{:?}]\npodman_program = {:?}\n",
                 at("agent"),
                 socket,
-                bundles
+                bundles,
+                nowhere().join("podman")
             ),
         )?;
         let program = |name: &str| -> Result<Program> {

@@ -13,8 +13,8 @@ use crate::facts::{
 };
 use crate::model::{
     Access, Config, ContainerHint, Device, EnvRule, Labels, Limits, Metadata, Mode, Modes, Mount,
-    MountSource, Name, NamespaceMode, Namespaces, PolicyObject, Port, Publish, Rootfs, Seccomp, Spec, Stated,
-    UserSpec, Workload, steering_variable,
+    MountSource, Name, NamespaceMode, Namespaces, PolicyObject, Port, Publish, Rootfs, RuntimeKind, Seccomp,
+    Spec, Stated, UserSpec, Workload, steering_variable,
 };
 
 /// Why no draft can be made.
@@ -70,7 +70,7 @@ pub fn bless(instance: &Instance, name: Name) -> Result<PolicyObject, BlessError
     };
     let config = Config {
         images: BTreeSet::from([image]),
-        ..config(&instance.config, &instance.image_defaults)?
+        ..config(&instance.config, &instance.image_defaults, instance.id.runtime)?
     };
     let object = PolicyObject {
         metadata: Metadata {
@@ -104,7 +104,11 @@ pub fn bless(instance: &Instance, name: Name) -> Result<PolicyObject, BlessError
     }
 }
 
-fn config(facts: &ConfigFacts, image: &Evidence<ImageDefaults>) -> Result<Config, BlessError> {
+fn config(
+    facts: &ConfigFacts,
+    image: &Evidence<ImageDefaults>,
+    runtime: RuntimeKind,
+) -> Result<Config, BlessError> {
     let image = seen("image", image)?;
     let command = seen("command", &facts.command)?;
     let working_dir = seen("workingDir", &facts.working_dir)?;
@@ -150,15 +154,19 @@ fn config(facts: &ConfigFacts, image: &Evidence<ImageDefaults>) -> Result<Config
                 unless(rlimits.is_empty(), || rlimits.clone())
             },
         },
-        ports: {
-            let ports = seen("ports", &facts.ports)?;
-            unless(ports.is_empty(), || {
-                let port = |port: &crate::facts::PortFacts| Port {
-                    listen: port.listen.clone(),
-                    publish: Publish::At(port.publish.clone()),
-                };
-                ports.iter().map(port).collect()
-            })
+        ports: match (&facts.ports, runtime) {
+            // Left out, they would be said to be none, and be refused for what nobody sees.
+            (Evidence::Missing(_), RuntimeKind::Podman) => Stated::Any,
+            (ports, _) => {
+                let ports = seen("ports", ports)?;
+                unless(ports.is_empty(), || {
+                    let port = |port: &crate::facts::PortFacts| Port {
+                        listen: port.listen.clone(),
+                        publish: Publish::At(port.publish.clone()),
+                    };
+                    ports.iter().map(port).collect()
+                })
+            }
         },
         masked_paths: paths(seen("maskedPaths", &facts.masked_paths)?, RUNTIME_MASKED_PATHS),
         readonly_paths: paths(

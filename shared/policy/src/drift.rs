@@ -172,7 +172,8 @@ pub fn judge_recorded(compiled: &Compiled, instance: &Instance, at: Timestamp) -
 }
 
 /// Judges a launch: as what the instance is held to, and then as each other workload that lists its image. Which of them it is, a label
-/// alone says, and whoever launches an instance chooses its labels: what is enforced of any of them holds for it.
+/// alone says, and whoever launches an instance chooses its labels: what is enforced of any of them holds for it. So does what is enforced of any that
+/// labels alone tell, where those of the instance are not read.
 pub fn judge_launch(compiled: &Compiled, instance: &Instance, at: Timestamp) -> Vec<Judgement> {
     let held = claim::held(compiled, instance);
     let rivals = claim::rivals(compiled, instance, &held);

@@ -3,7 +3,7 @@
 use verger_policy::compile::Compiled;
 use verger_policy::drift::{self, Claim};
 use verger_policy::facts::{Evidence, Instance, NamespaceOwner};
-use verger_policy::model::{Control, Mode, printable_within};
+use verger_policy::model::{Control, Mode, RuntimeKind, printable_within};
 
 /// The longest reason that is told, characters.
 const REASON: usize = 400;
@@ -52,6 +52,11 @@ pub fn hold(
         Err(why) => return refused(&format!("whether it may have a network cannot be told: {why}")),
     };
     let is_closed = wants_none(compiled, instance);
+    if is_closed && instance.id.runtime == RuntimeKind::Podman {
+        return refused(
+            "it is to have no network, and those of Podman's containers are not watched while they run, so that none can be kept closed; run it by Docker",
+        );
+    }
     match &instance.config.namespaces.network {
         Evidence::Seen(NamespaceOwner::Instance(id)) => match peer(id) {
             Ok(other) if !is_closed && !wants_none(compiled, &other) => Hold::Free,

@@ -13,7 +13,7 @@ use verger_agent_core::runtime::Listed;
 use verger_policy::digest::Digest;
 use verger_policy::facts::ImageDefaults;
 
-use super::bundle::Stamp;
+use crate::bundle::Stamp;
 
 /// A moment in the order of invalidations: what is read with an older ticket than the last event is stale.
 pub(super) type Ticket = u64;

@@ -47,7 +47,7 @@ fn own_hook_of(link: &Path, foreign: &Evidence<BTreeSet<String>>) -> Evidence<BT
 }
 
 /// Where AppArmor is on, what is given no profile is unconfined.
-pub(super) fn confine(profile: &mut Evidence<Option<String>>) {
+pub(crate) fn confine(profile: &mut Evidence<Option<String>>) {
     if matches!(profile, Evidence::Seen(None))
         && fs::read_to_string(APPARMOR).is_ok_and(|word| word.trim() == "Y")
     {

@@ -4,15 +4,16 @@
 //! The daemon writes these files before it calls the runtime. They say what an inspection says of what was asked for, in other places.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use verger_agent_core::gate::{Bundles, Launch};
+use verger_agent_core::gate::Launch;
 use verger_policy::digest::Digest;
 use verger_policy::facts::{Evidence, ImageDefaults, Instance, NamespaceOwner, image, inspect, merge, oci};
 
-use super::{bundle, daemon, is_container_id};
+use super::{daemon, is_container_id};
+use crate::{bundle, disk};
 
 /// The most bytes of one of these files.
 const LIMIT: usize = 8 << 20;
@@ -20,7 +21,7 @@ const LIMIT: usize = 8 << 20;
 const PID_LIMIT: usize = 32;
 /// Why an id is not looked for.
 const NOT_OF_DOCKER: &str =
-    "no container of Docker has such an id, and those of others (ctr, a builder) are not judged here";
+    "no container of Docker or Podman has such an id, and of others (ctr, a builder) no image is known here";
 
 /// Docker's files.
 #[derive(Clone, Debug)]
@@ -271,10 +272,28 @@ impl DockerDisk {
     }
 }
 
-impl Bundles for DockerDisk {
-    fn launch(&self, launch: &Launch<'_>) -> Result<Instance, String> {
+impl DockerDisk {
+    /// Whether this folder is the bundle of Docker's container of this id.
+    pub(crate) fn is_bundle(&self, bundle: &Path, id: &str) -> bool {
+        let of = |root: &PathBuf| bundle::is_same(bundle, &root.join(id));
+        is_container_id(id) && self.bundle_roots.iter().any(of)
+    }
+
+    /// Whether Docker has made a container of this id.
+    pub(crate) fn has_bundle(&self, id: &str) -> bool {
+        is_container_id(id) && bundle::stamp(&self.bundle_roots, id).is_some()
+    }
+
+    /// A namespace of containerd's besides Docker's that has a container of this id.
+    pub(crate) fn stranger(&self, id: &str) -> Option<String> {
+        let mut roots = self.bundle_roots.iter();
+        roots.find_map(|root| disk::other_namespace(root, id))
+    }
+
+    /// One instance as it is launched, which is Docker's.
+    pub(crate) fn launch(&self, launch: &Launch<'_>) -> Result<Instance, String> {
         match launch {
-            Launch::Config { id, config } => self.launched(id, config, true),
+            Launch::Config { id, config, .. } => self.launched(id, config, true),
             Launch::Made { id } => {
                 let config = self.config(id)?;
                 self.launched(id, &config, false)
@@ -287,8 +306,8 @@ impl Bundles for DockerDisk {
         }
     }
 
-    /// The shim leaves it in the bundle, once the runtime has made the container.
-    fn init_pid(&self, id: &str) -> Result<u32, String> {
+    /// The pid that the shim leaves in the bundle, once the runtime has made the container.
+    pub(crate) fn init_pid(&self, id: &str) -> Result<u32, String> {
         if !is_container_id(id) {
             return Err(NOT_OF_DOCKER.to_owned());
         }
@@ -299,9 +318,7 @@ impl Bundles for DockerDisk {
         pid.filter(|pid| *pid > 0)
             .ok_or_else(|| "its init.pid holds no pid".to_owned())
     }
-}
 
-impl DockerDisk {
     fn config(&self, id: &str) -> Result<Vec<u8>, String> {
         if !is_container_id(id) {
             return Err(NOT_OF_DOCKER.to_owned());

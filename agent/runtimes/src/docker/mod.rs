@@ -4,7 +4,6 @@
 //! whose messages are only hints of what to read. No type of either leaves this module.
 
 mod backoff;
-mod bundle;
 mod cache;
 mod daemon;
 mod disk;
@@ -30,13 +29,15 @@ use verger_policy::digest::Digest;
 use verger_policy::facts::{Evidence, ImageDefaults, InstanceId};
 use verger_policy::model::RuntimeKind;
 
-use bundle::Stamp;
 use cache::Cache;
+pub(crate) use daemon::confine;
 pub use disk::DockerDisk;
 use elements::{Element, Splitter};
 pub use ended::Ended;
 pub use registered::{RegisteredRuntime, RegisteredRuntimes};
 use version::ApiVersion;
+
+use crate::bundle::{self, Stamp};
 
 /// The biggest inspection, image inspection and element of a listing that is read.
 const DOCUMENT_LIMIT: usize = 64 << 20;
@@ -154,7 +155,7 @@ impl Runtime for DockerRuntime {
 }
 
 /// Whether a text is a full container id: 64 lower-case hex digits. Checked before an id goes into a path.
-fn is_container_id(id: &str) -> bool {
+pub(crate) fn is_container_id(id: &str) -> bool {
     id.len() == 64 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 

@@ -4,6 +4,7 @@ use bolero::check;
 use verger_fuzz::Damaged;
 
 use super::host::is_roots;
+use super::podman;
 use super::process::{container_of, folders};
 use super::rootless::user_of;
 use super::sockets::listeners;
@@ -72,5 +73,30 @@ fn a_damaged_status_is_roots_only_where_it_says_so() {
                 let text = String::from_utf8_lossy(bytes);
                 assert!(text.contains("Uid:") && text.contains("NSpid:"));
             }
+        });
+}
+
+#[test]
+fn a_hostile_conmon_names_a_container_and_a_runtime_and_a_hostile_file_of_podmans_names_paths() {
+    check!()
+        .with_generator(Damaged::bytes([
+            b"/usr/bin/conmon\0--api-version\x001\0-c\0ab12\0-u\0ab12\0-r\0/usr/bin/crun\0-n\0web\0"
+                .as_slice(),
+            b"conmon\0--cid=ab12\0--runtime=/usr/sbin/runc\0",
+        ]))
+        .with_iterations(10_000)
+        .for_each(|bytes| {
+            if let Some((id, runtime)) = podman::container_of(bytes) {
+                assert!(!id.is_empty() && !runtime.is_empty());
+            }
+        });
+    check!()
+        .with_generator(Damaged::lines([
+            b"[containers]\ndefault_ulimits = [\"nofile=1:1\"]\n[engine]\nruntime = \"/opt/own\"\n[engine.runtimes]\ncrun = [\"/usr/bin/crun\"]\n".as_slice(),
+        ]))
+        .with_iterations(5_000)
+        .for_each(|bytes| match podman::named(&String::from_utf8_lossy(bytes)) {
+            Ok(paths) => assert!(paths.iter().all(|path| path.starts_with('/'))),
+            Err(why) => assert!(!why.contains(char::is_control), "{why}"),
         });
 }

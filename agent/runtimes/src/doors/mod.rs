@@ -7,6 +7,7 @@
 mod fuzz;
 mod host;
 mod lookup;
+mod podman;
 mod process;
 mod rootless;
 mod sockets;
@@ -49,6 +50,10 @@ pub struct Places {
     pub group: PathBuf,
     /// passwd(5).
     pub passwd: PathBuf,
+    /// Podman's program; what is not there is not looked at.
+    pub podman: PathBuf,
+    /// Where Podman is told what its runtimes are: files, and folders of files, the last one's word counting (containers.conf(5)).
+    pub containers_conf: Vec<PathBuf>,
 }
 
 /// Looks at everything but the gate's own files, whose faults are given. Blocks on the file system.
@@ -79,6 +84,7 @@ pub fn look(places: &Places, files: Vec<Fault>, registered: &Evidence<Registered
         files,
         daemons: called,
         runtimes: runtimes(&gate, registered, &path),
+        podman: podman::runtimes(&gate, places),
         shims: shims(&host, &gate, places),
         listening,
         users: users::of_socket(places),
@@ -155,13 +161,16 @@ fn runtimes(
     Evidence::Seen(registered.0.iter().map(leads).collect())
 }
 
-/// The shims that hold containers now, and what they call.
+/// The shims that hold containers now, and Podman's conmons, and what they call.
 fn shims(host: &Host, gate: &Gate, places: &Places) -> Evidence<Vec<Shim>> {
-    let pids = match host.named(SHIM) {
+    let named = host
+        .named(SHIM)
+        .and_then(|shims| Ok((shims, host.named(podman::CONMON)?)));
+    let (pids, conmons) = match named {
         Ok(pids) => pids,
         Err(error) => return Evidence::Missing(format!("/proc cannot be read: {error}")),
     };
-    let mut shims = Vec::new();
+    let mut shims = podman::shims(gate, places, &conmons);
     for pid in pids {
         // One without an id is only being started, or has ended.
         let Some((namespace, id)) = process::container(pid) else {

@@ -115,8 +115,12 @@ pub(super) fn folders(environ: &[u8]) -> Vec<PathBuf> {
 
 /// The namespace and id that a shim was started with (containerd `runtime/v2/shim`: `-namespace NS -id ID`).
 pub(super) fn container(pid: u32) -> Option<(String, String)> {
-    let line = read(Path::new(&format!("/proc/{pid}/cmdline"))).ok()?;
-    container_of(&line)
+    container_of(&line(pid)?)
+}
+
+/// The command line of a process; none where it has ended.
+pub(super) fn line(pid: u32) -> Option<Vec<u8>> {
+    read(Path::new(&format!("/proc/{pid}/cmdline"))).ok()
 }
 
 pub(super) fn container_of(line: &[u8]) -> Option<(String, String)> {

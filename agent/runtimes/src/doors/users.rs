@@ -88,13 +88,13 @@ fn name_of(users: &str, uid: u32) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use std::os::unix::fs::{PermissionsExt as _, chown};
     use std::path::Path;
 
-    fn places(dir: &Path) -> Places {
+    pub(in crate::doors) fn places(dir: &Path) -> Places {
         Places {
             gate: dir.join("gate"),
             program: dir.join("gate/verger-gate"),
@@ -102,6 +102,8 @@ mod tests {
             docker_pid_file: dir.join("docker.pid"),
             group: dir.join("group"),
             passwd: dir.join("passwd"),
+            podman: dir.join("absent"),
+            containers_conf: Vec::new(),
         }
     }
 

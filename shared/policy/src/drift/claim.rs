@@ -75,27 +75,49 @@ pub(super) fn held<'a>(compiled: &Compiled, instance: impl Into<Identity<'a>>) -
     hinted
 }
 
-/// The workloads that list the instance's digest and that it is not held to, since its labels are another's.
+/// The workloads that an instance could be of besides those that it is held to: those that list its digest, which its labels make
+/// another's; and, where its labels are not read, those whose hints it would meet with the right ones.
 pub(super) fn rivals(compiled: &Compiled, instance: &Instance, held: &[Held]) -> Vec<Held> {
-    let listing = instance
-        .image
-        .seen()
-        .map_or(&[][..], |image| compiled.listing(image));
-    let is_rival = |place: &&usize| held.iter().all(|held| held.place != **place);
+    let identity = Identity::from(instance);
+    let listing = identity.image.map_or(&[][..], |image| compiled.listing(image));
+    let is_rival = |place: &usize| held.iter().all(|held| held.place != *place);
+    if listing.is_empty() && !instance.id.runtime.tells_labels() {
+        let is_possible = |place: &usize| {
+            let hint = &compiled.workloads()[*place].spec.hint;
+            !hint.labels.is_empty() && is_of_image(hint, identity)
+        };
+        let mut possible: Vec<usize> = compiled
+            .hinted(identity.image_name)
+            .filter(|place| is_possible(place) && is_rival(place))
+            .collect();
+        possible.sort_unstable();
+        let held = |place| Held {
+            place,
+            entitled: false,
+        };
+        return possible.into_iter().map(held).collect();
+    }
     let rival = |place: &usize| Held {
         place: *place,
         entitled: true,
     };
-    listing.iter().filter(is_rival).map(rival).collect()
+    listing
+        .iter()
+        .filter(|place| is_rival(place))
+        .map(rival)
+        .collect()
 }
 
 fn meets(hint: &ContainerHint, identity: Identity<'_>) -> bool {
-    let image = hint.image.as_deref().is_none_or(|wanted| {
+    !hint.is_empty() && is_of_image(hint, identity) && hint.labels.select(identity.labels)
+}
+
+fn is_of_image(hint: &ContainerHint, identity: Identity<'_>) -> bool {
+    hint.image.as_deref().is_none_or(|wanted| {
         identity
             .image_name
             .is_some_and(|name| full_repository(name) == full_repository(wanted))
-    });
-    !hint.is_empty() && image && hint.labels.select(identity.labels)
+    })
 }
 
 pub(super) fn claim(compiled: &Compiled, held: &[Held]) -> Claim {

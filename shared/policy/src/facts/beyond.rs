@@ -32,7 +32,63 @@ pub struct RootFacts {
     pub kept: Evidence<String>,
 }
 
-/// Whether an annotation only describes, whatever it says: no runtime does anything because of it (OCI image-spec, annotations).
-pub(super) fn describes(name: &str) -> bool {
-    name.starts_with("org.opencontainers.image.")
+/// Whether an annotation only describes: no runtime does anything because of it. Those of an image do, whatever they say (OCI
+/// image-spec, annotations). Of those that Podman writes (libpod `define/annotations.go`) the ones that say what it was asked for do so where what
+/// they say is nothing, or is judged by what came of it.
+pub(super) fn describes(name: &str, value: &str) -> bool {
+    let is_flag = |value: &str| matches!(value, "TRUE" | "FALSE");
+    match name {
+        "io.container.manager" => value == "libpod",
+        "io.kubernetes.cri-o.Created" => value.parse::<jiff::Timestamp>().is_ok(),
+        "io.kubernetes.cri-o.TTY" => matches!(value, "true" | "false"),
+        "io.podman.annotations.autoremove" | "io.podman.annotations.init" => is_flag(value),
+        // Where they are asked for, something follows that is to be told.
+        "io.podman.annotations.privileged" | "io.podman.annotations.publish-all" => value == "FALSE",
+        // Where its own program writes its id, and which profile was asked for: the profile itself is judged.
+        "io.podman.annotations.cid-file" | "io.podman.annotations.seccomp" => true,
+        _ => name.starts_with("org.opencontainers.image."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::describes;
+
+    #[test]
+    fn what_podman_writes_describes_where_it_says_nothing_and_what_it_does_not_never_does() {
+        for (name, value) in [
+            ("io.container.manager", "libpod"),
+            ("io.kubernetes.cri-o.Created", "2026-11-26T19:06:07.652752421Z"),
+            ("io.kubernetes.cri-o.Created", "2026-11-26T19:06:07.6+02:00"),
+            ("io.kubernetes.cri-o.TTY", "true"),
+            ("io.podman.annotations.autoremove", "TRUE"),
+            ("io.podman.annotations.init", "FALSE"),
+            ("io.podman.annotations.privileged", "FALSE"),
+            ("io.podman.annotations.publish-all", "FALSE"),
+            ("io.podman.annotations.seccomp", "unconfined"),
+            ("org.opencontainers.image.stopSignal", "15"),
+        ] {
+            assert!(describes(name, value), "{name}={value}");
+        }
+        for (name, value) in [
+            ("io.container.manager", "crio"),
+            ("io.kubernetes.cri-o.Created", "x"),
+            ("io.kubernetes.cri-o.TTY", "TRUE"),
+            ("io.kubernetes.cri-o.ContainerType", "container"),
+            ("io.kubernetes.cri-o.SandboxID", "x"),
+            ("io.podman.annotations.init", "yes"),
+            ("io.podman.annotations.privileged", "TRUE"),
+            ("io.podman.annotations.publish-all", "TRUE"),
+            ("io.podman.annotations.volumes-from", "x"),
+            ("io.podman.annotations.label", "disable"),
+            ("io.podman.annotations.userns", "auto"),
+            ("io.podman.annotations.", ""),
+            ("run.oci.handler", "krun"),
+            ("run.oci.keep_original_groups", "1"),
+            ("org.systemd.property.DefaultDependencies", "false"),
+            ("", ""),
+        ] {
+            assert!(!describes(name, value), "{name}={value}");
+        }
+    }
 }

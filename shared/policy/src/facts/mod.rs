@@ -11,6 +11,7 @@ pub mod inspect;
 mod live;
 pub mod merge;
 pub mod oci;
+pub mod podman;
 pub mod proc;
 mod shape;
 mod unobserved;

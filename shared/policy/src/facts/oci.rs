@@ -7,6 +7,7 @@ mod hooks;
 mod strict;
 mod unread;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::RawValue;
@@ -36,6 +37,8 @@ pub struct OciConfig {
     pub mounts: Vec<OciMount>,
     /// The container's full id, where the cgroup path shows it.
     pub id: Option<String>,
+    /// The path of its control group, as written.
+    pub cgroup: Option<String>,
     /// The process whose program is run as Docker's own hook; none where there is no such hook.
     pub daemon_hook: Option<u32>,
     pub(super) around: Surroundings,
@@ -112,7 +115,7 @@ pub fn parse(bytes: &[u8]) -> Result<OciConfig, InvalidFacts> {
         .map(|root| (root.path, root.readonly))
         .unwrap_or_default();
     let mut annotations = spec.annotations.unwrap_or_default();
-    annotations.retain(|name, _| !beyond::describes(name));
+    annotations.retain(|name, value| !beyond::describes(name, value));
     let resources = linux.resources.as_ref();
     let devices = devices(
         linux.devices.unwrap_or_default(),
@@ -199,6 +202,7 @@ pub fn parse(bytes: &[u8]) -> Result<OciConfig, InvalidFacts> {
         config,
         mounts,
         id,
+        cgroup: linux.cgroups_path.map(Cow::into_owned),
         daemon_hook: hooks.daemon,
         around,
     })

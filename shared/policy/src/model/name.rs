@@ -47,6 +47,19 @@ words! {
     RuntimeKind {
         /// Docker Engine.
         Docker = "docker",
+        /// Podman.
+        Podman = "podman",
+    }
+}
+
+impl RuntimeKind {
+    /// Whether labels of its instances are read: where they are not, an instance may have any.
+    pub const fn tells_labels(self) -> bool {
+        match self {
+            Self::Docker => true,
+            // They are in its database alone.
+            Self::Podman => false,
+        }
     }
 }
 

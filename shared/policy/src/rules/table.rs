@@ -232,6 +232,9 @@ rules! {
     ROOTLESS_RUNTIMES = "host/rootless-runtimes", Host, Medium, NO_PROFILE, [];
     "What users run in namespaces of their own, without root, no gate stands before and no role decides about: every control of it is unsupported";
     "have it run through the host's Docker, where it is judged; or let the user make no namespaces: `user.max_user_namespaces` in sysctl.d(5), and no range in subuid(5)";
+    UNWATCHED = "host/unwatched", Host, Medium, NO_PROFILE, ["NIST 800-190 4.4.2"];
+    "What is of no runtime that the agent watches is judged when it is launched at most, and by nobody while it runs";
+    "run it by Docker, where it is watched; find out who launched it if nobody knows it";
     NOT_KEPT = "host/not-kept", Host, High, NO_PROFILE, [];
     "What this host accepted is acknowledged once it is on disk, in the ledger and beside the host's identity: what is not can be taken back by whoever puts an older ledger in its place";
     "mend the disk of the agent's data_dir, or free space on it; it is tried again by itself, and at once after a restart of the agent";

@@ -38,7 +38,11 @@ impl Disk {
 
     fn created(&self) -> Result<Instance, String> {
         let config = OCI.as_bytes();
-        self.launch(&Launch::Config { id: ID, config })
+        self.launch(&Launch::Config {
+            id: ID,
+            bundle: Path::new(""),
+            config,
+        })
     }
 }
 
@@ -57,6 +61,7 @@ fn a_container_is_what_its_files_say_however_it_is_launched() {
     for launch in [
         Launch::Config {
             id: ID,
+            bundle: Path::new(""),
             config: OCI.as_bytes(),
         },
         Launch::Made { id: ID },
@@ -122,6 +127,7 @@ fn what_cannot_be_read_is_not_taken_for_a_stranger() {
     let elsewhere = tempfile::tempdir().unwrap();
     let launch = Launch::Config {
         id: ID,
+        bundle: Path::new(""),
         config: OCI.as_bytes(),
     };
     assert!(
@@ -137,6 +143,7 @@ fn what_cannot_be_read_is_not_taken_for_a_stranger() {
     for launch in [
         Launch::Config {
             id: "web",
+            bundle: Path::new(""),
             config: OCI.as_bytes(),
         },
         Launch::Made { id: "web" },
@@ -227,7 +234,12 @@ fn the_root_file_system_is_the_one_that_the_storage_keeps_for_the_container() {
     let pid = std::process::id();
     let made = |config: &str| {
         let config = config.as_bytes();
-        disk.launch(&Launch::Config { id: ID, config }).unwrap()
+        disk.launch(&Launch::Config {
+            id: ID,
+            bundle: Path::new(""),
+            config,
+        })
+        .unwrap()
     };
     // While the storage does not say where it is, nothing is taken for it.
     let unknown = made(&config("/x", pid));
@@ -250,7 +262,13 @@ fn a_hook_of_another_process_than_the_daemon_is_somebody_elses() {
     let disk = Disk::new(r#"{"Image":"web"}"#, "{}");
     let text = config("/x", std::process::id());
     let config = text.as_bytes();
-    let made = disk.launch(&Launch::Config { id: ID, config }).unwrap();
+    let made = disk
+        .launch(&Launch::Config {
+            id: ID,
+            bundle: Path::new(""),
+            config,
+        })
+        .unwrap();
     let hooks = beyond(&made).hooks.seen().unwrap();
     assert!(
         hooks.iter().all(|hook| hook.contains("not Docker's daemon")),
@@ -273,7 +291,13 @@ fn a_control_group_that_is_not_where_the_daemon_puts_all_is_not_passed_over() {
         ("{}", text.replace("/docker/0", "/docker/1").as_bytes(), true),
     ] {
         let disk = Disk::new(r#"{"Image":"web"}"#, host);
-        let made = disk.launch(&Launch::Config { id: ID, config }).unwrap();
+        let made = disk
+            .launch(&Launch::Config {
+                id: ID,
+                bundle: Path::new(""),
+                config,
+            })
+            .unwrap();
         assert_eq!(beyond(&made).unread.contains("linux.cgroupsPath"), told, "{host}");
     }
 }

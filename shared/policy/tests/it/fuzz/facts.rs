@@ -32,7 +32,7 @@ const IMAGES: &[&[u8]] = &[
     br#"{"config":{"Entrypoint":["/app"],"Cmd":["-v"],"Env":["A=1","A=2","B"],"User":"nobody","Volumes":{"/v":{}}}}"#,
 ];
 
-fn policy() -> Compiled {
+pub(super) fn policy() -> Compiled {
     let workload = workload(
         "web",
         "{ labels: { app: web } }",
@@ -79,7 +79,7 @@ fn assert_sound(config: &ConfigFacts) {
 }
 
 /// Judging and blessing take what the parsers give, whatever it is.
-fn assert_usable(policy: &Compiled, instance: &Instance) {
+pub(super) fn assert_usable(policy: &Compiled, instance: &Instance) {
     let judgement = judge_recorded(policy, instance, at());
     for check in &judgement.checks {
         let _ = explain::check(check);
@@ -97,7 +97,7 @@ fn assert_drafted(object: &PolicyObject) {
     assert_eq!(read.as_deref(), Ok(std::slice::from_ref(object)), "{text}");
 }
 
-fn oci(bytes: &[u8]) -> Option<OciConfig> {
+pub(super) fn oci(bytes: &[u8]) -> Option<OciConfig> {
     let doubled = oci::with_process(bytes, bytes).map_err(|error| assert_short(&error.to_string()));
     let read = oci::parse(bytes)
         .map_err(|error| assert_short(&error.to_string()))

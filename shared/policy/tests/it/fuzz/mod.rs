@@ -5,6 +5,7 @@ mod draft;
 mod expression;
 mod facts;
 mod names;
+mod podman;
 mod proc;
 mod set;
 

@@ -1,6 +1,6 @@
-//! Reads the OCI `config.json` the kernel's view of a container was made from.
+//! Reads the OCI `config.json` the kernel's view of a container was made from, and what else a runtime keeps of a container.
 //!
-//! Docker keeps it in containerd's bundle while the container exists for containerd. The bundle belongs to root, but
+//! Docker keeps the config in containerd's bundle while the container exists for containerd, Podman in its storage. The bundle belongs to root, but
 //! its neighbours are reachable from containers by mistakes (a bind of the state directory), so nothing on the way is
 //! followed: no symbolic link, no magic link (openat2(2)), no file but a regular one, no more than the limit.
 
@@ -12,10 +12,10 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use rustix::io::Errno;
 
 /// The biggest `config.json` that is read. The kernel gives a process at most some MiB of arguments and environment.
-pub(super) const CONFIG_LIMIT: usize = 8 << 20;
+pub(crate) const CONFIG_LIMIT: usize = 8 << 20;
 
 /// Where bundles are, by default: Docker with a containerd of its own, and with the system's.
-pub(super) const DEFAULT_ROOTS: [&str; 2] = [
+pub(crate) const DEFAULT_ROOTS: [&str; 2] = [
     "/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby",
     "/run/containerd/io.containerd.runtime.v2.task/moby",
 ];
@@ -25,7 +25,7 @@ pub(super) const DEFAULT_ROOTS: [&str; 2] = [
 /// A bundle is made anew for each start of a container, which gives another inode, size or change time. Rewriting
 /// the file in place sets the change time, which no system call sets back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     device: u64,
     inode: u64,
     size: i64,
@@ -50,12 +50,12 @@ fn find(roots: &[PathBuf], id: &str) -> Result<(File, Stamp), String> {
 }
 
 /// What identifies the state of the container's `config.json` now, if it has one.
-pub(super) fn stamp(roots: &[PathBuf], id: &str) -> Option<Stamp> {
+pub(crate) fn stamp(roots: &[PathBuf], id: &str) -> Option<Stamp> {
     find(roots, id).ok().map(|(_, stamp)| stamp)
 }
 
 /// The container's `config.json` and what identifies its state, or why there is none. Blocks on the file system.
-pub(super) fn read(roots: &[PathBuf], id: &str) -> Result<(Vec<u8>, Stamp), String> {
+pub(crate) fn read(roots: &[PathBuf], id: &str) -> Result<(Vec<u8>, Stamp), String> {
     let (file, stamp) = find(roots, id)?;
     let bytes =
         whole(file, CONFIG_LIMIT).map_err(|why| format!("the OCI config.json of this container {why}"))?;
@@ -63,7 +63,7 @@ pub(super) fn read(roots: &[PathBuf], id: &str) -> Result<(Vec<u8>, Stamp), Stri
 }
 
 /// Another file of the container's bundle, the first that is found, or why there is none. Blocks on the file system.
-pub(super) fn read_beside(roots: &[PathBuf], id: &str, name: &str, limit: usize) -> Result<Vec<u8>, String> {
+pub(crate) fn read_beside(roots: &[PathBuf], id: &str, name: &str, limit: usize) -> Result<Vec<u8>, String> {
     for root in roots {
         match open_below(root, &format!("{id}/{name}")) {
             Ok((file, _)) => return whole(file, limit).map_err(|why| format!("its {name} {why}")),
@@ -77,10 +77,19 @@ pub(super) fn read_beside(roots: &[PathBuf], id: &str, name: &str, limit: usize)
 }
 
 /// A file below a folder of the runtime's, reached in the same careful way. Blocks on the file system.
-pub(super) fn read_below(root: &Path, path: &str, limit: usize) -> Result<Vec<u8>, String> {
+pub(crate) fn read_below(root: &Path, path: &str, limit: usize) -> Result<Vec<u8>, String> {
     let (file, _) = open_below(root, path)
         .map_err(|refusal| format!("{path} in {}: {}", root.display(), refusal.reason()))?;
     whole(file, limit).map_err(|why| format!("{path} in {} {why}", root.display()))
+}
+
+/// Whether two paths lead to one folder. Blocks on the file system.
+pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
+    let folder = |path: &Path| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        fstat(open(path, flags, Mode::empty())?).map(|stat| (stat.st_dev, stat.st_ino))
+    };
+    matches!((folder(one), folder(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 fn whole(file: File, limit: usize) -> Result<Vec<u8>, String> {
