@@ -4,6 +4,7 @@
 //! was stored. The rigs are the `prove-*` programs; each prints its figure last and fails when the figure falls short.
 
 mod access;
+pub mod agent_dead;
 pub mod canonical;
 pub mod clock;
 pub mod doors;

@@ -13,7 +13,7 @@ use crate::programs::Programs;
 use crate::scene::{Docker, Scene};
 
 /// Who may do everything that a role can give to what is of the workload, and nothing to anything else.
-pub(super) const RUNNER: u32 = 10_001;
+pub(crate) const RUNNER: u32 = 10_001;
 /// Has the built-in role of this name.
 pub(super) const VIEWER: u32 = 10_002;
 /// Has the built-in role of this name.

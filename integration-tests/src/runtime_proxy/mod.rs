@@ -6,4 +6,5 @@ mod matrix;
 
 pub use bypasses::run as bypasses;
 pub use front::Front;
+pub(crate) use front::RUNNER;
 pub use matrix::run as matrix;
