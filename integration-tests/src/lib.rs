@@ -18,6 +18,7 @@ pub mod launch_window;
 pub mod people;
 pub mod power_cut;
 pub mod programs;
+pub mod proxy_requests;
 pub mod rpc_access;
 pub mod runtime_proxy;
 pub mod scene;

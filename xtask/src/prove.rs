@@ -227,6 +227,17 @@ pub(crate) const POINTS: &[Point] = &[
         }),
     },
     Point {
+        name: "proxy-requests",
+        claim: "Of a million mutated requests none that Docker would take for privileged, host-mounted or host-namespaced is let through, nor at a real daemon.",
+        cargo: &program!("prove-proxy-requests"),
+        needs_docker: true,
+        sample: Some(Sample {
+            short: "50000",
+            full: "1000000",
+            of: "mutated requests",
+        }),
+    },
+    Point {
         name: "launch-window",
         claim: "An instance whose workload enforces `channels` sends no frame of IP version 4 or ARP from its first instruction on, and is reached in no way that is tried; others are let be.",
         cargo: &program!("prove-launch-window"),
