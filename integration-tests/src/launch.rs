@@ -436,7 +436,7 @@ impl Gate {
         fs::write(
             &config,
             format!(
-                "{text}docker_data_root = {root:?}\ngate_socket = {socket:?}\ngate_folder = {front:?}\nnetwork_namespace = {namespace:?}\n"
+                "docker_data_root = {root:?}\ngate_socket = {socket:?}\ngate_folder = {front:?}\nnetwork_namespace = {namespace:?}\n{text}"
             ),
         )?;
         scene.agent.start()?;
@@ -486,7 +486,8 @@ impl Gate {
         command
     }
 
-    fn break_glass(&self) -> Command {
+    /// `break-glass` for it.
+    pub(crate) fn break_glass(&self) -> Command {
         let mut command = Command::new(&self.agent);
         command.arg("--config").arg(&self.config).arg("break-glass");
         command

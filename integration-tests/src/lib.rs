@@ -4,6 +4,7 @@
 //! was stored. The rigs are the `prove-*` programs; each prints its figure last and fails when the figure falls short.
 
 mod access;
+pub mod agent_dead;
 pub mod canonical;
 pub mod clock;
 pub mod doors;
@@ -18,6 +19,7 @@ pub mod people;
 pub mod podman;
 pub mod power_cut;
 pub mod programs;
+pub mod proxy_requests;
 pub mod rpc_access;
 pub mod runtime_proxy;
 pub mod scene;

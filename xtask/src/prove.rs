@@ -85,6 +85,17 @@ macro_rules! cases {
 /// What must hold; `test` runs the short form of each.
 pub(crate) const POINTS: &[Point] = &[
     Point {
+        name: "agent-dead",
+        claim: "With the agent killed, proxy and gate are closed at once and say so, what runs can be ended, root breaks the glass on record; nothing takes 2 s.",
+        cargo: &program!("prove-agent-dead"),
+        needs_docker: true,
+        sample: Some(Sample {
+            short: "1",
+            full: "20",
+            of: "kills of the agent",
+        }),
+    },
+    Point {
         name: "bad-input",
         claim: "Bad files, hostile containers and senseless messages are answered clearly, in bounded time and memory; nothing changes.",
         cargo: &program!("prove-bad-input"),
@@ -213,6 +224,17 @@ pub(crate) const POINTS: &[Point] = &[
             short: "46",
             full: "286",
             of: "calls of Docker's CLI",
+        }),
+    },
+    Point {
+        name: "proxy-requests",
+        claim: "Of a million mutated requests none that Docker would take for privileged, host-mounted or host-namespaced is let through, nor at a real daemon.",
+        cargo: &program!("prove-proxy-requests"),
+        needs_docker: true,
+        sample: Some(Sample {
+            short: "50000",
+            full: "1000000",
+            of: "mutated requests",
         }),
     },
     Point {

@@ -3,6 +3,9 @@
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use verger_integration_tests::runtime_proxy::said_at;
 
 fn main() -> ExitCode {
     match ask() {
@@ -15,18 +18,13 @@ fn main() -> ExitCode {
 }
 
 fn ask() -> io::Result<()> {
-    let path = std::env::args_os()
-        .nth(1)
-        .ok_or_else(|| io::Error::other("name the socket"))?;
+    let mut words = std::env::args_os().skip(1);
+    let path = words.next().ok_or_else(|| io::Error::other("name the socket"))?;
+    // So long a quiet, in milliseconds, ends what is said.
+    let quiet = words.next().and_then(|word| word.to_str()?.parse().ok());
     let mut request = Vec::new();
     io::stdin().read_to_end(&mut request)?;
-    let mut stream = UnixStream::connect(path)?;
-    // Who refuses a request may not read all of it.
-    let _ = stream.write_all(&request);
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
-        Err(error) if answer.is_empty() => return Err(error),
-        _ => {}
-    }
+    let stream = UnixStream::connect(path)?;
+    let answer = said_at(stream, &request, quiet.map(Duration::from_millis))?;
     io::stdout().write_all(&answer)
 }

@@ -262,7 +262,7 @@ fn launch(docker: &Docker, act: &Act, host: &Host, name: &str, count: usize) -> 
 }
 
 /// Waits until no shim of a container is there.
-fn ended(id: &str) -> Result<()> {
+pub(crate) fn ended(id: &str) -> Result<()> {
     let began = Instant::now();
     while is_watched(id)? {
         ensure!(

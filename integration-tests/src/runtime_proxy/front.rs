@@ -13,7 +13,7 @@ use crate::programs::Programs;
 use crate::scene::{Docker, Scene};
 
 /// Who may do everything that a role can give to what is of the workload, and nothing to anything else.
-pub(super) const RUNNER: u32 = 10_001;
+pub(crate) const RUNNER: u32 = 10_001;
 /// Has the built-in role of this name.
 pub(super) const VIEWER: u32 = 10_002;
 /// Has the built-in role of this name.
@@ -107,6 +107,14 @@ impl Front {
     /// # Errors
     /// When a step fails.
     pub fn found(programs: &Programs, docker: Docker) -> Result<Self> {
+        Self::found_with(programs, docker, "")
+    }
+
+    /// As [`found`](Self::found), with more objects in force.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn found_with(programs: &Programs, docker: Docker, objects: &str) -> Result<Self> {
         let mut scene = Scene::found(programs, &docker)?;
         let folder = tempfile::Builder::new().prefix("verger-front-").tempdir()?;
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
@@ -137,7 +145,7 @@ impl Front {
         front.docker.run(&front.web, &["verger-test/app"])?;
         front.docker.run(&front.other, &["verger-test/busybox"])?;
         let draft = front.scene.bless(&front.docker, &front.web, WORKLOAD)?;
-        front.scene.apply(&format!("{draft}{ROLES}"))?;
+        front.scene.apply(&format!("{draft}{ROLES}{objects}"))?;
         let epoch = front.scene.epoch()?;
         front.scene.wait_for("the policy to be in force", || {
             let row = front.scene.rows(&["hosts"])?;
@@ -206,6 +214,15 @@ impl Front {
     pub fn raw(&self, uid: u32, socket: &Path, request: &[u8]) -> Result<String> {
         let mut command = self.of(uid, self.folder.path().join("at-socket"));
         fed(command.arg(socket), request)
+    }
+
+    /// As [`raw`](Self::raw), for what may be no whole request: who waits for the rest of it is told that there is none.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn raw_until_quiet(&self, uid: u32, socket: &Path, request: &[u8]) -> Result<String> {
+        let mut command = self.of(uid, self.folder.path().join("at-socket"));
+        fed(command.arg(socket).arg("300"), request)
     }
 
     /// As [`raw`](Self::raw), in the pid namespace of a process.

@@ -3,7 +3,10 @@
 mod bypasses;
 mod front;
 mod matrix;
+mod said;
 
 pub use bypasses::run as bypasses;
 pub use front::Front;
+pub(crate) use front::RUNNER;
 pub use matrix::run as matrix;
+pub use said::said_at;

@@ -250,6 +250,8 @@ pub(super) const RULES: Rules = Rules {
                 "verger-controller-state",
                 "verger-controller-store",
                 "verger-agent-core",
+                // A million requests are judged in one process; a sample of them by a real agent, with the same outcome.
+                "verger-agent-proxy",
                 "verger-agent-runtimes",
                 "verger-agent-store",
                 "verger-rig",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use verger_policy::model::{Resource, Verb};
 
-use super::{Named, Read, is_nothing, items, modest, text, texts};
+use super::{Named, Read, is_nothing, items, modest, object, text, texts};
 use crate::call::{On, reference};
 use crate::{Refusal, shown};
 
@@ -27,79 +27,115 @@ const OWN_CAPABILITIES: [&str; 14] = [
     "SYS_CHROOT",
 ];
 
-/// Whatever of these says anything reaches past the container.
-const REACHING: [&str; 12] = [
-    "Privileged",
-    "Devices",
-    "DeviceCgroupRules",
-    "DeviceRequests",
-    "CgroupParent",
-    "Capabilities",
-    "OomKillDisable",
-    "UTSMode",
-    "UsernsMode",
-    "CpuRealtimePeriod",
-    "CpuRealtimeRuntime",
-    "BlkioWeightDevice",
+/// Whatever of these says anything reaches past the container; so do limits ([`modest::REACHING`]).
+const REACHING: [&str; 4] = ["Privileged", "Capabilities", "UTSMode", "UsernsMode"];
+
+/// Options of logging that say how much is kept and under which names, and not where it goes.
+const LOG_OPTIONS: [&str; 10] = [
+    "compress",
+    "env",
+    "env-regex",
+    "labels",
+    "labels-regex",
+    "max-buffer-size",
+    "max-file",
+    "max-size",
+    "mode",
+    "tag",
+];
+
+/// Kernel parameters that the namespaces of a container have of their own (moby, opts.ValidateSysctl; runc, validate). Of others there
+/// is one for the whole host.
+const OWN_PARAMETERS: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shm_rmid_forced",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
 ];
 
 /// Reads it.
 pub(super) fn read(value: Value, runtimes: &BTreeSet<String>) -> Result<Read, Refusal> {
     let mut read = Read::of(value);
-    read.image = text(read.value.get("Image")).to_owned();
+    read.image = text(&read.value, "Image")?.to_owned();
     if let Some(labels) = read.value.get("Labels").and_then(Value::as_object) {
         let texts = labels
             .iter()
             .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
         read.labels = texts.collect();
     }
-    let host = read.value.get("HostConfig").cloned().unwrap_or_default();
-    let runtime = text(host.get("Runtime"));
+    let host = object(&read.value, "HostConfig")?.clone();
+    let runtime = text(&host, "Runtime")?;
     if !runtime.is_empty() && !runtimes.contains(runtime) {
         return Err(Refusal::denied(format!(
             "verger: the runtime `{}` is none that the gate stands in front of (`[proxy] runtimes` lists those); leave it to the daemon",
             shown(runtime)
         )));
     }
-    if reaches(&host) {
+    if reaches(&host)? {
         read.wish(Verb::ReachHost, On::Made);
     }
     modes(&mut read, &host)?;
-    volumes(&mut read, &host);
+    volumes(&mut read, &host)?;
     others(&mut read, &host)?;
     networks(&mut read)?;
     Ok(read)
 }
 
-fn reaches(host: &Value) -> bool {
+fn reaches(host: &Value) -> Result<bool, Refusal> {
     let of = |key: &str| host.get(key);
-    let foreign_capability = texts(of("CapAdd")).iter().any(|capability| {
+    let foreign_capability = texts(host, "CapAdd")?.iter().any(|capability| {
         let name = capability.to_ascii_uppercase();
         let name = name.strip_prefix("CAP_").unwrap_or(&name);
         !OWN_CAPABILITIES.contains(&name)
     });
-    let foreign_option = texts(of("SecurityOpt")).iter().any(|option| {
+    let foreign_option = texts(host, "SecurityOpt")?.iter().any(|option| {
         !matches!(
             *option,
             "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true"
         )
     });
-    let log = of("LogConfig").and_then(|log| log.get("Type"));
-    REACHING.iter().any(|key| !is_nothing(of(key)))
+    Ok(
+        REACHING.iter().chain(&modest::REACHING).any(|key| !is_nothing(of(key)))
         || foreign_capability
         || foreign_option
-        || !matches!(text(of("VolumeDriver")), "" | "local")
-        || !matches!(text(log), "" | "json-file" | "local" | "none")
-        || of("OomScoreAdj").and_then(Value::as_i64).is_some_and(|adj| adj < 0)
+        || foreign_parameter(object(host, "Sysctls")?)
+        || foreign_log(object(host, "LogConfig")?)?
+        || !matches!(text(host, "VolumeDriver")?, "" | "local")
+        || of("OomScoreAdj").is_some_and(|adj| !adj.is_null() && adj.as_i64().is_none_or(|adj| adj < 0))
         // An empty list masks nothing.
-        || ["MaskedPaths", "ReadonlyPaths"].iter().any(|key| of(key).is_some_and(|value| !value.is_null()))
+        || ["MaskedPaths", "ReadonlyPaths"].iter().any(|key| of(key).is_some_and(|value| !value.is_null())),
+    )
+}
+
+fn foreign_parameter(parameters: &Value) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let own = |name: &str| {
+        let is_spaced = name.starts_with("net.") || name.starts_with("fs.mqueue.");
+        OWN_PARAMETERS.contains(&name) || is_spaced && name.bytes().all(plain)
+    };
+    let parameters = parameters.as_object();
+    parameters.is_some_and(|parameters| parameters.keys().any(|name| !own(name)))
+}
+
+fn foreign_log(log: &Value) -> Result<bool, Refusal> {
+    let options = object(log, "Config")?.as_object();
+    Ok(match text(log, "Type")? {
+        "json-file" | "local" | "none" => false,
+        // The daemon's own driver may be one that sends to wherever its options say.
+        "" => options.is_some_and(|options| options.keys().any(|key| !LOG_OPTIONS.contains(&key.as_str()))),
+        _ => true,
+    })
 }
 
 /// Namespaces of the host and of others.
 fn modes(read: &mut Read, host: &Value) -> Result<(), Refusal> {
     const SHARING: &str = "container:";
     for key in ["NetworkMode", "IpcMode", "PidMode", "CgroupnsMode", "Cgroup"] {
-        let mode = text(host.get(key));
+        let mode = text(host, key)?;
         if let Some(name) = mode.strip_prefix(SHARING) {
             let other = reference(name)?;
             // Who shares its namespaces is as good as in it.
@@ -123,8 +159,8 @@ fn modes(read: &mut Read, host: &Value) -> Result<(), Refusal> {
 }
 
 /// Paths of the host, and volumes that have a name.
-fn volumes(read: &mut Read, host: &Value) {
-    for bind in texts(host.get("Binds")) {
+fn volumes(read: &mut Read, host: &Value) -> Result<(), Refusal> {
+    for bind in texts(host, "Binds")? {
         let source = match bind.split_once(':') {
             Some((source, _)) => source,
             // A path in the container, for a volume of its own.
@@ -142,30 +178,29 @@ fn volumes(read: &mut Read, host: &Value) {
             false => read.wish(Verb::ReachHost, On::Made),
         }
     }
-    for mount in items(host.get("Mounts")) {
-        match text(mount.get("Type")) {
+    for mount in items(host, "Mounts")? {
+        match text(mount, "Type")? {
             "tmpfs" => {}
             "volume" => {
                 if !is_nothing(mount.get("Source")) {
                     read.all(Verb::Mount, Resource::Volumes);
                 }
-                let driver = mount.pointer("/VolumeOptions/DriverConfig");
-                let options = driver.and_then(|driver| driver.get("Options"));
-                let name = text(driver.and_then(|driver| driver.get("Name")));
+                let driver = object(object(mount, "VolumeOptions")?, "DriverConfig")?;
+                let name = text(driver, "Name")?;
                 // With options of its driver a volume may be any folder of the host.
-                if !is_nothing(options) || !matches!(name, "" | "local") {
+                if !is_nothing(driver.get("Options")) || !matches!(name, "" | "local") {
                     read.wish(Verb::ReachHost, On::Made);
                 }
             }
             _ => read.wish(Verb::ReachHost, On::Made),
         }
     }
+    Ok(())
 }
 
 /// Files and names of other containers.
 fn others(read: &mut Read, host: &Value) -> Result<(), Refusal> {
-    for (place, from) in items(host.get("VolumesFrom")).iter().enumerate() {
-        let from = from.as_str().unwrap_or_default();
+    for (place, from) in texts(host, "VolumesFrom")?.into_iter().enumerate() {
         let (name, mode) = from.split_once(':').unwrap_or((from, ""));
         let other = reference(name)?;
         read.wish(Verb::CopyOut, On::Container(other.clone()));
@@ -181,8 +216,7 @@ fn others(read: &mut Read, host: &Value) -> Result<(), Refusal> {
             },
         });
     }
-    for (place, link) in items(host.get("Links")).iter().enumerate() {
-        let link = link.as_str().unwrap_or_default();
+    for (place, link) in texts(host, "Links")?.into_iter().enumerate() {
         let (name, alias) = link.split_once(':').unwrap_or((link, link));
         let other = reference(name)?;
         // Its environment is told to whoever is linked to it.
@@ -198,8 +232,8 @@ fn others(read: &mut Read, host: &Value) -> Result<(), Refusal> {
 }
 
 fn networks(read: &mut Read) -> Result<(), Refusal> {
-    let endpoints = read.value.pointer("/NetworkingConfig/EndpointsConfig");
-    let endpoints = endpoints.and_then(Value::as_object).cloned().unwrap_or_default();
+    let endpoints = object(object(&read.value, "NetworkingConfig")?, "EndpointsConfig")?;
+    let endpoints = endpoints.as_object().cloned().unwrap_or_default();
     for (name, endpoint) in &endpoints {
         match name.as_str() {
             "default" | "bridge" | "none" => {}

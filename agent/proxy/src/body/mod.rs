@@ -106,8 +106,8 @@ pub(crate) fn read(document: Document, bytes: &[u8], runtimes: &BTreeSet<String>
         Document::Exec => Ok(modest::exec(value)),
         Document::Update => Ok(modest::update(value)),
         Document::Connect | Document::Disconnect => modest::membership(value, document),
-        Document::Network => Ok(modest::network(value)),
-        Document::Volume => Ok(modest::volume(value)),
+        Document::Network => modest::network(value),
+        Document::Volume => modest::volume(value),
         Document::Auth | Document::Commit | Document::ExecStart => Ok(Read::of(value)),
     }
 }
@@ -124,24 +124,58 @@ fn is_nothing(value: Option<&Value>) -> bool {
     }
 }
 
-/// The text of a value; what is no text the daemon refuses by itself.
-fn text(value: Option<&Value>) -> &str {
-    value.and_then(Value::as_str).unwrap_or_default()
+fn unfit(key: &str, what: &str) -> Refusal {
+    Refusal::unclear(format!("verger: `{key}` is no {what}"))
 }
 
-fn items(value: Option<&Value>) -> &[Value] {
-    value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-/// The texts of a list. A single text is a list of one to Docker where it reads a command or capabilities; what is no text is empty.
-fn texts(value: Option<&Value>) -> Vec<&str> {
-    match value {
-        Some(Value::String(text)) => vec![text],
-        other => items(other)
-            .iter()
-            .map(|item| item.as_str().unwrap_or_default())
-            .collect(),
+/// The text of a key, empty where there is none.
+///
+/// # Errors
+/// When it is something else: whoever reads more laxly finds a text in it, or takes its place for what it is not.
+fn text<'a>(of: &'a Value, key: &str) -> Result<&'a str, Refusal> {
+    match of.get(key) {
+        None | Some(Value::Null) => Ok(""),
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(unfit(key, "text")),
     }
+}
+
+/// The list of a key, empty where there is none.
+///
+/// # Errors
+/// As [`text`].
+fn items<'a>(of: &'a Value, key: &str) -> Result<&'a [Value], Refusal> {
+    match of.get(key) {
+        None | Some(Value::Null) => Ok(&[]),
+        Some(Value::Array(items)) => Ok(items),
+        Some(_) => Err(unfit(key, "list")),
+    }
+}
+
+/// The object of a key, null where there is none.
+///
+/// # Errors
+/// As [`text`].
+fn object<'a>(of: &'a Value, key: &str) -> Result<&'a Value, Refusal> {
+    match of.get(key) {
+        None | Some(Value::Null) => Ok(&Value::Null),
+        Some(object @ Value::Object(_)) => Ok(object),
+        Some(_) => Err(unfit(key, "object")),
+    }
+}
+
+/// The texts in the list of a key. A single text is a list of one to Docker where it reads a command or capabilities.
+///
+/// # Errors
+/// As [`text`].
+fn texts<'a>(of: &'a Value, key: &str) -> Result<Vec<&'a str>, Refusal> {
+    if let Some(Value::String(text)) = of.get(key) {
+        return Ok(vec![text]);
+    }
+    let texts = items(of, key)?.iter().map(Value::as_str);
+    texts
+        .collect::<Option<_>>()
+        .ok_or_else(|| unfit(key, "list of texts"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use verger_policy::model::{Resource, Verb};
 
-use super::{Document, Named, Read, is_nothing, items, text};
+use super::{Document, Named, Read, is_nothing, object, text, texts};
 use crate::Refusal;
 use crate::call::{On, reference};
 
@@ -16,11 +16,22 @@ pub(super) fn exec(value: Value) -> Read {
     read
 }
 
+/// Limits that reach past a container, whatever they say.
+pub(super) const REACHING: [&str; 8] = [
+    "BlkioWeightDevice",
+    "CgroupParent",
+    "CpuRealtimePeriod",
+    "CpuRealtimeRuntime",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "Devices",
+    "OomKillDisable",
+];
+
 /// Other limits.
 pub(super) fn update(value: Value) -> Read {
     let mut read = Read::of(value);
-    let reaches = ["CgroupParent", "Devices", "DeviceCgroupRules", "DeviceRequests"];
-    if reaches.iter().any(|key| !is_nothing(read.value.get(key))) {
+    if REACHING.iter().any(|key| !is_nothing(read.value.get(key))) {
         read.of_own.insert(Verb::ReachHost);
     }
     read
@@ -32,7 +43,7 @@ pub(super) fn membership(value: Value, document: Document) -> Result<Read, Refus
         Document::Connect => Verb::Connect,
         _ => Verb::Disconnect,
     };
-    let container = reference(text(value.get("Container")))?;
+    let container = reference(text(&value, "Container")?)?;
     let mut read = Read::of(value);
     read.named.push(Named {
         pointer: "/Container".to_owned(),
@@ -49,35 +60,29 @@ pub(super) fn membership(value: Value, document: Document) -> Result<Read, Refus
 
 /// What an endpoint is linked to: its names and addresses are told.
 pub(super) fn links(read: &mut Read, endpoint: &Value) -> Result<(), Refusal> {
-    for link in items(endpoint.get("Links")) {
-        let name = link
-            .as_str()
-            .unwrap_or_default()
-            .split(':')
-            .next()
-            .unwrap_or_default();
+    for link in texts(endpoint, "Links")? {
+        let name = link.split(':').next().unwrap_or_default();
         read.wish(Verb::Get, On::Container(reference(name)?));
     }
     Ok(())
 }
 
 /// A network. One that is not a bridge, or has options, may be of the host's own.
-pub(super) fn network(value: Value) -> Read {
+pub(super) fn network(value: Value) -> Result<Read, Refusal> {
     let mut read = Read::of(value);
     let value = &read.value;
-    let is_bridge = matches!(text(value.get("Driver")), "" | "default" | "bridge");
-    let ipam = value.get("IPAM");
-    let of_ipam = |key| ipam.and_then(|ipam| ipam.get(key));
+    let is_bridge = matches!(text(value, "Driver")?, "" | "default" | "bridge");
+    let ipam = object(value, "IPAM")?;
     let own = is_bridge
-        && matches!(text(of_ipam("Driver")), "" | "default")
-        && is_nothing(of_ipam("Options"))
+        && matches!(text(ipam, "Driver")?, "" | "default")
+        && is_nothing(ipam.get("Options"))
         && ["Options", "ConfigFrom", "ConfigOnly", "Ingress"]
             .iter()
             .all(|key| is_empty(value.get(key)));
     if !own {
         read.all(Verb::Administer, Resource::Runtime);
     }
-    read
+    Ok(read)
 }
 
 /// As [`is_nothing`], and an object all of whose members are.
@@ -89,12 +94,12 @@ fn is_empty(value: Option<&Value>) -> bool {
 }
 
 /// A volume. With options of its driver it may be any folder of the host.
-pub(super) fn volume(value: Value) -> Read {
+pub(super) fn volume(value: Value) -> Result<Read, Refusal> {
     let mut read = Read::of(value);
     let plain =
-        matches!(text(read.value.get("Driver")), "" | "local") && is_nothing(read.value.get("DriverOpts"));
+        matches!(text(&read.value, "Driver")?, "" | "local") && is_nothing(read.value.get("DriverOpts"));
     if !plain {
         read.all(Verb::Administer, Resource::Runtime);
     }
-    read
+    Ok(read)
 }

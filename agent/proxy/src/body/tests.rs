@@ -39,6 +39,16 @@ fn what_the_daemon_would_read_otherwise_is_refused() {
         r#"{"Image":"a","HostConfig":{"Binds":{"x":1}}}"#,
         r#"{"Image":"a","HostConfig":[{"Privileged":true}]}"#,
         r#"{"Image":"a","HostConfig":{"Mounts":[[{"Type":"bind"}]]}}"#,
+        // Of another kind than the daemon's: it refuses them, and whoever is laxer finds the text in them.
+        r#"{"Image":"a","HostConfig":{"NetworkMode":["host"]}}"#,
+        r#"{"Image":"a","HostConfig":{"Binds":[["/etc:/host"]]}}"#,
+        r#"{"Image":"a","HostConfig":{"Binds":[null]}}"#,
+        r#"{"Image":"a","HostConfig":{"Runtime":[["crun"]]}}"#,
+        r#"{"Image":"a","HostConfig":{"CapAdd":[1]}}"#,
+        r#"{"Image":"a","HostConfig":{"Mounts":"bind"}}"#,
+        r#"{"Image":"a","HostConfig":{"LogConfig":{"Type":["syslog"]}}}"#,
+        r#"{"Image":"a","HostConfig":true}"#,
+        r#"{"Image":["a"]}"#,
         "[]",
         "null",
         "",
@@ -64,7 +74,6 @@ fn what_reaches_the_host_is_told() {
         r#"{"CapAdd":["SYS_ADMIN"]}"#,
         r#"{"CapAdd":"SYS_ADMIN"}"#,
         r#"{"CapAdd":["ALL"]}"#,
-        r#"{"CapAdd":[1]}"#,
         r#"{"Binds":["/:/host"]}"#,
         r#"{"Binds":["./x:/host"]}"#,
         r#"{"Mounts":[{"Type":"bind","Source":"/","Target":"/x"}]}"#,
@@ -87,6 +96,14 @@ fn what_reaches_the_host_is_told() {
         r#"{"VolumeDriver":"nfs"}"#,
         r#"{"LogConfig":{"Type":"syslog"}}"#,
         r#"{"OomScoreAdj":-1000}"#,
+        r#"{"OomScoreAdj":"-1000"}"#,
+        r#"{"OomScoreAdj":-1000.0}"#,
+        r#"{"Sysctls":{"kernel.core_pattern":"|/x"}}"#,
+        r#"{"Sysctls":{"net.ipv4.ip_forward":"1","vm.swappiness":"1"}}"#,
+        r#"{"Sysctls":{"net/../kernel/core_pattern":"|/x"}}"#,
+        r#"{"LogConfig":{"Config":{"syslog-address":"udp://10.0.0.1:514"}}}"#,
+        r#"{"OomKillDisable":true}"#,
+        r#"{"CpuRealtimeRuntime":1000}"#,
     ] {
         assert!(reaches(host), "{host}");
     }
@@ -97,6 +114,9 @@ fn what_reaches_the_host_is_told() {
         r#"{"NetworkMode":"default","IpcMode":"private","CgroupnsMode":"private","PidMode":"","MaskedPaths":null}"#,
         r#"{"SecurityOpt":["no-new-privileges"],"ReadonlyRootfs":true,"Tmpfs":{"/run":"size=1m"},"Runtime":"runc"}"#,
         r#"{"Mounts":[{"Type":"tmpfs","Target":"/x"},{"Type":"volume","Target":"/y"}]}"#,
+        r#"{"Sysctls":{"net.ipv4.ip_forward":"1","net.ipv4.conf.eth0.rp_filter":"2","kernel.shmmax":"1","fs.mqueue.msg_max":"1"}}"#,
+        r#"{"LogConfig":{"Type":"json-file","Config":{"max-size":"1m"}}}"#,
+        r#"{"LogConfig":{"Type":"","Config":{"max-size":"1m"}},"Sysctls":{}}"#,
     ] {
         assert!(!reaches(host), "{host}");
     }
@@ -197,6 +217,25 @@ fn networks_and_volumes_of_the_host_take_an_administrator() {
     ] {
         assert!(administers(Document::Network, text), "{text}");
     }
+}
+
+#[test]
+fn limits_that_reach_the_host_do_so_also_where_they_are_changed() {
+    let own = |text: &str| {
+        read(Document::Update, text.as_bytes(), &runtimes())
+            .unwrap()
+            .of_own
+    };
+    for text in [
+        r#"{"CgroupParent":"/x"}"#,
+        r#"{"Devices":[{"PathOnHost":"/dev/sda"}]}"#,
+        r#"{"OomKillDisable":true}"#,
+        r#"{"CpuRealtimePeriod":1000000}"#,
+        r#"{"BlkioWeightDevice":[{"Path":"/dev/sda","Weight":10}]}"#,
+    ] {
+        assert!(own(text).contains(&Verb::ReachHost), "{text}");
+    }
+    assert!(own(r#"{"CpuShares":512,"Memory":67108864,"OomKillDisable":false,"Devices":null}"#).is_empty());
 }
 
 #[test]
