@@ -161,7 +161,11 @@ pub(crate) fn install(config: &Config, args: &InstallArgs) -> anyhow::Result<()>
     said(&format!(
         "put {} first in the PATH of dockerd and containerd, and start them again",
         args.at.display()
-    ))
+    ))?;
+    if config.podman_program.exists() {
+        said("Podman calls its runtimes by their paths, and meets the gate after `install-gate --divert` alone")?;
+    }
+    Ok(())
 }
 
 /// The runtimes of this host, apart from what is in the gate's own folder.

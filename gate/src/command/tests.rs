@@ -30,6 +30,19 @@ fn the_calls_of_shims_are_read() {
         "--systemd-cgroup --root=/run/crun create --bundle=/b --pid-file /b/pid --console-socket /b/s --no-pivot ab12",
     );
     assert_eq!(crun.bundle.as_deref(), Some(Path::new("/b")));
+    // As conmon calls them for Podman.
+    for line in [
+        "create --bundle /b --pid-file /p/pidfile ab12",
+        "--log-format=json --log /b/oci-log create --bundle /b --pid-file /p/pidfile --no-subreaper ab12",
+    ] {
+        let made = judged(line);
+        assert_eq!(
+            (made.operation, made.bundle.as_deref()),
+            (Operation::Create, Some(Path::new("/b")))
+        );
+    }
+    let run = judged("exec --pid-file /b/x/exec_pid --process /b/x/exec-process-7 --detach ab12");
+    assert_eq!(run.process.as_deref(), Some(Path::new("/b/x/exec-process-7")));
     let exec =
         judged("--root /r exec --process /tmp/p --console-socket /tmp/s --detach --pid-file /tmp/pid ab12");
     assert_eq!(exec.process.as_deref(), Some(Path::new("/tmp/p")));

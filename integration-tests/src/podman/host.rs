@@ -134,13 +134,17 @@ impl Podman {
     }
 }
 
+/// What is left of containers is ended with this value, by the runtime that they were made by: it has to be there still.
+pub(super) struct Left<'a>(pub(super) &'a Podman, pub(super) PathBuf);
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.told(&self.1, &["rm", "--all", "--force", "--time", "0"]);
+    }
+}
+
 impl Drop for Podman {
     fn drop(&mut self) {
-        // Without the gate: what is left is to end whatever became of that.
-        let mut clean = self.command(Path::new("/usr/sbin/runc"));
-        let _ = clean.args(["rm", "--all", "--force", "--time", "0"]).output();
-        let mut unmount = self.command(Path::new("/usr/sbin/runc"));
-        let _ = unmount.args(["unmount", "--all", "--force"]).output();
         // The storage is a mount of its own.
         let _ = Command::new("umount").arg(self.graph().join("overlay")).output();
     }

@@ -17,7 +17,7 @@ use crate::launch::Gate;
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
 use crate::scene::{Docker, Scene, checked};
-use host::{ACT, Containerd, Out, Podman};
+use host::{ACT, Containerd, Left, Out, Podman};
 
 const WORKLOAD: &str = "podman/web";
 const NOTHING_UNKNOWN: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: nothing-unknown }\nspec: { unknown: refuse }\n";
@@ -36,6 +36,7 @@ pub fn run(_long: bool) -> Result<Verdict> {
     let root = host::root(&scene)?;
     let podman = Podman::new(&scene, &docker)?;
     let real = PathBuf::from("/usr/sbin/runc");
+    let _left = Left(&podman, real.clone());
     for image in ["web", "other", "open", "labelled", "told"] {
         podman.import(&root, image, &real)?;
     }
@@ -97,6 +98,7 @@ pub fn run(_long: bool) -> Result<Verdict> {
     )?;
     let gate = Gate::install(&mut scene, &programs, &docker)?;
     let (front, crun) = (gate.folder().join("runc"), gate.folder().join("crun"));
+    let _left_behind_it = Left(&podman, front.clone());
     let containerd = Containerd::start(&scene, gate.folder())?;
     let slowest = doors(&scene, &podman, &gate, &containerd, &out, &root, &real)?;
     out.clear()?;
@@ -390,7 +392,7 @@ fn attacks(root: &Path, lookalike: &Path) -> Vec<Attack> {
         with("command", &["--entrypoint", "/bin/busybox"], "config/command"),
         Attack {
             instead: vec!["--rootfs".to_owned(), root.display().to_string()],
-            says: "of no image",
+            says: "it cannot be judged",
             ..benign().named("rootfs")
         },
     ]
@@ -445,10 +447,7 @@ fn bless(scene: &Scene, podman: &Podman, container: &str, name: &str) -> Result<
 }
 
 fn enforced(draft: &str) -> Result<String> {
-    let enforced = draft.replace(
-        "default: monitor",
-        "default: enforce\n    controls: { channels: monitor }",
-    );
+    let enforced = draft.replace("default: monitor", "default: enforce\n    channels: monitor");
     ensure!(enforced != draft, "the draft has no mode to change: {draft}");
     Ok(enforced)
 }

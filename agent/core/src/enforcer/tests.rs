@@ -299,6 +299,39 @@ fn an_instance_is_held_where_its_workload_enforces_channels_and_only_there() {
 }
 
 #[test]
+fn one_of_podmans_is_not_held_but_refused_where_it_would_be_held() {
+    let podmans = |instance: &Instance| {
+        let mut instance = instance.clone();
+        instance.id.runtime = RuntimeKind::Podman;
+        instance
+    };
+    let (compiled, [web, db]) = two("enforce");
+    for network in [
+        NamespaceOwner::Own,
+        NamespaceOwner::Isolated,
+        NamespaceOwner::Host,
+    ] {
+        let why = refusal(hold(
+            &compiled,
+            Ok(&podmans(&with_network(&web, network))),
+            nobody,
+        ));
+        assert!(
+            why.contains("not watched while they run") && why.contains("epoch 7"),
+            "{why}"
+        );
+    }
+    assert_eq!(hold(&compiled, Ok(&podmans(&db)), nobody), Hold::Free);
+    // Nobody could be of it by a label: it names none.
+    let mut stranger = podmans(&db);
+    stranger.image = Evidence::Seen(IMAGE.replace("0123", "7777").parse().unwrap());
+    stranger.image_name = None;
+    assert_eq!(hold(&compiled, Ok(&stranger), nobody), Hold::Free);
+    let (compiled, [web, _]) = two("monitor");
+    assert_eq!(hold(&compiled, Ok(&podmans(&web)), nobody), Hold::Free);
+}
+
+#[test]
 fn of_two_workloads_that_list_one_image_no_label_opens_the_network() {
     let workload = |name: &str, mode: &str| {
         format!(

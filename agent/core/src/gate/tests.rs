@@ -8,7 +8,7 @@ use verger_policy::digest::Digest;
 use verger_policy::draft;
 use verger_policy::facts::{BeyondFacts, ConfigFacts, Evidence, ImageDefaults, UserFacts};
 use verger_policy::ideal::ideal;
-use verger_policy::model::{PolicyObject, Spec};
+use verger_policy::model::{PolicyObject, RuntimeKind, Spec};
 
 use super::*;
 
@@ -323,6 +323,76 @@ fn a_label_that_chooses_among_workloads_of_one_image_lifts_nothing() {
         "{text}"
     );
     assert!(!text.contains("its image is also that of"), "{text}");
+}
+
+#[test]
+fn where_labels_are_not_read_what_is_enforced_of_any_that_labels_could_mean_holds() {
+    let podmans = |mut instance: Instance| {
+        instance.id.runtime = RuntimeKind::Podman;
+        instance.labels = verger_policy::model::Labels::default();
+        instance
+    };
+    let unread = "labels of Podman's containers are not read";
+    // Two of one image, which labels alone tell apart: it is of neither, whatever it is.
+    let objects = with_rival("enforce", "enforce", LAX);
+    let text = said(&objects, &MADE, &podmans(labelled(&objects))).unwrap();
+    assert!(
+        text.contains("several workloads claim it (shop/lax, shop/web), which labels alone tell apart"),
+        "{text}"
+    );
+    assert!(
+        text.contains(unread) && text.contains("config/ambiguous"),
+        "{text}"
+    );
+    // Where nothing of them is enforced it is launched.
+    let objects = with_rival("monitor", "monitor", LAX);
+    assert_eq!(said(&objects, &MADE, &podmans(labelled(&objects))), None);
+
+    // Another image under the label of a workload is that workload's to Docker, and so it could be here.
+    let by_label = |mode: &str| {
+        let mut objects = policy(mode, "");
+        let Spec::Workload(workload) = &mut objects[0].spec else {
+            panic!("it is one")
+        };
+        workload.hint.image = None;
+        workload.hint.labels.0.insert("app".to_owned(), "web".to_owned());
+        objects
+    };
+    let objects = by_label("enforce");
+    let other = Instance {
+        image: Evidence::Seen(Digest::of(b"another image")),
+        image_name: None,
+        ..blessed(&objects)
+    };
+    let docker = said(&objects, &MADE, &other).unwrap();
+    assert!(
+        docker.contains("config/images") || docker.contains("config/image"),
+        "{docker}"
+    );
+    let text = said(&objects, &MADE, &podmans(other.clone())).unwrap();
+    assert!(
+        text.contains("labels could make it one of shop/web") && text.contains(unread),
+        "{text}"
+    );
+    assert_eq!(said(&by_label("monitor"), &MADE, &podmans(other.clone())), None);
+    // To Docker it is of no workload without the label, and here it may have it.
+    let mut bare = other;
+    bare.labels = verger_policy::model::Labels::default();
+    assert_eq!(said(&objects, &MADE, &bare), None);
+    // What is blessed is launched.
+    assert_eq!(said(&objects, &MADE, &podmans(blessed(&objects))), None);
+    // A stranger is one for all that, also where no workload that it could be enforces anything.
+    let mut objects = by_label("monitor");
+    objects.extend(
+        draft::read_at(
+            "g.yaml",
+            GUARDRAIL.trim_start_matches("\n---\n").as_bytes(),
+            now(),
+        )
+        .unwrap(),
+    );
+    let text = said(&objects, &MADE, &podmans(bare)).unwrap();
+    assert!(text.starts_with("it is of no blessed workload"), "{text}");
 }
 
 #[test]

@@ -85,6 +85,44 @@ const MOMENTS: [&str; 4] = [
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
+    /// What is launched where labels are not read would be launched under any labels that it may have: whichever workload they make it.
+    #[test]
+    fn what_is_launched_without_labels_is_launched_under_any(
+        modes in prop::array::uniform2(prop::sample::select(&["monitor", "enforce"][..])),
+        rival in prop::sample::select(&[LAX, "    command: [ /other ]\n    limits: { memory: 64Mi }\n"][..]),
+        hint in prop::sample::select(&[None, Some("shop/web")][..]),
+        refuses in any::<bool>(),
+        changes in prop::collection::vec(prop::sample::select(CHANGES), 0..3),
+        label in prop::sample::select(&["web", "lax", "other"][..]),
+    ) {
+        let mut objects = with_rival(modes[0], modes[1], rival);
+        for object in &mut objects {
+            if let Spec::Workload(workload) = &mut object.spec {
+                workload.hint.image = hint.map(str::to_owned);
+            }
+        }
+        if refuses {
+            objects.extend(draft::read_at("g.yaml", b"apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: g }\nspec: { unknown: refuse }\n", now()).unwrap());
+        }
+        let compiled = compile(&objects, &Labels::default(), 7);
+        let mut docker = labelled(&objects);
+        changes.iter().for_each(|change| change(&mut docker));
+        let mut podman = docker.clone();
+        podman.id.runtime = RuntimeKind::Podman;
+        podman.labels = Labels::default();
+        docker.labels = Labels([("tier".to_owned(), label.to_owned())].into());
+        let launched = |instance: &Instance| decide(&compiled, &MADE, Ok(instance), now());
+        if launched(&podman).is_ok()
+            && let Err(refusal) = launched(&docker)
+        {
+            // That several claim it is no fault of its own: it has passed what each of them enforces.
+            prop_assert!(
+                refusal.checks().iter().all(|check| check.rule.as_str() == "config/ambiguous"),
+                "{refusal}"
+            );
+        }
+    }
+
     /// What `judge` finds wrong with an instance that runs, the gate refuses to launch, where it is enforced, and nothing else but what
     /// cannot be seen; `plan` and `explain` deny the same.
     #[test]

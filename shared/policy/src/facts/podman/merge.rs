@@ -132,7 +132,11 @@ fn completed(
     if let Evidence::Seen(SeccompFacts::Profile { runtime_default, .. }) = &mut config.seccomp {
         *runtime_default = Evidence::missing(NO_PROFILE);
     }
+    let homes = own_homes(&config);
     if let (Evidence::Seen(env), Evidence::Seen(image)) = (&mut config.env, image) {
+        if !image.env.contains_key("HOME") && env.0.get("HOME").is_some_and(|home| homes.contains(home)) {
+            env.0.remove("HOME");
+        }
         for (name, value) in OWN_ENV {
             if !image.env.contains_key(*name) && env.0.get(*name).is_some_and(|given| given == value) {
                 env.0.remove(*name);
@@ -194,6 +198,18 @@ pub fn is_made_network(path: &str) -> bool {
         };
         id.len() == 36 && id.bytes().enumerate().all(is_uuid)
     })
+}
+
+/// What Podman sets `HOME` to by itself where nobody does: what the container's own passwd(5) says. Where that names nobody of this number, it writes
+/// the folder that the process starts in there, which counts from the next start on. Of others nothing is known here.
+fn own_homes(config: &ConfigFacts) -> BTreeSet<String> {
+    let is_root = config
+        .user
+        .seen()
+        .is_some_and(|user| user.uid == Evidence::Seen(0));
+    let root = is_root.then(|| "/root".to_owned());
+    let start = config.working_dir.seen().cloned();
+    root.into_iter().chain(start).chain(["/".to_owned()]).collect()
 }
 
 /// Whether the group is the one that Podman makes for this container where it is asked for no other, by either of its ways to make one.

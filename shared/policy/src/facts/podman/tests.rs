@@ -309,3 +309,29 @@ fn a_variable_of_podmans_is_left_out_where_it_is_what_podman_sets_and_the_image_
     let made = instance(kept(), oci, &places(), Evidence::Seen(defaults), own);
     assert!(made.config.env.seen().unwrap().0.contains_key("TERM"));
 }
+
+#[test]
+fn a_home_that_podman_would_find_is_left_out_and_another_is_told() {
+    for (home, uid, told) in [
+        ("/", 7, false),
+        ("/root", 0, false),
+        ("/root", 7, true),
+        ("/out", 7, true),
+        ("", 7, true),
+    ] {
+        let text = CONFIG
+            .replace("\"A=b\"", &format!("\"A=b\",\"HOME={home}\""))
+            .replace("\"uid\":7", &format!("\"uid\":{uid}"));
+        assert!(text.contains("HOME=") && text.contains(&format!("\"uid\":{uid}")));
+        let env = made(&text).config.env;
+        assert_eq!(
+            env.seen().unwrap().0.contains_key("HOME"),
+            told,
+            "{home} of {uid}"
+        );
+    }
+    let start = CONFIG
+        .replace("\"cwd\":\"/\"", "\"cwd\":\"/srv\"")
+        .replace("\"A=b\"", "\"HOME=/srv\"");
+    assert!(!made(&start).config.env.seen().unwrap().0.contains_key("HOME"));
+}
