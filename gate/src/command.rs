@@ -151,6 +151,9 @@ pub enum InvalidCommand {
     /// A flag that would have the runtime read something else than what is judged.
     #[error("--{0} is refused: what it names would not be what is judged")]
     Unjudged(&'static str),
+    /// A flag that gives a container more than what is judged.
+    #[error("--{0} is refused: what it gives the container is in no document, and so is not judged")]
+    Beyond(&'static str),
     /// A sub-command.
     #[error("{0:?} is not a command that the gate knows")]
     Command(String),
@@ -303,6 +306,14 @@ pub fn read(words: &[OsString]) -> Result<Command, InvalidCommand> {
     let Read { flags, rest } = flags(rest, known)?;
     if flags.contains_key("config") {
         return Err(InvalidCommand::Unjudged("config"));
+    }
+    // Descriptors of the caller's (a folder of the host, as good as a bind), and a root that can be left.
+    let opens = |value: &Option<&OsStr>| value.is_none_or(|value| value != "0");
+    if flags.get("preserve-fds").is_some_and(opens) {
+        return Err(InvalidCommand::Beyond("preserve-fds"));
+    }
+    if flags.contains_key("no-pivot") {
+        return Err(InvalidCommand::Beyond("no-pivot"));
     }
     let path = |name| {
         flags

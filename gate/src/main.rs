@@ -150,12 +150,22 @@ fn permit(settings: &Settings, folder: &Path, runtime: &Runtime, judged: &Judged
         }
         Err(error) => match broken(folder, judged) {
             Ok(true) => Ok(()),
+            Ok(false) if is_without_root() => Err(format!(
+                "{error}; what is launched without root is not let through where the gate stands before every caller: have root's runtime launch it; {WITHOUT_ANSWER}"
+            )),
             Ok(false) => Err(format!("{error}; {WITHOUT_ANSWER}")),
             Err(why) => Err(format!(
                 "{error}; the glass is broken, but {why}; {WITHOUT_ANSWER}"
             )),
         },
     }
+}
+
+/// Whether whoever called is not root, or is it in a user namespace of somebody's alone.
+fn is_without_root() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let first: Vec<&str> = map.split_whitespace().take(3).collect();
+    !rustix::process::geteuid().is_root() || first != ["0", "0", "4294967295"]
 }
 
 /// Whether root lets things be launched while the agent gives no answer, and this was noted.

@@ -292,7 +292,7 @@ impl Doors {
                     &format!("{} processes ({})", run.processes, names.join(", ")),
                     SHOWN,
                 )),
-                reason: "no gate stands before what a user launches without root, and no role decides about it: each control of it is unsupported here. Have it run through the host's Docker, or let the user make no namespaces (`user.max_user_namespaces`, subuid(5))".into(),
+                reason: "what a user launches without root is judged by nobody, and no role decides about it: each control of it is unsupported here. Have it run through the host's Docker, or let the user make no namespaces (`user.max_user_namespaces`, subuid(5))".into(),
                 ..failing(&ROOTLESS_RUNTIMES, "rootless", &uid.to_string())
             }
         });

@@ -195,5 +195,9 @@ fn change(
     // What stood before, and was not taken away here, was left so whoever took it since: the next look tells of it.
     memory.left.extend(seen.closed.iter().cloned());
     memory.stood |= seen.standing == Standing::Whole;
+    if !stand && seen.standing == Standing::Absent {
+        memory.stood = false;
+        memory.left.clear();
+    }
     Ok(seen)
 }

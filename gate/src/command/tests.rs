@@ -27,7 +27,7 @@ fn the_calls_of_shims_are_read() {
     assert_eq!(create.id, "ab12");
     assert_eq!(create.bundle.as_deref(), Some(Path::new("/run/b")));
     let crun = judged(
-        "--systemd-cgroup --root=/run/crun create --bundle=/b --pid-file /b/pid --console-socket /b/s --no-pivot ab12",
+        "--systemd-cgroup --root=/run/crun create --bundle=/b --pid-file /b/pid --console-socket /b/s --preserve-fds 0 ab12",
     );
     assert_eq!(crun.bundle.as_deref(), Some(Path::new("/b")));
     // As conmon calls them for Podman.
@@ -52,6 +52,21 @@ fn the_calls_of_shims_are_read() {
         Operation::Restore
     );
     assert_eq!(judged("run ab12").bundle, None);
+}
+
+#[test]
+fn what_gives_a_container_more_than_is_judged_is_refused() {
+    for (line, flag) in [
+        ("create --bundle /b --preserve-fds 1 ab12", "--preserve-fds"),
+        ("run --preserve-fds=00 ab12", "--preserve-fds"),
+        ("exec --process /p --preserve-fds 3 ab12", "--preserve-fds"),
+        ("create --bundle /b --no-pivot ab12", "--no-pivot"),
+        ("run --no-pivot ab12", "--no-pivot"),
+        ("restore --no-pivot ab12", "--no-pivot"),
+    ] {
+        let why = refused(line);
+        assert!(why.contains(flag) && why.contains("not judged"), "{line}: {why}");
+    }
 }
 
 #[test]

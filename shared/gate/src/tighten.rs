@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -157,18 +157,30 @@ impl Tightened {
         }
         let folder = path.parent().unwrap_or(Path::new("/"));
         let mode = fs::symlink_metadata(path)?.mode() & 0o777;
-        let beside = folder.join(format!(".verger-{}.json", std::process::id()));
-        let mut new: File = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&beside)?;
+        let (mut new, beside) = create(folder, mode)?;
         let written = new.write_all(&document).and_then(|()| fs::rename(&beside, path));
         if written.is_err() {
             let _ = fs::remove_file(&beside);
         }
         Ok(written?)
     }
+}
+
+/// A file of nobody else's in a folder that others may write, too: they may have made one of any name that they could foresee.
+fn create(folder: &Path, mode: u32) -> io::Result<(File, PathBuf)> {
+    let mut last = io::Error::other("no name is free");
+    for _ in 0..8 {
+        let mut random = [0; 16];
+        File::open("/dev/urandom")?.read_exact(&mut random)?;
+        let path = folder.join(format!(".verger-{}.json", hex::encode(random)));
+        let mut options = fs::OpenOptions::new();
+        match options.write(true).create_new(true).mode(mode).open(&path) {
+            Ok(file) => return Ok((file, path)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
 }
 
 #[cfg(test)]

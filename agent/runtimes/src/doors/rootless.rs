@@ -1,8 +1,8 @@
 //! Containers that users make without root: processes in a user namespace that a user made (user_namespaces(7)).
 //!
-//! Told by `uid_map`, which everybody may read and which the kernel writes: a name that a process gives itself tells nothing. Who is not
-//! root can map only himself by himself (`0 1000 1`), and the ranges of subuid(5) beside that; a namespace that root made maps root, or
-//! somebody's whole range alone, and is no user's.
+//! Told by `uid_map`, which everybody may read and which the kernel writes: a name that a process gives itself tells nothing. Runtimes
+//! that run without root map the user himself (`0 1000 1`), and the ranges of subuid(5) beside that; a namespace that root made maps root, or
+//! a whole range alone. Who maps a range of his alone (newuidmap(1)), and what is in a namespace within his, is not told from that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -56,7 +56,7 @@ pub(super) fn rootless() -> Evidence<BTreeMap<u32, Rootless>> {
 /// No such process (errno(3)): what reading a file of one that ends meanwhile gives.
 const ESRCH: i32 = 3;
 
-/// The user who made a namespace with this `uid_map`; none where root made it.
+/// The user whom this `uid_map` maps alone, beside ranges or not; none where root is mapped, or a range alone.
 pub(super) fn user_of(map: &str) -> Option<u32> {
     let line = |line: &str| -> Option<(u32, u32)> {
         let mut numbers = line.split_ascii_whitespace().skip(1).map(str::parse);

@@ -14,6 +14,8 @@ use verger_policy::facts::{Evidence, NamespaceOwner};
 
 /// The host's first process: it has more privileges than any agent needs, and is in no container's namespace.
 const INIT: u32 = 1;
+/// `NSFS_MAGIC` (include/uapi/linux/magic.h): what namespaces are files of.
+const NSFS: rustix::fs::FsWord = 0x6e73_6673;
 
 /// Whose the namespace at `path` is for a container of which nothing runs but `own`, its first process, if that is there yet.
 pub(super) fn owner(path: &str, own: Option<u32>) -> Evidence<NamespaceOwner> {
@@ -32,6 +34,11 @@ pub(super) fn owner(path: &str, own: Option<u32>) -> Evidence<NamespaceOwner> {
 fn is_used(path: &Path, own: Option<u32>) -> Result<bool, String> {
     let failed = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
     let inode = |path: &Path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
+    // What is mounted there may be out of sight (mount_namespaces(7)), and the file below it is no namespace.
+    let filesystem = rustix::fs::statfs(path).map_err(|error| failed(path, error.into()))?;
+    if filesystem.f_type != NSFS {
+        return Err(format!("{} is no namespace", path.display()));
+    }
     let wanted = inode(path).map_err(|error| failed(path, error))?;
     let proc = Path::new("/proc");
     for entry in fs::read_dir(proc).map_err(|error| failed(proc, error))? {
@@ -88,6 +95,13 @@ mod tests {
         }
         // It is gone: not its own, and not another's.
         assert!(matches!(owner(made, None), Evidence::Missing(_)));
+    }
+
+    #[test]
+    fn a_file_that_is_no_namespace_is_nobodys_unused_one() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let why = is_used(file.path(), None).unwrap_err();
+        assert!(why.ends_with("is no namespace"), "{why}");
     }
 
     #[test]

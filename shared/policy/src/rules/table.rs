@@ -230,7 +230,7 @@ rules! {
     "Whoever reaches the runtime's daemon is root on its host, unseen by roles";
     "close the door that the field names: take the user out of the group, or the `tcp://` address from the daemon's `hosts`";
     ROOTLESS_RUNTIMES = "host/rootless-runtimes", Host, Medium, NO_PROFILE, [];
-    "What users run in namespaces of their own, without root, no gate stands before and no role decides about: every control of it is unsupported";
+    "What users run in namespaces of their own, without root, is judged by nobody, and no role decides about it: every control of it is unsupported";
     "have it run through the host's Docker, where it is judged; or let the user make no namespaces: `user.max_user_namespaces` in sysctl.d(5), and no range in subuid(5)";
     UNWATCHED = "host/unwatched", Host, Medium, NO_PROFILE, ["NIST 800-190 4.4.2"];
     "What is of no runtime that the agent watches is judged when it is launched at most, and by nobody while it runs";

@@ -12,6 +12,8 @@ use crate::model::{Labels, RuntimeKind};
 
 /// Why the published ports are not known.
 const NO_PORTS: &str = "which ports Podman publishes is in its database alone, which is not read: say `ports: any`, or give it no network";
+/// Why the network of a container with a user namespace is not known.
+const LATE_NETWORK: &str = "Podman gives a container with a user namespace its network after it is made, and which is in its database alone, which is not read: launch it without a user namespace";
 /// Why it is not known whose the seccomp profile is.
 const NO_PROFILE: &str = "whether it is Podman's default seccomp profile is in its database alone, which is not read: state the profile by its digest";
 /// Why it is not known which groups were asked for.
@@ -144,8 +146,13 @@ fn completed(
         }
     }
     config.namespaces.network = match &config.namespaces.network {
-        // One that is named by no path is made by the runtime, with nothing in it.
-        Evidence::Seen(NamespaceOwner::Own) => Evidence::Seen(NamespaceOwner::Isolated),
+        // One that is named by no path is made by the runtime, with nothing in it. Where users are mapped Podman puts a network there later.
+        Evidence::Seen(NamespaceOwner::Own)
+            if config.namespaces.user == Evidence::Seen(NamespaceOwner::Host) =>
+        {
+            Evidence::Seen(NamespaceOwner::Isolated)
+        }
+        Evidence::Seen(NamespaceOwner::Own) => Evidence::missing(LATE_NETWORK),
         Evidence::Seen(NamespaceOwner::Instance(_)) => network,
         other => other.clone(),
     };

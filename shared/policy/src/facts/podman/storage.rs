@@ -59,8 +59,6 @@ struct Image<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
     layer: Option<String>,
-    #[serde(default, rename = "mapped-layers")]
-    mapped_layers: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -132,7 +130,7 @@ pub fn find<T: AsRef<[u8]>>(lists: &[T], wanted: &str) -> Result<String, Invalid
         .map_err(|count| InvalidFacts::new(CONTAINERS, &format!("it holds {count} containers `{wanted}`")))
 }
 
-/// The top layers that an image may have: its own, and those that were made of it for other ids of users.
+/// The top layers that an image may have: its own. Those that were made of it for other ids of users are not taken for it.
 ///
 /// # Errors
 /// When the bytes are no list of images, or it holds none of this digest, or two.
@@ -141,11 +139,11 @@ pub fn top_layers(bytes: &[u8], image: &Digest) -> Result<Vec<String>, InvalidFa
     let list: Vec<Image<'_>> = serde_json::from_slice(bytes).map_err(|error| invalid(&error.to_string()))?;
     let found = only(list.into_iter().filter(|listed| listed.id == image.hex()))
         .map_err(|count| invalid(&format!("it holds {count} of this id")))?;
-    let layers = found
+    Ok(found
         .layer
         .into_iter()
-        .chain(found.mapped_layers.into_iter().flatten());
-    Ok(layers.filter(|layer| !layer.is_empty()).collect())
+        .filter(|layer| !layer.is_empty())
+        .collect())
 }
 
 /// The digests of what is below a layer, the lowest first, and the layer right below it (none where there is nothing).
