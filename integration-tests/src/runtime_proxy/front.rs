@@ -213,11 +213,24 @@ impl Front {
     /// # Errors
     /// As there.
     pub fn raw_within(&self, pid: &str, socket: &Path, request: &[u8]) -> Result<String> {
+        fed(self.within(pid).arg(socket), request)
+    }
+
+    /// As [`raw_within`](Self::raw_within), but whoever asks ends at once, and is waited for: the number that it had on the host.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn left_within(&self, pid: &str, socket: &Path, request: &[u8]) -> Result<u32> {
+        let told = fed(self.within(pid).arg(socket).arg("leave"), request)?;
+        told.trim().parse().with_context(|| told.clone())
+    }
+
+    fn within(&self, pid: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
             .args(["--target", pid, "--pid", "--"])
             .arg(self.folder.path().join("at-socket"));
-        fed(command.arg(socket), request)
+        command
     }
 }
 

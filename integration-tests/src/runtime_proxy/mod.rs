@@ -3,6 +3,7 @@
 mod bypasses;
 mod front;
 mod matrix;
+mod reused;
 
 pub use bypasses::run as bypasses;
 pub use front::Front;

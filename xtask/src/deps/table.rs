@@ -19,6 +19,7 @@ const RUNTIME: &[&str] = &[
     "async-trait",
     "hyper",
     "rustix",
+    "nix",
 ];
 
 const LIBRARY: CrateRule = CrateRule {
