@@ -30,6 +30,7 @@ use crate::gate::answers::{self, Answers};
 use crate::gate::standing::Wanted;
 use crate::gate::watching::{self, Watched};
 use crate::gate::{listening, refused};
+use crate::launches::Launches;
 use crate::proxy;
 use crate::reconciler::{Reconciler, ReconcilerPorts};
 use crate::report::{self, Numbers, ReportPorts};
@@ -91,6 +92,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         None => None,
     };
     let docker = Arc::new(DockerRuntime::new(docker));
+    let launches = Arc::new(Launches::default());
     let watched = match &gates {
         Some(_) => Watched::NotYet,
         None => Watched::Not,
@@ -106,6 +108,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         clock,
         in_force: std::sync::Mutex::default(),
         enforcement: enforcement.clone(),
+        launches: Arc::clone(&launches),
     };
     let ports = ReconcilerPorts {
         runtime: Arc::clone(&docker) as _,
@@ -123,6 +126,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         gate_folder: config.gate_socket.as_ref().map(|_| config.gate_folder.clone()),
         strays: config.tripwire.as_ref().map(|tripwire| tripwire.strays.clone()),
         enforcement,
+        launches: Arc::clone(&launches),
     };
     let reconciler = Reconciler::new(ports, config.scan_every())?;
     let session = Session::new(state, kept, freshness, Timing::default(), random()?);
@@ -165,7 +169,14 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     }
     if let Some((listener, front, ledger)) = fronts {
         let mark = config.tripwire.as_ref().map(|tripwire| tripwire.mark.clone());
-        tasks.spawn(proxy::serve(listener, front, mark, ledger, stop.clone()));
+        tasks.spawn(proxy::serve(
+            listener,
+            front,
+            mark,
+            ledger,
+            launches,
+            stop.clone(),
+        ));
     }
     let renewal = stop.clone();
     tasks.spawn(async move { controllers.keep_renewed(&config, renewal).await });

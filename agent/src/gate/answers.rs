@@ -3,6 +3,7 @@
 //! Only root may ask: shims call the runtime, and with it the gate, as root. What is answered is worked out of the ledger as it is at
 //! that moment and of what the runtime keeps on its disk; the runtime itself is not asked, since it waits for this very answer.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use verger_policy::facts::Instance;
 use crate::clock::Clock;
 use crate::enforcement::{Enforcement, HOLD};
 use crate::in_force::InForce;
+use crate::launches::{Exec, Launches};
 
 /// Questions that are worked on at a time; more wait.
 const AT_ONCE: usize = 32;
@@ -38,6 +40,7 @@ pub(crate) struct Answers {
     pub(crate) clock: Clock,
     pub(crate) in_force: Mutex<Option<Arc<InForce>>>,
     pub(crate) enforcement: Enforcement,
+    pub(crate) launches: Arc<Launches>,
 }
 
 /// Answers until stopped.
@@ -79,11 +82,15 @@ async fn attend(mut stream: UnixStream, answers: Arc<Answers>) -> anyhow::Result
     let (question, document) = tokio::time::timeout(LIMIT, hear(&mut stream))
         .await
         .context("its question did not come in time")??;
-    let answer = tokio::task::spawn_blocking(move || answers.answer(&question, &document)).await?;
+    let launches = Arc::clone(&answers.launches);
+    let (answer, exec) = tokio::task::spawn_blocking(move || answers.answer(&question, &document)).await?;
     let frame = frame(&answer, ANSWER_BYTES)?;
     tokio::time::timeout(LIMIT, stream.write_all(&frame))
         .await
         .context("the answer was not taken in time")??;
+    if let Some(exec) = exec {
+        tokio::spawn(async move { launches.follow(&exec).await });
+    }
     Ok(())
 }
 
@@ -105,7 +112,8 @@ async fn bytes(stream: &mut UnixStream, limit: u32) -> anyhow::Result<Vec<u8>> {
 }
 
 impl Answers {
-    fn answer(&self, question: &Question, document: &[u8]) -> Answer {
+    /// The answer, and the exec that is launched with it.
+    fn answer(&self, question: &Question, document: &[u8]) -> (Answer, Option<Exec>) {
         let id = question.id.as_str();
         let launch = match question.operation.document() {
             Document::Config => Launch::Config { id, config: document },
@@ -122,7 +130,7 @@ impl Answers {
                 floor.epoch
             );
             tracing::warn!(container = id, operation, why, "a launch is refused");
-            return Answer::Refuse(why);
+            return (Answer::Refuse(why), None);
         }
         let known = match question.operation {
             Operation::Restore => Err("what a checkpoint holds is run, and that is not looked at".to_owned()),
@@ -132,19 +140,30 @@ impl Answers {
         let at = self.freshness.borrow().time(self.clock.now());
         let known = known.as_ref().map_err(String::as_str);
         let decided = decide(&in_force.compiled, &launch, known, at).map_err(|refusal| refusal.to_string());
+        let exec = match question.operation {
+            Operation::Exec => self.launches.named(id, Path::new(&question.pid_file)),
+            _ => None,
+        };
+        let by = exec.as_ref().and_then(|exec| exec.caller.as_deref());
         match decided.and_then(|()| self.held(&in_force, question.operation, &launch, known)) {
             Ok(()) => {
+                if let Some(exec) = &exec {
+                    tracing::info!(container = id, exec = exec.id, by, "an exec is launched");
+                }
                 tracing::debug!(
                     container = id,
                     operation,
                     unjudged = known.err(),
                     "a launch is allowed"
                 );
-                Answer::Allow
+                if let Some(exec) = &exec {
+                    self.launches.launched(id, exec);
+                }
+                (Answer::Allow, exec)
             }
             Err(why) => {
-                tracing::warn!(container = id, operation, why, "a launch is refused");
-                Answer::Refuse(why)
+                tracing::warn!(container = id, operation, by, why, "a launch is refused");
+                (Answer::Refuse(why), None)
             }
         }
     }

@@ -11,8 +11,8 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, Heade
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use verger_agent_proxy::{
-    Answer, Body as Wanted, Call, Caller, JSON_BYTES, On, Policy, Refusal, Subjects, Wish, container, decide,
-    image, made_id,
+    Answer, Body as Wanted, Call, Caller, Document, JSON_BYTES, On, Policy, Refusal, Subjects, Wish,
+    container, decide, image, made_id,
 };
 use verger_policy::model::Verb;
 
@@ -106,6 +106,11 @@ impl Proxy {
         let (wishes, subjects) = self.resolve(&call, &policy, caller, &mut daemon).await?;
         decide(&policy, caller, &wishes, &subjects)?;
         note(caller, &call, &wishes, &subjects);
+        if let (Some(exec), Some(of)) = (call.exec(), &subjects.exec)
+            && call.route.body == Wanted::Json(Document::ExecStart)
+        {
+            self.launches.started(exec, &of.id, caller.to_string());
+        }
 
         let ids: BTreeMap<String, String> = subjects
             .containers

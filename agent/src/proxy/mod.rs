@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use verger_agent_core::ledger::LedgerState;
 use verger_agent_proxy::{Caller, Refusal};
 
+use crate::launches::Launches;
 use execs::Execs;
 use peer::Peers;
 use policy::InForce;
@@ -69,6 +70,7 @@ struct Proxy {
     runtimes: BTreeSet<String>,
     in_force: InForce,
     execs: Mutex<Execs>,
+    launches: Arc<Launches>,
 }
 
 /// Connections of all at a time: gates need descriptors, too, and a user may have many numbers (user_namespaces(7)).
@@ -117,6 +119,7 @@ pub(crate) async fn serve(
     config: ProxyConfig,
     mark: Option<PathBuf>,
     ledger: watch::Receiver<Arc<LedgerState>>,
+    launches: Arc<Launches>,
     stop: CancellationToken,
 ) {
     let proxy = Arc::new(Proxy {
@@ -124,6 +127,7 @@ pub(crate) async fn serve(
         runtimes: config.runtimes,
         in_force: InForce::new(ledger),
         execs: Mutex::default(),
+        launches,
     });
     let peers = Arc::new(Peers::of_this_host());
     let crowd = Arc::new(Crowd::default());

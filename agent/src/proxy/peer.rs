@@ -73,8 +73,7 @@ impl Peers {
                 "process {pid} (uid {uid}) has ended since it connected, so whether it is of the host cannot be told: only processes of the host are served here"
             )
         };
-        let unseen =
-            |error: io::Error| format!("process {pid} (uid {uid}) cannot be looked at: {error}");
+        let unseen = |error: io::Error| format!("process {pid} (uid {uid}) cannot be looked at: {error}");
         // Held while it is looked at: what `/proc` has under its number is of it for as long as it still has that number.
         let held = self.hold(stream, pid).map_err(unseen)?.ok_or_else(ended)?;
         let process = Path::new("/proc").join(pid.to_string());

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::Front;
-use super::reused;
 use super::front::{RUNNER, told};
+use super::reused;
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
 use crate::scene::Docker;

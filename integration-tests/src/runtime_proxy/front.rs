@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::launch::Gate;
 use crate::programs::Programs;
 use crate::scene::{Docker, Scene};
 
@@ -82,6 +83,8 @@ spec: { role: admin, subjects: [ local/10006 ], hosts: { zone: elsewhere } }
 
 /// The scene, with two containers: one of the workload, and one of none.
 pub struct Front {
+    /// Taken away before the agent is.
+    _gate: Option<Gate>,
     /// The cluster.
     pub scene: Scene,
     /// Docker, past the proxy.
@@ -107,7 +110,21 @@ impl Front {
     /// # Errors
     /// When a step fails.
     pub fn found(programs: &Programs, docker: Docker) -> Result<Self> {
+        let scene = Scene::found(programs, &docker)?;
+        Self::found_in(programs, scene, docker, None)
+    }
+
+    /// The same, with the gate in front of the daemon's runtime: nobody else may use that daemon.
+    ///
+    /// # Errors
+    /// When a step fails.
+    pub fn behind_the_gate(programs: &Programs, docker: Docker) -> Result<Self> {
         let mut scene = Scene::found(programs, &docker)?;
+        let gate = Gate::install(&mut scene, programs, &docker)?;
+        Self::found_in(programs, scene, docker, Some(gate))
+    }
+
+    fn found_in(programs: &Programs, mut scene: Scene, docker: Docker, gate: Option<Gate>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("verger-front-").tempdir()?;
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         // Users of the host can run it there.
@@ -128,6 +145,7 @@ impl Front {
         scene.agent.start()?;
         let (web, other) = (docker.name("web"), docker.name("other"));
         let front = Self {
+            _gate: gate,
             scene,
             web,
             other,

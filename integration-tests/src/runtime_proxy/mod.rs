@@ -4,7 +4,9 @@ mod bypasses;
 mod front;
 mod matrix;
 mod reused;
+mod who;
 
 pub use bypasses::run as bypasses;
 pub use front::Front;
 pub use matrix::run as matrix;
+pub use who::started;

@@ -26,15 +26,21 @@ pub(super) fn number(front: &Front, tally: &mut Tally) -> Result<()> {
     let told = format!("process {} (uid 0) has ended since it connected", holder.0.id());
     let log = front.scene.wait_for("the agent to tell of who called", || {
         let log = fs::read_to_string(front.scene.agent.log())?;
-        let lines = log.lines().filter(|line| line.contains("runtime") && line.contains("process"));
-        let last = lines.last().map(str::to_owned);
+        let mut lines = log
+            .lines()
+            .filter(|line| line.contains("runtime") && line.contains("process"));
+        let last = lines.next_back().map(str::to_owned);
         Ok(last.filter(|line| line.contains(&told) || line.contains(&name)))
     });
     let refused = log.is_ok() && !front.is_there(&name)?;
     forget(front, &name)?;
 
     // Who has a number of his own, and waits, is served.
-    let twin = front.raw(0, &front.socket(), &post(&format!("{PATH}?name={name}"), &with("{}")))?;
+    let twin = front.raw(
+        0,
+        &front.socket(),
+        &post(&format!("{PATH}?name={name}"), &with("{}")),
+    )?;
     let passes = is_made(&twin) && front.say(&["inspect", "--format", "{{.Config.Image}}", &name])? == IMAGE;
     forget(front, &name)?;
     tally.count("reused-number", works, refused, passes, &format!("{log:?}"));
@@ -58,11 +64,19 @@ fn asked_and_left(front: &Front, pid: &str, request: &[u8]) -> Result<Holder> {
     for _ in 0..TRIES {
         fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string())
             .context("numbers of processes cannot be chosen (pid_namespaces(7), ns_last_pid)")?;
-        let holder = Holder(Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?);
+        let holder = Holder(
+            Command::new("cat")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .spawn()?,
+        );
         if holder.0.id() == number {
             let ours = fs::read_link("/proc/self/ns/pid")?;
             let its = fs::read_link(format!("/proc/{number}/ns/pid"))?;
-            ensure!(ours == its, "by its number alone it would be taken for one of the host");
+            ensure!(
+                ours == its,
+                "by its number alone it would be taken for one of the host"
+            );
             return Ok(holder);
         }
     }

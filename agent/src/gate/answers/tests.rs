@@ -48,14 +48,16 @@ fn answers(ledger: LedgerState, operation: Operation) -> Answer {
         clock: Clock::start(),
         in_force: Mutex::default(),
         enforcement: Enforcement::start(|| Ok(FakeEnforcer::new(FakeHost::default()))).unwrap(),
+        launches: Arc::default(),
     };
     let question = Question {
         version: VERSION,
         operation,
         id: "ab12".to_owned(),
         bundle: String::new(),
+        pid_file: String::new(),
     };
-    answers.answer(&question, b"{}")
+    answers.answer(&question, b"{}").0
 }
 
 const ALL: [Operation; 5] = [

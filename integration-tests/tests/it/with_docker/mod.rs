@@ -5,3 +5,4 @@ mod drift_eval;
 mod lifted;
 mod proxy;
 mod set_back;
+mod started_by;

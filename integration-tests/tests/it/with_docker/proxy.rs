@@ -87,7 +87,7 @@ fn the_cli_prints_and_ends_as_at_docker_itself() {
     assert_eq!((told.0, told.1.as_str()), (4, "typed\n"));
     alike(&front, 0, &["inspect", "no-such-container"], "");
     alike(&front, 0, &["version", "--format", "{{.Server.APIVersion}}"], "");
-    alike(&front, 0, &["image", "ls", "--quiet"], "");
+    alike(&front, 0, &["image", "ls", "--quiet", "verger-test/app"], "");
     alike(
         &front,
         0,
