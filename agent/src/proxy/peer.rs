@@ -88,7 +88,7 @@ impl Peers {
             ));
         }
         match ids(&cgroups.map_err(unseen)?).difference(&self.own).next() {
-            None => Ok(Caller { uid }),
+            None => Ok(Caller::Local(uid)),
             Some(id) => Err(format!(
                 "process {pid} (uid {uid}) is in container {}: only processes of the host are served here",
                 &id[..12]
@@ -180,7 +180,7 @@ mod tests {
                 ..Peers::of_this_host()
             };
             let caller = peers.caller(&one).unwrap();
-            assert_eq!(caller.uid, rustix::process::geteuid().as_raw());
+            assert_eq!(caller, Caller::Local(rustix::process::geteuid().as_raw()));
         }
     }
 

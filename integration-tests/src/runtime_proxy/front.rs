@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::launch::Gate;
 use crate::programs::Programs;
-use crate::scene::{Docker, Scene};
+use crate::scene::{Docker, Scene, free_port};
 
 /// Who may do everything that a role can give to what is of the workload, and nothing to anything else.
 pub(super) const RUNNER: u32 = 10_001;
@@ -48,12 +48,12 @@ spec:
 apiVersion: verger/v1
 kind: RoleBinding
 metadata: { name: proxy/runners }
-spec: { role: proxy/runner, subjects: [ local/10001 ], scope: { names: [ proxy/* ] } }
+spec: { role: proxy/runner, subjects: [ local/10001, person/runner ], scope: { names: [ proxy/* ] } }
 ---
 apiVersion: verger/v1
 kind: RoleBinding
 metadata: { name: proxy/viewers }
-spec: { role: viewer, subjects: [ local/10002 ] }
+spec: { role: viewer, subjects: [ local/10002, person/viewer ] }
 ---
 apiVersion: verger/v1
 kind: RoleBinding
@@ -94,10 +94,12 @@ pub struct Front {
     /// The container of no workload.
     pub other: String,
     folder: tempfile::TempDir,
+    /// Where people from afar find the agent, on this host.
+    pub(super) port: u16,
 }
 
 /// Debian's CLI, where there is another one, too.
-fn cli() -> &'static str {
+pub(super) fn cli() -> &'static str {
     match Path::new("/usr/bin/docker").exists() {
         true => "/usr/bin/docker",
         false => "docker",
@@ -132,12 +134,13 @@ impl Front {
         fs::copy(programs.path("at-socket")?, &at_socket).context("copying at-socket")?;
         fs::set_permissions(&at_socket, Permissions::from_mode(0o755))?;
         scene.agent.stop()?;
+        let port = free_port()?;
         let config = scene.path("agent.toml");
         let text = fs::read_to_string(&config)?;
         fs::write(
             &config,
             format!(
-                "{text}[proxy]\nlisten = {:?}\ndocker = {:?}\n",
+                "{text}[proxy]\nlisten = {:?}\ndocker = {:?}\nremote = \"127.0.0.1:{port}\"\n",
                 folder.path().join("docker.sock"),
                 docker.socket()
             ),
@@ -151,6 +154,7 @@ impl Front {
             other,
             docker,
             folder,
+            port,
         };
         front.docker.run(&front.web, &["verger-test/app"])?;
         front.docker.run(&front.other, &["verger-test/busybox"])?;

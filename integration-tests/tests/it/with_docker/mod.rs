@@ -2,6 +2,7 @@
 
 mod away;
 mod drift_eval;
+mod from_afar;
 mod lifted;
 mod proxy;
 mod set_back;
