@@ -39,6 +39,7 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     package("bsdutils", "script"),
     package("systemd", "systemd-analyze"),
     package("faketime", "faketime"),
+    package("docker-compose", "docker-compose"),
 ];
 
 /// What `check` needs.

@@ -297,7 +297,8 @@ pub(super) const RULES: Rules = Rules {
         },
         Owned {
             name: "bollard",
-            owners: &["verger-agent-runtimes"],
+            // And tests, as a client that others have.
+            owners: &["verger-agent-runtimes", "verger-integration-tests"],
         },
         Owned {
             name: "virt",
