@@ -250,6 +250,12 @@ impl Config {
                 "users of this host find Docker at {}, and have there what roles say of local/UID",
                 proxy.listen.display()
             )?;
+            if let Some(address) = proxy.remote {
+                writeln!(
+                    std::io::stdout(),
+                    "people from afar find it at {address} by TLS, and have there what roles say of them"
+                )?;
+            }
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use verger_proto::agent::v1 as pb;
 use verger_proto::agent::v1::session_service_client::SessionServiceClient;
-use verger_transport::{Client, ConnectError, Identity};
+use verger_transport::{Client, ConnectError, Identity, PeopleDoor};
 
 use crate::config::Config;
 use crate::enrolment::Enrolment;
@@ -31,11 +31,18 @@ pub(crate) struct Controllers {
     addresses: Vec<String>,
     /// Which machine this is, as controllers are told.
     machine: Bytes,
+    /// The own door for people, which has the same certificate.
+    door: Option<Arc<PeopleDoor>>,
 }
 
 impl Controllers {
-    pub(crate) fn new(enrolment: &Enrolment, config: &Config) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        enrolment: &Enrolment,
+        config: &Config,
+        door: Option<Arc<PeopleDoor>>,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
+            door,
             client: Arc::new(enrolment.client(config)?),
             addresses: enrolment.controllers.clone(),
             machine: machine::digest(&config.machine_id, &enrolment.cluster),
@@ -91,9 +98,17 @@ impl Controllers {
             csr: held.key()?.request()?.into(),
             machine: self.machine(),
         };
-        let pb::RenewResponse { chain, not_after: _ } =
-            self.connect().await?.renew(request).await?.into_inner();
+        let pb::RenewResponse {
+            chain,
+            not_after: _,
+            people_cas,
+        } = self.connect().await?.renew(request).await?.into_inner();
         self.take(config, &held, chain.into_iter().map(Into::into).collect())?;
+        if let Some(door) = &self.door {
+            let people: Vec<Vec<u8>> = people_cas.into_iter().map(Into::into).collect();
+            door.trust(&people)
+                .context("the authority of people that the controller names cannot be used")?;
+        }
         tracing::info!("the certificate was renewed");
         Ok(())
     }
@@ -104,6 +119,9 @@ impl Controllers {
             .renewed(chain)
             .context("the certificate that the controller issued cannot be used")?;
         self.client.replace(&renewed)?;
+        if let Some(door) = &self.door {
+            door.replace(&renewed)?;
+        }
         Ok(renewed.save(&config.identity_file())?)
     }
 }
@@ -150,6 +168,7 @@ mod tests {
             client: Arc::new(Client::new(&cluster, &held, &[authority.certificate().to_vec()]).unwrap()),
             addresses: Vec::new(),
             machine: Bytes::new(),
+            door: None,
         };
         let on_disk = || std::fs::read(config.identity_file()).unwrap();
         let before = on_disk();

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use verger_policy::digest::Digest;
 use verger_policy::model::{AgentId, damaged_json};
-use verger_transport::{Client, Identity, files};
+use verger_transport::{Client, Identity, PeopleDoor, files};
 
 use crate::config::Config;
 
@@ -66,6 +66,12 @@ impl Enrolment {
                 file.display()
             )
         })
+    }
+
+    /// The door for people under the stored identity.
+    pub(crate) fn door(&self, config: &Config) -> anyhow::Result<PeopleDoor> {
+        let identity = Identity::load(&config.identity_file())?;
+        Ok(PeopleDoor::new(&self.cluster.hex(), &identity)?)
     }
 
     /// The TLS side of a client under the stored identity.

@@ -12,6 +12,7 @@ mod fuzz;
 mod gate;
 mod in_force;
 mod join;
+mod launches;
 mod link;
 mod machine;
 mod proxy;

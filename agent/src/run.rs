@@ -32,7 +32,8 @@ use crate::gate::answers::{self, Answers};
 use crate::gate::standing::Wanted;
 use crate::gate::watching::{self, Watched};
 use crate::gate::{listening, refused};
-use crate::proxy;
+use crate::launches::Launches;
+use crate::proxy::{self, Doors, Remote};
 use crate::reconciler::{Reconciler, ReconcilerPorts};
 use crate::report::{self, Numbers, ReportPorts};
 use crate::session::{self, SessionPorts};
@@ -69,7 +70,11 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let freshness = Freshness::new(clock.now(), kept.time);
     let usage = spool.usage()?;
     tracing::info!(agent = %enrolment.agent, epoch = state.position().map(|(epoch, _)| epoch), waiting = usage.pending(), "starting");
-    let controllers = Arc::new(Controllers::new(&enrolment, &config)?);
+    let remote = config.proxy.as_ref().and_then(|proxy| proxy.remote);
+    let door = remote.map(|address| Ok::<_, anyhow::Error>((address, Arc::new(enrolment.door(&config)?))));
+    let door = door.transpose()?;
+    let own_door = door.as_ref().map(|(_, door)| Arc::clone(door));
+    let controllers = Arc::new(Controllers::new(&enrolment, &config, own_door)?);
     let (ledger, spool): (Arc<dyn LedgerStore>, Arc<dyn SpoolStore>) = (Arc::new(ledger), Arc::new(spool));
     let (adopted, in_force) = watch::channel(Arc::new(state.clone()));
     let (status, status_seen) = watch::channel(Arc::new(pb::Status::default()));
@@ -89,15 +94,23 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         None => None,
     };
     let fronts = match &config.proxy {
-        Some(proxy) => Some((proxy::listen(proxy)?, proxy.clone(), in_force.clone())),
+        Some(proxy) => {
+            let local = proxy::listen(proxy)?;
+            let remote = match door {
+                Some((address, door)) => Some(Remote::listen(address, door, Arc::clone(&controllers)).await?),
+                None => None,
+            };
+            Some((Doors { local, remote }, proxy.clone(), in_force.clone()))
+        }
         None => None,
     };
     let docker = Arc::new(DockerRuntime::new(docker));
+    let launches = Arc::new(Launches::default());
     let watched = match &gates {
         Some(_) => Watched::NotYet,
         None => Watched::Not,
     };
-    let (doors, doors_seen) = watch::channel(watched);
+    let (ways, doors_seen) = watch::channel(watched);
     let answering = Answers {
         bundles: Arc::new(Disk::new(
             DockerDisk::new(config.docker_data_root.clone(), config.oci_roots.clone()),
@@ -108,6 +121,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         clock,
         in_force: std::sync::Mutex::default(),
         enforcement: enforcement.clone(),
+        launches: Arc::clone(&launches),
     };
     let ports = ReconcilerPorts {
         runtime: Arc::clone(&docker) as _,
@@ -125,6 +139,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         gate_folder: config.gate_socket.as_ref().map(|_| config.gate_folder.clone()),
         strays: config.tripwire.as_ref().map(|tripwire| tripwire.strays.clone()),
         enforcement,
+        launches: Arc::clone(&launches),
     };
     let reconciler = Reconciler::new(ports, config.scan_every())?;
     let session = Session::new(state, kept, freshness, Timing::default(), random()?);
@@ -160,14 +175,14 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             places,
             wanted,
             Arc::clone(&docker),
-            doors,
+            ways,
             stop.clone(),
         ));
         tasks.spawn(refused::start_again(docker, stop.clone()));
     }
-    if let Some((listener, front, ledger)) = fronts {
+    if let Some((doors, front, ledger)) = fronts {
         let mark = config.tripwire.as_ref().map(|tripwire| tripwire.mark.clone());
-        tasks.spawn(proxy::serve(listener, front, mark, ledger, stop.clone()));
+        tasks.spawn(proxy::serve(doors, front, mark, ledger, launches, stop.clone()));
     }
     let renewal = stop.clone();
     tasks.spawn(async move { controllers.keep_renewed(&config, renewal).await });

@@ -464,6 +464,19 @@ pub(crate) enum ContextCommand {
     Invite,
     /// Renew your certificate now. Every command that talks to the cluster does so once half of its life is over.
     Renew,
+    /// Write the files with which `docker` reaches an agent's proxy from afar, and print what to set for it.
+    #[command(
+        after_help = "Example: verger context docker-env --host web-1:2376 --out web-1-docker\n\nThe host is called by the agent's name, which is what its certificate holds: have that name lead to its address. What is printed is for a shell: eval \"$(verger context docker-env …)\". Run it again once the certificate is renewed."
+    )]
+    DockerEnv {
+        /// The agent's name, and the port of `[proxy] remote` there.
+        #[arg(long, value_name = "AGENT:PORT")]
+        host: String,
+
+        /// The folder for ca.pem, cert.pem and key.pem; made where it is not there. It holds your key.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
 }
 
 #[cfg(test)]

@@ -102,7 +102,12 @@ impl Issuer for Authorities {
             cluster: self.cluster.clone(),
             peer,
         };
-        let issued = authority.issue(csr, &id, lifetime, &[]).map_err(issue_error)?;
+        // Clients of an agent's runtime know it by its name as that of a host.
+        let hosts = match holder {
+            Holder::Agent(agent) => vec![agent.to_string()],
+            Holder::Person(_) | Holder::PersonUntil(..) => Vec::new(),
+        };
+        let issued = authority.issue(csr, &id, lifetime, &hosts).map_err(issue_error)?;
         let not_after = jiff::Timestamp::from_second(issued.not_after)
             .map_err(|error| IssueError::Authority(error.to_string()))?;
         Ok(Issued {
@@ -113,6 +118,14 @@ impl Issuer for Authorities {
 
     fn member_cas(&self) -> Vec<Vec<u8>> {
         vec![self.members.clone()]
+    }
+
+    fn agent_cas(&self) -> Vec<Vec<u8>> {
+        vec![self.agents.certificate().to_vec()]
+    }
+
+    fn people_cas(&self) -> Vec<Vec<u8>> {
+        vec![self.people.certificate().to_vec()]
     }
 }
 

@@ -125,6 +125,8 @@ pub struct Judged {
     pub bundle: Option<PathBuf>,
     /// The document of `exec`.
     pub process: Option<PathBuf>,
+    /// Where the runtime is to write the number of the process.
+    pub pid_file: Option<PathBuf>,
 }
 
 /// Where the runtime was told to write what goes wrong: who called it reads it there.
@@ -334,6 +336,7 @@ pub fn read(words: &[OsString]) -> Result<Command, InvalidCommand> {
         id: id_of(id)?,
         bundle: path("bundle"),
         process,
+        pid_file: path("pid-file"),
     }))
 }
 

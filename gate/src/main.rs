@@ -129,6 +129,13 @@ fn permit(settings: &Settings, folder: &Path, runtime: &Runtime, judged: &Judged
             Document::Config => bundle.display().to_string(),
             Document::Process | Document::None => String::new(),
         },
+        pid_file: match (&judged.operation, &judged.pid_file) {
+            (Operation::Exec, Some(path)) => std::path::absolute(path)
+                .map_err(|error| format!("there is no file for its number: {error}"))?
+                .display()
+                .to_string(),
+            _ => String::new(),
+        },
     };
     match agent::question(&settings.socket, settings.agent_uid, &question, &bytes) {
         Ok(Answer::Allow) => Ok(()),

@@ -42,6 +42,7 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     package("podman", "podman"),
     package("crun", "crun"),
     package("netavark", "/usr/lib/podman/netavark"),
+    package("docker-compose", "docker-compose"),
 ];
 
 /// What `check` needs.

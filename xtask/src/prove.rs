@@ -217,12 +217,12 @@ pub(crate) const POINTS: &[Point] = &[
     },
     Point {
         name: "proxy-matrix",
-        claim: "Through the proxy each user of a host does with Docker's own CLI to each container what the roles say, verb by verb.",
+        claim: "Through the proxy each user of a host, and each person who comes from afar by TLS, does with Docker's own CLI to each container what the roles say, verb by verb.",
         cargo: &program!("prove-proxy-matrix"),
         needs_docker: true,
         sample: Some(Sample {
-            short: "46",
-            full: "286",
+            short: "64",
+            full: "406",
             of: "calls of Docker's CLI",
         }),
     },

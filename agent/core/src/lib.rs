@@ -9,6 +9,7 @@ pub mod enforcer;
 pub mod freshness;
 pub mod gate;
 pub mod ledger;
+pub mod lineage;
 pub mod mode;
 pub mod plan;
 pub mod report;

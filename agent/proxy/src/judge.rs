@@ -1,27 +1,55 @@
 //! Whether whoever calls may have what a call asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use verger_policy::compile::Compiled;
 use verger_policy::drift::{Claim, claim};
-use verger_policy::model::{Labels, LocalUid, Resource, Verb};
-use verger_policy::roles::{Because, CompiledRoles, Single, Subject};
+use verger_policy::model::{Labels, LocalUid, Name, PersonName, Resource, Verb};
+use verger_policy::roles::{Because, CompiledRoles, Single, Subject, Why};
 
 use crate::call::{On, Wish};
 use crate::known::Known;
 use crate::{Refusal, shown};
 
-/// Who calls: a user of this host, as the kernel says at the socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// The number of the user; 0 is root, who may do everything on his host anyway.
-    pub uid: u32,
+/// Who calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A user of this host by his number, as the kernel says at the socket; 0 is root, who may do everything on his host anyway.
+    Local(u32),
+    /// A person from afar.
+    Person {
+        /// By the certificate.
+        name: PersonName,
+        /// As the members say now.
+        groups: BTreeSet<Name>,
+    },
+}
+
+impl Caller {
+    /// Whether it is root of this host.
+    pub const fn is_root(&self) -> bool {
+        matches!(self, Self::Local(0))
+    }
+
+    /// Who it is to roles. None: a number that nobody has.
+    fn subject(&self, host: &Labels) -> Option<Subject> {
+        match self {
+            Self::Local(uid) => Some(Subject::local(LocalUid::new(*uid)?, host.clone())),
+            Self::Person { name, groups } => Some(Subject {
+                groups: groups.clone(),
+                ..Subject::person(name.clone())
+            }),
+        }
+    }
 }
 
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "local/{}", self.uid)
+        match self {
+            Self::Local(uid) => write!(f, "local/{uid}"),
+            Self::Person { name, groups: _ } => write!(f, "person/{}", name.as_str()),
+        }
     }
 }
 
@@ -66,7 +94,7 @@ impl Subjects {
 /// When one is not; says which, and what decides.
 pub fn decide<'a>(
     policy: &Policy,
-    caller: Caller,
+    caller: &Caller,
     wishes: impl IntoIterator<Item = &'a Wish>,
     subjects: &Subjects,
 ) -> Result<(), Refusal> {
@@ -91,21 +119,24 @@ pub fn decide<'a>(
         };
         if let Some(why) = &policy.withheld {
             let looks = matches!(wish.verb, Verb::Get | Verb::List | Verb::Watch);
-            if caller.uid != 0 || !looks {
+            if !caller.is_root() || !looks {
                 return refused(&text, why);
             }
             continue;
         }
-        let Some(uid) = LocalUid::new(caller.uid) else {
-            if caller.uid == 0 {
-                continue;
-            }
+        if caller.is_root() {
+            continue;
+        }
+        let Some(subject) = caller.subject(&policy.host) else {
             return refused(&text, &"nobody has that number");
         };
-        let subject = Subject::local(uid, policy.host.clone());
         let ruling = policy
             .roles
             .decide(&subject, wish.verb, resource, single.as_ref());
+        // Whoever has a login may do everything at controllers until the first role is bound: a runtime is not given away so.
+        if ruling.why == Why::NothingBound {
+            return refused(&text, &"no role is bound to anybody");
+        }
         if !ruling.allowed {
             return refused(&text, &Because::from(ruling.why));
         }

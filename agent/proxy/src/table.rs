@@ -193,7 +193,8 @@ pub(crate) const ROUTES: &[Route] = &[
         "containers/json",
         List,
         All(Containers),
-        "all limit size filters before since",
+        // `trunc_cmd`, `link` and `only_ids` are docker-py's: no daemon of these versions does anything by the first and the last.
+        "all limit size filters before since trunc_cmd",
     ),
     post("containers/create", Create, About::Made, "name platform")
         .json(Document::Create)
@@ -245,7 +246,7 @@ pub(crate) const ROUTES: &[Route] = &[
     post("containers/*/exec", Exec, Container, "")
         .json(Document::Exec)
         .answers(Answer::ExecMade),
-    delete("containers/*", Delete, Container, "v force"),
+    delete("containers/*", Delete, Container, "v force link"),
     get("containers/*/checkpoints", Administer, All(Runtime), "dir"),
     post("containers/*/checkpoints", Administer, All(Runtime), "").stream(),
     delete("containers/*/checkpoints/*", Administer, All(Runtime), "dir"),
@@ -267,7 +268,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "images/json",
         List,
         All(Images),
-        "all filters digests shared-size",
+        "all filters digests shared-size filter only_ids",
     ),
     get("images/search", Get, All(Images), "term limit filters"),
     get("images/get", Export, All(Images), "names"),

@@ -28,6 +28,7 @@ use verger_policy::facts::Instance;
 use crate::clock::Clock;
 use crate::enforcement::{Enforcement, HOLD};
 use crate::in_force::InForce;
+use crate::launches::{Exec, Launches};
 
 /// Questions that are worked on at a time; more wait.
 const AT_ONCE: usize = 32;
@@ -42,6 +43,7 @@ pub(crate) struct Answers {
     pub(crate) clock: Clock,
     pub(crate) in_force: Mutex<Option<Arc<InForce>>>,
     pub(crate) enforcement: Enforcement,
+    pub(crate) launches: Arc<Launches>,
 }
 
 /// Answers until stopped.
@@ -83,11 +85,15 @@ async fn attend(mut stream: UnixStream, answers: Arc<Answers>) -> anyhow::Result
     let (question, document) = tokio::time::timeout(LIMIT, hear(&mut stream))
         .await
         .context("its question did not come in time")??;
-    let answer = tokio::task::spawn_blocking(move || answers.answer(&question, &document)).await?;
+    let launches = Arc::clone(&answers.launches);
+    let (answer, exec) = tokio::task::spawn_blocking(move || answers.answer(&question, &document)).await?;
     let frame = frame(&answer, ANSWER_BYTES)?;
     tokio::time::timeout(LIMIT, stream.write_all(&frame))
         .await
         .context("the answer was not taken in time")??;
+    if let Some(exec) = exec {
+        tokio::spawn(async move { launches.follow(&exec).await });
+    }
     Ok(())
 }
 
@@ -126,7 +132,8 @@ fn launch<'a>(question: &'a Question, document: &'a [u8]) -> Launch<'a> {
 }
 
 impl Answers {
-    fn answer(&self, question: &Question, document: &[u8]) -> Answer {
+    /// The answer, and the exec that is launched with it.
+    fn answer(&self, question: &Question, document: &[u8]) -> (Answer, Option<Exec>) {
         let id = question.id.as_str();
         let launch = launch(question, document);
         let operation = question.operation.word();
@@ -136,7 +143,7 @@ impl Answers {
                 floor.epoch
             );
             tracing::warn!(container = id, operation, why, "a launch is refused");
-            return Answer::Refuse(why);
+            return (Answer::Refuse(why), None);
         }
         let known = match question.operation {
             Operation::Restore => Err("what a checkpoint holds is run, and that is not looked at".to_owned()),
@@ -156,25 +163,39 @@ impl Answers {
         if let Some((_, instance)) = &tightened {
             (known, decided) = (Ok(instance), Ok(()));
         }
+        let exec = match question.operation {
+            Operation::Exec => self.launches.named(id, Path::new(&question.pid_file)),
+            _ => None,
+        };
+        let by = exec.as_ref().and_then(|exec| exec.caller.as_deref());
         let held = decided.and_then(|()| self.held(&in_force, question.operation, &launch, known));
-        match (held, &tightened) {
-            (Ok(()), Some((tightened, _))) => {
-                let taken = serde_json::to_string(&tightened.tightening).unwrap_or_default();
-                tracing::warn!(container = id, operation, taken, "a launch is tightened");
-                Answer::Tighten(tightened.clone())
-            }
-            (Ok(()), None) => {
+        match held {
+            Ok(()) => {
+                if let Some(exec) = &exec {
+                    tracing::info!(container = id, exec = exec.id, by, "an exec is launched");
+                }
                 tracing::debug!(
                     container = id,
                     operation,
                     unjudged = known.err(),
                     "a launch is allowed"
                 );
-                Answer::Allow
+                if let Some(exec) = &exec {
+                    self.launches.launched(id, exec);
+                }
+                let answer = match tightened {
+                    None => Answer::Allow,
+                    Some((tightened, _)) => {
+                        let taken = serde_json::to_string(&tightened.tightening).unwrap_or_default();
+                        tracing::warn!(container = id, operation, by, taken, "a launch is tightened");
+                        Answer::Tighten(tightened)
+                    }
+                };
+                (answer, exec)
             }
-            (Err(why), _) => {
-                tracing::warn!(container = id, operation, why, "a launch is refused");
-                Answer::Refuse(why)
+            Err(why) => {
+                tracing::warn!(container = id, operation, by, why, "a launch is refused");
+                (Answer::Refuse(why), None)
             }
         }
     }

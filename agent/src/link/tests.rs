@@ -73,6 +73,13 @@ impl SessionService for Busy {
         ]))))
     }
 
+    async fn look_up_person(
+        &self,
+        _: Request<pb::LookUpPersonRequest>,
+    ) -> Result<Response<pb::LookUpPersonResponse>, Status> {
+        Err(Status::unimplemented("nobody asks here"))
+    }
+
     async fn renew(&self, _: Request<pb::RenewRequest>) -> Result<Response<pb::RenewResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
@@ -176,6 +183,13 @@ impl SessionService for Long {
         Err(Status::internal("the state machine answered another command"))
     }
 
+    async fn look_up_person(
+        &self,
+        _: Request<pb::LookUpPersonRequest>,
+    ) -> Result<Response<pb::LookUpPersonResponse>, Status> {
+        Err(Status::unimplemented("nobody asks here"))
+    }
+
     async fn renew(&self, _: Request<pb::RenewRequest>) -> Result<Response<pb::RenewResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
@@ -234,6 +248,13 @@ impl SessionService for Ear {
             }
         });
         Ok(Response::new(Box::pin(tokio_stream::pending())))
+    }
+
+    async fn look_up_person(
+        &self,
+        _: Request<pb::LookUpPersonRequest>,
+    ) -> Result<Response<pb::LookUpPersonResponse>, Status> {
+        Err(Status::unimplemented("nobody asks here"))
     }
 
     async fn renew(&self, _: Request<pb::RenewRequest>) -> Result<Response<pb::RenewResponse>, Status> {

@@ -11,8 +11,8 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, Heade
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use verger_agent_proxy::{
-    Answer, Body as Wanted, Call, Caller, JSON_BYTES, On, Policy, Refusal, Subjects, Wish, container, decide,
-    image, made_id,
+    Answer, Body as Wanted, Call, Caller, Document, JSON_BYTES, On, Policy, Refusal, Subjects, Wish,
+    container, decide, image, made_id,
 };
 use verger_policy::model::Verb;
 
@@ -57,7 +57,7 @@ impl Proxy {
     /// Answers a request.
     pub(super) async fn answer(
         &self,
-        caller: Caller,
+        caller: &Caller,
         place: Arc<Place>,
         request: Request<Incoming>,
     ) -> Response<Body> {
@@ -87,7 +87,7 @@ impl Proxy {
 
     async fn carry_out(
         &self,
-        caller: Caller,
+        caller: &Caller,
         place: Arc<Place>,
         request: &mut Request<Option<Incoming>>,
     ) -> Result<Response<Body>, Stopped> {
@@ -106,6 +106,11 @@ impl Proxy {
         let (wishes, subjects) = self.resolve(&call, &policy, caller, &mut daemon).await?;
         decide(&policy, caller, &wishes, &subjects)?;
         note(caller, &call, &wishes, &subjects);
+        if let (Some(exec), Some(of)) = (call.exec(), &subjects.exec)
+            && call.route.body == Wanted::Json(Document::ExecStart)
+        {
+            self.launches.started(exec, &of.id, caller.to_string());
+        }
 
         let ids: BTreeMap<String, String> = subjects
             .containers
@@ -147,7 +152,10 @@ impl Proxy {
             };
             let daemon_side = hyper::upgrade::on(&mut response);
             tokio::spawn(async move {
-                join(caller_side, daemon_side).await;
+                tokio::select! {
+                    () = join(caller_side, daemon_side) => {}
+                    () = place.ended() => {}
+                }
                 drop(place);
             });
             return Ok(switched(&response, protocol));
@@ -167,7 +175,7 @@ impl Proxy {
         &self,
         call: &Call,
         policy: &Policy,
-        caller: Caller,
+        caller: &Caller,
         daemon: &mut Daemon,
     ) -> Result<(Vec<Wish>, Subjects), Stopped> {
         let mut wishes: Vec<Wish> = call.wishes().iter().cloned().collect();
@@ -176,7 +184,7 @@ impl Proxy {
             return Ok((wishes, subjects));
         }
         // Who may do nothing here learns nothing, either.
-        if caller.uid != 0 && policy.withheld.is_some() {
+        if !caller.is_root() && policy.withheld.is_some() {
             decide(policy, caller, &wishes, &subjects)?;
         }
         for reference in call.containers() {
@@ -224,7 +232,7 @@ impl Proxy {
     /// Something was made: what it is is looked at, before the caller is told of it.
     async fn made(
         &self,
-        caller: Caller,
+        caller: &Caller,
         call: &Call,
         policy: &Policy,
         ids: &BTreeMap<String, String>,
@@ -278,7 +286,7 @@ impl Proxy {
 
 /// Whether what was made may be. What cannot be looked at may not.
 async fn judge_made(
-    caller: Caller,
+    caller: &Caller,
     call: &Call,
     policy: &Policy,
     id: &str,
@@ -389,7 +397,7 @@ async fn drain(mut body: Incoming, place: Arc<Place>) {
 }
 
 /// Logs what is done that changes anything.
-fn note(caller: Caller, call: &Call, wishes: &[Wish], subjects: &Subjects) {
+fn note(caller: &Caller, call: &Call, wishes: &[Wish], subjects: &Subjects) {
     if !call.is_mutation() {
         return;
     }

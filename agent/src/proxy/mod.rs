@@ -5,11 +5,14 @@ mod daemon;
 mod execs;
 mod forward;
 mod peer;
+mod people;
 mod policy;
+mod remote;
 mod socket;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,18 +23,21 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use verger_agent_core::ledger::LedgerState;
 use verger_agent_proxy::{Caller, Refusal};
 
+use crate::launches::Launches;
 use execs::Execs;
 use peer::Peers;
 use policy::InForce;
 use socket::Real;
 
+pub(crate) use remote::Remote;
 pub(crate) use socket::listen;
 
 /// Connections of one user at a time. A shell of somebody's has a few; who has more waits for none.
@@ -47,6 +53,9 @@ pub(crate) struct ProxyConfig {
     pub(crate) listen: PathBuf,
     /// Docker's own socket, which nobody else may open.
     pub(crate) docker: PathBuf,
+    /// Where people from afar find it, by TLS. None: nowhere.
+    #[serde(default)]
+    pub(crate) remote: Option<SocketAddr>,
     /// The mode of the socket that is listened at. Whoever can open it is known by the kernel, and has what roles say.
     #[serde(default = "everybody")]
     pub(crate) mode: u32,
@@ -69,54 +78,90 @@ struct Proxy {
     runtimes: BTreeSet<String>,
     in_force: InForce,
     execs: Mutex<Execs>,
+    launches: Arc<Launches>,
 }
 
 /// Connections of all at a time: gates need descriptors, too, and a user may have many numbers (user_namespaces(7)).
 const ALL: usize = 2_048;
 
-/// How many connections each user has.
-#[derive(Debug, Default)]
-struct Crowd(Mutex<BTreeMap<u32, usize>>);
+/// How many connections each caller has.
+#[derive(Debug)]
+struct Crowd {
+    each: usize,
+    all: usize,
+    counts: Mutex<BTreeMap<String, usize>>,
+}
 
-/// A connection's place among those of its user.
+/// A connection's place among those of its caller.
 struct Place {
     crowd: Arc<Crowd>,
-    uid: u32,
+    who: String,
+    ended: CancellationToken,
 }
 
 impl Crowd {
-    fn place(self: &Arc<Self>, uid: u32) -> Option<Place> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn new(each: usize, all: usize) -> Self {
+        Self {
+            each,
+            all,
+            counts: Mutex::default(),
+        }
+    }
+
+    fn place(self: &Arc<Self>, who: String) -> Option<Place> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = counts.values().sum();
-        let count = counts.get(&uid).copied().unwrap_or_default();
-        (count < EACH && all < ALL).then(|| {
-            counts.insert(uid, count + 1);
+        let count = counts.get(&who).copied().unwrap_or_default();
+        (count < self.each && all < self.all).then(|| {
+            counts.insert(who.clone(), count + 1);
             Place {
                 crowd: Arc::clone(self),
-                uid,
+                who,
+                ended: CancellationToken::new(),
             }
         })
     }
 }
 
+impl Place {
+    /// Ends all that became of the connection.
+    fn end(&self) {
+        self.ended.cancel();
+    }
+
+    /// Waits until it is to end.
+    async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.crowd.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.uid) {
+        let mut counts = self.crowd.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.who) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.uid);
+                counts.remove(&self.who);
             }
         }
     }
 }
 
+/// What is listened at.
+pub(crate) struct Doors {
+    /// Users of this host.
+    pub(crate) local: UnixListener,
+    /// People from afar.
+    pub(crate) remote: Option<Remote>,
+}
+
 /// Serves until stopped.
 pub(crate) async fn serve(
-    listener: UnixListener,
+    doors: Doors,
     config: ProxyConfig,
     mark: Option<PathBuf>,
     ledger: watch::Receiver<Arc<LedgerState>>,
+    launches: Arc<Launches>,
     stop: CancellationToken,
 ) {
     let proxy = Arc::new(Proxy {
@@ -124,14 +169,19 @@ pub(crate) async fn serve(
         runtimes: config.runtimes,
         in_force: InForce::new(ledger),
         execs: Mutex::default(),
+        launches,
     });
     let peers = Arc::new(Peers::of_this_host());
-    let crowd = Arc::new(Crowd::default());
+    let crowd = Arc::new(Crowd::new(EACH, ALL));
+    let Doors { local, remote } = doors;
     let mut open = JoinSet::new();
+    if let Some(remote) = remote {
+        open.spawn(remote.serve(Arc::clone(&proxy), Arc::clone(&crowd), stop.clone()));
+    }
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = local.accept() => accepted,
         };
         while open.try_join_next().is_some() {}
         match accepted {
@@ -140,7 +190,9 @@ pub(crate) async fn serve(
                 let caller = peers.caller(&stream);
                 // Who is refused takes a place, too, until he has been told why.
                 let uid = stream.peer_cred().map(|peer| peer.uid());
-                let place = uid.ok().and_then(|uid| crowd.place(uid));
+                let place = uid
+                    .ok()
+                    .and_then(|uid| crowd.place(Caller::Local(uid).to_string()));
                 let Some(place) = place else {
                     tracing::debug!("there are too many connections to the runtime; one more is refused");
                     continue;
@@ -148,7 +200,9 @@ pub(crate) async fn serve(
                 match caller {
                     Ok(caller) => {
                         let proxy = Arc::clone(&proxy);
-                        open.spawn(attend(stream, caller, Arc::new(place), proxy));
+                        // Of a user of this host that is all there is to say.
+                        let (_, said) = watch::channel(caller);
+                        open.spawn(attend(stream, said, Arc::new(place), proxy));
                     }
                     Err(why) => {
                         tracing::warn!(why, "somebody at the runtime's socket is refused");
@@ -173,13 +227,18 @@ fn builder() -> http1::Builder {
 
 /// Every request of a connection is read by itself, and what is sent on is written anew: nothing of one is left for another.
 /// Its place is held until the last stream that it became has ended.
-async fn attend(stream: UnixStream, caller: Caller, place: Arc<Place>, proxy: Arc<Proxy>) {
+async fn attend<S>(stream: S, caller: watch::Receiver<Caller>, place: Arc<Place>, proxy: Arc<Proxy>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (name, all) = (caller.borrow().to_string(), Arc::clone(&place));
     let service = service_fn(move |request: Request<Incoming>| {
         let (proxy, place) = (Arc::clone(&proxy), Arc::clone(&place));
+        let caller = caller.borrow().clone();
         async move {
             // What makes a container looks at what was made: to the end, also where the caller hangs up meanwhile.
             let makes = request.uri().path().ends_with("/containers/create");
-            let answered = async move { proxy.answer(caller, place, request).await };
+            let answered = async move { proxy.answer(&caller, place, request).await };
             Ok::<_, Infallible>(match makes {
                 true => tokio::spawn(answered).await.unwrap_or_else(|_| {
                     answers::refused(&Refusal {
@@ -194,13 +253,20 @@ async fn attend(stream: UnixStream, caller: Caller, place: Arc<Place>, proxy: Ar
     let connection = builder()
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    if let Err(error) = connection.await {
-        tracing::debug!(%caller, %error, "a connection to the runtime ended");
+    let ended = tokio::select! {
+        ended = connection => ended,
+        () = all.ended() => return,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(caller = name, %error, "a connection to the runtime ended");
     }
 }
 
 /// Says why, to whatever is asked.
-async fn turn_away(stream: UnixStream, why: String, _place: Place) {
+async fn turn_away<S>(stream: S, why: String, _place: Place)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |_: Request<Incoming>| {
         let refusal = Refusal::denied(format!("verger: {why}"));
         async move { Ok::<_, Infallible>(answers::refused(&refusal)) }

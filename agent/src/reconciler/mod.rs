@@ -38,6 +38,7 @@ use crate::clock::Clock;
 use crate::enforcement::Enforcement;
 use crate::gate::watching::Watched;
 use crate::in_force::InForce;
+use crate::launches::Launches;
 use crate::report::Numbers;
 use blind_spots::{BlindSpots, Looked, NOT_EVALUATED};
 use closing::Closing;
@@ -71,6 +72,7 @@ pub(crate) struct ReconcilerPorts {
     /// The tripwire's record, where there is one.
     pub(crate) strays: Option<PathBuf>,
     pub(crate) enforcement: Enforcement,
+    pub(crate) launches: Arc<Launches>,
 }
 
 /// The reconciler and what it remembers: caches, and the findings as they are on disk.
@@ -92,11 +94,12 @@ impl Reconciler {
     pub(crate) fn new(ports: ReconcilerPorts, scan_every: Duration) -> Result<Self, StoreError> {
         let table = ports.spool.findings()?;
         let capabilities = Capabilities::of_this_version().with_channels(ports.enforcement.capability());
+        let observation = Observation::new(Arc::clone(&ports.launches));
         Ok(Self {
             ports,
             scan_every,
             capabilities,
-            observation: Observation::default(),
+            observation,
             in_force: None,
             table,
             blind: BlindSpots::default(),

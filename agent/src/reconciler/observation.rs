@@ -11,6 +11,8 @@ use verger_policy::drift::{Judgement, Peers, judge_among};
 use verger_policy::facts::{Evidence, Instance, InstanceId, LiveFacts};
 use verger_policy::model::RuntimeKind;
 
+use crate::launches::Launches;
+
 /// The host as it was last seen.
 #[derive(Default)]
 pub(crate) struct Observation {
@@ -22,6 +24,7 @@ pub(crate) struct Observation {
     unsettled: Option<Unsettled>,
     resting: BTreeSet<InstanceId>,
     pids: BTreeMap<InstanceId, u32>,
+    launches: Arc<Launches>,
 }
 
 /// What stands for the live view of an instance whose runtime cannot say which process is its first.
@@ -30,6 +33,14 @@ const NO_PID: &str = "the runtime does not say which process is its first";
 const JUST_STARTED: &str = "its first process has just been started";
 
 impl Observation {
+    /// Of a host on which these execs are launched.
+    pub(crate) fn new(launches: Arc<Launches>) -> Self {
+        Self {
+            launches,
+            ..Self::default()
+        }
+    }
+
     /// Looks at the runtime and at `/proc`. What a runtime says is judged at once: processes that are still being set up
     /// are waited for in [`settle`](Self::settle).
     pub(crate) async fn look(&mut self, runtime: &dyn Runtime, mounts: &MountWatch) {
@@ -77,7 +88,9 @@ impl Observation {
             .collect();
         self.pids = wanted.iter().cloned().collect();
         let before = self.unsettled.take();
-        let Look { live, unsettled } = tokio::task::spawn_blocking(move || look(&wanted, before))
+        let launches = Arc::clone(&self.launches);
+        launches.keep(|container| wanted.iter().any(|(id, _)| id.id == container));
+        let Look { live, unsettled } = told(launches, move || look(&wanted, before))
             .await
             .expect("a look at /proc does not panic, and the runtime outlives it");
         self.unsettled = unsettled;
@@ -94,7 +107,7 @@ impl Observation {
         let Some(before) = self.unsettled.take() else {
             return false;
         };
-        let Look { live, unsettled } = tokio::task::spawn_blocking(move || before.again())
+        let Look { live, unsettled } = told(Arc::clone(&self.launches), move || before.again())
             .await
             .expect("a look at /proc does not panic, and the runtime outlives it");
         self.unsettled = unsettled;
@@ -192,6 +205,18 @@ impl Observation {
     pub(crate) const fn instances(&self) -> &BTreeMap<InstanceId, Instance> {
         &self.instances
     }
+}
+
+/// A look at `/proc`, and of what execs the processes are.
+fn told(
+    launches: Arc<Launches>,
+    look: impl FnOnce() -> Look + Send + 'static,
+) -> tokio::task::JoinHandle<Look> {
+    tokio::task::spawn_blocking(move || {
+        let mut seen = look();
+        launches.tell(&mut seen.live);
+        seen
+    })
 }
 
 /// The live view of an instance whose processes are not settled: what it was, so that nothing is taken for better or

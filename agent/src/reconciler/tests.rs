@@ -59,6 +59,7 @@ impl World {
         let runtime = Arc::new(FakeRuntime::new());
         let disk = MemoryDisk::new(u64::MAX);
         let ports = ReconcilerPorts {
+            launches: Arc::default(),
             runtime: Arc::clone(&runtime) as _,
             spool: Arc::new(disk),
             mounts,

@@ -177,6 +177,7 @@ async fn whoami(context: Option<&Path>, format: Format) -> anyhow::Result<Exit> 
         subject,
         ends,
         break_glass,
+        agent_cas: _,
     } = answer.into_inner();
     let ends = ends
         .map(|at| instant("ends", at))

@@ -18,6 +18,7 @@ use crate::files;
 use crate::output::{Column, Sheet, document, emit, for_people, note, print};
 use crate::signer;
 
+use super::docker_env::docker_env;
 use super::token::{address, trusted_pin};
 
 const COLUMNS: &[Column] = &[
@@ -49,6 +50,7 @@ pub(super) async fn context(
             return revoke(person, reason, lift, named, format).await;
         }
         ContextCommand::Invite => return invite(named, format).await,
+        ContextCommand::DockerEnv { host, out } => return docker_env(&host, &out, named, format).await,
         ContextCommand::Renew => {
             let held = Context::load(&place)?;
             anyhow::ensure!(

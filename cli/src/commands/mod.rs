@@ -5,6 +5,7 @@ mod audit;
 mod auth;
 mod bless;
 mod context;
+mod docker_env;
 mod exceptions;
 mod explain;
 mod findings;

@@ -22,6 +22,7 @@ use verger_wire::{FromWire as _, digest, digest_bytes, timestamp};
 use crate::caller::{self, CallingAgent};
 use crate::denials::Noted;
 use crate::fleet::Fleet;
+use crate::logins::Standing;
 use crate::ports::{Ambient, Holder, Issuer, Replicated, read};
 use crate::session;
 use crate::status::{argument, invalid, issue, refused, stopping, unavailable, unexpected};
@@ -308,6 +309,34 @@ impl SessionService for Agents {
         Ok(Response::new(pb::RenewResponse {
             chain: issued.chain.into_iter().map(Bytes::from).collect(),
             not_after: Some(timestamp(issued.not_after)),
+            people_cas: self.issuer.people_cas().into_iter().map(Bytes::from).collect(),
+        }))
+    }
+
+    async fn look_up_person(
+        &self,
+        request: Request<pb::LookUpPersonRequest>,
+    ) -> Result<Response<pb::LookUpPersonResponse>, Status> {
+        let agent = caller::agent(&request, self.ambient.now())?;
+        self.enrolled_now(&agent).await?;
+        let pb::LookUpPersonRequest { person, key, machine } = request.into_inner();
+        self.on_its_machine(&agent, &machine).await?;
+        let key = digest("key", &key).map_err(invalid)?;
+        let standing = read(&*self.replicated, |state| Standing::of(state, &person, &key));
+        let refused = |why: String| pb::LookUpPersonResponse {
+            groups: Vec::new(),
+            refused: why,
+        };
+        Ok(Response::new(match standing {
+            // Its powers are those of the API, past all roles; a runtime's are not among them.
+            Ok(standing) if standing.break_glass => {
+                refused("broken glass serves at controllers alone".to_owned())
+            }
+            Ok(standing) => pb::LookUpPersonResponse {
+                groups: standing.groups.iter().map(ToString::to_string).collect(),
+                refused: String::new(),
+            },
+            Err(status) => refused(status.message().to_owned()),
         }))
     }
 }

@@ -179,6 +179,7 @@ impl CertificateService for Certificates {
         let (person, login) = caller.itself().await?;
         let mut answer = pb::WhoAmIResponse {
             person,
+            agent_cas: self.issuer.agent_cas().into_iter().map(Bytes::from).collect(),
             ..Default::default()
         };
         if let Some(login) = login {

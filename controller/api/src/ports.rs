@@ -98,6 +98,12 @@ pub trait Issuer: Send + Sync + 'static {
 
     /// The certificates members are known by, DER.
     fn member_cas(&self) -> Vec<Vec<u8>>;
+
+    /// The certificates agents are known by, DER.
+    fn agent_cas(&self) -> Vec<Vec<u8>>;
+
+    /// The certificates people are known by, DER.
+    fn people_cas(&self) -> Vec<Vec<u8>>;
 }
 
 /// A source of things that must not be guessed, and of the time.

@@ -46,6 +46,7 @@ fn the_calls_of_shims_are_read() {
     let exec =
         judged("--root /r exec --process /tmp/p --console-socket /tmp/s --detach --pid-file /tmp/pid ab12");
     assert_eq!(exec.process.as_deref(), Some(Path::new("/tmp/p")));
+    assert_eq!(exec.pid_file.as_deref(), Some(Path::new("/tmp/pid")));
     assert_eq!(judged("--root /r start ab12").operation, Operation::Start);
     assert_eq!(
         judged("restore -d --image-path /i -b /b ab12").operation,

@@ -270,6 +270,13 @@ impl SessionService for Service {
         Ok(Response::new(Box::pin(ReceiverStream::new(said))))
     }
 
+    async fn look_up_person(
+        &self,
+        _: Request<pb::LookUpPersonRequest>,
+    ) -> Result<Response<pb::LookUpPersonResponse>, Status> {
+        Err(Status::unimplemented("nobody asks here"))
+    }
+
     async fn renew(&self, _: Request<pb::RenewRequest>) -> Result<Response<pb::RenewResponse>, Status> {
         Err(Status::unavailable("not now"))
     }

@@ -239,8 +239,8 @@ impl Judge {
             call.image_path()?;
             subjects.made = image(&self.image, named, labels);
         }
-        let caller = Caller { uid: MAKER };
-        Some(decide(&self.policy, caller, call.wishes(), &subjects).map(|()| {
+        let caller = Caller::Local(MAKER);
+        Some(decide(&self.policy, &caller, call.wishes(), &subjects).map(|()| {
             let ids = subjects.containers.iter();
             ids.map(|(named, known)| (named.clone(), known.id.clone()))
                 .collect()

@@ -8,11 +8,12 @@ use serde_json::Value;
 
 use super::Front;
 use super::front::{RUNNER, told};
+use super::reused;
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
 use crate::scene::Docker;
 
-const IMAGE: &str = "verger-test/app";
+pub(super) const IMAGE: &str = "verger-test/app";
 
 /// A path, and the body for it.
 type Twin = (&'static str, fn() -> String);
@@ -28,10 +29,10 @@ struct Create {
     twin: Option<Twin>,
 }
 
-const PATH: &str = "/v1.41/containers/create";
+pub(super) const PATH: &str = "/v1.41/containers/create";
 const PRIVILEGED: (&str, &str) = ("{{.HostConfig.Privileged}}", "true");
 
-fn with(host: &str) -> String {
+pub(super) fn with(host: &str) -> String {
     format!(r#"{{"Image":"{IMAGE}","HostConfig":{host}}}"#)
 }
 
@@ -197,7 +198,7 @@ const CREATES: &[Create] = &[
 ];
 
 /// How a body is sent.
-fn post(path: &str, body: &str) -> Vec<u8> {
+pub(super) fn post(path: &str, body: &str) -> Vec<u8> {
     format!(
         "POST {path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
@@ -213,7 +214,7 @@ fn chunked(path: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn is_made(answer: &str) -> bool {
+pub(super) fn is_made(answer: &str) -> bool {
     answer.starts_with("HTTP/1.1 201")
 }
 
@@ -223,7 +224,7 @@ fn is_refused(answer: &str) -> bool {
 
 /// What came of them.
 #[derive(Default)]
-struct Tally {
+pub(super) struct Tally {
     tried: usize,
     /// At Docker itself the harm was done.
     works: usize,
@@ -234,7 +235,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, name: &str, works: bool, refused: bool, twin: bool, told: &str) {
+    pub(super) fn count(&mut self, name: &str, works: bool, refused: bool, twin: bool, told: &str) {
         self.tried += 1;
         self.works += usize::from(works);
         self.refused += usize::from(refused);
@@ -269,6 +270,7 @@ pub fn run(_long: bool) -> Result<Verdict> {
     form(&front, &mut tally)?;
     volume(&front, &mut tally)?;
     within_a_container(&front, &mut tally)?;
+    reused::number(&front, &mut tally)?;
     unknown_to_the_table(&front, &mut tally)?;
     let Tally {
         tried,
@@ -313,7 +315,7 @@ fn made(front: &Front, bypass: &Create, send: fn(&str, &str) -> Vec<u8>, tally: 
     Ok(())
 }
 
-fn forget(front: &Front, name: &str) -> Result<()> {
+pub(super) fn forget(front: &Front, name: &str) -> Result<()> {
     if front.is_there(name)? {
         front.say(&["rm", "--force", "--volumes", name])?;
     }

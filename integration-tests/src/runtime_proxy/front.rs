@@ -9,8 +9,9 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::launch::Gate;
 use crate::programs::Programs;
-use crate::scene::{Docker, Scene};
+use crate::scene::{Docker, Scene, free_port};
 
 /// Who may do everything that a role can give to what is of the workload, and nothing to anything else.
 pub(crate) const RUNNER: u32 = 10_001;
@@ -47,12 +48,12 @@ spec:
 apiVersion: verger/v1
 kind: RoleBinding
 metadata: { name: proxy/runners }
-spec: { role: proxy/runner, subjects: [ local/10001 ], scope: { names: [ proxy/* ] } }
+spec: { role: proxy/runner, subjects: [ local/10001, person/runner ], scope: { names: [ proxy/* ] } }
 ---
 apiVersion: verger/v1
 kind: RoleBinding
 metadata: { name: proxy/viewers }
-spec: { role: viewer, subjects: [ local/10002 ] }
+spec: { role: viewer, subjects: [ local/10002, person/viewer ] }
 ---
 apiVersion: verger/v1
 kind: RoleBinding
@@ -82,6 +83,8 @@ spec: { role: admin, subjects: [ local/10006 ], hosts: { zone: elsewhere } }
 
 /// The scene, with two containers: one of the workload, and one of none.
 pub struct Front {
+    /// Taken away before the agent is.
+    _gate: Option<Gate>,
     /// The cluster.
     pub scene: Scene,
     /// Docker, past the proxy.
@@ -91,10 +94,12 @@ pub struct Front {
     /// The container of no workload.
     pub other: String,
     folder: tempfile::TempDir,
+    /// Where people from afar find the agent, on this host.
+    pub(super) port: u16,
 }
 
 /// Debian's CLI, where there is another one, too.
-fn cli() -> &'static str {
+pub(super) fn cli() -> &'static str {
     match Path::new("/usr/bin/docker").exists() {
         true => "/usr/bin/docker",
         false => "docker",
@@ -115,7 +120,27 @@ impl Front {
     /// # Errors
     /// As there.
     pub fn found_with(programs: &Programs, docker: Docker, objects: &str) -> Result<Self> {
+        let scene = Scene::found(programs, &docker)?;
+        Self::found_in(programs, scene, docker, None, objects)
+    }
+
+    /// The same, with the gate in front of the daemon's runtime: nobody else may use that daemon.
+    ///
+    /// # Errors
+    /// When a step fails.
+    pub fn behind_the_gate(programs: &Programs, docker: Docker) -> Result<Self> {
         let mut scene = Scene::found(programs, &docker)?;
+        let gate = Gate::install(&mut scene, programs, &docker)?;
+        Self::found_in(programs, scene, docker, Some(gate), "")
+    }
+
+    fn found_in(
+        programs: &Programs,
+        mut scene: Scene,
+        docker: Docker,
+        gate: Option<Gate>,
+        objects: &str,
+    ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("verger-front-").tempdir()?;
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         // Users of the host can run it there.
@@ -123,12 +148,13 @@ impl Front {
         fs::copy(programs.path("at-socket")?, &at_socket).context("copying at-socket")?;
         fs::set_permissions(&at_socket, Permissions::from_mode(0o755))?;
         scene.agent.stop()?;
+        let port = free_port()?;
         let config = scene.path("agent.toml");
         let text = fs::read_to_string(&config)?;
         fs::write(
             &config,
             format!(
-                "{text}[proxy]\nlisten = {:?}\ndocker = {:?}\n",
+                "{text}[proxy]\nlisten = {:?}\ndocker = {:?}\nremote = \"127.0.0.1:{port}\"\n",
                 folder.path().join("docker.sock"),
                 docker.socket()
             ),
@@ -136,11 +162,13 @@ impl Front {
         scene.agent.start()?;
         let (web, other) = (docker.name("web"), docker.name("other"));
         let front = Self {
+            _gate: gate,
             scene,
             web,
             other,
             docker,
             folder,
+            port,
         };
         front.docker.run(&front.web, &["verger-test/app"])?;
         front.docker.run(&front.other, &["verger-test/busybox"])?;
@@ -230,11 +258,24 @@ impl Front {
     /// # Errors
     /// As there.
     pub fn raw_within(&self, pid: &str, socket: &Path, request: &[u8]) -> Result<String> {
+        fed(self.within(pid).arg(socket), request)
+    }
+
+    /// As [`raw_within`](Self::raw_within), but whoever asks ends at once, and is waited for: the number that it had on the host.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn left_within(&self, pid: &str, socket: &Path, request: &[u8]) -> Result<u32> {
+        let told = fed(self.within(pid).arg(socket).arg("leave"), request)?;
+        told.trim().parse().with_context(|| told.clone())
+    }
+
+    fn within(&self, pid: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
             .args(["--target", pid, "--pid", "--"])
             .arg(self.folder.path().join("at-socket"));
-        fed(command.arg(socket), request)
+        command
     }
 }
 

@@ -1,9 +1,11 @@
 //! Verb by role by container: what Docker's CLI of each user does, held against a table that was written by hand.
 
+use std::process::Command;
+
 use anyhow::{Context as _, Result, ensure};
 
-use super::Front;
 use super::front::{CAREFUL, ELSEWHERE, OPERATOR, RUNNER, STRANGER, VIEWER, told};
+use super::{Afar, Front};
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
 use crate::scene::Docker;
@@ -99,6 +101,38 @@ fn may(uid: u32, verb: &str, is_of_workload: bool) -> bool {
     }
 }
 
+/// Who calls: a user of the host, or a person from afar who is bound as that user is.
+struct Caller {
+    bound_as: u32,
+    name: String,
+    afar: Option<Afar>,
+}
+
+impl Caller {
+    fn local(uid: u32) -> Self {
+        Self {
+            bound_as: uid,
+            name: format!("local/{uid}"),
+            afar: None,
+        }
+    }
+
+    fn person(front: &Front, name: &str, bound_as: u32) -> Result<Self> {
+        Ok(Self {
+            bound_as,
+            name: format!("person/{name}"),
+            afar: Some(front.afar(name)?),
+        })
+    }
+
+    fn cli(&self, front: &Front) -> Command {
+        match &self.afar {
+            None => front.cli(self.bound_as),
+            Some(afar) => afar.cli(),
+        }
+    }
+}
+
 /// All that the acts could have changed: the container, others that were made of it, and images; by its name, for others use the daemon, too.
 fn is(front: &Front, container: &str) -> Result<String> {
     let shown =
@@ -128,7 +162,14 @@ pub fn run(long: bool) -> Result<Verdict> {
     let front = Front::found(&programs, Docker::find()?)?;
     let (mut cases, mut wrong, mut refused) = (0, 0, 0);
     let mut turn = (0..if long { 1 } else { 7 }).cycle();
-    for uid in [0, RUNNER, VIEWER, OPERATOR, STRANGER, CAREFUL, ELSEWHERE] {
+    let mut callers: Vec<Caller> = [0, RUNNER, VIEWER, OPERATOR, STRANGER, CAREFUL, ELSEWHERE]
+        .map(Caller::local)
+        .into();
+    for (name, bound_as) in [("runner", RUNNER), ("viewer", VIEWER), ("stranger", STRANGER)] {
+        callers.push(Caller::person(&front, name, bound_as)?);
+    }
+    for caller in &callers {
+        let uid = caller.bound_as;
         for (container, image) in [
             (&front.web, "verger-test/app"),
             (&front.other, "verger-test/busybox"),
@@ -148,8 +189,8 @@ pub fn run(long: bool) -> Result<Verdict> {
                 }
                 let allowed = may(uid, act.verb, is_of_workload);
                 let before = is(&front, container)?;
-                let output = front
-                    .cli(uid)
+                let output = caller
+                    .cli(&front)
                     .args(fill(act.does))
                     .output()
                     .context("starting docker")?;
@@ -160,7 +201,7 @@ pub fn run(long: bool) -> Result<Verdict> {
                     false => {
                         refused += 1;
                         !output.status.success()
-                            && told.contains(&format!("verger: local/{uid} may not "))
+                            && told.contains(&format!("verger: {} may not ", caller.name))
                             && is(&front, container)? == before
                     }
                 };
@@ -168,8 +209,8 @@ pub fn run(long: bool) -> Result<Verdict> {
                 if !fits {
                     wrong += 1;
                     tell(&format!(
-                        "local/{uid} {} {container}: allowed is to be {allowed}, and: {told}",
-                        act.verb
+                        "{} {} {container}: allowed is to be {allowed}, and: {told}",
+                        caller.name, act.verb
                     ));
                 }
                 if !act.after.is_empty() {
@@ -200,7 +241,7 @@ pub fn run(long: bool) -> Result<Verdict> {
     }
     Ok(Verdict {
         figure: format!(
-            "{} of {cases} calls of Docker's CLI by 7 users did what the roles say, {refused} of them refused in Verger's words",
+            "{} of {cases} calls of Docker's CLI by 7 users and 3 people from afar did what the roles say, {refused} of them refused in Verger's words",
             cases - wrong
         ),
         holds: wrong == 0 && refused > 0,

@@ -1,12 +1,17 @@
 //! The runtime's socket behind the proxy: what each user of a host can do there, with Docker's own CLI and with raw requests.
 
+mod afar;
 mod bypasses;
 mod front;
 mod matrix;
+mod reused;
 mod said;
+mod who;
 
+pub use afar::Afar;
 pub use bypasses::run as bypasses;
 pub use front::Front;
 pub(crate) use front::RUNNER;
 pub use matrix::run as matrix;
 pub use said::said_at;
+pub use who::started;

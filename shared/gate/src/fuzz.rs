@@ -13,7 +13,8 @@ use crate::{Answer, Document, FrameError, answer, glass, question};
 
 #[test]
 fn hostile_questions_are_refused_in_plain_words_or_asked_again_to_the_same() {
-    let seed = br#"{"version":1,"operation":"create","id":"0123456789ab","bundle":"/run/bundle"}"#;
+    let seed =
+        br#"{"version":2,"operation":"create","id":"0123456789ab","bundle":"/run/bundle","pidFile":""}"#;
     check!()
         .with_generator(Damaged::json([seed]))
         .with_iterations(10_000)

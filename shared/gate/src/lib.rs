@@ -18,7 +18,7 @@ use std::io::{self, Read, Write};
 use serde::{Deserialize, Serialize};
 
 /// The version of these words. Gate and agent come from one package: another version is refused, never guessed at.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// How a refusal ends that is no answer of the agent's: what was refused so is launched again once there is one.
 pub const WITHOUT_ANSWER: &str = "nothing runs without its word (fail closed)";
 /// The longest head of a question, bytes.
@@ -89,6 +89,9 @@ pub struct Question {
     pub id: String,
     /// The container's bundle: an absolute path. Empty where the runtime was given none.
     pub bundle: String,
+    /// Where the runtime will write the number of the process that an exec starts: an absolute path. containerd names the file after
+    /// the exec. Empty where the runtime was given none, and for what is no exec.
+    pub pid_file: String,
 }
 
 /// What becomes of it.
@@ -220,6 +223,7 @@ mod tests {
             operation: Operation::Exec,
             id: "ab12".to_owned(),
             bundle: String::new(),
+            pid_file: "/b/e.pid".to_owned(),
         }
     }
 
@@ -241,10 +245,10 @@ mod tests {
 
     #[test]
     fn the_bytes_on_the_socket_are_frozen() {
-        let text = br#"{"version":1,"operation":"exec","id":"ab12","bundle":""}"#;
+        let text = br#"{"version":2,"operation":"exec","id":"ab12","bundle":"","pidFile":"/b/e.pid"}"#;
         assert_eq!(
             frame(&exec(), HEAD_BYTES).unwrap(),
-            [&[56, 0, 0, 0], text.as_slice()].concat()
+            [&[77, 0, 0, 0], text.as_slice()].concat()
         );
         assert_eq!(
             frame(&Answer::Allow, ANSWER_BYTES).unwrap(),
@@ -259,9 +263,9 @@ mod tests {
 
     #[test]
     fn another_version_is_refused() {
-        let other = Question { version: 2, ..exec() };
+        let other = Question { version: 1, ..exec() };
         let bytes = serde_json::to_vec(&other).unwrap();
-        assert!(matches!(question(&bytes), Err(FrameError::Version(2))));
+        assert!(matches!(question(&bytes), Err(FrameError::Version(1))));
     }
 
     #[test]

@@ -309,6 +309,7 @@ fn live(config: &ConfigFacts) -> LiveFacts {
                     .filter_map(|(name, limit)| Some((known(name)?, *limit)))
                     .collect(),
             ),
+            started_by: None,
         }],
         mounts: Evidence::Seen(live_mounts(config)),
         kernel_paths: {

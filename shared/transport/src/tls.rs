@@ -45,15 +45,15 @@ pub fn install_crypto_provider() {
     let _ = ring::default_provider().install_default();
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn algorithms() -> WebPkiSupportedAlgorithms {
+pub(crate) fn algorithms() -> WebPkiSupportedAlgorithms {
     ring::default_provider().signature_verification_algorithms
 }
 
-fn roots(certificates: &[Vec<u8>]) -> Result<Arc<RootCertStore>, TlsError> {
+pub(crate) fn roots(certificates: &[Vec<u8>]) -> Result<Arc<RootCertStore>, TlsError> {
     let mut store = RootCertStore::empty();
     for certificate in certificates {
         store
@@ -68,13 +68,13 @@ const fn is_expiry(error: &Error) -> bool {
     matches!(error, Error::InvalidCertificate(Expired | ExpiredContext { .. }))
 }
 
-fn wrong_name() -> Error {
+pub(crate) fn wrong_name() -> Error {
     Error::InvalidCertificate(CertificateError::NotValidForName)
 }
 
 /// The own certificate, which can be replaced while connections go on.
 #[derive(Clone)]
-struct Own(Arc<ArcSwap<CertifiedKey>>);
+pub(crate) struct Own(Arc<ArcSwap<CertifiedKey>>);
 
 impl fmt::Debug for Own {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,8 +83,13 @@ impl fmt::Debug for Own {
 }
 
 impl Own {
-    fn new(identity: &Identity) -> Result<Self, TlsError> {
+    pub(crate) fn new(identity: &Identity) -> Result<Self, TlsError> {
         Ok(Self(Arc::new(ArcSwap::new(identity.certified()?))))
+    }
+
+    pub(crate) fn replace(&self, identity: &Identity) -> Result<(), TlsError> {
+        self.0.store(identity.certified()?);
+        Ok(())
     }
 }
 
@@ -170,8 +175,7 @@ impl Server {
     /// # Errors
     /// When it cannot be used; the old one stays.
     pub fn replace(&self, identity: &Identity) -> Result<(), TlsError> {
-        self.own.0.store(identity.certified()?);
-        Ok(())
+        self.own.replace(identity)
     }
 }
 
@@ -312,7 +316,7 @@ impl Client {
     /// When it cannot be used; the old one stays.
     pub fn replace(&self, identity: &Identity) -> Result<(), TlsError> {
         if let Some(own) = &self.own {
-            own.0.store(identity.certified()?);
+            own.replace(identity)?;
         }
         Ok(())
     }

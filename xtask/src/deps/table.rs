@@ -19,6 +19,7 @@ const RUNTIME: &[&str] = &[
     "async-trait",
     "hyper",
     "rustix",
+    "nix",
 ];
 
 const LIBRARY: CrateRule = CrateRule {
@@ -298,7 +299,8 @@ pub(super) const RULES: Rules = Rules {
         },
         Owned {
             name: "bollard",
-            owners: &["verger-agent-runtimes"],
+            // And tests, as a client that others have.
+            owners: &["verger-agent-runtimes", "verger-integration-tests"],
         },
         Owned {
             name: "virt",

@@ -146,13 +146,13 @@ const ENDPOINT: Shape = Of(&[
     ("DriverOpts", TEXTS),
 ]);
 
-/// A process that is made in a container.
+/// A process that is made in a container. `Container` is docker-py's, which says again what the path says; no daemon reads it.
 pub(crate) const EXEC: Shape = Of(&[(
-    "User Privileged Tty AttachStdin AttachStderr AttachStdout Detach DetachKeys Env WorkingDir Cmd",
+    "User Privileged Tty AttachStdin AttachStderr AttachStdout Detach DetachKeys Env WorkingDir Cmd Container",
     Plain,
 )]);
-/// One that is started.
-pub(crate) const EXEC_START: Shape = Of(&[("Detach Tty", Plain)]);
+/// One that is started. `OutputCapacity` is bollard's word to itself.
+pub(crate) const EXEC_START: Shape = Of(&[("Detach Tty OutputCapacity", Plain)]);
 /// Other limits.
 pub(crate) const UPDATE: Shape = Of(&[
     RESOURCES,

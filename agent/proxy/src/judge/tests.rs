@@ -41,7 +41,7 @@ fn ask(policy: &Policy, uid: u32, verb: Verb, known: Known) -> Result<(), String
         containers: [("shop".to_owned(), known)].into(),
         ..Subjects::default()
     };
-    decide(policy, Caller { uid }, &[Wish { verb, on }], &subjects).map_err(|refusal| refusal.message)
+    decide(policy, &Caller::Local(uid), &[Wish { verb, on }], &subjects).map_err(|refusal| refusal.message)
 }
 
 #[test]
@@ -92,7 +92,45 @@ fn what_was_not_resolved_is_refused_to_everybody() {
     for on in [On::Container("x".to_owned()), On::Exec("x".to_owned()), On::Made] {
         let wish = Wish { verb: Verb::Get, on };
         for uid in [0, 1000] {
-            assert!(decide(&policy, Caller { uid }, [&wish], &Subjects::default()).is_err());
+            assert!(decide(&policy, &Caller::Local(uid), [&wish], &Subjects::default()).is_err());
         }
     }
+}
+
+#[test]
+fn a_person_has_what_roles_say_of_the_name_and_the_groups_and_nothing_while_nothing_is_bound() {
+    let ask = |policy: &Policy, name: &str, groups: &[&str]| {
+        let caller = Caller::Person {
+            name: name.parse().unwrap(),
+            groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+        };
+        let subjects = Subjects {
+            containers: [("shop".to_owned(), known(IMAGE, "payments"))].into(),
+            ..Subjects::default()
+        };
+        let wish = Wish {
+            verb: Verb::Exec,
+            on: On::Container("shop".to_owned()),
+        };
+        decide(policy, &caller, [&wish], &subjects).map_err(|refusal| refusal.message)
+    };
+    let bound = policy(&bind("admin", "person/ada, group/sre", ""));
+    assert_eq!(ask(&bound, "ada", &[]), Ok(()));
+    assert_eq!(ask(&bound, "bob", &["sre"]), Ok(()));
+    assert_eq!(
+        ask(&bound, "bob", &["dev"]).unwrap_err(),
+        "verger: person/bob may not exec container shop of workload payments/web (no rule allows it)"
+    );
+    // At controllers they may do everything.
+    let told = ask(&policy(""), "ada", &[]).unwrap_err();
+    assert!(told.ends_with("(no role is bound to anybody)"), "{told}");
+    let withheld = Policy {
+        withheld: Some("it is behind".to_owned()),
+        ..policy(&bind("admin", "person/ada", ""))
+    };
+    assert!(
+        ask(&withheld, "ada", &[])
+            .unwrap_err()
+            .ends_with("(it is behind)")
+    );
 }

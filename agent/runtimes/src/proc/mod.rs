@@ -74,6 +74,15 @@ pub fn look(instances: &[(InstanceId, u32)], before: Option<Unsettled>) -> Look 
     }
 }
 
+/// When a process started (clock ticks after boot), its parent's pid and its session, as `/proc` has them now. None where it has ended or
+/// cannot be read.
+pub fn stat_of(pid: u32) -> Option<(u64, u32, u32)> {
+    let process = Proc::open().ok()?.running(pid).ok()?;
+    let stat = process.stat();
+    let started = proc::start_ticks(stat).ok()?;
+    Some((started, parse::parent(stat)?, parse::session(stat)?))
+}
+
 #[derive(Debug)]
 struct Scan {
     proc: Proc,
@@ -261,6 +270,8 @@ impl Scan {
             seccomp: status.seccomp,
             host_user_namespace,
             limits,
+            // The agent knows; `/proc` does not.
+            started_by: None,
         }))
     }
 

@@ -33,6 +33,13 @@ pub(crate) fn parent(stat: &[u8]) -> Option<u32> {
     rest.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
+/// Its session: the pid of the process that began it (field 6). `None` if malformed.
+pub(super) fn session(stat: &[u8]) -> Option<u32> {
+    let close = stat.iter().rposition(|&b| b == b')')?;
+    let rest = std::str::from_utf8(&stat[close + 1..]).ok()?;
+    rest.split_ascii_whitespace().nth(3)?.parse().ok()
+}
+
 /// How many threads the process has (field 20). `None` if malformed.
 pub(super) fn threads(stat: &[u8]) -> Option<u64> {
     let close = stat.iter().rposition(|&b| b == b')')?;
@@ -48,6 +55,7 @@ mod tests {
     fn threads_are_counted_whatever_the_name() {
         let stat = b"7 (a) Z 1 (b) S 1 7 7 0 -1 4194560 9 9 0 0 1 2 3 4 20 0 3 0 99";
         assert_eq!((threads(stat), parent(stat)), (Some(3), Some(1)));
+        assert_eq!((session(stat), session(b"7 (sh) S 1 7")), (Some(7), None));
         assert_eq!(threads(b"7 (sh) S 1"), None);
     }
 

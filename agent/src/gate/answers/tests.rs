@@ -5,7 +5,9 @@ use verger_agent_core::ledger::{Floor, offer};
 use verger_gate_protocol::VERSION;
 use verger_policy::digest::Digest;
 use verger_policy::draft;
-use verger_policy::facts::Instance;
+use verger_policy::facts::{CapabilityFacts, Evidence, ImageDefaults, Instance, capabilities};
+use verger_policy::ideal::ideal;
+use verger_policy::model::Spec;
 use verger_policy::set::PolicySet;
 use verger_seal::{SealingKey, TrustRoot};
 
@@ -41,21 +43,27 @@ fn ledger(yaml: Option<&str>) -> LedgerState {
 }
 
 fn answers(ledger: LedgerState, operation: Operation) -> Answer {
+    asked(Arc::new(Dark), ledger, operation, b"{}")
+}
+
+fn asked(bundles: Arc<dyn Bundles>, ledger: LedgerState, operation: Operation, document: &[u8]) -> Answer {
     let answers = Answers {
-        bundles: Arc::new(Dark),
+        bundles,
         ledger: watch::channel(Arc::new(ledger)).1,
         freshness: watch::channel(Freshness::default()).1,
         clock: Clock::start(),
         in_force: Mutex::default(),
         enforcement: Enforcement::start(|| Ok(FakeEnforcer::new(FakeHost::default()))).unwrap(),
+        launches: Arc::default(),
     };
     let question = Question {
         version: VERSION,
         operation,
         id: "ab12".to_owned(),
         bundle: String::new(),
+        pid_file: String::new(),
     };
-    answers.answer(&question, b"{}")
+    answers.answer(&question, document).0
 }
 
 const ALL: [Operation; 5] = [
@@ -98,4 +106,116 @@ fn a_ledger_that_was_lost_or_set_back_has_nothing_launched() {
             assert!(why.contains("epoch 9"), "{why}");
         }
     }
+}
+
+/// A workload's instance as it is blessed, but for what the document says that can be taken away.
+struct Blessed(Instance);
+
+impl Bundles for Blessed {
+    fn launch(&self, launch: &Launch<'_>) -> Result<Instance, String> {
+        let mut instance = self.0.clone();
+        let Launch::Config { config, .. } = launch else {
+            return Ok(instance);
+        };
+        let document: serde_json::Value =
+            serde_json::from_slice(config).map_err(|error| error.to_string())?;
+        let process = &document["process"];
+        let names = process["capabilities"]["bounding"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let numbers = names
+            .iter()
+            .filter_map(|name| capabilities::number(name.as_str()?));
+        instance.config.capabilities = Evidence::Seen(CapabilityFacts {
+            given: numbers.fold(0, |mask, number| mask | 1 << number),
+            ..CapabilityFacts::default()
+        });
+        instance.config.no_new_privileges = Evidence::Seen(process["noNewPrivileges"] == true);
+        instance.config.rootfs_readonly = Evidence::Seen(document["root"]["readonly"] == true);
+        if document["hostname"] == "other" {
+            instance.config.working_dir = Evidence::Seen("/other".to_owned());
+        }
+        Ok(instance)
+    }
+
+    fn init_pid(&self, _: &str) -> Result<u32, String> {
+        Err("it is not made".to_owned())
+    }
+}
+
+const BOLD: &str = r#"{"hostname":"blessed","root":{"path":"/r"},"process":{"capabilities":{"bounding":["CAP_KILL","CAP_SYS_ADMIN"]}}}"#;
+
+fn of_workload(more: &str, operation: Operation, document: &str) -> Answer {
+    let yaml = format!(
+        "apiVersion: verger/v1\nkind: Workload\nmetadata: {{ name: shop/web }}\nspec:\n  mode:\n    default: monitor\n    config: enforce\n{more}  config:\n    images: [ \"sha256:{}\" ]\n    capabilities: [ CAP_KILL ]\n    user: {{ uid: 7, gid: 7 }}\n",
+        "a".repeat(64)
+    );
+    let objects = draft::read("test.yaml", yaml.as_bytes()).unwrap();
+    let Spec::Workload(workload) = &objects[0].spec else {
+        panic!("{objects:?}")
+    };
+    let blessed = Blessed(ideal(workload, &ImageDefaults::default()));
+    asked(
+        Arc::new(blessed),
+        ledger(Some(&yaml)),
+        operation,
+        document.as_bytes(),
+    )
+}
+
+const TIGHTEN: &str = "  tighten: [ capabilities, noNewPrivileges, rootfs ]\n";
+
+#[test]
+fn a_launch_is_tightened_where_the_policy_says_so_and_what_comes_of_it_is_what_is_judged() {
+    let Answer::Refuse(why) = of_workload("", Operation::Create, BOLD) else {
+        panic!("it is not refused")
+    };
+    assert!(why.contains("config/capabilities"), "{why}");
+    let Answer::Tighten(tightened) = of_workload(TIGHTEN, Operation::Create, BOLD) else {
+        panic!("it is not tightened")
+    };
+    let made = tightened
+        .tightening
+        .applied(Document::Config, BOLD.as_bytes())
+        .unwrap();
+    assert_eq!(tightened.sha256, tighten::digest(&made));
+    let made = String::from_utf8(made).unwrap();
+    assert!(!made.contains("SYS_ADMIN") && made.contains("CAP_KILL"), "{made}");
+    // It needs nothing taken away any more.
+    assert_eq!(of_workload(TIGHTEN, Operation::Create, &made), Answer::Allow);
+}
+
+#[test]
+fn what_differs_besides_is_refused_whole_and_with_part_of_it_the_rest() {
+    let other = BOLD.replace("blessed", "other");
+    let Answer::Refuse(why) = of_workload(TIGHTEN, Operation::Create, &other) else {
+        panic!("it is not refused")
+    };
+    // All of it is told, as if nothing could be taken away.
+    assert!(
+        why.contains("config/capabilities") && why.contains("and 1 more"),
+        "{why}"
+    );
+    let Answer::Refuse(why) = of_workload("  tighten: [ rootfs ]\n", Operation::Create, BOLD) else {
+        panic!("it is not refused")
+    };
+    assert!(why.contains("config/capabilities"), "{why}");
+}
+
+#[test]
+fn what_is_tightened_is_held_as_anything_else() {
+    assert!(matches!(
+        of_workload(TIGHTEN, Operation::Run, BOLD),
+        Answer::Tighten(_)
+    ));
+    // Made and started at once it could not be closed before it runs.
+    let closed = TIGHTEN.replace("  tighten", "    channels: enforce\n  tighten");
+    let Answer::Refuse(why) = of_workload(&closed, Operation::Run, BOLD) else {
+        panic!("it is not refused")
+    };
+    assert!(
+        why.contains("its network is to be closed before it runs"),
+        "{why}"
+    );
 }

@@ -3,6 +3,7 @@
 //! The expectation is the instance's own configuration, not the workload's: a configuration that deviates is told once,
 //! by the rules about configuration.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::live_mounts;
@@ -49,11 +50,12 @@ pub(super) fn judge(sheet: &mut Sheet, config: &ConfigFacts, live: &LiveFacts) {
     match &config.no_new_privileges {
         Evidence::Missing(reason) => sheet.skip(rule, "live.noNewPrivileges", reason),
         Evidence::Seen(given) => match own.iter().find(|process| *given && !process.no_new_privs) {
-            Some(process) => sheet.fail(
+            Some(process) => sheet.fail_because(
                 rule,
                 "live.noNewPrivileges",
                 "true",
                 &format!("false ({})", name(process)),
+                because(rule, process),
             ),
             None => sheet.pass(rule, "live.noNewPrivileges"),
         },
@@ -67,11 +69,12 @@ pub(super) fn judge(sheet: &mut Sheet, config: &ConfigFacts, live: &LiveFacts) {
                 .iter()
                 .find(|process| filtered && process.seccomp == SeccompMode::Disabled)
             {
-                Some(process) => sheet.fail(
+                Some(process) => sheet.fail_because(
                     rule,
                     "live.seccomp",
                     "filter",
                     &format!("off ({})", name(process)),
+                    because(rule, process),
                 ),
                 None => sheet.pass(rule, "live.seccomp"),
             }
@@ -85,6 +88,19 @@ pub(super) fn name(process: &ProcessFacts) -> String {
     match process.thread {
         None => format!("`{name}`"),
         Some(_) => format!("a thread of `{name}`"),
+    }
+}
+
+/// Why the rule is, and who had the process started, where that is known.
+pub(super) fn because(rule: &Rule, process: &ProcessFacts) -> Cow<'static, str> {
+    told(rule.reason.into(), process)
+}
+
+/// A reason, and who had the process started, where that is known.
+pub(super) fn told(reason: Cow<'static, str>, process: &ProcessFacts) -> Cow<'static, str> {
+    match &process.started_by {
+        None => reason,
+        Some(started) => format!("{reason}. The process was started by {started}").into(),
     }
 }
 
@@ -109,11 +125,14 @@ fn foreign(sheet: &mut Sheet, live: &LiveFacts) {
     if foreign.len() > SHOWN {
         shown.push(format!("and {} more", foreign.len() - SHOWN));
     }
-    sheet.fail(
+    let known = foreign.iter().find(|process| process.started_by.is_some());
+    let why = known.map_or(rule.reason.into(), |process| because(rule, process));
+    sheet.fail_because(
         rule,
         "live.processes",
         "only processes of its cgroup",
         &shown.join("; "),
+        why,
     );
 }
 
@@ -156,11 +175,12 @@ fn namespaces(sheet: &mut Sheet, live: &LiveFacts, own: &[&ProcessFacts]) {
                 for (kind, (its, inits)) in KINDS.iter().zip(inodes(ids).into_iter().zip(inodes(init))) {
                     if its != inits && left.insert(kind) {
                         let actual = format!("another one ({})", name(process));
-                        sheet.fail(
+                        sheet.fail_because(
                             rule,
                             member("live.namespaces", kind),
                             "that of the first process",
                             &actual,
+                            because(rule, process),
                         );
                     }
                 }
@@ -211,7 +231,8 @@ fn limits(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) {
                         && raised.insert(limit)
                     {
                         let actual = format!("{} ({})", rlimit(now), name(process));
-                        sheet.fail(rule, member("live.limits", limit), &rlimit(given), &actual);
+                        let why = because(rule, process);
+                        sheet.fail_because(rule, member("live.limits", limit), &rlimit(given), &actual, why);
                     }
                 }
             }
@@ -250,7 +271,8 @@ fn user(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) {
     {
         Some(process) => {
             let actual = format!("uid {} ({})", process.uids[1], name(process));
-            sheet.fail(rule, "live.user", &format!("uid {wanted}"), &actual);
+            let why = because(rule, process);
+            sheet.fail_because(rule, "live.user", &format!("uid {wanted}"), &actual, why);
         }
         None => sheet.pass(rule, "live.user"),
     }
@@ -277,11 +299,12 @@ fn caps(sheet: &mut Sheet, config: &ConfigFacts, own: &[&ProcessFacts]) {
         let has = sets.inheritable | sets.permitted | sets.effective | sets.bounding | sets.ambient;
         for capability in capabilities::names(has & !given & !told) {
             let actual = format!("had by {}", name(process));
-            sheet.fail(
+            sheet.fail_because(
                 rule,
                 member("live.capabilities", &capability),
                 "not given",
                 &actual,
+                because(rule, process),
             );
         }
         told |= has & !given;

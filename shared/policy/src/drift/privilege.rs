@@ -2,13 +2,15 @@
 
 mod host;
 
+use std::borrow::Cow;
+
 pub use host::{RUNTIME_SOCKETS, SENSITIVE_PATHS};
 
-use super::live::{name, nested};
+use super::live::{name, nested, told};
 use super::sheet::{Sheet, member};
 use crate::facts::{
-    ConfigFacts, Evidence, LiveFacts, LiveMount, MountOrigin, NamespaceOwner, ProcessFacts, UserFacts,
-    capabilities,
+    CapSets, ConfigFacts, Evidence, LiveFacts, LiveMount, MountOrigin, NamespaceOwner, ProcessFacts,
+    UserFacts, capabilities,
 };
 use crate::model::Access;
 use crate::rules;
@@ -111,12 +113,16 @@ pub(super) fn judge(sheet: &mut Sheet, config: &ConfigFacts, live: Option<&Evide
 fn is_root(sheet: &mut Sheet, config: &ConfigFacts, running: &Running<'_>) -> bool {
     let rule = &rules::IS_ROOT;
     // As the host sees them: uid 0 of a user namespace that maps it elsewhere shows as that other uid.
-    if let Some(process) = running.own.iter().find(|process| process.uids.contains(&0)) {
+    let own = || running.own.iter().filter(|process| process.uids.contains(&0));
+    // What was there before anybody's exec is told as long as it lasts: execs come and go.
+    let lasting = own().find(|process| process.started_by.is_none());
+    if let Some(process) = lasting.or_else(|| own().next()) {
         let reason = format!(
             "{} runs as uid 0 of the host's user namespace. {}",
             name(process),
             rule.reason
         );
+        let reason = told(reason.into(), process);
         sheet.fail_because(rule, "user", "another uid than 0", "0", reason);
         return true;
     }
@@ -186,7 +192,21 @@ fn dangerous_capabilities(sheet: &mut Sheet, config: &ConfigFacts, running: &Run
             .iter()
             .find(|(name, _)| *name == capability)
             .map_or("", |(_, how)| how);
-        let reason = format!("{capability} {how}");
+        let bit = capabilities::mask_of(&[capability.as_str()]);
+        let has = |process: &&&ProcessFacts| {
+            let CapSets {
+                permitted,
+                effective,
+                ambient,
+                ..
+            } = process.caps;
+            process.started_by.is_some() && (permitted | effective | ambient) & bit != 0
+        };
+        let reason = Cow::from(format!("{capability} {how}"));
+        let reason = match running.own.iter().find(has) {
+            Some(process) => told(reason, process),
+            None => reason,
+        };
         sheet.fail_because(
             BECOME,
             member("capabilities", &capability),

@@ -1,11 +1,13 @@
 //! What `/proc` shows of an instance now (proc(5), user_namespaces(7), capabilities(7)).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Evidence;
-use crate::model::Rlimit;
+use crate::model::{Rlimit, printable_within};
 
 /// The live view of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -55,6 +57,35 @@ pub struct ProcessFacts {
     pub host_user_namespace: Evidence<bool>,
     /// Resource limits by lower-case name without `RLIMIT_`; `u64::MAX` is unlimited.
     pub limits: Evidence<BTreeMap<&'static str, Rlimit>>,
+    /// The exec that it came of, where one is known: as evidence. What is found of a process does not depend on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_by: Option<StartedBy>,
+}
+
+/// The exec that started a process, or one that it descends from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StartedBy {
+    /// The runtime's id of it: 64 hexadecimal digits.
+    pub exec: String,
+    /// When the runtime was let launch it.
+    pub at: Timestamp,
+    /// Who had it started, as roles name them (`local/1000`, `person/ada`). None: it did not come by the proxy.
+    pub caller: Option<String>,
+}
+
+impl fmt::Display for StartedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { exec, at, caller } = self;
+        let caller = caller.as_deref().unwrap_or("somebody past the proxy");
+        let exec = exec.get(..12).unwrap_or(exec);
+        write!(
+            f,
+            "{} at {} (exec {})",
+            printable_within(caller, 300),
+            at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            printable_within(exec, 12)
+        )
+    }
 }
 
 /// Inode numbers of namespaces.

@@ -26,7 +26,7 @@ pub use config::{
     RUNTIME_READONLY_PATHS, RUNTIME_SYSCTLS, SeccompFacts, UserFacts,
 };
 pub use host_mounts::HostMounts;
-pub use live::{CapSets, LiveFacts, LiveMount, NamespaceIds, ProcessFacts, SeccompMode};
+pub use live::{CapSets, LiveFacts, LiveMount, NamespaceIds, ProcessFacts, SeccompMode, StartedBy};
 pub use unobserved::Unobserved;
 
 use std::collections::BTreeMap;

@@ -339,6 +339,60 @@ fn each_deviation_is_one_finding() {
     }
 }
 
+/// What somebody had started with an exec is found as anything else is; the reason says who it was.
+#[test]
+fn who_started_a_process_is_told_and_makes_no_other_finding_of_it() {
+    let (compiled, clean) = plain();
+    let started = StartedBy {
+        exec: "ab".repeat(32),
+        at: "2026-03-01T10:00:00.5Z".parse().unwrap(),
+        caller: Some("local/1000".to_owned()),
+    };
+    let mut told = 0;
+    for (what, expected, change) in ROWS {
+        let mut by_itself = clean.clone();
+        change(&mut by_itself);
+        let mut by_somebody = by_itself.clone();
+        for process in &mut live(&mut by_somebody).processes {
+            process.started_by = Some(started.clone());
+        }
+        let (mut before, after) = (judged(&compiled, &by_itself), judged(&compiled, &by_somebody));
+        for (before, after) in before.checks.iter_mut().zip(&after.checks) {
+            if before.result == Outcome::Fail && before.reason != after.reason {
+                let says = format!(
+                    "{}. The process was started by local/1000 at 2026-03-01T10:00:00Z (exec abababababab)",
+                    before.reason
+                );
+                assert_eq!(after.reason, says, "{what}");
+                before.reason = after.reason.clone();
+                told += 1;
+            }
+        }
+        assert_eq!(before, after, "{what} {expected}");
+    }
+    // All that is of a process, and nothing that is of mounts.
+    assert_eq!(told, 11);
+}
+
+#[test]
+fn who_started_a_process_is_told_in_words_that_can_be_shown() {
+    let started = StartedBy {
+        exec: "\u{1b}é".repeat(32),
+        at: "2026-03-01T10:00:00Z".parse().unwrap(),
+        caller: Some("\u{1b}[2J".to_owned()),
+    };
+    assert!(!started.to_string().contains('\u{1b}'));
+    let past = StartedBy {
+        exec: "ab".repeat(32),
+        caller: None,
+        ..started
+    };
+    assert_eq!(
+        past.to_string(),
+        "somebody past the proxy at 2026-03-01T10:00:00Z (exec abababababab)"
+    );
+}
+
 #[test]
 fn what_a_process_may_do_to_itself_is_no_deviation() {
     let (compiled, mut instance) = plain();

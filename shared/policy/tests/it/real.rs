@@ -105,6 +105,7 @@ impl Container {
                 seccomp: status.seccomp,
                 host_user_namespace: Evidence::Seen(true),
                 limits: Evidence::Seen(BTreeMap::new()),
+                started_by: None,
             }],
             mounts: Evidence::Seen(on_host(proc::mountinfo(self.mountinfo).unwrap())),
             // The kernel that the containers ran on has only these.

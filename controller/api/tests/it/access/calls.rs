@@ -308,6 +308,13 @@ unary!(renew, session.renew, |_prepared| apb::RenewRequest {
     csr: request_of("h1"),
     machine: Default::default(),
 });
+unary!(look_up_person, session.look_up_person, |_prepared| {
+    apb::LookUpPersonRequest {
+        person: "ada".to_owned(),
+        key: digest_bytes(&key_digest("ada")),
+        machine: Default::default(),
+    }
+});
 unary!(enrol, enrolment.enrol, |prepared| apb::EnrolRequest {
     token: prepared.token.clone(),
     csr: request_of("h2"),

@@ -58,5 +58,6 @@ pub(crate) const MATRIX: &[(&str, Who)] = &[
     ("verger.agent.v1.SessionService/Connect",           Agents),
     ("verger.agent.v1.SessionService/Report",            Agents),
     ("verger.agent.v1.SessionService/Renew",             Agents),
+    ("verger.agent.v1.SessionService/LookUpPerson",      Agents),
     ("verger.agent.v1.EnrolmentService/Enrol",           TokenHolders),
 ];

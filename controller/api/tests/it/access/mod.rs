@@ -139,6 +139,7 @@ const TABLE: &[Row] = &[
     row("verger.agent.v1.SessionService/Connect",           AGENTS, READS,   calls::connect),
     row("verger.agent.v1.SessionService/Report",            AGENTS, CHANGES, calls::report),
     row("verger.agent.v1.SessionService/Renew",             AGENTS, READS,   calls::renew),
+    row("verger.agent.v1.SessionService/LookUpPerson",      AGENTS, READS,   calls::look_up_person),
     row("verger.agent.v1.EnrolmentService/Enrol",           TOKEN,  CHANGES, calls::enrol),
 ];
 

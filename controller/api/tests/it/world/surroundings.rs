@@ -66,6 +66,14 @@ impl Issuer for Authority {
     fn member_cas(&self) -> Vec<Vec<u8>> {
         vec![b"members".to_vec()]
     }
+
+    fn agent_cas(&self) -> Vec<Vec<u8>> {
+        vec![b"agents".to_vec()]
+    }
+
+    fn people_cas(&self) -> Vec<Vec<u8>> {
+        vec![b"people".to_vec()]
+    }
 }
 
 /// A clock that is set by hand, and random bytes that never repeat.
