@@ -163,7 +163,9 @@ pub(crate) fn install(config: &Config, args: &InstallArgs) -> anyhow::Result<()>
         args.at.display()
     ))?;
     if config.podman_program.exists() {
-        said("Podman calls its runtimes by their paths, and meets the gate after `install-gate --divert` alone")?;
+        said(
+            "Podman calls its runtimes by their paths, and meets the gate after `install-gate --divert` alone",
+        )?;
     }
     Ok(())
 }
