@@ -5,6 +5,7 @@
 //! in containerd's database alone.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use verger_agent_core::gate::{Bundles, Launch};
@@ -54,7 +55,7 @@ impl Disk {
     /// Whose the container is that was made under this id. Ids of different runtimes are apart in no way but that they are long: of two that have one
     /// id, which one is meant is not known here.
     fn of_id(&self, id: &str) -> Result<Of, String> {
-        if let Some(namespace) = self.docker.stranger(id) {
+        if let Some(namespace) = self.docker.stranger(id)? {
             return Err(format!(
                 "containerd has a container of this id in its namespace {}, too",
                 printable_within(&namespace, SHOWN)
@@ -90,14 +91,30 @@ impl Bundles for Disk {
 }
 
 /// Another namespace of containerd's than the one of this folder of bundles that holds a bundle of this id.
-pub(crate) fn other_namespace(root: &Path, id: &str) -> Option<String> {
-    let own = root.file_name()?;
-    let entries = fs::read_dir(root.parent()?).ok()?;
-    entries
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_name() != own && entry.path().join(id).join("config.json").exists())
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .next()
+///
+/// # Errors
+/// Why that cannot be told.
+pub(crate) fn other_namespace(root: &Path, id: &str) -> Result<Option<String>, String> {
+    let (Some(own), Some(all)) = (root.file_name(), root.parent()) else {
+        return Ok(None);
+    };
+    let failed = |error: io::Error| format!("which containers containerd has: {}: {error}", all.display());
+    let entries = match fs::read_dir(all) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name() == own || !entry.file_type().map_err(failed)?.is_dir() {
+            continue;
+        }
+        let is_there = entry.path().join(id).join("config.json").try_exists();
+        if is_there.map_err(failed)? {
+            return Ok(Some(entry.file_name().to_string_lossy().into_owned()));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

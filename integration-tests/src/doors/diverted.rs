@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::programs::Programs;
 use crate::scene::{Scene, checked};
@@ -16,32 +16,50 @@ const UPGRADED: &str = "run `verger-agent install-gate` again";
 
 pub(super) fn run(scene: &Scene, programs: &Programs, real: &Path) -> Result<()> {
     let root = scene.path("root");
-    for folder in ["usr/sbin", "var/lib/dpkg"] {
+    for folder in ["usr/sbin", "usr/bin", "var/lib/dpkg"] {
         fs::create_dir_all(root.join(folder))?;
     }
     let (path, gate) = (root.join("usr/sbin/runc"), root.join("gate"));
     let moved = root.join("usr/sbin/runc.verger-real");
     fs::copy(real, &path)?;
+    // What Podman calls by its path.
+    let crun = root.join("usr/bin/crun");
+    fs::copy("/usr/bin/crun", &crun).context("copying crun (package crun)")?;
+    let moved_crun = root.join("usr/bin/crun.verger-real");
     let agent = |what: &str| -> Result<Command> {
         let mut command = Command::new(programs.path("verger-agent")?);
         command.arg("--config").arg(scene.path("agent.toml")).arg(what);
         command.arg("--at").arg(&gate).arg("--dpkg-root").arg(&root);
         Ok(command)
     };
-    let install = |runtime: &Path| -> Result<()> {
+    let install = |runtime: &Path, crun: &Path| -> Result<()> {
         let mut command = agent("install-gate")?;
         command.arg("--program").arg(programs.path("verger-gate")?);
         command.arg("--state").arg(scene.path("diverted-state"));
         command
             .arg("--divert")
             .arg("--runtime")
-            .arg(format!("runc={}", runtime.display()));
+            .arg(format!("runc={}", runtime.display()))
+            .arg("--runtime")
+            .arg(format!("crun={}", crun.display()));
         checked(&mut command).map(drop)
     };
-    install(&path)?;
+    install(&path, &crun)?;
     ensure!(
         fs::read_link(&path)? == gate.join("runc"),
         "its path does not lead to the gate"
+    );
+    ensure!(
+        fs::read_link(&crun)? == gate.join("crun") && call(&crun, &["--version"])?.contains("crun version"),
+        "crun's path does not lead to crun by the gate"
+    );
+    let told = call(
+        &crun,
+        &["create", "--bundle", "/nonexistent", "--no-subreaper", "ab12"],
+    )?;
+    ensure!(
+        told.contains("verger-gate: create refused"),
+        "by crun's name: {told}"
     );
     let create = || call(&path, &["create", "--bundle", "/nonexistent", "ab12"]);
     ensure!(
@@ -63,7 +81,7 @@ pub(super) fn run(scene: &Scene, programs: &Programs, real: &Path) -> Result<()>
     fs::rename(&fresh, &moved)?;
     let told = create()?;
     ensure!(told.contains(UPGRADED), "after an upgrade: {told}");
-    install(&moved)?;
+    install(&moved, &moved_crun)?;
     let told = create()?;
     ensure!(
         told.contains("verger-gate: create refused") && !told.contains(UPGRADED),
@@ -71,7 +89,9 @@ pub(super) fn run(scene: &Scene, programs: &Programs, real: &Path) -> Result<()>
     );
     checked(&mut agent("remove-gate")?)?;
     ensure!(
-        !path.is_symlink() && path.is_file() && !moved.exists(),
+        [(&path, &moved), (&crun, &moved_crun)]
+            .iter()
+            .all(|(path, moved)| !path.is_symlink() && path.is_file() && !moved.exists()),
         "it is not back in its place"
     );
     Ok(())

@@ -3,6 +3,7 @@
 //!
 //! Each attack works where nothing stands in its way; what it did is counted on the host, and not by what anybody says.
 
+mod attacks;
 mod ctr;
 mod host;
 
@@ -17,7 +18,8 @@ use crate::launch::Gate;
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
 use crate::scene::{Docker, Scene, checked};
-use host::{ACT, Containerd, Left, Out, Podman};
+use attacks::{Attack, attacks, benign, benign_as, open, open_as, words};
+use host::{Containerd, Left, Out, Podman};
 
 const WORKLOAD: &str = "podman/web";
 const NOTHING_UNKNOWN: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: nothing-unknown }\nspec: { unknown: refuse }\n";
@@ -256,146 +258,6 @@ fn doors(
 
 fn is(finding: &Value, rule: &str, field: &str) -> bool {
     finding["rule"] == rule && finding["field"] == field
-}
-
-/// One way to launch.
-#[derive(Clone)]
-struct Attack {
-    name: &'static str,
-    image: &'static str,
-    /// None: none.
-    network: Option<String>,
-    user: &'static str,
-    flags: Vec<String>,
-    /// What takes the place of the image.
-    instead: Vec<String>,
-    says: &'static str,
-}
-
-impl Attack {
-    fn named(self, name: &'static str) -> Self {
-        Self { name, ..self }
-    }
-
-    fn arguments(&self, name: &str, out: &Out) -> Vec<String> {
-        let mut all = words(&["run", "--detach", "--name", name, "--network"]);
-        all.push(self.network.clone().unwrap_or_else(|| "none".to_owned()));
-        all.extend(words(&[
-            "--user",
-            self.user,
-            "--cap-drop",
-            "all",
-            "--memory",
-            "64m",
-        ]));
-        all.extend(words(&["--security-opt", "no-new-privileges", "--volume"]));
-        all.push(format!("{}:/out", out.0.display()));
-        all.extend(self.flags.iter().cloned());
-        if self.instead.is_empty() {
-            all.push(format!("localhost/verger-test/{}", self.image));
-        }
-        all.extend(self.instead.iter().cloned());
-        all.extend(words(&["/bin/sh", "-c", ACT]));
-        all
-    }
-}
-
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
-}
-
-fn benign() -> Attack {
-    benign_as("web")
-}
-
-fn benign_as(image: &'static str) -> Attack {
-    Attack {
-        name: "benign",
-        image,
-        network: None,
-        user: "7:7",
-        flags: Vec::new(),
-        instead: Vec::new(),
-        says: "",
-    }
-}
-
-/// One with a network of its own.
-fn open() -> Attack {
-    open_as("open")
-}
-
-fn open_as(image: &'static str) -> Attack {
-    Attack {
-        network: Some("podman".to_owned()),
-        ..benign_as(image)
-    }
-}
-
-fn attacks(root: &Path, lookalike: &Path) -> Vec<Attack> {
-    let with = |name, flags: &[&str], says| Attack {
-        name,
-        flags: words(flags),
-        says,
-        ..benign()
-    };
-    let binds = format!("{}:/etc/hosts", lookalike.display());
-    vec![
-        Attack {
-            image: "other",
-            says: "of no blessed workload",
-            ..benign().named("unknown")
-        },
-        // A label, a name and a variable of the blessed one.
-        Attack {
-            image: "other",
-            flags: words(&[
-                "--label",
-                "image=localhost/verger-test/web",
-                "--hostname",
-                "web",
-                "--env",
-                "IMAGE=web",
-            ]),
-            says: "of no blessed workload",
-            ..benign().named("claims")
-        },
-        with("capability", &["--cap-add", "SYS_ADMIN"], "config/capabilities"),
-        Attack {
-            user: "0",
-            says: "config/user",
-            ..benign().named("root")
-        },
-        with("bind", &["--volume", "/etc:/host"], "config/mounts"),
-        with("bind-like-podmans", &["--volume", &binds], "config/mounts"),
-        Attack {
-            network: Some("host".to_owned()),
-            says: "config/namespaces",
-            ..benign().named("host-network")
-        },
-        with("host-pid", &["--pid", "host"], "config/namespaces"),
-        with(
-            "annotation",
-            &["--annotation", "run.oci.keep_original_groups=1"],
-            "config/annotations",
-        ),
-        with(
-            "cgroup",
-            &["--cgroup-parent", "/verger-other"],
-            "linux.cgroupsPath",
-        ),
-        with(
-            "seccomp",
-            &["--security-opt", "seccomp=unconfined"],
-            "config/seccomp",
-        ),
-        with("command", &["--entrypoint", "/bin/busybox"], "config/command"),
-        Attack {
-            instead: vec!["--rootfs".to_owned(), root.display().to_string()],
-            says: "it cannot be judged",
-            ..benign().named("rootfs")
-        },
-    ]
 }
 
 /// A file in a folder that looks like Podman's own.

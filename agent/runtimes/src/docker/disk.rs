@@ -285,9 +285,16 @@ impl DockerDisk {
     }
 
     /// A namespace of containerd's besides Docker's that has a container of this id.
-    pub(crate) fn stranger(&self, id: &str) -> Option<String> {
-        let mut roots = self.bundle_roots.iter();
-        roots.find_map(|root| disk::other_namespace(root, id))
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    pub(crate) fn stranger(&self, id: &str) -> Result<Option<String>, String> {
+        for root in self.bundle_roots.iter().filter(|_| is_container_id(id)) {
+            if let Some(namespace) = disk::other_namespace(root, id)? {
+                return Ok(Some(namespace));
+            }
+        }
+        Ok(None)
     }
 
     /// One instance as it is launched, which is Docker's.

@@ -247,10 +247,8 @@ fn what_looks_like_podmans_own_is_told_as_what_was_asked_for() {
         assert_eq!(mounts(&config)[0].1, MountOrigin::Bind(to.to_owned()));
     }
     // What is put over one of Podman's own is what is there.
-    let over = format!(
-        "{{\"destination\":\"/etc/hosts\",\"type\":\"bind\",\"source\":\"/x\",\"options\":[\"rbind\"]}},{{\"destination\":\"/sys\""
-    );
-    let config = with("{\"destination\":\"/sys\"", &over).config;
+    let over = r#"{"destination":"/etc/hosts","type":"bind","source":"/x","options":["rbind"]},{"destination":"/sys""#;
+    let config = with("{\"destination\":\"/sys\"", over).config;
     assert!(mounts(&config).contains(&("/etc/hosts".to_owned(), MountOrigin::Bind("/x".to_owned()))));
 }
 
