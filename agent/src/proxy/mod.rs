@@ -277,3 +277,27 @@ where
     // Whoever does not ask is not waited for.
     let _ = tokio::time::timeout(Duration::from_secs(5), connection).await;
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn each_caller_has_so_many_places_and_all_together_no_more_than_all() {
+        let crowd = Arc::new(Crowd::new(2, 3));
+        let place = |who: &str| crowd.place(who.to_owned());
+        let one = place("local/1").unwrap();
+        let two = place("local/1").unwrap();
+        assert!(place("local/1").is_none());
+        let _other = place("person/ada").unwrap();
+        assert!(place("person/bob").is_none(), "there are as many as there may be");
+        drop(one);
+        let again = place("person/bob").unwrap();
+        assert!(place("local/1").is_none());
+        // Ending one is of that one alone.
+        again.end();
+        again.ended().await;
+        assert!(!two.ended.is_cancelled());
+    }
+}

@@ -7,7 +7,7 @@ use verger_fuzz::Damaged;
 use verger_policy::facts::NamespaceIds;
 
 use super::membership::{Homes, KINDS};
-use super::parse::{is_zombie_with_threads, parent, runs_code, threads};
+use super::parse::{is_zombie_with_threads, parent, runs_code, session, threads};
 
 const HOST: NamespaceIds = ids([1, 2, 3, 4, 5, 6, 7]);
 
@@ -44,10 +44,12 @@ fn hostile_stat_never_panics_and_a_name_in_it_decides_nothing() {
                 runs_code(stat),
                 threads(stat),
                 parent(stat),
+                session(stat),
                 is_zombie_with_threads(stat),
             );
             let named = [b"7 (".as_slice(), name, b") S 1 7 7 0 -1 4194560 9 9"].concat();
             assert_eq!((runs_code(&named), parent(&named)), (Some(true), Some(1)));
+            assert_eq!(session(&named), Some(7));
             let named = [
                 b"7 (".as_slice(),
                 name,

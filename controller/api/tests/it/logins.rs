@@ -4,9 +4,11 @@ use jiff::SignedDuration;
 use tonic::{Code, Response, Status};
 use verger_controller_api::identity_provider::{ProviderError, nonce};
 use verger_controller_state::Action;
+use verger_proto::agent::v1 as apb;
 use verger_proto::cluster::v1 as pb;
 use verger_proto::findings::v1 as fpb;
 use verger_proto::policy::v1 as ppb;
+use verger_wire::digest_bytes;
 
 use crate::world::{World, binding, key_digest, refused, request_of, soon, start, workload};
 
@@ -366,4 +368,62 @@ async fn before_any_role_is_bound_an_account_at_the_provider_gives_nothing_and_a
     }
     refused(last, Code::PermissionDenied, "ROLE_DENIED");
     hosts(&world.ada()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_is_told_of_a_login_what_it_is_now_and_nobody_else_is() {
+    let world = bound().await;
+    world.enrol(&["a"]);
+    complete(&world, "one").await.unwrap();
+    let look_up = |caller: crate::world::Caller, person: &str, key: &str| {
+        let request = apb::LookUpPersonRequest {
+            person: person.to_owned(),
+            key: digest_bytes(&key_digest(key)),
+            machine: Default::default(),
+        };
+        async move {
+            caller
+                .session()
+                .look_up_person(request)
+                .await
+                .map(Response::into_inner)
+        }
+    };
+    let told = look_up(world.caller("agent/a"), "bea", "one").await.unwrap();
+    assert_eq!((told.groups, told.refused.as_str()), (vec!["sre".to_owned()], ""));
+    for (person, key, says) in [
+        ("bea", "another", "replaced"),
+        ("zoe", "one", "knows no login"),
+        ("break-glass.ada", "one", "over"),
+        ("", "one", "knows no login"),
+    ] {
+        let told = look_up(world.caller("agent/a"), person, key).await.unwrap();
+        assert!(
+            told.groups.is_empty() && told.refused.contains(says),
+            "{person}: {told:?}"
+        );
+    }
+    refused(
+        look_up(world.ada(), "bea", "one").await,
+        Code::PermissionDenied,
+        "NOT_AN_AGENT",
+    );
+    let stranger = world.caller("agent/b");
+    refused(
+        look_up(stranger, "bea", "one").await,
+        Code::PermissionDenied,
+        "UNKNOWN_AGENT",
+    );
+    let revoke = pb::RevokeLoginRequest {
+        request_id: world.request_id(),
+        person: "bea".to_owned(),
+        reason: "left".to_owned(),
+        lift: false,
+    };
+    world.ada().certificates().revoke_login(revoke).await.unwrap();
+    let told = look_up(world.caller("agent/a"), "bea", "one").await.unwrap();
+    assert!(
+        told.groups.is_empty() && told.refused.contains("was revoked"),
+        "{told:?}"
+    );
 }

@@ -71,10 +71,8 @@ fn docker_compose_prints_and_ends_as_at_docker_itself() {
         (&["up", "-d"], 0),
         (&["ps"], 0),
         (&["logs", "--no-color"], 0),
-        (
-            &["exec", "-T", "web", "sh", "-c", "echo in; echo err >&2; exit 5"],
-            5,
-        ),
+        (&["exec", "-T", "web", "sh", "-c", "echo in; exit 5"], 5),
+        (&["exec", "-T", "web", "sh", "-c", "echo err >&2; exit 6"], 6),
         (&["top"], 0),
         (&["restart", "-t", "0"], 0),
         (&["stop"], 0),
