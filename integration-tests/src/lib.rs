@@ -7,6 +7,7 @@ mod access;
 pub mod agent_dead;
 pub mod canonical;
 pub mod clock;
+pub mod cost;
 pub mod doors;
 pub mod drift_eval;
 pub mod hostile;

@@ -9,6 +9,9 @@ use anyhow::{Context as _, Result, bail};
 /// Says where the programs under test are.
 pub const PROGRAM_DIR: &str = "VERGER_BIN_DIR";
 
+/// Those whose cost is measured.
+const OPTIMISED: [&str; 2] = ["verger-agent", "verger-gate"];
+
 /// Builds the rigs' children; they are behind a feature, so that no release has them.
 const BUILD: &[&str] = &[
     "build",
@@ -21,9 +24,16 @@ const BUILD: &[&str] = &[
     "--bins",
 ];
 
+/// Says where the optimised programs are.
+pub const OPTIMISED_DIR: &str = "VERGER_OPTIMISED_DIR";
+
 /// A folder of programs.
 #[derive(Clone, Debug)]
-pub struct Programs(PathBuf);
+pub struct Programs {
+    folder: PathBuf,
+    /// Where some of them are that were built optimised.
+    optimised: Option<PathBuf>,
+}
 
 impl Programs {
     /// The folder that `VERGER_BIN_DIR` names, else the one this program was built into.
@@ -32,9 +42,37 @@ impl Programs {
     /// When neither is known.
     pub fn find() -> Result<Self> {
         match env::var_os(PROGRAM_DIR) {
-            Some(dir) => Ok(Self(PathBuf::from(dir))),
+            Some(dir) => Ok(Self::of(PathBuf::from(dir))),
             None => Self::beside_this(),
         }
+    }
+
+    fn of(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            optimised: None,
+        }
+    }
+
+    /// As [`find`](Self::find), but `verger-agent` and `verger-gate` as they are built for a host: from the folder that
+    /// `VERGER_OPTIMISED_DIR` names.
+    ///
+    /// # Errors
+    /// When it names none, or they are not there.
+    pub fn find_optimised() -> Result<Self> {
+        let optimised = env::var_os(OPTIMISED_DIR).map(PathBuf::from);
+        let optimised = optimised.with_context(|| {
+            format!("{OPTIMISED_DIR} names no folder: run this through `cargo xtask bench`")
+        })?;
+        for name in OPTIMISED {
+            if !optimised.join(name).is_file() {
+                bail!("{name} is not in {optimised:?}; run `cargo build --release -p {name}`");
+            }
+        }
+        Ok(Self {
+            optimised: Some(optimised),
+            ..Self::find()?
+        })
     }
 
     /// Builds the rigs' children from the sources as they are now, next to this program.
@@ -47,7 +85,7 @@ impl Programs {
             .parent()
             .context("the crate is in a workspace")?;
         let target = Self::beside_this()?
-            .0
+            .folder
             .parent()
             .context("a target folder has profiles")?
             .to_owned();
@@ -77,7 +115,7 @@ impl Programs {
         } else {
             dir
         };
-        Ok(Self(dir.to_owned()))
+        Ok(Self::of(dir.to_owned()))
     }
 
     /// The path of one of them.
@@ -85,11 +123,12 @@ impl Programs {
     /// # Errors
     /// When it is not there; says how to build it.
     pub fn path(&self, name: &str) -> Result<PathBuf> {
-        let path = self.0.join(name);
+        let folder = self.optimised.as_ref().filter(|_| OPTIMISED.contains(&name));
+        let path = folder.unwrap_or(&self.folder).join(name);
         if !path.is_file() {
             bail!(
                 "{name} is not in {:?}; run `cargo {}`, or set {PROGRAM_DIR} to the folder that has it",
-                self.0,
+                self.folder,
                 BUILD.join(" ")
             );
         }
@@ -105,7 +144,7 @@ mod tests {
     #[test]
     fn a_missing_program_is_named_with_the_command_that_builds_it() {
         let dir = tempfile::tempdir().unwrap();
-        let programs = Programs(dir.path().to_owned());
+        let programs = Programs::of(dir.path().to_owned());
         let error = programs.path("verger-store-writer").unwrap_err().to_string();
         assert!(error.contains("verger-store-writer is not in"), "{error}");
         assert!(
