@@ -36,7 +36,12 @@ struct Exec {
     started: StartedBy,
     /// The pid of its first process, once that is known, and when it started: none where it had ended by then.
     first: Option<(u32, Option<u64>)>,
+    /// Its session has ended: the number may be another's from now on.
+    is_over: bool,
 }
+
+/// How long an exec's first process may be too young to be among those that were looked at.
+const YOUNG: SignedDuration = SignedDuration::from_secs(5);
 
 /// The execs that were launched, and what is known to be of them.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +65,7 @@ impl Lineage {
             container: container.to_owned(),
             started,
             first: None,
+            is_over: false,
         });
     }
 
@@ -83,10 +89,14 @@ impl Lineage {
         let mut told = self.told.remove(container).unwrap_or_default();
         told.retain(|(pid, start), _| by_pid.get(pid).is_some_and(|seen| seen.start_ticks == *start));
         let mut sessions: BTreeMap<u32, String> = BTreeMap::new();
-        for exec in self.execs.iter().filter(|exec| exec.container == container) {
-            let Some((pid, start)) = exec.first else {
+        let held: BTreeSet<u32> = processes.iter().map(|seen| seen.session).collect();
+        for exec in self.execs.iter_mut().filter(|exec| exec.container == container) {
+            let Some((pid, start)) = exec.first.filter(|_| !exec.is_over) else {
                 continue;
             };
+            // Nobody enters a session from without: where none of it is left, nothing of it comes any more.
+            let is_old = now.duration_since(exec.started.at) > YOUNG;
+            exec.is_over = is_old && !by_pid.contains_key(&pid) && !held.contains(&pid);
             let id = &exec.started.exec;
             match (by_pid.get(&pid), start) {
                 (Some(seen), Some(start)) if seen.start_ticks == start => {
@@ -95,6 +105,7 @@ impl Lineage {
                 }
                 // A number is nobody else's while its session lasts. Another process with it: that session is over.
                 (Some(_), _) => {}
+                (None, _) if exec.is_over => {}
                 (None, _) => {
                     sessions.insert(pid, id.clone());
                 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tonic::Code;
 use tonic::transport::Channel;
 use verger_agent_proxy::Caller;
 use verger_policy::model::{PersonName, printable_within};
@@ -49,6 +50,7 @@ type Said = (Instant, Result<Caller, String>);
 /// What is known of logins.
 pub(super) struct People {
     controllers: Arc<Controllers>,
+    /// Whoever has it asks: one at a time, so that many who come at once are one question for each login.
     client: tokio::sync::Mutex<Option<SessionServiceClient<Channel>>>,
     known: Mutex<HashMap<Login, Said>>,
 }
@@ -62,73 +64,88 @@ impl People {
         }
     }
 
-    /// The caller that a login is, as members said within [`FRESH`].
+    /// The caller that a login is, as members said within [`FRESH`], and when they said it.
     ///
     /// # Errors
     /// When it serves no more, or nobody can say.
-    pub(super) async fn caller(&self, person: &PersonName, key: [u8; 32]) -> Result<Caller, NotServed> {
+    pub(super) async fn caller(
+        self: &Arc<Self>,
+        person: &PersonName,
+        key: [u8; 32],
+    ) -> Result<(Instant, Caller), NotServed> {
         let login = (person.clone(), key);
-        let held = {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            let held = known.get(&login).filter(|(at, _)| at.elapsed() < FRESH);
-            held.map(|(_, said)| said.clone())
-        };
-        let said = match held {
+        let (at, said) = match self.held(&login) {
             Some(said) => said,
             None => {
-                let asked = self.ask(&login).await;
-                let said = asked.map_err(|why| {
+                let people = Arc::clone(self);
+                // Whoever waits may leave: what was begun is ended, so that the next address of a controller is come to.
+                let asked = tokio::spawn(async move { people.ask(login).await }).await;
+                let asked = asked.unwrap_or_else(|error| Err(error.to_string()));
+                asked.map_err(|why| {
                     NotServed::Away(format!(
                         "whether the login of person/{person} still serves cannot be asked of a controller: {why}; nobody from afar is served until it can"
                     ))
-                })?;
-                self.keep(login, said.clone());
-                said
+                })?
             }
         };
-        said.map_err(NotServed::Refused)
+        said.map(|caller| (at, caller)).map_err(NotServed::Refused)
     }
 
-    fn keep(&self, login: Login, said: Result<Caller, String>) {
+    fn held(&self, login: &Login) -> Option<Said> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(login).filter(|(at, _)| at.elapsed() < FRESH).cloned()
+    }
+
+    fn keep(&self, login: Login, said: Said) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST {
             known.retain(|_, (at, _)| at.elapsed() < FRESH);
         }
         // What there is no room for is asked again.
         if known.len() < MOST {
-            known.insert(login, (Instant::now(), said));
+            known.insert(login, said);
         }
     }
 
-    async fn ask(&self, (person, key): &Login) -> Result<Result<Caller, String>, String> {
+    async fn ask(&self, login: Login) -> Result<Said, String> {
+        let mut held = self.client.lock().await;
+        // Somebody may have asked the same meanwhile.
+        if let Some(said) = self.held(&login) {
+            return Ok(said);
+        }
+        let (person, key) = &login;
         let request = pb::LookUpPersonRequest {
             person: person.as_str().to_owned(),
             key: key.to_vec().into(),
             machine: self.controllers.machine(),
         };
-        let answer = tokio::time::timeout(LIMIT, async {
-            let mut client = self.client().await?;
-            let answer = client.look_up_person(request).await;
-            if answer.is_err() {
-                *self.client.lock().await = None;
+        let client = match &mut *held {
+            Some(client) => client,
+            None => {
+                // Each address has a limit of its own.
+                let connected = self.controllers.connect().await;
+                let connected = connected.map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+                held.insert(connected)
             }
-            answer.map_err(|status| printable_within(status.message(), 200))
-        });
-        let answer = answer
-            .await
-            .map_err(|_| format!("none has answered for {} s", LIMIT.as_secs()))??
-            .into_inner();
-        Ok(read(person, answer))
-    }
-
-    async fn client(&self) -> Result<SessionServiceClient<Channel>, String> {
-        let mut client = self.client.lock().await;
-        if let Some(client) = &*client {
-            return Ok(client.clone());
-        }
-        let connected = self.controllers.connect().await;
-        let connected = connected.map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
-        Ok(client.insert(connected).clone())
+        };
+        let at = Instant::now();
+        let why = match tokio::time::timeout(LIMIT, client.look_up_person(request)).await {
+            Ok(Ok(answer)) => {
+                let said = (at, read(person, answer.into_inner()));
+                self.keep(login, said.clone());
+                return Ok(said);
+            }
+            // One that answers is there, whatever it says.
+            Ok(Err(status))
+                if !matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled) =>
+            {
+                return Err(printable_within(status.message(), 200));
+            }
+            Ok(Err(status)) => printable_within(status.message(), 200),
+            Err(_) => format!("none has answered for {} s", LIMIT.as_secs()),
+        };
+        *held = None;
+        Err(why)
     }
 }
 

@@ -1,10 +1,11 @@
 //! People who come from afar: by TLS, under the certificates they have for the cluster.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,6 +25,8 @@ const ADMISSION: Duration = Duration::from_secs(10);
 const STRANGERS: usize = 16;
 /// The same of all addresses.
 const ALL_STRANGERS: usize = 256;
+/// One of those who show no certificate that counts is told, in so long.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// Who was let in stays so for this long when no controller can be asked any more.
 const UNASKED: Duration = Duration::from_secs(30);
 
@@ -55,6 +58,7 @@ impl Remote {
     /// Serves until stopped.
     pub(super) async fn serve(self, proxy: Arc<Proxy>, crowd: Arc<Crowd>, stop: CancellationToken) {
         let strangers = Arc::new(Crowd::new(STRANGERS, ALL_STRANGERS));
+        let strays = Arc::<Strays>::default();
         let mut open = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -73,8 +77,13 @@ impl Remote {
                         people: Arc::clone(&self.people),
                         crowd: Arc::clone(&crowd),
                         proxy: Arc::clone(&proxy),
+                        strays: Arc::clone(&strays),
                         address,
                     };
+                    if let Err(error) = is_to_be_missed(&stream) {
+                        tracing::debug!(%address, %error, "nobody would miss somebody at the runtime's door");
+                        continue;
+                    }
                     open.spawn(guest.serve(stream, stranger));
                 }
                 Err(error) => {
@@ -104,7 +113,34 @@ struct Guest {
     people: Arc<People>,
     crowd: Arc<Crowd>,
     proxy: Arc<Proxy>,
+    strays: Arc<Strays>,
     address: SocketAddr,
+}
+
+/// Those who showed no certificate that counts. Anybody may come, as often as he likes: the log is not his to fill.
+#[derive(Debug, Default)]
+struct Strays(Mutex<(Option<Instant>, u64)>);
+
+impl Strays {
+    /// How many others have come since the last was told, where one is to be told now.
+    fn tell(&self) -> Option<u64> {
+        let mut strays = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (told, others) = &mut *strays;
+        if told.is_some_and(|at| at.elapsed() < TOLD_EVERY) {
+            *others += 1;
+            return None;
+        }
+        *told = Some(Instant::now());
+        Some(std::mem::take(others))
+    }
+}
+
+/// Has the kernel see that the other side is there (tcp(7)), also where nothing is said for long: what is open there has a place here.
+fn is_to_be_missed(stream: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(30))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10))?;
+    sockopt::set_tcp_keepcnt(stream, 3)
 }
 
 impl Guest {
@@ -114,7 +150,9 @@ impl Guest {
         let (stream, certificate) = match tokio::time::timeout(ADMISSION, self.door.admit(stream)).await {
             Ok(Ok(admitted)) => admitted,
             Ok(Err(error)) => {
-                tracing::warn!(%address, %error, "somebody at the runtime's door is refused");
+                if let Some(others) = self.strays.tell() {
+                    tracing::warn!(%address, %error, others, "somebody at the runtime's door is refused");
+                }
                 return;
             }
             Err(_) => {
@@ -132,7 +170,7 @@ impl Guest {
         let left = ADMISSION.saturating_sub(began.elapsed());
         let asked = tokio::time::timeout(left, self.people.caller(&person, key)).await;
         let caller = match asked {
-            Ok(Ok(caller)) => caller,
+            Ok(Ok((_, caller))) => caller,
             Ok(Err(why)) => {
                 let why = why.sentence().to_owned();
                 tracing::warn!(%address, why, "somebody at the runtime's door is refused");
@@ -180,12 +218,21 @@ impl Still {
             let Some(place) = place.upgrade() else {
                 return;
             };
-            let why = match self.people.caller(&self.person, self.key).await {
+            let left = UNASKED.saturating_sub(asked.elapsed());
+            let answer = tokio::time::timeout(left, self.people.caller(&self.person, self.key)).await;
+            let unanswered = |_| {
+                Err(NotServed::Away(format!(
+                    "whether the login of person/{} still serves was not answered for {} s",
+                    self.person,
+                    UNASKED.as_secs()
+                )))
+            };
+            let why = match answer.unwrap_or_else(unanswered) {
                 _ if self.not_after <= jiff::Timestamp::now().as_second() => {
                     "the certificate has ended".to_owned()
                 }
-                Ok(caller) => {
-                    asked = Instant::now();
+                Ok((at, caller)) => {
+                    asked = at;
                     say.send_if_modified(|held| {
                         let differs = *held != caller;
                         *held = caller;

@@ -43,12 +43,15 @@ pub(super) async fn docker_env(
         .mode(0o700)
         .create(&out)
         .with_context(|| format!("cannot make the folder {}", out.display()))?;
-    let mode = std::fs::metadata(&out)?.permissions().mode() & 0o777;
+    let folder = std::fs::metadata(&out)?;
+    let mode = folder.permissions().mode() & 0o777;
+    let is_own = folder.uid() == rustix::process::geteuid().as_raw();
     anyhow::ensure!(
-        mode & 0o022 == 0,
+        mode & 0o022 == 0 && is_own,
         Failure::input(format!(
-            "--out {}: others may write there (mode {mode:03o}); name a folder of your own",
-            out.display()
+            "--out {}: others may write there (mode {mode:03o}, of uid {}); name a folder of your own",
+            out.display(),
+            folder.uid()
         ))
     );
     let authorities: String = agents.iter().map(|der| certificate_pem(der)).collect();

@@ -2,7 +2,7 @@
 //! let through to nobody who may not reach the host.
 //!
 //! Valid calls are mutated at every level, from the framing of HTTP to letters of keys. Two say what they could do: a reader that is
-//! laxer than any server ([`lenient`]), of all of them, and a real daemon, of a sample. What the proxy would send on is written anew of
+//! laxer than any server (`lenient`), of all of them, and a real daemon, of a sample. What the proxy would send on is written anew of
 //! what it judged; that is read by the lax reader once more.
 
 mod differential;

@@ -125,8 +125,15 @@ fn foreign(sheet: &mut Sheet, live: &LiveFacts) {
     if foreign.len() > SHOWN {
         shown.push(format!("and {} more", foreign.len() - SHOWN));
     }
-    let known = foreign.iter().find(|process| process.started_by.is_some());
-    let why = known.map_or(rule.reason.into(), |process| because(rule, process));
+    // One sentence is of all of them, or of nobody.
+    let alike = foreign
+        .iter()
+        .all(|process| process.started_by == foreign[0].started_by);
+    let why = if alike {
+        because(rule, foreign[0])
+    } else {
+        rule.reason.into()
+    };
     sheet.fail_because(
         rule,
         "live.processes",

@@ -200,10 +200,13 @@ fn dangerous_capabilities(sheet: &mut Sheet, config: &ConfigFacts, running: &Run
                 ambient,
                 ..
             } = process.caps;
-            process.started_by.is_some() && (permitted | effective | ambient) & bit != 0
+            (permitted | effective | ambient) & bit != 0
         };
         let reason = Cow::from(format!("{capability} {how}"));
-        let reason = match running.own.iter().find(has) {
+        // What one has that nobody's exec started, or all are given, is there whoever comes and goes.
+        let mut having = running.own.iter().filter(has);
+        let lasts = given & bit != 0 || having.clone().any(|process| process.started_by.is_none());
+        let reason = match having.next().filter(|_| !lasts) {
             Some(process) => told(reason, process),
             None => reason,
         };
