@@ -1,6 +1,6 @@
 //! `context docker-env`: what Docker's own CLI takes to reach a runtime behind an agent's proxy.
 
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use anyhow::Context as _;
