@@ -342,10 +342,14 @@ fn live_mounts(config: &ConfigFacts) -> Vec<LiveMount> {
         mount("/", "overlay", root, &none),
         mount("/proc", "proc", Access::Rw, &none),
     ];
-    for path in config.masked_paths.seen().into_iter().flatten() {
+    // Runtimes hide what is to be hidden last, also where it was made read-only.
+    let masked = config.masked_paths.seen();
+    let is_masked = |path: &&String| masked.is_some_and(|masked| masked.contains(*path));
+    for path in masked.into_iter().flatten() {
         mounts.push(mount(path, "tmpfs", Access::Ro, &none));
     }
-    for path in config.readonly_paths.seen().into_iter().flatten() {
+    let read_only = config.readonly_paths.seen().into_iter().flatten();
+    for path in read_only.filter(|path| !is_masked(path)) {
         mounts.retain(|mount| mount.target != *path);
         mounts.push(mount(
             path,

@@ -122,7 +122,7 @@ fn what_the_table_does_not_hold_is_refused() {
         "GET /debug/vars",
         "POST /containers/w/copy",
         "GET /containers/create",
-        "DELETE /containers/w?link=1",
+        "DELETE /containers/w?links=1",
         "POST /containers/w/start?checkpoint=a&checkpoint=b",
         "GET /containers/.w/json",
         "GET /containers/-w/json",
