@@ -263,6 +263,22 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_is_over_says_nothing_of_who_has_its_number_next() {
+        // With the leader gone, one that lost its parent; 21 is no child of anybody's that is told.
+        let (left, next) = (seen(21, 501, 10, 20), seen(30, 900, 10, 20));
+        let mut lineage = begun();
+        assert_eq!(told(&mut lineage, &[INIT, SHELL, left], 1).len(), 2);
+        assert_eq!(told(&mut lineage, &[INIT, left], 10), [(21, "e".to_owned())]);
+        assert_eq!(told(&mut lineage, &[INIT], 20), []);
+        assert_eq!(told(&mut lineage, &[INIT, next], 21), []);
+        // While any of it lasts, what comes in it is of it.
+        let mut lasts = begun();
+        told(&mut lasts, &[INIT, SHELL, left], 1);
+        told(&mut lasts, &[INIT, left], 10);
+        assert_eq!(told(&mut lasts, &[INIT, left, next], 20).len(), 2);
+    }
+
+    #[test]
     fn an_exec_of_which_nothing_is_left_is_forgotten_once_it_is_old_and_one_that_lasts_is_not() {
         let mut lineage = begun();
         told(&mut lineage, &[INIT, SHELL], 1);
