@@ -11,7 +11,7 @@ use verger_policy::model::AgentId;
 use verger_transport::config_file;
 use verger_transport::telemetry::LogFormat;
 
-use crate::proxy::ProxyConfig;
+use crate::proxy::{PodmanProxyConfig, ProxyConfig};
 
 /// `agent.toml`.
 #[derive(Debug, Deserialize)]
@@ -44,6 +44,9 @@ pub(crate) struct Config {
     /// The runtime's socket as the host's users see it. None: they go to the runtime themselves.
     #[serde(default)]
     pub(crate) proxy: Option<ProxyConfig>,
+    /// The same for the socket of Podman's service.
+    #[serde(default)]
+    pub(crate) podman_proxy: Option<PodmanProxyConfig>,
     /// The tripwire behind the proxy. None: there is none, and nobody asks Docker's own socket for a mark.
     #[serde(default)]
     pub(crate) tripwire: Option<TripwireConfig>,
@@ -257,6 +260,13 @@ impl Config {
                 )?;
             }
         }
+        if let Some(proxy) = &self.podman_proxy {
+            writeln!(
+                std::io::stdout(),
+                "users of this host find Podman at {}, and have there what roles say of local/UID",
+                proxy.listen.display()
+            )?;
+        }
         Ok(())
     }
 }
@@ -286,7 +296,8 @@ mod tests {
         let lines = section
             .lines()
             .filter_map(|line| line.strip_prefix("# "))
-            .filter(|line| line.contains(" = ") || *line == "[tripwire]");
+            .filter(|line| line.contains(" = ") || line.starts_with('['))
+            .filter(|line| !line.contains('`'));
         let lines: Vec<&str> = lines.collect();
         format!("{before}[proxy]\n{}\n", lines.join("\n"))
     }
@@ -304,6 +315,8 @@ mod tests {
         let least = least.unwrap().proxy.unwrap();
         assert_eq!((stated.mode, &stated.runtimes), (0o666, &least.runtimes));
         assert_eq!((least.mode, least.listen), (stated.mode, stated.listen));
+        let podmans = with(proxied).unwrap().podman_proxy.unwrap();
+        assert_eq!((podmans.mode, podmans.runtimes.len()), (0o666, 2));
         let tripwire = with(proxied).unwrap().tripwire.unwrap();
         assert_eq!((tripwire.mark, tripwire.strays), (mark_file(), strays_file()));
     }

@@ -33,7 +33,7 @@ use crate::gate::standing::Wanted;
 use crate::gate::watching::{self, Watched};
 use crate::gate::{listening, refused};
 use crate::launches::Launches;
-use crate::proxy::{self, Doors, Remote};
+use crate::proxy::{self, Doors, Front, Remote};
 use crate::reconciler::{Reconciler, ReconcilerPorts};
 use crate::report::{self, Numbers, ReportPorts};
 use crate::session::{self, SessionPorts};
@@ -93,17 +93,18 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         Some(path) => Some(listening::at(path)?),
         None => None,
     };
-    let fronts = match &config.proxy {
-        Some(proxy) => {
-            let local = proxy::listen(proxy)?;
-            let remote = match door {
-                Some((address, door)) => Some(Remote::listen(address, door, Arc::clone(&controllers)).await?),
-                None => None,
-            };
-            Some((Doors { local, remote }, proxy.clone(), in_force.clone()))
+    let mut doors = Doors::default();
+    if let Some(proxy) = &config.proxy {
+        let mark = config.tripwire.as_ref().map(|tripwire| tripwire.mark.clone());
+        doors.fronts.push(Front::listen(proxy.front(), mark)?);
+        if let Some((address, door)) = door {
+            doors.remote = Some(Remote::listen(address, door, Arc::clone(&controllers)).await?);
         }
-        None => None,
-    };
+    }
+    if let Some(proxy) = &config.podman_proxy {
+        doors.fronts.push(Front::listen(proxy.front(), None)?);
+    }
+    let roles = in_force.clone();
     let docker = Arc::new(DockerRuntime::new(docker));
     let launches = Arc::new(Launches::default());
     let watched = match &gates {
@@ -180,9 +181,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         ));
         tasks.spawn(refused::start_again(docker, stop.clone()));
     }
-    if let Some((doors, front, ledger)) = fronts {
-        let mark = config.tripwire.as_ref().map(|tripwire| tripwire.mark.clone());
-        tasks.spawn(proxy::serve(doors, front, mark, ledger, launches, stop.clone()));
+    if !doors.fronts.is_empty() {
+        tasks.spawn(proxy::serve(doors, roles, launches, stop.clone()));
     }
     let renewal = stop.clone();
     tasks.spawn(async move { controllers.keep_renewed(&config, renewal).await });

@@ -18,6 +18,7 @@ pub mod launch;
 pub mod launch_window;
 pub mod people;
 pub mod podman;
+pub mod podman_proxy;
 pub mod power_cut;
 pub mod programs;
 pub mod proxy_requests;

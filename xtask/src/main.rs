@@ -4,6 +4,7 @@
 mod check;
 mod deny;
 mod deps;
+mod dist;
 mod dockerd;
 mod fuzz;
 mod packages;
@@ -100,6 +101,8 @@ enum Task {
         /// The benchmark; all are listed without it
         name: Option<String>,
     },
+    /// Builds the programs as they are installed, optimised, into `target/dist`
+    Dist,
     /// Who may depend on whom
     CheckDeps,
     /// A private Docker daemon for tests
@@ -137,6 +140,7 @@ fn carry_out(task: Task) -> Result<()> {
             prove::run(&workspace, "point", prove::POINTS, name.as_deref(), long)
         }
         Task::Bench { name } => prove::run(&workspace, "benchmark", prove::BENCHES, name.as_deref(), false),
+        Task::Dist => dist::dist(&workspace),
         Task::CheckDeps => deps::check(workspace.root()),
         Task::Dockerd(action) => dockerd::run(&action),
     }

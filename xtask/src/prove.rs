@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use crate::dist;
 use crate::dockerd::{Dockerd, Layout};
 use crate::packages::{self, FOR_DOCKER, FOR_TESTS};
 use crate::process::ProcessRef;
@@ -258,6 +259,13 @@ pub(crate) const POINTS: &[Point] = &[
         sample: None,
     },
     Point {
+        name: "podman-proxy",
+        claim: "At Podman's socket behind the proxy each user can do to each container what the roles say, with podman and docker as they are; what reaches the host at Podman itself does not get through; what is allowed says and does the same.",
+        cargo: &program!("prove-podman-proxy"),
+        needs_docker: true,
+        sample: None,
+    },
+    Point {
         name: "power-cut",
         claim: "What the controller's log, state and snapshots and the agent's ledger acknowledged survives power cuts; a build without the barrier is caught.",
         cargo: &program!("prove-power-cut", "--build"),
@@ -394,7 +402,7 @@ pub(crate) const BENCHES: &[Point] = &[
 /// Benchmarks that start programs.
 const OF_PROGRAMS: &[&str] = &["gate_launch", "proxy_streams"];
 /// Those of them whose cost is measured; others are as for points.
-const OPTIMISED: [&str; 6] = ["build", "--release", "-p", "verger-agent", "-p", "verger-gate"];
+const OPTIMISED: [&str; 4] = ["build", "--release", "-p", "verger-agent"];
 
 /// Runs one point, or lists them. `kind` is how the list is called ("point", "benchmark").
 pub(crate) fn run(
@@ -425,6 +433,7 @@ pub(crate) fn run(
     if OF_PROGRAMS.contains(&point.name) {
         build_programs(workspace)?;
         run_command(&mut workspace.cargo(OPTIMISED))?;
+        dist::gate(workspace)?;
     }
     let given = std::env::var_os(DOCKER_HOST).is_some();
     let dockerd = if point.needs_docker && !given {

@@ -50,12 +50,17 @@ impl Workspace {
 
     /// Where debug builds put programs.
     pub(crate) fn program_dir(&self) -> Result<PathBuf> {
+        Ok(self.target_dir()?.join("debug"))
+    }
+
+    /// Where all builds are.
+    pub(crate) fn target_dir(&self) -> Result<PathBuf> {
         let metadata = cargo_metadata::MetadataCommand::new()
             .manifest_path(self.root.join("Cargo.toml"))
             .no_deps()
             .exec()
             .context("running cargo metadata")?;
-        Ok(metadata.target_directory.join("debug").into_std_path_buf())
+        Ok(metadata.target_directory.into_std_path_buf())
     }
 
     /// Where tools that CI needs are kept between runs, outside every checkout.

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use verger_policy::model::{Resource, Verb};
 
 use crate::body::{self, Read};
+use crate::further::further;
 use crate::query::Query;
-use crate::table::{About, Body, Method, Route};
+use crate::table::{About, Body, Engine, Method, Route};
 use crate::{Refusal, head, shown};
 
 /// One thing that a call does.
@@ -36,8 +37,10 @@ pub enum On {
 pub struct Call {
     /// Its line of the table.
     pub route: &'static Route,
+    engine: Engine,
     method: Method,
-    version: Option<u32>,
+    version: Option<String>,
+    is_libpod: bool,
     path: Vec<String>,
     query: Query,
     raw_query: Option<String>,
@@ -50,22 +53,30 @@ impl Call {
     ///
     /// # Errors
     /// When it is nothing that the table holds, or could be read otherwise.
-    pub fn read(method: &str, target: &str) -> Result<Self, Refusal> {
-        let head = head::read(target)?;
-        let known = Method::read(method).and_then(|method| Some((method, Route::find(method, &head.path)?)));
+    pub fn read(engine: Engine, method: &str, target: &str) -> Result<Self, Refusal> {
+        let head = head::read(engine, target)?;
+        let words: Vec<&str> = head.path.iter().map(String::as_str).collect();
+        let known = Method::read(method)
+            .and_then(|method| Some((method, Route::find(head.is_libpod, method, &words)?)));
         let Some((method, route)) = known else {
             return Err(Refusal::denied(format!(
                 "verger: `{} /{}` is no call that is known here, and so is refused",
                 shown(method),
-                shown(&head.path.join("/"))
+                shown(&words.join("/"))
             )));
         };
+        // Podman answers without a version to a ping alone, and would take it for a path of its other API otherwise.
+        if head.is_libpod && head.version.is_none() && route.about != About::Nothing {
+            return Err(Refusal::unclear(
+                "verger: a call of Podman's own API names its version, as in /v4.0.0/libpod",
+            ));
+        }
         let is_any = route.query == "*";
         let query = match is_any {
             true => Query::default(),
             false => Query::read(head.query, route.query)?,
         };
-        let path: Vec<String> = head.path.iter().map(|segment| (*segment).to_owned()).collect();
+        let path = head.path.clone();
         let on = match route.about {
             About::All(resource) => Some(On::All(resource)),
             About::Container => Some(On::Container(reference(&path[1])?)),
@@ -75,11 +86,13 @@ impl Call {
             About::Nothing => None,
         };
         let mut wishes: BTreeSet<Wish> = on.map(|on| Wish { verb: route.verb, on }).into_iter().collect();
-        wishes.extend(further(&path, &query));
+        wishes.extend(further(engine, head.is_libpod, &path, &query));
         Ok(Self {
             route,
+            engine,
             method,
-            version: head.version,
+            version: head.version.map(str::to_owned),
+            is_libpod: head.is_libpod,
             path,
             raw_query: (is_any && !head.query.is_empty()).then(|| head.query.to_owned()),
             query,
@@ -96,7 +109,7 @@ impl Call {
         let Body::Json(document) = self.route.body else {
             return Err(Refusal::unclear("verger: this call takes no document"));
         };
-        let read = body::read(document, bytes, runtimes)?;
+        let read = body::read(self.engine, document, bytes, runtimes)?;
         if self.route.about == About::Container {
             let container = On::Container(self.path[1].clone());
             self.wishes.extend(read.of_own.iter().map(|verb| Wish {
@@ -137,11 +150,32 @@ impl Call {
     /// The path that tells of the image of the container it makes. None where that is no name of an image, or there is none.
     pub fn image_path(&self) -> Option<String> {
         let (image, _) = self.made()?;
-        let target = format!("/images/{image}/json");
-        // What is more than one path, or another, is no name.
-        let head = head::read(&target).ok()?;
-        let is_path = head.query.is_empty() && head.version.is_none() && !image.contains('?');
-        is_path.then_some(target)
+        path_of(image, "json")
+    }
+
+    /// The path that tells whether an image is there, of a call that would have it fetched only where it is not. Who runs what is there
+    /// fetches nothing.
+    pub fn fetched_if_missing(&self) -> Option<String> {
+        let is_pull = self.is_libpod && self.path == ["images", "pull"];
+        let unless_there = matches!(self.query.get("policy"), "missing" | "ifnotpresent" | "never");
+        let plain = self.wishes.len() == 1;
+        (is_pull && unless_there && plain)
+            .then(|| path_of(self.query.get("reference"), "exists"))
+            .flatten()
+    }
+
+    /// It is there: it is asked for, and not fetched even if it is gone by then.
+    pub fn is_there(&mut self) {
+        self.query.set("policy", "never");
+        self.wishes = BTreeSet::from([Wish {
+            verb: Verb::Get,
+            on: On::All(Resource::Images),
+        }]);
+    }
+
+    /// Whether it asks for a list of containers and nothing else.
+    pub fn is_list(&self) -> bool {
+        self.path == ["containers", "json"]
     }
 
     /// Whether it changes anything, or lets anything be seen that is not to be found in a list.
@@ -156,8 +190,11 @@ impl Call {
     pub fn target(&self, ids: &BTreeMap<String, String>) -> String {
         let full = |reference: &str| ids.get(reference).map_or(reference, String::as_str).to_owned();
         let mut target = String::new();
-        if let Some(version) = self.version {
-            target.push_str(&format!("/v1.{version}"));
+        if let Some(version) = &self.version {
+            target.push_str(&format!("/v{version}"));
+        }
+        if self.is_libpod {
+            target.push_str(&format!("/{}", head::LIBPOD));
         }
         for (place, segment) in self.path.iter().enumerate() {
             target.push('/');
@@ -223,44 +260,12 @@ pub(crate) fn reference(text: &str) -> Result<String, Refusal> {
     Ok(text.to_owned())
 }
 
-/// What a query asks for besides.
-fn further(path: &[String], query: &Query) -> Vec<Wish> {
-    let administer = || Wish {
-        verb: Verb::Administer,
-        on: On::All(Resource::Runtime),
-    };
-    let mut wishes = Vec::new();
-    let words: Vec<&str> = path.iter().map(String::as_str).collect();
-    match words[..] {
-        // What a checkpoint holds is run, from any folder of the host.
-        ["containers", _, "start"]
-            if !query.get("checkpoint").is_empty() || !query.get("checkpoint-dir").is_empty() =>
-        {
-            wishes.push(administer());
-        }
-        ["build"] => {
-            let own = matches!(query.get("networkmode"), "" | "default" | "bridge" | "none");
-            // An empty list is written as null.
-            let none = |key| matches!(query.get(key), "" | "null" | "[]");
-            if !own || !none("cgroupparent") || !none("securityopt") {
-                wishes.push(administer());
-            }
-        }
-        ["images", "create"] if !query.get("fromSrc").is_empty() => wishes.push(Wish {
-            verb: Verb::Load,
-            on: On::All(Resource::Images),
-        }),
-        ["system", "df"] => {
-            for resource in [Resource::Images, Resource::Volumes] {
-                wishes.push(Wish {
-                    verb: Verb::List,
-                    on: On::All(resource),
-                });
-            }
-        }
-        _ => {}
-    }
-    wishes
+/// The path of a document about an image. None where that is no name of one: what is more than one path, or another.
+fn path_of(image: &str, document: &str) -> Option<String> {
+    let target = format!("/images/{image}/{document}");
+    let head = head::read(Engine::Docker, &target).ok()?;
+    let is_path = head.query.is_empty() && head.version.is_none() && !image.contains('?');
+    is_path.then_some(target)
 }
 
 #[cfg(test)]

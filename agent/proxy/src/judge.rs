@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde_json::Value;
 use verger_policy::compile::Compiled;
 use verger_policy::drift::{Claim, claim};
+use verger_policy::json;
 use verger_policy::model::{Labels, LocalUid, Name, PersonName, Resource, Verb};
 use verger_policy::roles::{Because, CompiledRoles, Single, Subject, Why};
 
 use crate::call::{On, Wish};
-use crate::known::Known;
+use crate::known::{self, Known};
 use crate::{Refusal, shown};
 
 /// Who calls.
@@ -142,6 +144,34 @@ pub fn decide<'a>(
         }
     }
     Ok(())
+}
+
+/// Of a list of containers the part that a caller may look at, each by itself: whoever may not list everything is shown his own. None where
+/// there is nothing of it, it is no list, or a rule says that he may list nothing.
+pub fn narrowed(policy: &Policy, caller: &Caller, list: &[u8]) -> Option<Vec<u8>> {
+    let subject = caller.subject(&policy.host)?;
+    let ruling = policy
+        .roles
+        .decide(&subject, Verb::List, Resource::Containers, None);
+    if !ruling.allowed && ruling.why != Why::NothingAllows {
+        return None;
+    }
+    let Ok(Value::Array(all)) = json::parse(list) else {
+        return None;
+    };
+    let wish = Wish {
+        verb: Verb::Get,
+        on: On::Made,
+    };
+    let may_see = |shown: &Value| {
+        let subjects = Subjects {
+            made: known::listed(shown),
+            ..Subjects::default()
+        };
+        decide(policy, caller, [&wish], &subjects).is_ok()
+    };
+    let own: Vec<Value> = all.into_iter().filter(may_see).collect();
+    (!own.is_empty()).then(|| Value::Array(own).to_string().into_bytes())
 }
 
 /// What a container is to scopes, and to people. Only what is of a workload by the digest of its image has that workload's name and

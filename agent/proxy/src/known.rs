@@ -51,24 +51,50 @@ fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
+/// The digest of an image, as Docker writes it, and as Podman does: without the name of the algorithm.
+fn digest(text: &str) -> Option<Digest> {
+    match is_id(text) {
+        true => format!("sha256:{text}").parse().ok(),
+        false => text.parse().ok(),
+    }
+}
+
 /// Reads the answer to `GET /containers/NAME/json`. None where it is none.
 pub fn container(bytes: &[u8]) -> Option<Known> {
     let value = json::parse(bytes).ok()?;
     let id = text(&value, "/Id");
-    let image: Option<Digest> = text(&value, "/Image").parse().ok();
+    let image = digest(text(&value, "/Image"));
+    // Podman has the name beside the digest.
+    let named = match text(&value, "/ImageName") {
+        "" => text(&value, "/Config/Image"),
+        named => named,
+    };
     is_id(id).then(|| Known {
         id: id.to_owned(),
         name: text(&value, "/Name").trim_start_matches('/').to_owned(),
-        image_name: repository(text(&value, "/Config/Image"), image.as_ref()),
+        image_name: repository(named, image.as_ref()),
         image,
         labels: Labels(labels(&value, "/Config/Labels")),
+    })
+}
+
+/// A container as a list shows it (`GET /containers/json`). None where it is none.
+pub(crate) fn listed(value: &Value) -> Option<Known> {
+    let id = text(value, "/Id");
+    let image = digest(text(value, "/ImageID"));
+    is_id(id).then(|| Known {
+        id: id.to_owned(),
+        name: text(value, "/Names/0").trim_start_matches('/').to_owned(),
+        image_name: repository(text(value, "/Image"), image.as_ref()),
+        image,
+        labels: Labels(labels(value, "/Labels")),
     })
 }
 
 /// What a container would be that is made of an image, by the answer to `GET /images/NAME/json`. None where it is none.
 pub fn image(bytes: &[u8], named: &str, given: &BTreeMap<String, String>) -> Option<Made> {
     let value = json::parse(bytes).ok()?;
-    let image: Digest = text(&value, "/Id").parse().ok()?;
+    let image = digest(text(&value, "/Id"))?;
     let mut labels = labels(&value, "/Config/Labels");
     labels.extend(given.clone());
     Some(Known {

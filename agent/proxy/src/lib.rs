@@ -1,12 +1,14 @@
 //! What a request to a container runtime's API asks for, and whether whoever sends it may have it.
 //!
-//! The API is Docker's (Engine API, 1.24 to 1.41). A request is classified by one table; what the table does not hold is refused, and so
-//! is whatever the daemon could read otherwise than this crate: escaped paths, keys in another spelling, keys given twice.
+//! The APIs are Docker's (Engine API, 1.24 to 1.41) and Podman's (4.0 to 4.3): Docker's, as Podman reads it, and its own. A request is classified
+//! by a table; what the table does not hold is refused, and so is whatever the daemon could read otherwise than this crate: escaped paths, keys in
+//! another spelling, keys given twice.
 //!
 //! Everything here is values. The crate does no I/O and knows no async runtime; the agent carries requests to and fro.
 
 mod body;
 mod call;
+mod further;
 mod head;
 mod judge;
 mod known;
@@ -18,9 +20,9 @@ mod fuzz;
 
 pub use body::{Document, JSON_BYTES};
 pub use call::{Call, On, Wish};
-pub use judge::{Caller, Policy, Subjects, decide};
+pub use judge::{Caller, Policy, Subjects, decide, narrowed};
 pub use known::{Known, Made, container, image, made_id};
-pub use table::{Answer, Body, Method, NEWEST, Route};
+pub use table::{Answer, Body, Engine, Method, NEWEST, Route};
 
 use verger_policy::model::printable_within;
 

@@ -5,7 +5,18 @@ use std::collections::BTreeMap;
 use crate::{Refusal, shown};
 
 /// Keys that mean a list when they are given more than once.
-const LISTS: [&str; 4] = ["changes", "fields", "names", "t"];
+const LISTS: [&str; 10] = [
+    "changes",
+    "containers",
+    "fields",
+    "images",
+    "names",
+    "osfeature",
+    "platform",
+    "references",
+    "setenv",
+    "t",
+];
 
 /// Each key of a query with its values, decoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +55,11 @@ impl Query {
         values
             .and_then(|values| values.first())
             .map_or("", String::as_str)
+    }
+
+    /// Gives a key another value, and no more than that one.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.0.insert(key.to_owned(), vec![value.to_owned()]);
     }
 
     /// The query with another value for a key, encoded anew.

@@ -93,7 +93,11 @@ pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 fn whole(file: File, limit: usize) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
+    // Room for all of it at once, and for the read that finds its end.
+    let length = file
+        .metadata()
+        .map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(limit));
+    let mut bytes = Vec::with_capacity(length.min(limit) + 1);
     file.take(limit as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| format!("cannot be read: {error}"))?;

@@ -32,6 +32,8 @@ use crate::launches::{Exec, Launches};
 
 /// Questions that are worked on at a time; more wait.
 const AT_ONCE: usize = 32;
+/// Room that is made for what a gate sends before it has come, bytes: a config is rarely longer.
+const ROOM: u32 = 16 << 10;
 /// How long a gate may take for its question: it has it ready when it connects.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -107,8 +109,8 @@ async fn hear(stream: &mut UnixStream) -> anyhow::Result<(Question, Vec<u8>)> {
 async fn bytes(stream: &mut UnixStream, limit: u32) -> anyhow::Result<Vec<u8>> {
     let length = stream.read_u32_le().await?;
     within(length, limit)?;
-    let mut bytes = Vec::new();
-    // Room is made for what comes, not for what is announced.
+    // Beyond that room is made for what comes, not for what is announced.
+    let mut bytes = Vec::with_capacity(length.min(ROOM) as usize);
     stream.take(length.into()).read_to_end(&mut bytes).await?;
     anyhow::ensure!(bytes.len() == length as usize, "it ended within a frame");
     Ok(bytes)

@@ -10,6 +10,7 @@ use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use verger_agent_proxy::Engine;
 
 use super::socket::Real;
 
@@ -30,6 +31,7 @@ pub(super) fn nothing() -> Body {
 
 /// One connection, for one caller's request and what is asked on its behalf.
 pub(super) struct Daemon {
+    engine: Engine,
     sender: http1::SendRequest<Body>,
     mark: Option<HeaderValue>,
 }
@@ -42,18 +44,19 @@ pub(super) struct Told {
 
 impl Daemon {
     pub(super) async fn connect(real: &Real) -> Result<Self, String> {
+        let engine = real.engine();
         let mark = real.mark()?;
         let stream = real.connect().await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| format!("Docker does not answer: {error}"))?;
+            .map_err(|error| format!("{engine} does not answer: {error}"))?;
         // Ends with the sender, or with the bytes that follow an upgrade.
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "a connection to Docker ended");
+                tracing::debug!(%engine, %error, "a connection to the runtime ended");
             }
         });
-        Ok(Self { sender, mark })
+        Ok(Self { engine, sender, mark })
     }
 
     /// Sends a request, and gives what comes back as it comes.
@@ -62,13 +65,15 @@ impl Daemon {
         if let Some(mark) = &self.mark {
             request.headers_mut().insert(MARK, mark.clone());
         }
-        let failed = |error: hyper::Error| format!("Docker does not answer: {error}");
+        let engine = self.engine;
+        let failed = |error: hyper::Error| format!("{engine} does not answer: {error}");
         self.sender.ready().await.map_err(failed)?;
         self.sender.send_request(request).await.map_err(failed)
     }
 
     /// Asks for a document.
     pub(super) async fn ask(&mut self, method: &str, path: &str) -> Result<Told, String> {
+        let engine = self.engine;
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -80,7 +85,7 @@ impl Daemon {
             let body = Limited::new(body, ANSWER)
                 .collect()
                 .await
-                .map_err(|error| format!("Docker's answer could not be read: {error}"))?;
+                .map_err(|error| format!("{engine}'s answer could not be read: {error}"))?;
             Ok(Told {
                 status: head.status,
                 body: body.to_bytes(),
@@ -88,6 +93,6 @@ impl Daemon {
         };
         tokio::time::timeout(LIMIT, told)
             .await
-            .map_err(|_| format!("Docker has not answered for {} s", LIMIT.as_secs()))?
+            .map_err(|_| format!("{engine} has not answered for {} s", LIMIT.as_secs()))?
     }
 }

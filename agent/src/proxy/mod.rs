@@ -1,187 +1,142 @@
 //! The runtime's socket as the host's users see it: who calls is known, each request is read and judged, and only then sent on.
 
 mod answers;
+mod config;
+mod crowd;
 mod daemon;
 mod execs;
 mod forward;
+mod made;
 mod peer;
 mod people;
 mod policy;
 mod remote;
+mod request;
 mod socket;
+mod taken;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use verger_agent_core::ledger::LedgerState;
-use verger_agent_proxy::{Caller, Refusal};
+use verger_agent_proxy::{Caller, Engine, Refusal};
 
 use crate::launches::Launches;
+use crowd::{ALL, Crowd, EACH, Place};
 use execs::Execs;
 use peer::Peers;
 use policy::InForce;
 use socket::Real;
+use taken::TakenOver;
 
+pub(crate) use config::{FrontConfig, PodmanProxyConfig, ProxyConfig};
 pub(crate) use remote::Remote;
-pub(crate) use socket::listen;
 
-/// Connections of one user at a time. A shell of somebody's has a few; who has more waits for none.
-const EACH: usize = 128;
 /// How long the head of a request may take, or a connection be idle.
 const IDLE: Duration = Duration::from_secs(120);
-
-/// `[proxy]` of `agent.toml`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ProxyConfig {
-    /// Where users of this host find the runtime.
-    pub(crate) listen: PathBuf,
-    /// Docker's own socket, which nobody else may open.
-    pub(crate) docker: PathBuf,
-    /// Where people from afar find it, by TLS. None: nowhere.
-    #[serde(default)]
-    pub(crate) remote: Option<SocketAddr>,
-    /// The mode of the socket that is listened at. Whoever can open it is known by the kernel, and has what roles say.
-    #[serde(default = "everybody")]
-    pub(crate) mode: u32,
-    /// The runtimes that a container may name: those the gate stands in front of.
-    #[serde(default = "gated")]
-    pub(crate) runtimes: BTreeSet<String>,
-}
-
-const fn everybody() -> u32 {
-    0o666
-}
-
-fn gated() -> BTreeSet<String> {
-    ["runc".to_owned()].into()
-}
 
 /// What all connections share.
 struct Proxy {
     real: Real,
     runtimes: BTreeSet<String>,
-    in_force: InForce,
+    in_force: Arc<InForce>,
     execs: Mutex<Execs>,
     launches: Arc<Launches>,
 }
 
-/// Connections of all at a time: gates need descriptors, too, and a user may have many numbers (user_namespaces(7)).
-const ALL: usize = 2_048;
-
-/// How many connections each caller has.
-#[derive(Debug)]
-struct Crowd {
-    each: usize,
-    all: usize,
-    counts: Mutex<BTreeMap<String, usize>>,
+/// One runtime's socket that is listened at.
+pub(crate) struct Front {
+    config: FrontConfig,
+    listener: UnixListener,
+    mark: Option<PathBuf>,
 }
 
-/// A connection's place among those of its caller.
-struct Place {
-    crowd: Arc<Crowd>,
-    who: String,
-    ended: CancellationToken,
-}
-
-impl Crowd {
-    fn new(each: usize, all: usize) -> Self {
-        Self {
-            each,
-            all,
-            counts: Mutex::default(),
-        }
-    }
-
-    fn place(self: &Arc<Self>, who: String) -> Option<Place> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = counts.values().sum();
-        let count = counts.get(&who).copied().unwrap_or_default();
-        (count < self.each && all < self.all).then(|| {
-            counts.insert(who.clone(), count + 1);
-            Place {
-                crowd: Arc::clone(self),
-                who,
-                ended: CancellationToken::new(),
-            }
+impl Front {
+    /// Listens where users of the host find it. The file of the mark by which the tripwire knows the agent, where there is one.
+    ///
+    /// # Errors
+    /// As [`socket::listen`].
+    pub(crate) fn listen(config: FrontConfig, mark: Option<PathBuf>) -> anyhow::Result<Self> {
+        let listener = socket::listen(&config)?;
+        Ok(Self {
+            config,
+            listener,
+            mark,
         })
     }
 }
 
-impl Place {
-    /// Ends all that became of the connection.
-    fn end(&self) {
-        self.ended.cancel();
-    }
-
-    /// Waits until it is to end.
-    async fn ended(&self) {
-        self.ended.cancelled().await;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.crowd.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.who) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.who);
-            }
-        }
-    }
-}
-
 /// What is listened at.
+#[derive(Default)]
 pub(crate) struct Doors {
-    /// Users of this host.
-    pub(crate) local: UnixListener,
-    /// People from afar.
+    /// Users of this host find these.
+    pub(crate) fronts: Vec<Front>,
+    /// People from afar find Docker here.
     pub(crate) remote: Option<Remote>,
 }
 
 /// Serves until stopped.
 pub(crate) async fn serve(
     doors: Doors,
-    config: ProxyConfig,
-    mark: Option<PathBuf>,
     ledger: watch::Receiver<Arc<LedgerState>>,
     launches: Arc<Launches>,
     stop: CancellationToken,
 ) {
-    let proxy = Arc::new(Proxy {
-        real: Real::new(config.docker, mark),
-        runtimes: config.runtimes,
-        in_force: InForce::new(ledger),
-        execs: Mutex::default(),
-        launches,
-    });
+    let in_force = Arc::new(InForce::new(ledger));
     let peers = Arc::new(Peers::of_this_host());
     let crowd = Arc::new(Crowd::new(EACH, ALL));
-    let Doors { local, remote } = doors;
+    let Doors { fronts, mut remote } = doors;
     let mut open = JoinSet::new();
-    if let Some(remote) = remote {
-        open.spawn(remote.serve(Arc::clone(&proxy), Arc::clone(&crowd), stop.clone()));
+    for Front {
+        config,
+        listener,
+        mark,
+    } in fronts
+    {
+        let proxy = Arc::new(Proxy {
+            real: Real::new(config.engine, config.real, mark),
+            runtimes: config.runtimes,
+            in_force: Arc::clone(&in_force),
+            execs: Mutex::default(),
+            launches: Arc::clone(&launches),
+        });
+        if config.engine == Engine::Docker
+            && let Some(remote) = remote.take()
+        {
+            open.spawn(remote.serve(Arc::clone(&proxy), Arc::clone(&crowd), stop.clone()));
+        }
+        let (peers, crowd) = (Arc::clone(&peers), Arc::clone(&crowd));
+        open.spawn(serve_host(listener, proxy, peers, crowd, stop.clone()));
     }
+    while open.join_next().await.is_some() {}
+}
+
+/// Serves users of this host until stopped.
+async fn serve_host(
+    listener: UnixListener,
+    proxy: Arc<Proxy>,
+    peers: Arc<Peers>,
+    crowd: Arc<Crowd>,
+    stop: CancellationToken,
+) {
+    let mut open = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = local.accept() => accepted,
+            accepted = listener.accept() => accepted,
         };
         while open.try_join_next().is_some() {}
         match accepted {
@@ -227,18 +182,23 @@ fn builder() -> http1::Builder {
 
 /// Every request of a connection is read by itself, and what is sent on is written anew: nothing of one is left for another.
 /// Its place is held until the last stream that it became has ended.
+///
+/// Podman's CLI takes a connection over for an exec without asking for another protocol, so there the whole connection becomes the stream.
 async fn attend<S>(stream: S, caller: watch::Receiver<Caller>, place: Arc<Place>, proxy: Arc<Proxy>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (name, all) = (caller.borrow().to_string(), Arc::clone(&place));
+    let engine = proxy.real.engine();
+    let (taking, mut taken) = mpsc::channel(1);
     let service = service_fn(move |request: Request<Incoming>| {
         let (proxy, place) = (Arc::clone(&proxy), Arc::clone(&place));
         let caller = caller.borrow().clone();
+        let taking = (engine == Engine::Podman).then(|| taking.clone());
         async move {
             // What makes a container looks at what was made: to the end, also where the caller hangs up meanwhile.
             let makes = request.uri().path().ends_with("/containers/create");
-            let answered = async move { proxy.answer(&caller, place, request).await };
+            let answered = async move { proxy.answer(&caller, place, taking, request).await };
             Ok::<_, Infallible>(match makes {
                 true => tokio::spawn(answered).await.unwrap_or_else(|_| {
                     answers::refused(&Refusal {
@@ -250,12 +210,29 @@ where
             })
         }
     });
-    let connection = builder()
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let ended = tokio::select! {
-        ended = connection => ended,
-        () = all.ended() => return,
+    let connection = builder().serve_connection(TokioIo::new(stream), service);
+    let ended = match engine {
+        Engine::Docker => {
+            tokio::select! {
+                ended = connection.with_upgrades() => ended,
+                () = all.ended() => return,
+            }
+        }
+        Engine::Podman => {
+            let mut connection = connection;
+            tokio::select! {
+                ended = &mut connection => ended,
+                () = all.ended() => return,
+                Some(taken) = taken.recv() => {
+                    let Parts { io, read_buf, .. } = connection.into_parts();
+                    tokio::select! {
+                        () = TakenOver::carry(taken, io.into_inner(), read_buf) => {}
+                        () = all.ended() => {}
+                    }
+                    return;
+                }
+            }
+        }
     };
     if let Err(error) = ended {
         tracing::debug!(caller = name, %error, "a connection to the runtime ended");
@@ -276,28 +253,4 @@ where
         .serve_connection(TokioIo::new(stream), service);
     // Whoever does not ask is not waited for.
     let _ = tokio::time::timeout(Duration::from_secs(5), connection).await;
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[tokio::test]
-    async fn each_caller_has_so_many_places_and_all_together_no_more_than_all() {
-        let crowd = Arc::new(Crowd::new(2, 3));
-        let place = |who: &str| crowd.place(who.to_owned());
-        let one = place("local/1").unwrap();
-        let two = place("local/1").unwrap();
-        assert!(place("local/1").is_none());
-        let _other = place("person/ada").unwrap();
-        assert!(place("person/bob").is_none(), "there are as many as there may be");
-        drop(one);
-        let again = place("person/bob").unwrap();
-        assert!(place("local/1").is_none());
-        // Ending one is of that one alone.
-        again.end();
-        again.ended().await;
-        assert!(!two.ended.is_cancelled());
-    }
 }

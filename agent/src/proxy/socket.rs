@@ -12,19 +12,26 @@ use tokio::net::{UnixListener, UnixStream};
 
 use verger_transport::listen_at;
 
-use super::ProxyConfig;
+use verger_agent_proxy::Engine;
 
-/// Listens where users of the host find the runtime.
+use super::FrontConfig;
+
+/// Listens where users of the host find a runtime.
 ///
 /// # Errors
 /// When the runtime's own socket is open to others: then whoever likes goes past.
-pub(crate) fn listen(config: &ProxyConfig) -> anyhow::Result<UnixListener> {
-    let ProxyConfig {
-        listen, docker, mode, ..
+pub(crate) fn listen(config: &FrontConfig) -> anyhow::Result<UnixListener> {
+    let FrontConfig {
+        engine,
+        listen,
+        real,
+        mode,
+        ..
     } = config;
+    let (section, key) = config.named();
     ensure!(
         *mode <= 0o777,
-        "`[proxy] mode` is the mode of a file, as 0o666, and not {mode:#o}"
+        "`[{section}] mode` is the mode of a file, as 0o666, and not {mode:#o}"
     );
     let same = |a: &Path, b: &Path| {
         a == b
@@ -33,28 +40,29 @@ pub(crate) fn listen(config: &ProxyConfig) -> anyhow::Result<UnixListener> {
                 .is_some_and(|a| fs::canonicalize(b).ok() == Some(a))
     };
     ensure!(
-        listen != docker,
-        "`[proxy]`: `listen` and `docker` are one path, {}: move Docker's own socket",
-        docker.display()
+        listen != real,
+        "`[{section}]`: `listen` and `{key}` are one path, {}: move {engine}'s own socket",
+        real.display()
     );
-    match closed(docker) {
-        Err(Closed::Open(why)) => anyhow::bail!("`[proxy] docker`: {why}"),
+    match closed(*engine, real) {
+        Err(Closed::Open(why)) => anyhow::bail!("`[{section}] {key}`: {why}"),
         Ok(()) | Err(Closed::Unseen(_)) => {}
     }
     // A symbolic link from one to the other would have every request go round.
     ensure!(
-        !same(listen, docker),
-        "`[proxy]`: {} and {} are one socket",
+        !same(listen, real),
+        "`[{section}]`: {} and {} are one socket",
         listen.display(),
-        docker.display()
+        real.display()
     );
     listen_at(listen, *mode)
-        .with_context(|| format!("`[proxy] listen`: cannot listen at {}", listen.display()))
+        .with_context(|| format!("`[{section}] listen`: cannot listen at {}", listen.display()))
 }
 
 /// The runtime's own socket.
 #[derive(Debug)]
 pub(super) struct Real {
+    engine: Engine,
     path: PathBuf,
     /// The file of the mark by which the tripwire knows the agent.
     mark: Option<PathBuf>,
@@ -70,8 +78,13 @@ enum Closed {
 }
 
 impl Real {
-    pub(super) const fn new(path: PathBuf, mark: Option<PathBuf>) -> Self {
-        Self { path, mark }
+    pub(super) const fn new(engine: Engine, path: PathBuf, mark: Option<PathBuf>) -> Self {
+        Self { engine, path, mark }
+    }
+
+    /// Whose it is.
+    pub(super) const fn engine(&self) -> Engine {
+        self.engine
     }
 
     /// The mark, as the tripwire left it last. None where there is no tripwire.
@@ -97,7 +110,7 @@ impl Real {
     /// # Errors
     /// When the runtime is not there, or its socket is open to others.
     pub(super) async fn connect(&self) -> Result<UnixStream, String> {
-        match closed(&self.path) {
+        match closed(self.engine, &self.path) {
             Ok(()) => {}
             Err(Closed::Open(why)) => {
                 tracing::error!(
@@ -115,14 +128,15 @@ impl Real {
 
     fn unreachable(&self, error: &io::Error) -> String {
         format!(
-            "Docker cannot be reached at {}: {error}; is it running?",
+            "{} cannot be reached at {}: {error}; is it running?",
+            self.engine,
             self.path.display()
         )
     }
 }
 
 /// Whether nobody but root and the agent may open a socket: by its own mode, or by that of its folder.
-fn closed(path: &Path) -> Result<(), Closed> {
+fn closed(engine: Engine, path: &Path) -> Result<(), Closed> {
     let socket = fs::metadata(path).map_err(Closed::Unseen)?;
     if !socket.file_type().is_socket() {
         return Err(Closed::Open(format!("{} is no socket", path.display())));
@@ -137,11 +151,16 @@ fn closed(path: &Path) -> Result<(), Closed> {
         return Ok(());
     }
     Err(Closed::Open(format!(
-        "{} can be opened by others (mode {:03o}, uid {}, gid {}), who would go past the proxy: run dockerd with --group verger-agent, or put the socket into a folder of root's or the agent's with mode 0700",
+        "{} can be opened by others (mode {:03o}, uid {}, gid {}), who would go past the proxy: {} with mode 0700",
         path.display(),
         socket.mode() & 0o777,
         socket.uid(),
-        socket.gid()
+        socket.gid(),
+        match engine {
+            Engine::Docker =>
+                "run dockerd with --group verger-agent, or put the socket into a folder of root's or the agent's",
+            Engine::Podman => "put the socket into a folder of root's or the agent's",
+        }
     )))
 }
 
@@ -168,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    fn config(folder: &Path) -> ProxyConfig {
+    fn config(folder: &Path) -> FrontConfig {
         let text = format!(
             "listen = {:?}\ndocker = {:?}\n",
             folder.join("docker.sock"),
@@ -177,10 +196,11 @@ mod tests {
         toml_of(&text)
     }
 
-    fn toml_of(text: &str) -> ProxyConfig {
+    fn toml_of(text: &str) -> FrontConfig {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), text).unwrap();
-        verger_transport::config_file::load(file.path()).unwrap()
+        let config: super::super::ProxyConfig = verger_transport::config_file::load(file.path()).unwrap();
+        config.front()
     }
 
     #[tokio::test]
@@ -190,9 +210,9 @@ mod tests {
         fs::create_dir(&real).unwrap();
         let config = config(folder.path());
         assert!(listen(&config).is_ok(), "Docker may come later");
-        let _docker = UnixListener::bind(&config.docker).unwrap();
+        let _docker = UnixListener::bind(&config.real).unwrap();
         let modes = |of_folder: u32, of_socket: u32| {
-            fs::set_permissions(&config.docker, Permissions::from_mode(of_socket)).unwrap();
+            fs::set_permissions(&config.real, Permissions::from_mode(of_socket)).unwrap();
             fs::set_permissions(&real, Permissions::from_mode(of_folder)).unwrap();
         };
         for (of_folder, of_socket) in [(0o755, 0o666), (0o755, 0o602), (0o701, 0o606), (0o711, 0o662)] {
@@ -202,12 +222,22 @@ mod tests {
                 error.contains("can be opened by others"),
                 "{of_folder:o} {of_socket:o}: {error}"
             );
-            assert!(Real::new(config.docker.clone(), None).connect().await.is_err());
+            assert!(
+                Real::new(Engine::Docker, config.real.clone(), None)
+                    .connect()
+                    .await
+                    .is_err()
+            );
         }
         for (of_folder, of_socket) in [(0o755, 0o600), (0o700, 0o666), (0o755, 0o604)] {
             modes(of_folder, of_socket);
             assert!(listen(&config).is_ok(), "{of_folder:o} {of_socket:o}");
-            assert!(Real::new(config.docker.clone(), None).connect().await.is_ok());
+            assert!(
+                Real::new(Engine::Docker, config.real.clone(), None)
+                    .connect()
+                    .await
+                    .is_ok()
+            );
         }
     }
 

@@ -11,24 +11,24 @@ use anyhow::{Context as _, Result, ensure};
 use crate::scene::{Docker, Scene, checked};
 
 /// What every container does first: it leaves a file of its own in `/out`.
-pub(super) const ACT: &str = "echo ran > /out/$(cat /proc/sys/kernel/random/uuid); exec sleep 600";
+pub(crate) const ACT: &str = "echo ran > /out/$(cat /proc/sys/kernel/random/uuid); exec sleep 600";
 
 /// Where containers say that they ran: what was run is counted there, and not by what anybody says.
-pub(super) struct Out(pub(super) PathBuf);
+pub(crate) struct Out(pub(crate) PathBuf);
 
 impl Out {
-    pub(super) fn new(scene: &Scene) -> Result<Self> {
+    pub(crate) fn new(scene: &Scene) -> Result<Self> {
         let path = scene.path("out");
         fs::create_dir(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
         Ok(Self(path))
     }
 
-    pub(super) fn count(&self) -> Result<usize> {
+    pub(crate) fn count(&self) -> Result<usize> {
         Ok(fs::read_dir(&self.0)?.count())
     }
 
-    pub(super) fn clear(&self) -> Result<()> {
+    pub(crate) fn clear(&self) -> Result<()> {
         for entry in fs::read_dir(&self.0)? {
             fs::remove_file(entry?.path())?;
         }
@@ -37,7 +37,7 @@ impl Out {
 }
 
 /// A root file system with a shell and nothing else, as a folder.
-pub(super) fn root(scene: &Scene) -> Result<PathBuf> {
+pub(crate) fn root(scene: &Scene) -> Result<PathBuf> {
     let root = scene.path("rootfs");
     fs::create_dir_all(root.join("bin"))?;
     fs::create_dir_all(root.join("out"))?;
@@ -50,14 +50,14 @@ pub(super) fn root(scene: &Scene) -> Result<PathBuf> {
 }
 
 /// Root's Podman, with folders of its own.
-pub(super) struct Podman {
+pub(crate) struct Podman {
     folder: PathBuf,
     namespace: PathBuf,
 }
 
 impl Podman {
     /// With an empty storage. Limits are those that this process may set: Podman asks for more by itself.
-    pub(super) fn new(scene: &Scene, docker: &Docker) -> Result<Self> {
+    pub(crate) fn new(scene: &Scene, docker: &Docker) -> Result<Self> {
         let folder = scene.path("podman");
         for name in ["networks", "tmp"] {
             fs::create_dir_all(folder.join(name))?;
@@ -72,20 +72,34 @@ impl Podman {
         })
     }
 
-    pub(super) fn graph(&self) -> PathBuf {
+    pub(crate) fn graph(&self) -> PathBuf {
         self.folder.join("graph")
     }
 
-    pub(super) fn run_root(&self) -> PathBuf {
+    pub(crate) fn run_root(&self) -> PathBuf {
         self.folder.join("run")
     }
 
     /// `podman`, with this program as its runtime.
-    pub(super) fn command(&self, runtime: &Path) -> Command {
+    pub(crate) fn command(&self, runtime: &Path) -> Command {
+        self.with(&["timeout", "60", "podman"], runtime)
+    }
+
+    /// Podman's service, which listens at this socket until it is ended.
+    pub(crate) fn service(&self, runtime: &Path, socket: &Path) -> Command {
+        let mut service = self.with(&["podman"], runtime);
+        service
+            .args(["system", "service", "--time", "0"])
+            .arg(format!("unix://{}", socket.display()));
+        service
+    }
+
+    fn with(&self, program: &[&str], runtime: &Path) -> Command {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--net={}", self.namespace.display()))
-            .args(["timeout", "60", "podman", "--storage-driver", "overlay", "--root"])
+            .args(program)
+            .args(["--storage-driver", "overlay", "--root"])
             .arg(self.graph())
             .arg("--runroot")
             .arg(self.run_root())
@@ -101,7 +115,7 @@ impl Podman {
     }
 
     /// An image of this root file system, with a word of its own in it, so that it has a digest of its own.
-    pub(super) fn import(&self, root: &Path, name: &str, runtime: &Path) -> Result<()> {
+    pub(crate) fn import(&self, root: &Path, name: &str, runtime: &Path) -> Result<()> {
         let layer = self.folder.join("layer.tar");
         checked(
             Command::new("tar")
@@ -117,25 +131,25 @@ impl Podman {
     }
 
     /// What it prints.
-    pub(super) fn say(&self, runtime: &Path, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn say(&self, runtime: &Path, arguments: &[&str]) -> Result<String> {
         let output = checked(self.command(runtime).args(arguments))?;
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
     /// What it says, however it ends.
-    pub(super) fn told<A: AsRef<std::ffi::OsStr>>(&self, runtime: &Path, arguments: &[A]) -> Result<String> {
+    pub(crate) fn told<A: AsRef<std::ffi::OsStr>>(&self, runtime: &Path, arguments: &[A]) -> Result<String> {
         let output = self.command(runtime).args(arguments).output()?;
         Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
     }
 
-    pub(super) fn remove(&self, runtime: &Path, name: &str) -> Result<()> {
+    pub(crate) fn remove(&self, runtime: &Path, name: &str) -> Result<()> {
         self.say(runtime, &["rm", "--force", "--time", "0", name])
             .map(drop)
     }
 }
 
 /// What is left of containers is ended with this value, by the runtime that they were made by: it has to be there still.
-pub(super) struct Left<'a>(pub(super) &'a Podman, pub(super) PathBuf);
+pub(crate) struct Left<'a>(pub(crate) &'a Podman, pub(crate) PathBuf);
 
 impl Drop for Left<'_> {
     fn drop(&mut self) {
@@ -151,14 +165,14 @@ impl Drop for Podman {
 }
 
 /// A containerd with folders of its own.
-pub(super) struct Containerd {
+pub(crate) struct Containerd {
     folder: PathBuf,
     child: Child,
 }
 
 impl Containerd {
     /// One that finds its runtime in this folder first.
-    pub(super) fn start(scene: &Scene, front: &Path) -> Result<Self> {
+    pub(crate) fn start(scene: &Scene, front: &Path) -> Result<Self> {
         let folder = scene.path("containerd");
         fs::create_dir_all(&folder)?;
         let config = folder.join("config.toml");
@@ -197,7 +211,7 @@ impl Containerd {
     }
 
     /// `ctr`, for this containerd.
-    pub(super) fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new("timeout");
         command
             .args(["60", "ctr", "--address"])
@@ -207,19 +221,19 @@ impl Containerd {
     }
 
     /// The bundle of a container in the default namespace.
-    pub(super) fn bundle(&self, id: &str) -> PathBuf {
+    pub(crate) fn bundle(&self, id: &str) -> PathBuf {
         self.folder
             .join("state/io.containerd.runtime.v2.task/default")
             .join(id)
     }
 
     /// What it says, however it ends.
-    pub(super) fn told<A: AsRef<std::ffi::OsStr>>(&self, arguments: &[A]) -> Result<String> {
+    pub(crate) fn told<A: AsRef<std::ffi::OsStr>>(&self, arguments: &[A]) -> Result<String> {
         let output = self.command().args(arguments).output()?;
         Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
     }
 
-    pub(super) fn remove(&self, id: &str) -> Result<()> {
+    pub(crate) fn remove(&self, id: &str) -> Result<()> {
         for words in [
             &["tasks", "kill", "--signal", "SIGKILL", id][..],
             &["tasks", "delete", "--force", id],

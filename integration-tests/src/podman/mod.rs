@@ -5,7 +5,7 @@
 
 mod attacks;
 mod ctr;
-mod host;
+pub(crate) mod host;
 
 use std::fs;
 use std::path::{Path, PathBuf};

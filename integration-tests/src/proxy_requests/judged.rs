@@ -18,8 +18,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use verger_agent_proxy::{
-    Answer, Body, Call, Caller, JSON_BYTES, Known, Method, Policy, Refusal, Subjects, container, decide,
-    image,
+    Answer, Body, Call, Caller, Engine, JSON_BYTES, Known, Method, Policy, Refusal, Subjects, container,
+    decide, image,
 };
 use verger_policy::compile::compile;
 use verger_policy::draft;
@@ -165,7 +165,7 @@ impl Judge {
             (None, Some(target)) => target.as_str(),
             _ => "*",
         };
-        let fate = match Call::read(head.method.as_str(), target) {
+        let fate = match Call::read(Engine::Docker, head.method.as_str(), target) {
             Err(_) => Fate::Unknown,
             Ok(call) => self
                 .carried(call, &head.headers, has_body, &body)

@@ -16,20 +16,21 @@ use crate::scene::{Docker, Scene, free_port};
 /// Who may do everything that a role can give to what is of the workload, and nothing to anything else.
 pub(crate) const RUNNER: u32 = 10_001;
 /// Has the built-in role of this name.
-pub(super) const VIEWER: u32 = 10_002;
+pub(crate) const VIEWER: u32 = 10_002;
 /// Has the built-in role of this name.
-pub(super) const OPERATOR: u32 = 10_003;
+pub(crate) const OPERATOR: u32 = 10_003;
 /// Nobody has bound anything to this one.
-pub(super) const STRANGER: u32 = 10_004;
+pub(crate) const STRANGER: u32 = 10_004;
 /// May do everything but start processes in what is of the workload.
-pub(super) const CAREFUL: u32 = 10_005;
+pub(crate) const CAREFUL: u32 = 10_005;
 /// May do everything, on hosts that this one is not.
-pub(super) const ELSEWHERE: u32 = 10_006;
+pub(crate) const ELSEWHERE: u32 = 10_006;
 
 /// The workload.
-pub(super) const WORKLOAD: &str = "proxy/web";
+pub(crate) const WORKLOAD: &str = "proxy/web";
 
-const ROLES: &str = "
+/// What each may.
+pub(crate) const ROLES: &str = "
 ---
 apiVersion: verger/v1
 kind: RoleBinding
@@ -99,7 +100,7 @@ pub struct Front {
 }
 
 /// Debian's CLI, where there is another one, too.
-pub(super) fn cli() -> &'static str {
+pub(crate) fn cli() -> &'static str {
     match Path::new("/usr/bin/docker").exists() {
         true => "/usr/bin/docker",
         false => "docker",

@@ -86,7 +86,7 @@ const ACTS: &[Act] = &[
 ];
 
 /// Whether a user may do it to a container of the workload, or of none. By hand: this is what the roles of the scene are meant to say.
-fn may(uid: u32, verb: &str, is_of_workload: bool) -> bool {
+pub(crate) fn may(uid: u32, verb: &str, is_of_workload: bool) -> bool {
     match uid {
         0 => true,
         RUNNER => is_of_workload,

@@ -68,13 +68,7 @@ pub(super) fn read(value: Value, runtimes: &BTreeSet<String>) -> Result<Read, Re
         read.labels = texts.collect();
     }
     let host = object(&read.value, "HostConfig")?.clone();
-    let runtime = text(&host, "Runtime")?;
-    if !runtime.is_empty() && !runtimes.contains(runtime) {
-        return Err(Refusal::denied(format!(
-            "verger: the runtime `{}` is none that the gate stands in front of (`[proxy] runtimes` lists those); leave it to the daemon",
-            shown(runtime)
-        )));
-    }
+    known_runtime(text(&host, "Runtime")?, runtimes)?;
     if reaches(&host)? {
         read.wish(Verb::ReachHost, On::Made);
     }
@@ -85,13 +79,27 @@ pub(super) fn read(value: Value, runtimes: &BTreeSet<String>) -> Result<Read, Re
     Ok(read)
 }
 
+/// A container names one of these runtimes, or none.
+pub(super) fn known_runtime(runtime: &str, runtimes: &BTreeSet<String>) -> Result<(), Refusal> {
+    if runtime.is_empty() || runtimes.contains(runtime) {
+        return Ok(());
+    }
+    Err(Refusal::denied(format!(
+        "verger: the runtime `{}` is none that the gate stands in front of (`[proxy] runtimes` lists those); leave it to the daemon",
+        shown(runtime)
+    )))
+}
+
+/// Whether a capability is none that a container has of itself.
+pub(super) fn foreign_capability(capability: &str) -> bool {
+    let name = capability.to_ascii_uppercase();
+    let name = name.strip_prefix("CAP_").unwrap_or(&name);
+    !OWN_CAPABILITIES.contains(&name)
+}
+
 fn reaches(host: &Value) -> Result<bool, Refusal> {
     let of = |key: &str| host.get(key);
-    let foreign_capability = texts(host, "CapAdd")?.iter().any(|capability| {
-        let name = capability.to_ascii_uppercase();
-        let name = name.strip_prefix("CAP_").unwrap_or(&name);
-        !OWN_CAPABILITIES.contains(&name)
-    });
+    let foreign_capability = texts(host, "CapAdd")?.iter().any(|name| foreign_capability(name));
     let foreign_option = texts(host, "SecurityOpt")?.iter().any(|option| {
         !matches!(
             *option,
@@ -111,7 +119,8 @@ fn reaches(host: &Value) -> Result<bool, Refusal> {
     )
 }
 
-fn foreign_parameter(parameters: &Value) -> bool {
+/// Whether one of the kernel's parameters is the host's.
+pub(super) fn foreign_parameter(parameters: &Value) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let own = |name: &str| {
         let is_spaced = name.starts_with("net.") || name.starts_with("fs.mqueue.");
@@ -121,12 +130,17 @@ fn foreign_parameter(parameters: &Value) -> bool {
     parameters.is_some_and(|parameters| parameters.keys().any(|name| !own(name)))
 }
 
+/// Whether an option of logging may say where it goes.
+pub(super) fn foreign_log_option(option: &str) -> bool {
+    !LOG_OPTIONS.contains(&option)
+}
+
 fn foreign_log(log: &Value) -> Result<bool, Refusal> {
     let options = object(log, "Config")?.as_object();
     Ok(match text(log, "Type")? {
         "json-file" | "local" | "none" => false,
         // The daemon's own driver may be one that sends to wherever its options say.
-        "" => options.is_some_and(|options| options.keys().any(|key| !LOG_OPTIONS.contains(&key.as_str()))),
+        "" => options.is_some_and(|options| options.keys().any(|key| foreign_log_option(key))),
         _ => true,
     })
 }

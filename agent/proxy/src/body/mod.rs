@@ -2,6 +2,7 @@
 
 mod create;
 mod modest;
+pub(crate) mod podman;
 pub(crate) mod shapes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,8 @@ use verger_policy::model::{Resource, Verb};
 
 use crate::call::{On, Wish};
 use crate::{Refusal, shown};
+
+use crate::table::Engine;
 
 pub use crate::table::Document;
 
@@ -81,7 +84,12 @@ impl Read {
 ///
 /// # Errors
 /// When the daemon could read it otherwise, or when nobody may have what it asks for.
-pub(crate) fn read(document: Document, bytes: &[u8], runtimes: &BTreeSet<String>) -> Result<Read, Refusal> {
+pub(crate) fn read(
+    engine: Engine,
+    document: Document,
+    bytes: &[u8],
+    runtimes: &BTreeSet<String>,
+) -> Result<Read, Refusal> {
     if bytes.len() > JSON_BYTES {
         return Err(Refusal {
             status: 413,
@@ -102,12 +110,21 @@ pub(crate) fn read(document: Document, bytes: &[u8], runtimes: &BTreeSet<String>
         return Err(Refusal::unclear("verger: the document is no object"));
     }
     match document {
-        Document::Create => create::read(value, runtimes),
+        Document::Create => match engine {
+            Engine::Docker => create::read(value, runtimes),
+            Engine::Podman => podman::of_docker(create::read(value, runtimes)?),
+        },
+        Document::Spec => podman::spec(value, runtimes),
+        Document::Limits => podman::limits(value),
         Document::Exec => Ok(modest::exec(value)),
         Document::Update => Ok(modest::update(value)),
-        Document::Connect | Document::Disconnect => modest::membership(value, document),
+        Document::Connect => modest::membership(value, Verb::Connect, "Container"),
+        Document::ConnectOfPodman => modest::membership(value, Verb::Connect, "container"),
+        Document::Disconnect => modest::membership(value, Verb::Disconnect, "Container"),
         Document::Network => modest::network(value),
+        Document::NetworkOfPodman => podman::network(value),
         Document::Volume => modest::volume(value),
+        Document::VolumeOfPodman => podman::volume(value),
         Document::Auth | Document::Commit | Document::ExecStart => Ok(Read::of(value)),
     }
 }

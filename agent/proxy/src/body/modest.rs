@@ -3,7 +3,7 @@
 use serde_json::Value;
 use verger_policy::model::{Resource, Verb};
 
-use super::{Document, Named, Read, is_nothing, object, text, texts};
+use super::{Named, Read, is_nothing, object, text, texts};
 use crate::Refusal;
 use crate::call::{On, reference};
 
@@ -37,16 +37,12 @@ pub(super) fn update(value: Value) -> Read {
     read
 }
 
-/// A container that joins a network, or leaves it.
-pub(super) fn membership(value: Value, document: Document) -> Result<Read, Refusal> {
-    let verb = match document {
-        Document::Connect => Verb::Connect,
-        _ => Verb::Disconnect,
-    };
-    let container = reference(text(&value, "Container")?)?;
+/// A container that joins a network, or leaves it; the key that names it.
+pub(super) fn membership(value: Value, verb: Verb, key: &str) -> Result<Read, Refusal> {
+    let container = reference(text(&value, key)?)?;
     let mut read = Read::of(value);
     read.named.push(Named {
-        pointer: "/Container".to_owned(),
+        pointer: format!("/{key}"),
         before: "",
         reference: container.clone(),
         after: String::new(),

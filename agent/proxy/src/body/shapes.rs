@@ -151,8 +151,8 @@ pub(crate) const EXEC: Shape = Of(&[(
     "User Privileged Tty AttachStdin AttachStderr AttachStdout Detach DetachKeys Env WorkingDir Cmd Container",
     Plain,
 )]);
-/// One that is started. `OutputCapacity` is bollard's word to itself.
-pub(crate) const EXEC_START: Shape = Of(&[("Detach Tty OutputCapacity", Plain)]);
+/// One that is started. `OutputCapacity` is bollard's word to itself, and `h` and `w` are Podman's.
+pub(crate) const EXEC_START: Shape = Of(&[("Detach Tty OutputCapacity h w", Plain)]);
 /// Other limits.
 pub(crate) const UPDATE: Shape = Of(&[
     RESOURCES,

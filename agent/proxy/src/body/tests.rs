@@ -8,7 +8,7 @@ fn runtimes() -> BTreeSet<String> {
 
 fn create(host: &str) -> Result<Read, Refusal> {
     let text = format!(r#"{{"Image":"a","HostConfig":{host}}}"#);
-    read(Document::Create, text.as_bytes(), &runtimes())
+    read(Engine::Docker, Document::Create, text.as_bytes(), &runtimes())
 }
 
 fn reaches(host: &str) -> bool {
@@ -54,13 +54,13 @@ fn what_the_daemon_would_read_otherwise_is_refused() {
         "",
     ] {
         assert!(
-            read(Document::Create, text.as_bytes(), &runtimes()).is_err(),
+            read(Engine::Docker, Document::Create, text.as_bytes(), &runtimes()).is_err(),
             "{text}"
         );
     }
     let large = format!(r#"{{"Image":"a","Labels":{{"x":"{}"}}}}"#, "x".repeat(JSON_BYTES));
     assert_eq!(
-        read(Document::Create, large.as_bytes(), &runtimes())
+        read(Engine::Docker, Document::Create, large.as_bytes(), &runtimes())
             .unwrap_err()
             .status,
         413
@@ -188,7 +188,7 @@ fn volumes_and_networks_with_names_are_asked_about() {
 }
 
 fn administers(document: Document, text: &str) -> bool {
-    let read = read(document, text.as_bytes(), &runtimes()).unwrap();
+    let read = read(Engine::Docker, document, text.as_bytes(), &runtimes()).unwrap();
     read.wishes.contains(&Wish {
         verb: Verb::Administer,
         on: On::All(Resource::Runtime),
@@ -222,7 +222,7 @@ fn networks_and_volumes_of_the_host_take_an_administrator() {
 #[test]
 fn limits_that_reach_the_host_do_so_also_where_they_are_changed() {
     let own = |text: &str| {
-        read(Document::Update, text.as_bytes(), &runtimes())
+        read(Engine::Docker, Document::Update, text.as_bytes(), &runtimes())
             .unwrap()
             .of_own
     };
@@ -240,9 +240,21 @@ fn limits_that_reach_the_host_do_so_also_where_they_are_changed() {
 
 #[test]
 fn an_exec_that_is_privileged_reaches_the_host() {
-    let own = |text: &str| read(Document::Exec, text.as_bytes(), &runtimes()).unwrap().of_own;
+    let own = |text: &str| {
+        read(Engine::Docker, Document::Exec, text.as_bytes(), &runtimes())
+            .unwrap()
+            .of_own
+    };
     assert!(own(r#"{"Cmd":["id"],"Privileged":true}"#).contains(&Verb::ReachHost));
     assert!(own(r#"{"Cmd":["id"],"User":"0","Privileged":false}"#).is_empty());
-    assert!(read(Document::Exec, br#"{"cmd":["id"]}"#, &runtimes()).is_err());
-    assert!(read(Document::Exec, br#"{"privileged":true}"#, &runtimes()).is_err());
+    assert!(read(Engine::Docker, Document::Exec, br#"{"cmd":["id"]}"#, &runtimes()).is_err());
+    assert!(
+        read(
+            Engine::Docker,
+            Document::Exec,
+            br#"{"privileged":true}"#,
+            &runtimes()
+        )
+        .is_err()
+    );
 }

@@ -6,12 +6,20 @@ use super::*;
 
 fn read(text: &str) -> Result<Call, Refusal> {
     let (method, target) = text.split_once(' ').unwrap();
-    Call::read(method, target)
+    Call::read(Engine::Docker, method, target)
+}
+
+fn read_podmans(text: &str) -> Result<Call, Refusal> {
+    let (method, target) = text.split_once(' ').unwrap();
+    Call::read(Engine::Podman, method, target)
 }
 
 /// What a call asks for, in words: `exec container web`.
 fn wishes(text: &str) -> Vec<String> {
-    let call = read(text).unwrap_or_else(|refusal| panic!("{text}: {refusal}"));
+    in_words(&read(text).unwrap_or_else(|refusal| panic!("{text}: {refusal}")))
+}
+
+fn in_words(call: &Call) -> Vec<String> {
     let wish = |wish: &Wish| {
         let on = match &wish.on {
             On::All(resource) => resource.to_string(),
@@ -217,4 +225,137 @@ fn the_name_of_an_image_is_one_path() {
     ] {
         assert_eq!(path(image), None, "{image}");
     }
+}
+
+#[test]
+fn each_call_of_podmans_own_asks_for_what_it_does() {
+    for (call, asks) in [
+        ("GET /libpod/_ping", ""),
+        ("GET /v4.3.1/libpod/_ping", ""),
+        ("GET /v4.3.1/libpod/info", "get runtime"),
+        (
+            "GET /v4.3.1/libpod/containers/json?all=true&filters=%7B%7D&sync=true",
+            "list containers",
+        ),
+        (
+            "GET /v4.3.1/libpod/containers/stats?containers=w&interval=5",
+            "list containers",
+        ),
+        ("POST /v4.3.1/libpod/containers/create", "create made"),
+        (
+            "GET /v4.3.1/libpod/containers/w/json?size=false",
+            "get container w",
+        ),
+        (
+            "GET /v4.3.1/libpod/containers/w/exists?external=false",
+            "get container w",
+        ),
+        ("GET /v4.3.1/libpod/containers/w/top?ps_args=", "get container w"),
+        (
+            "GET /v4.3.1/libpod/containers/w/changes?difftype=all",
+            "get container w",
+        ),
+        (
+            "GET /v4.3.1/libpod/containers/w/logs?follow=true",
+            "logs container w",
+        ),
+        ("GET /v4.3.1/libpod/containers/w/export", "export container w"),
+        ("GET /v4.3.1/libpod/containers/w/healthcheck", "exec container w"),
+        (
+            "HEAD /v4.3.1/libpod/containers/w/archive?path=%2F",
+            "copy-out container w",
+        ),
+        (
+            "PUT /v4.3.1/libpod/containers/w/archive?path=%2F&nooverwritedirnondir=true",
+            "copy-in container w",
+        ),
+        (
+            "POST /v4.3.1/libpod/containers/w/start?recursive=true",
+            "start container w",
+        ),
+        ("POST /v4.3.1/libpod/containers/w/init", "start container w"),
+        (
+            "POST /v4.3.1/libpod/containers/w/stop?ignore=false&timeout=0",
+            "stop container w",
+        ),
+        (
+            "POST /v4.3.1/libpod/containers/w/kill?signal=KILL",
+            "kill container w",
+        ),
+        ("POST /v4.3.1/libpod/containers/w/wait", "wait container w"),
+        (
+            "POST /v4.3.1/libpod/containers/w/shouldrestart",
+            "wait container w",
+        ),
+        (
+            "POST /v4.3.1/libpod/containers/w/attach?detachKeys=a&detachkeys=a&stdin=true",
+            "attach container w",
+        ),
+        (
+            "POST /v4.3.1/libpod/containers/w/resize?h=0&running=true&w=0",
+            "attach container w",
+        ),
+        ("POST /v4.3.1/libpod/containers/w/exec", "exec container w"),
+        ("POST /v4.3.1/libpod/containers/w/update", "update container w"),
+        ("POST /v4.3.1/libpod/containers/w/mount", "administer runtime"),
+        (
+            "DELETE /v4.3.1/libpod/containers/w?force=true&volumes=true",
+            "delete container w",
+        ),
+        (
+            "POST /v4.3.1/libpod/commit?container=w&format=oci&squash=false",
+            "commit container w",
+        ),
+        ("POST /v4.3.1/libpod/exec/e/start", "exec exec e"),
+        (
+            "POST /v4.3.1/libpod/exec/e/resize?h=1&running=true&w=2",
+            "exec exec e",
+        ),
+        ("GET /v4.3.1/libpod/exec/e/json", "get exec e"),
+        ("GET /v4.3.1/libpod/images/json", "list images"),
+        ("GET /v4.3.1/libpod/images/a%2Fb/exists", "get images"),
+        (
+            "DELETE /v4.3.1/libpod/images/remove?images=a&images=b",
+            "delete images",
+        ),
+        ("POST /v4.3.1/libpod/pods/create", "administer runtime"),
+        ("POST /v4.3.1/libpod/play/kube?start=true", "administer runtime"),
+        ("GET /v4.3.1/libpod/generate/kube?names=w", "administer runtime"),
+        ("POST /v4.3.1/libpod/secrets/create?name=x", "administer runtime"),
+        (
+            "POST /v4.3.1/libpod/system/prune?volumes=true",
+            "administer runtime",
+        ),
+        ("DELETE /v4.3.1/libpod/volumes/v", "delete volumes"),
+        ("POST /v4.3.1/libpod/networks/n/connect", "connect networks"),
+        ("POST /v1.41/containers/w/start", "start container w"),
+    ] {
+        let podmans = read_podmans(call).unwrap_or_else(|refusal| panic!("{call}: {refusal}"));
+        assert_eq!(in_words(&podmans).join(", "), asks, "{call}");
+        if call.contains("/libpod") {
+            assert!(read(call).is_err(), "{call}: it is none of Docker's");
+        }
+    }
+    for call in [
+        "GET /libpod/info",
+        "POST /libpod/containers/create",
+        "POST /v4.3.1/libpod/containers/w/checkpoint",
+        "POST /v4.3.1/libpod/containers/w/restore",
+        "POST /v4.3.1/libpod/images/scp/a",
+        "GET /v4.3.1/libpod/containers/w/changes?parent=x",
+        "POST /v4.3.1/libpod/invented",
+        "POST /v4.3.1/containers/w/start",
+    ] {
+        assert!(read_podmans(call).is_err(), "{call}");
+    }
+}
+
+#[test]
+fn podmans_containers_are_sent_on_by_their_full_ids_too() {
+    let ids = BTreeMap::from([("w".to_owned(), "f".repeat(64))]);
+    let call = read_podmans("POST /v4.3.1/libpod/containers/w/stop?timeout=0").unwrap();
+    assert_eq!(
+        call.target(&ids),
+        format!("/v4.3.1/libpod/containers/{}/stop?timeout=0", "f".repeat(64))
+    );
 }

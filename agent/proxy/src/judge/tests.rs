@@ -134,3 +134,48 @@ fn a_person_has_what_roles_say_of_the_name_and_the_groups_and_nothing_while_noth
             .ends_with("(it is behind)")
     );
 }
+
+#[test]
+fn whoever_may_not_list_everything_is_shown_what_he_may_look_at() {
+    let other = IMAGE.replace('b', "c");
+    let entry = |id: char, image: &str| {
+        format!(
+            r#"{{"Id":"{}","Names":["/x"],"Image":"a","ImageID":"{image}","Labels":{{}},"Kept":[1,{{"a":null}}]}}"#,
+            id.to_string().repeat(64)
+        )
+    };
+    // Podman's are without the name of the algorithm.
+    let bare = entry('3', IMAGE.trim_start_matches("sha256:"));
+    let list = format!("[{},{},{bare}]", entry('1', IMAGE), entry('2', &other));
+    let seen = |policy: &Policy, uid: u32| {
+        narrowed(policy, &Caller::Local(uid), list.as_bytes()).map(|own| {
+            let own: Vec<Value> = serde_json::from_slice(&own).unwrap();
+            let ids = own.iter().map(|one| one["Id"].as_str().unwrap()[..1].to_owned());
+            (
+                ids.collect::<String>(),
+                own.iter().all(|one| one["Kept"][1]["a"].is_null()),
+            )
+        })
+    };
+    let scoped = policy(&bind(
+        "viewer",
+        "local/1000",
+        ", scope: { names: [ payments/* ] }",
+    ));
+    assert_eq!(seen(&scoped, 1000), Some(("13".to_owned(), true)));
+    assert_eq!(seen(&scoped, 1001), None, "nothing is his to see");
+    let elsewhere = policy(&bind("viewer", "local/1000", ", scope: { names: [ other/* ] }"));
+    assert_eq!(seen(&elsewhere, 1000), None);
+    let denied = policy(&format!(
+        "{}---\napiVersion: verger/v1\nkind: Role\nmetadata: {{ name: unlisted }}\nspec: {{ rules: [ {{ effect: deny, verbs: [ list ], resources: [ containers ] }} ] }}\n---\napiVersion: verger/v1\nkind: RoleBinding\nmetadata: {{ name: c }}\nspec: {{ role: unlisted, subjects: [ local/1000 ] }}\n",
+        bind("viewer", "local/1000", ", scope: { names: [ payments/* ] }")
+    ));
+    assert_eq!(seen(&denied, 1000), None, "a rule says that he may list nothing");
+    for no_list in ["{}", "[", "null", "[{}]", r#"[{"Id":"x"}]"#] {
+        assert_eq!(
+            narrowed(&scoped, &Caller::Local(1000), no_list.as_bytes()),
+            None,
+            "{no_list}"
+        );
+    }
+}
