@@ -220,6 +220,11 @@ impl Config {
         self.data_dir.join("cluster.json")
     }
 
+    /// The seccomp filters that the gate is given.
+    pub(crate) fn filters_dir(&self) -> PathBuf {
+        self.data_dir.join("seccomp")
+    }
+
     pub(crate) fn store_dir(&self) -> PathBuf {
         self.data_dir.join("store")
     }

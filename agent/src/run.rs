@@ -29,6 +29,7 @@ use crate::enforcement::Enforcement;
 use crate::enrolment::Enrolment;
 use crate::floor::FloorFile;
 use crate::gate::answers::{self, Answers};
+use crate::gate::filters::Filters;
 use crate::gate::standing::Wanted;
 use crate::gate::watching::{self, Watched};
 use crate::gate::{listening, refused};
@@ -107,6 +108,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let roles = in_force.clone();
     let docker = Arc::new(DockerRuntime::new(docker));
     let launches = Arc::new(Launches::default());
+    let filters = Arc::new(Filters::open(config.filters_dir())?);
     let watched = match &gates {
         Some(_) => Watched::NotYet,
         None => Watched::Not,
@@ -123,6 +125,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         in_force: std::sync::Mutex::default(),
         enforcement: enforcement.clone(),
         launches: Arc::clone(&launches),
+        filters: Arc::clone(&filters),
     };
     let ports = ReconcilerPorts {
         runtime: Arc::clone(&docker) as _,
@@ -141,6 +144,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         strays: config.tripwire.as_ref().map(|tripwire| tripwire.strays.clone()),
         enforcement,
         launches: Arc::clone(&launches),
+        filters,
     };
     let reconciler = Reconciler::new(ports, config.scan_every())?;
     let session = Session::new(state, kept, freshness, Timing::default(), random()?);

@@ -131,7 +131,7 @@ pub fn run(long: bool) -> Result<Verdict> {
     gate.remove()?;
     Ok(Verdict {
         figure: format!(
-            "{refused} of {rounds} launches refused in the gate's own words, {ran} of them ran anything; unprotected {controls} of {} ran; {tightened} of 2 (a container, an exec) ran without what the policy has taken away; the blessed twin ran, and ended without the agent, and one ran while the glass was broken, which was told",
+            "{refused} of {rounds} launches refused in the gate's own words, {ran} of them ran anything; unprotected {controls} of {} ran; {tightened} of 3 (two containers, an exec) ran without what the policy has taken away; the blessed twin ran, and ended without the agent, and one ran while the glass was broken, which was told",
             ATTACKS.len()
         ),
         holds: refused == rounds && ran == 0 && controls == ATTACKS.len(),

@@ -121,6 +121,17 @@ pub(crate) const POINTS: &[Point] = &[
         }),
     },
     Point {
+        name: "clients",
+        claim: "docker-compose up, docker build (classic builder), exec -it with resize, cp and logs -f print and end through the proxy as at Docker itself; who may not is refused.",
+        cargo: &program!("prove-clients"),
+        needs_docker: true,
+        sample: Some(Sample {
+            short: "1",
+            full: "10",
+            of: "rounds",
+        }),
+    },
+    Point {
         name: "clock",
         claim: "Under clocks ten years off an agent takes every new set and no older one, exceptions end by the members' time, and the skew is told.",
         cargo: &program!("prove-clock"),

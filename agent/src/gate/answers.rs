@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use verger_agent_core::enforcer::{Hold, Subject, hold};
 use verger_agent_core::freshness::Freshness;
-use verger_agent_core::gate::{Bundles, Launch, Tightening, decide, tightening};
+use verger_agent_core::gate::{Bundles, Launch, Tightening, decide, is_on, takes_away, tightening};
 use verger_agent_core::ledger::LedgerState;
 use verger_gate_protocol::tighten::Tightened;
 use verger_gate_protocol::{
@@ -23,10 +23,12 @@ use verger_gate_protocol::{
     tighten, within,
 };
 use verger_policy::compile::Compiled;
-use verger_policy::facts::Instance;
+use verger_policy::facts::{Instance, oci};
+use verger_policy::model::Seccomp;
 
 use crate::clock::Clock;
 use crate::enforcement::{Enforcement, HOLD};
+use crate::gate::filters::{Filters, capabilities};
 use crate::in_force::InForce;
 use crate::launches::{Exec, Launches};
 
@@ -46,6 +48,7 @@ pub(crate) struct Answers {
     pub(crate) in_force: Mutex<Option<Arc<InForce>>>,
     pub(crate) enforcement: Enforcement,
     pub(crate) launches: Arc<Launches>,
+    pub(crate) filters: Arc<Filters>,
 }
 
 /// Answers until stopped.
@@ -149,7 +152,7 @@ impl Answers {
         }
         let known = match question.operation {
             Operation::Restore => Err("what a checkpoint holds is run, and that is not looked at".to_owned()),
-            _ => self.bundles.launch(&launch),
+            _ => self.seen(&launch),
         };
         let in_force = self.in_force();
         let at = self.freshness.borrow().time(self.clock.now());
@@ -160,10 +163,12 @@ impl Answers {
             Ok(instance) if decided.is_err() => {
                 self.tightened(&in_force.compiled, question, document, instance, at)
             }
-            _ => None,
+            _ => Err(None),
         };
-        if let Some((_, instance)) = &tightened {
-            (known, decided) = (Ok(instance), Ok(()));
+        match &tightened {
+            Ok((_, instance)) => (known, decided) = (Ok(instance), Ok(())),
+            Err(Some(why)) => decided = decided.map_err(|said| format!("{said}; {why}")),
+            Err(None) => {}
         }
         let exec = match question.operation {
             Operation::Exec => self.launches.named(id, Path::new(&question.pid_file)),
@@ -186,9 +191,14 @@ impl Answers {
                     self.launches.launched(id, exec);
                 }
                 let answer = match tightened {
-                    None => Answer::Allow,
-                    Some((tightened, _)) => {
-                        let taken = serde_json::to_string(&tightened.tightening).unwrap_or_default();
+                    Err(_) => {
+                        if let (Ok(instance), Document::Config) = (known, question.operation.document()) {
+                            self.learn(&in_force.compiled, instance, document);
+                        }
+                        Answer::Allow
+                    }
+                    Ok((tightened, _)) => {
+                        let taken = tightened.tightening.told();
                         tracing::warn!(container = id, operation, by, taken, "a launch is tightened");
                         Answer::Tighten(tightened)
                     }
@@ -202,8 +212,31 @@ impl Answers {
         }
     }
 
-    /// What is taken away from a launch that is refused as it is, and the instance it is of then; nothing where that would be refused,
-    /// too, or the policy lets nothing be taken away.
+    /// The instance as it is launched, with what this host knows of its seccomp filter.
+    fn seen(&self, launch: &Launch<'_>) -> Result<Instance, String> {
+        let mut instance = self.bundles.launch(launch)?;
+        if self.filters.may_be_default(&instance) {
+            // A process may have other capabilities than its container, whose filter it has all the same.
+            let given = match launch {
+                Launch::Process { id, .. } => capabilities(&self.bundles.launch(&Launch::Made { id })?),
+                Launch::Config { .. } | Launch::Made { .. } => capabilities(&instance),
+            };
+            self.filters.recognise(&mut instance, given);
+        }
+        Ok(instance)
+    }
+
+    /// Keeps the seccomp filter of what is launched as it is, where its workload has one put into other launches.
+    fn learn(&self, compiled: &Compiled, instance: &Instance, document: &[u8]) {
+        if let Some(seccomp) = tightening(compiled, instance).and_then(|taken| taken.seccomp) {
+            self.filters.keep(&seccomp, instance, document);
+        }
+    }
+
+    /// What is taken away from a launch that is refused as it is, and the instance it is of then.
+    ///
+    /// # Errors
+    /// When that would be refused, too, or the policy lets nothing be taken away; and, in a sentence, what this host lacks for it.
     fn tightened(
         &self,
         compiled: &Compiled,
@@ -211,23 +244,53 @@ impl Answers {
         document: &[u8],
         instance: &Instance,
         at: jiff::Timestamp,
-    ) -> Option<(Tightened, Instance)> {
+    ) -> Result<(Tightened, Instance), Option<String>> {
         let Tightening {
             capabilities,
             no_new_privileges,
             read_only_rootfs,
-        } = tightening(compiled, instance)?;
-        let tightening = tighten::Tightening {
+            seccomp,
+        } = tightening(compiled, instance).ok_or(None)?;
+        let mut tightening = tighten::Tightening {
             capabilities: capabilities.map(|names| names.into_iter().map(str::to_owned).collect()),
             no_new_privileges,
             read_only_rootfs,
+            seccomp: None,
         };
-        let document = tightening.applied(question.operation.document(), document).ok()?;
-        let launch = launch(question, &document);
-        let instance = self.bundles.launch(&launch).ok()?;
-        decide(compiled, &launch, Ok(&instance), at).ok()?;
-        let sha256 = tighten::digest(&document);
-        Some((Tightened { tightening, sha256 }, instance))
+        let kind = question.operation.document();
+        let applied = |tightening: &tighten::Tightening| {
+            let made = tightening.applied(kind, document).map_err(|_| None)?;
+            let instance = self.seen(&launch(question, &made)).map_err(|_| None)?;
+            Ok::<_, Option<String>>((made, instance))
+        };
+        let (mut made, mut instance) = applied(&tightening)?;
+        // Which filter is the runtime's default depends on the capabilities that are left.
+        if let (Some(seccomp), Document::Config) = (&seccomp, kind)
+            && !is_on(seccomp, &instance.config.seccomp)
+        {
+            tightening.seccomp = Some(self.filter(seccomp, &instance, document)?);
+            (made, instance) = applied(&tightening)?;
+        }
+        decide(compiled, &launch(question, &made), Ok(&instance), at).map_err(|_| None)?;
+        let sha256 = tighten::digest(&made);
+        Ok((Tightened { tightening, sha256 }, instance))
+    }
+
+    /// The filter that is put in the place of what a launch asks for.
+    ///
+    /// # Errors
+    /// Why none is.
+    fn filter(&self, seccomp: &Seccomp, instance: &Instance, document: &[u8]) -> Result<String, String> {
+        let filter = self.filters.of(seccomp, instance)?;
+        let asked = oci::filter(document).map_err(|error| error.to_string())?;
+        if !takes_away(&filter, asked.as_deref()) {
+            return Err(
+                "its own seccomp profile is not seen to let more through than the blessed one, which is not put in its place then: launch it \
+                 with the blessed one, or without one of its own"
+                    .to_owned(),
+            );
+        }
+        String::from_utf8(filter).map_err(|error| error.to_string())
     }
 
     /// Waits until the instance has no network, where it is to have none.

@@ -2,6 +2,7 @@
 
 pub(crate) mod answers;
 mod divert;
+pub(crate) mod filters;
 pub(crate) mod glass;
 pub(crate) mod install;
 pub(crate) mod listening;

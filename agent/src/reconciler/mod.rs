@@ -36,6 +36,7 @@ use verger_proto::agent::v1 as pb;
 
 use crate::clock::Clock;
 use crate::enforcement::Enforcement;
+use crate::gate::filters::Filters;
 use crate::gate::watching::Watched;
 use crate::in_force::InForce;
 use crate::launches::Launches;
@@ -73,6 +74,7 @@ pub(crate) struct ReconcilerPorts {
     pub(crate) strays: Option<PathBuf>,
     pub(crate) enforcement: Enforcement,
     pub(crate) launches: Arc<Launches>,
+    pub(crate) filters: Arc<Filters>,
 }
 
 /// The reconciler and what it remembers: caches, and the findings as they are on disk.
@@ -94,7 +96,7 @@ impl Reconciler {
     pub(crate) fn new(ports: ReconcilerPorts, scan_every: Duration) -> Result<Self, StoreError> {
         let table = ports.spool.findings()?;
         let capabilities = Capabilities::of_this_version().with_channels(ports.enforcement.capability());
-        let observation = Observation::new(Arc::clone(&ports.launches));
+        let observation = Observation::new(Arc::clone(&ports.launches), Arc::clone(&ports.filters));
         Ok(Self {
             ports,
             scan_every,

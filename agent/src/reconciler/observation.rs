@@ -11,6 +11,7 @@ use verger_policy::drift::{Judgement, Peers, judge_among};
 use verger_policy::facts::{Evidence, Instance, InstanceId, LiveFacts};
 use verger_policy::model::RuntimeKind;
 
+use crate::gate::filters::{Filters, capabilities};
 use crate::launches::Launches;
 
 /// The host as it was last seen.
@@ -25,6 +26,7 @@ pub(crate) struct Observation {
     resting: BTreeSet<InstanceId>,
     pids: BTreeMap<InstanceId, u32>,
     launches: Arc<Launches>,
+    filters: Arc<Filters>,
 }
 
 /// What stands for the live view of an instance whose runtime cannot say which process is its first.
@@ -33,10 +35,11 @@ const NO_PID: &str = "the runtime does not say which process is its first";
 const JUST_STARTED: &str = "its first process has just been started";
 
 impl Observation {
-    /// Of a host on which these execs are launched.
-    pub(crate) fn new(launches: Arc<Launches>) -> Self {
+    /// Of a host on which these execs are launched, and the gate puts these filters in.
+    pub(crate) fn new(launches: Arc<Launches>, filters: Arc<Filters>) -> Self {
         Self {
             launches,
+            filters,
             ..Self::default()
         }
     }
@@ -145,10 +148,13 @@ impl Observation {
                 }
                 None => {
                     self.judged.remove(&id);
-                    Instance {
+                    let mut instance = Instance {
                         live,
                         ..(*listed).clone()
-                    }
+                    };
+                    let given = capabilities(&instance);
+                    self.filters.recognise(&mut instance, given);
+                    instance
                 }
             };
             self.instances.insert(id.clone(), instance);

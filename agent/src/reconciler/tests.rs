@@ -60,6 +60,7 @@ impl World {
         let disk = MemoryDisk::new(u64::MAX);
         let ports = ReconcilerPorts {
             launches: Arc::default(),
+            filters: Arc::default(),
             runtime: Arc::clone(&runtime) as _,
             spool: Arc::new(disk),
             mounts,

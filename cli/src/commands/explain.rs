@@ -125,7 +125,7 @@ fn tell(rule: &Rule) -> String {
 const fn says(kind: Kind) -> &'static str {
     match kind {
         Kind::Workload => {
-            "which running things are this workload (match), on which hosts (hosts), their blessed configuration (config), how far each control goes (mode), and which fields of config the gate holds a launch to by taking away what goes beyond them, in place of refusing it (tighten: capabilities, noNewPrivileges, rootfs)"
+            "which running things are this workload (match), on which hosts (hosts), their blessed configuration (config), how far each control goes (mode), and which fields of config the gate holds a launch to by taking away what goes beyond them, in place of refusing it (tighten: capabilities, noNewPrivileges, rootfs, seccomp)"
         }
         Kind::Guardrail => {
             "what holds for every instance it selects (select), whatever its workload: a built-in profile (profile: baseline or restricted), rules by id (rules), conditions of your own (checks: id, expression, message, control, severity, remedy), the least mode (mode), and what becomes of instances of no workload (unknown: report or refuse)"

@@ -189,7 +189,7 @@ impl Front {
     }
 
     /// A program of somebody's.
-    fn of(&self, uid: u32, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(super) fn of(&self, uid: u32, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command
             .uid(uid)

@@ -2,6 +2,7 @@
 
 mod afar;
 mod bypasses;
+mod clients;
 mod front;
 mod matrix;
 mod reused;
@@ -10,6 +11,7 @@ mod who;
 
 pub use afar::Afar;
 pub use bypasses::run as bypasses;
+pub use clients::run as clients;
 pub use front::Front;
 pub(crate) use front::{CAREFUL, ELSEWHERE, OPERATOR, ROLES, RUNNER, STRANGER, VIEWER, WORKLOAD, cli};
 pub(crate) use matrix::may;

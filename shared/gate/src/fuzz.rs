@@ -14,7 +14,7 @@ use crate::{Answer, Document, FrameError, answer, glass, question};
 #[test]
 fn hostile_questions_are_refused_in_plain_words_or_asked_again_to_the_same() {
     let seed =
-        br#"{"version":2,"operation":"create","id":"0123456789ab","bundle":"/run/bundle","pidFile":""}"#;
+        br#"{"version":3,"operation":"create","id":"0123456789ab","bundle":"/run/bundle","pidFile":""}"#;
     check!()
         .with_generator(Damaged::json([seed]))
         .with_iterations(10_000)
@@ -32,7 +32,7 @@ fn hostile_answers_allow_only_where_they_say_so() {
     let seeds = [
         br#""allow""#.as_slice(),
         br#"{"refuse":"it is not blessed"}"#,
-        br#"{"tighten":{"tightening":{"capabilities":["CAP_KILL"],"noNewPrivileges":true},"sha256":"00"}}"#,
+        br#"{"tighten":{"tightening":{"capabilities":["CAP_KILL"],"noNewPrivileges":true,"seccomp":"{}"},"sha256":"00"}}"#,
     ];
     check!()
         .with_generator(Damaged::json(seeds))
@@ -49,13 +49,14 @@ fn hostile_answers_allow_only_where_they_say_so() {
 #[test]
 fn hostile_documents_are_tightened_whole_or_refused() {
     let seeds = [
-        br#"{"root":{"path":"/r"},"process":{"args":["/a"],"capabilities":{"bounding":["CAP_KILL","CAP_SYS_ADMIN"]}}}"#.as_slice(),
-        br#"{"process":{"capabilities":null,"noNewPrivileges":false}}"#,
+        br#"{"root":{"path":"/r"},"process":{"args":["/a"],"capabilities":{"bounding":["CAP_KILL","CAP_SYS_ADMIN"]}},"linux":{"seccomp":null}}"#.as_slice(),
+        br#"{"process":{"capabilities":null,"noNewPrivileges":false},"linux":{"seccomp":{"defaultAction":"SCMP_ACT_ALLOW"}}}"#,
     ];
     let tightening = Tightening {
         capabilities: Some(BTreeSet::from(["CAP_KILL".to_owned()])),
         no_new_privileges: true,
         read_only_rootfs: true,
+        seccomp: Some(r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#.to_owned()),
     };
     check!()
         .with_generator(Damaged::json(seeds))
@@ -81,6 +82,10 @@ fn hostile_documents_are_tightened_whole_or_refused() {
                         .is_none_or(|process| process["noNewPrivileges"] == true)
                 );
                 assert!(read.get("root").is_none_or(|root| root["readonly"] == true));
+                assert_eq!(
+                    read["linux"]["seccomp"],
+                    serde_json::json!({"defaultAction": "SCMP_ACT_ERRNO"})
+                );
                 assert_eq!(tightening.applied(Document::Config, &after).unwrap(), after);
             }
             Err(error) => assert!(!error.to_string().contains(char::is_control)),

@@ -18,15 +18,15 @@ use std::io::{self, Read, Write};
 use serde::{Deserialize, Serialize};
 
 /// The version of these words. Gate and agent come from one package: another version is refused, never guessed at.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// How a refusal ends that is no answer of the agent's: what was refused so is launched again once there is one.
 pub const WITHOUT_ANSWER: &str = "nothing runs without its word (fail closed)";
 /// The longest head of a question, bytes.
 pub const HEAD_BYTES: u32 = 64 << 10;
 /// The longest document, bytes. The kernel gives a process at most some MiB of arguments and environment.
 pub const DOCUMENT_BYTES: u32 = 8 << 20;
-/// The longest answer, bytes.
-pub const ANSWER_BYTES: u32 = 64 << 10;
+/// The longest answer, bytes: a seccomp filter of [`tighten::FILTER_BYTES`], each byte of which JSON may write as two, and the rest.
+pub const ANSWER_BYTES: u32 = 320 << 10;
 
 /// What a runtime is asked to do. What only ends or shows a container is never asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_bytes_on_the_socket_are_frozen() {
-        let text = br#"{"version":2,"operation":"exec","id":"ab12","bundle":"","pidFile":"/b/e.pid"}"#;
+        let text = br#"{"version":3,"operation":"exec","id":"ab12","bundle":"","pidFile":"/b/e.pid"}"#;
         assert_eq!(
             frame(&exec(), HEAD_BYTES).unwrap(),
             [&[77, 0, 0, 0], text.as_slice()].concat()
@@ -259,13 +259,41 @@ mod tests {
             frame(&refused, ANSWER_BYTES).unwrap(),
             b"\x0f\0\0\0{\"refuse\":\"no\"}"
         );
+        let tightened = Answer::Tighten(tighten::Tightened {
+            tightening: tighten::Tightening {
+                capabilities: Some(["CAP_KILL".to_owned()].into()),
+                no_new_privileges: true,
+                read_only_rootfs: true,
+                seccomp: Some(r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#.to_owned()),
+            },
+            sha256: "00".to_owned(),
+        });
+        let text = br#"{"tighten":{"tightening":{"capabilities":["CAP_KILL"],"noNewPrivileges":true,"readOnlyRootfs":true,"seccomp":"{\"defaultAction\":\"SCMP_ACT_ERRNO\"}"},"sha256":"00"}}"#;
+        assert_eq!(
+            frame(&tightened, ANSWER_BYTES).unwrap(),
+            [&[u8::try_from(text.len()).unwrap(), 0, 0, 0], text.as_slice()].concat()
+        );
+    }
+
+    #[test]
+    fn the_longest_filter_fits_into_an_answer() {
+        let tightened = Answer::Tighten(tighten::Tightened {
+            tightening: tighten::Tightening {
+                capabilities: Some((0..64).map(|number| format!("CAP_{number:0>60}")).collect()),
+                no_new_privileges: true,
+                read_only_rootfs: true,
+                seccomp: Some("\"".repeat(tighten::FILTER_BYTES)),
+            },
+            sha256: "0".repeat(64),
+        });
+        frame(&tightened, ANSWER_BYTES).unwrap();
     }
 
     #[test]
     fn another_version_is_refused() {
-        let other = Question { version: 1, ..exec() };
+        let other = Question { version: 2, ..exec() };
         let bytes = serde_json::to_vec(&other).unwrap();
-        assert!(matches!(question(&bytes), Err(FrameError::Version(1))));
+        assert!(matches!(question(&bytes), Err(FrameError::Version(2))));
     }
 
     #[test]

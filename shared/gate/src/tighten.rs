@@ -1,7 +1,8 @@
 //! What is taken away from a launch, where the policy lets that be done in place of refusing it.
 //!
 //! Agent and gate work out the same document by the same code: the agent judges it, and says its digest; the gate writes it where the
-//! runtime reads, and nothing of another digest. Members that are not touched stay as they are written, byte for byte.
+//! runtime reads, and nothing of another digest. Members that are not touched stay as they are written, byte for byte. A seccomp filter is
+//! taken away from by putting another in its place, which comes with the answer: the gate knows none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -18,6 +19,9 @@ use crate::Document;
 /// The sets of capabilities of a process (OCI runtime-spec, "Linux Process").
 const SETS: [&str; 5] = ["bounding", "effective", "inheritable", "permitted", "ambient"];
 
+/// The longest seccomp filter that is put into a launch, bytes; Docker's own has some 5,000.
+pub const FILTER_BYTES: usize = 128 << 10;
+
 /// What is taken away.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -31,6 +35,10 @@ pub struct Tightening {
     /// Whether the root file system is mounted read-only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only_rootfs: bool,
+    /// The seccomp filter that is put in the place of the launch's own, or of none: the JSON of `linux.seccomp`, at most [`FILTER_BYTES`].
+    /// A process has no filter of its own beside its container's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<String>,
 }
 
 /// How [`Tightening`] is answered.
@@ -63,6 +71,15 @@ pub enum Untightened {
 type Members<'a> = BTreeMap<String, &'a RawValue>;
 
 impl Tightening {
+    /// What is taken away, for a log: of a filter its digest alone.
+    pub fn told(&self) -> String {
+        let told = Self {
+            seccomp: self.seccomp.as_deref().map(|filter| digest(filter.as_bytes())),
+            ..self.clone()
+        };
+        serde_json::to_string(&told).unwrap_or_default()
+    }
+
     /// The document with that taken away.
     ///
     /// # Errors
@@ -81,7 +98,11 @@ impl Tightening {
                     Some(root) if self.read_only_rootfs => Some(read_only(root)?),
                     _ => None,
                 };
-                let changed = [("process", &process), ("root", &root)];
+                let linux = match &self.seccomp {
+                    Some(filter) => Some(confined(filter, members.get("linux").copied())?),
+                    None => None,
+                };
+                let changed = [("process", &process), ("root", &root), ("linux", &linux)];
                 for (name, raw) in changed {
                     if let Some(raw) = raw {
                         members.insert(name.to_owned(), raw);
@@ -128,6 +149,17 @@ fn read_only(root: &RawValue) -> Result<Box<RawValue>, Untightened> {
     let mut members: Members<'_> = read(root.get().as_bytes())?;
     let yes = to_raw_value(&true).map_err(malformed)?;
     members.insert("readonly".to_owned(), &yes);
+    to_raw_value(&members).map_err(malformed)
+}
+
+/// What a config has of Linux, under this filter.
+fn confined(filter: &str, linux: Option<&RawValue>) -> Result<Box<RawValue>, Untightened> {
+    let filter = to_raw_value(&read(filter.as_bytes())?).map_err(malformed)?;
+    let mut members: Members<'_> = match linux {
+        Some(linux) => read(linux.get().as_bytes())?,
+        None => Members::new(),
+    };
+    members.insert("seccomp".to_owned(), &filter);
     to_raw_value(&members).map_err(malformed)
 }
 
@@ -195,11 +227,14 @@ mod tests {
             capabilities: Some(BTreeSet::from(["CAP_KILL".to_owned()])),
             no_new_privileges: true,
             read_only_rootfs: true,
+            seccomp: Some(FILTER.to_owned()),
         }
     }
 
+    const FILTER: &str = r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[]}"#;
+
     fn config() -> Vec<u8> {
-        br#"{"ociVersion":"1.0","root":{"path":"/r"},"process":{"args":["/a"],"noNewPrivileges":false,"capabilities":{"bounding":["CAP_KILL","CAP_SYS_ADMIN"],"ambient":null,"permitted":["CAP_CHOWN"]}},"linux":{"big": 18446744073709551615,"float":1.0}}"#.to_vec()
+        br#"{"ociVersion":"1.0","root":{"path":"/r"},"process":{"args":["/a"],"noNewPrivileges":false,"capabilities":{"bounding":["CAP_KILL","CAP_SYS_ADMIN"],"ambient":null,"permitted":["CAP_CHOWN"]}},"linux":{"big":{"n": 18446744073709551615},"float":1.0}}"#.to_vec()
     }
 
     #[test]
@@ -213,11 +248,57 @@ mod tests {
         assert_eq!(after["root"], json!({"path": "/r", "readonly": true}));
         let text = String::from_utf8(bytes.clone()).unwrap();
         assert!(
-            text.contains(r#"{"big": 18446744073709551615,"float":1.0}"#),
+            text.contains(&format!(
+                r#"{{"big":{{"n": 18446744073709551615}},"float":1.0,"seccomp":{FILTER}}}"#
+            )),
             "{text}"
         );
         // Once is enough.
         assert_eq!(all().applied(Document::Config, &bytes).unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_filter_is_put_where_none_is_and_where_another_is_and_one_that_is_no_object_is_not() {
+        let only = Tightening {
+            seccomp: Some(FILTER.to_owned()),
+            ..Tightening::default()
+        };
+        for (before, after) in [
+            (
+                "{}",
+                json!({"seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": []}}),
+            ),
+            (
+                r#"{"seccomp":null,"sysctl":{"a":"1"}}"#,
+                json!({"seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": []}, "sysctl": {"a": "1"}}),
+            ),
+            (
+                r#"{"seccomp":{"defaultAction":"SCMP_ACT_ALLOW"}}"#,
+                json!({"seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": []}}),
+            ),
+        ] {
+            let config = format!(r#"{{"linux":{before}}}"#);
+            let bytes = only.applied(Document::Config, config.as_bytes()).unwrap();
+            let read: Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(read["linux"], after);
+            // What is started in a container has its filter, and names none.
+            let process = only.applied(Document::Process, br#"{"args":["/a"]}"#).unwrap();
+            assert_eq!(process, br#"{"args":["/a"]}"#);
+        }
+        for wrong in ["", "null", "[]", "{} {}"] {
+            let wrong = Tightening {
+                seccomp: Some(wrong.to_owned()),
+                ..Tightening::default()
+            };
+            assert!(matches!(
+                wrong.applied(Document::Config, &config()),
+                Err(Untightened::Malformed(_))
+            ));
+        }
+        assert_eq!(
+            only.told(),
+            format!(r#"{{"seccomp":"{}"}}"#, digest(FILTER.as_bytes()))
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::expression::Expression;
 use crate::model::{
     CHECK_RULES, Config, ContainerHint, Control, Exception, Guardrail, Labels, Mode, Modes, Name, ObjectKey,
-    PolicyObject, RoleBinding, Rootfs, RuleId, Spec, Stated, Tighten, Workload,
+    PolicyObject, RoleBinding, Rootfs, RuleId, Seccomp, Spec, Stated, Tighten, Workload,
 };
 use crate::roles;
 use crate::rules;
@@ -406,6 +406,7 @@ fn is_widest(config: &Config, field: Tighten) -> bool {
         Tighten::Capabilities => config.capabilities == Stated::Any,
         Tighten::NoNewPrivileges => matches!(config.no_new_privileges, Stated::Any | Stated::Is(false)),
         Tighten::Rootfs => matches!(config.rootfs, Stated::Any | Stated::Is(Rootfs::Writable)),
+        Tighten::Seccomp => matches!(config.seccomp, Stated::Any | Stated::Is(Seccomp::Unconfined)),
     }
 }
 

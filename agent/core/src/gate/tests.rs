@@ -6,9 +6,9 @@ use verger_policy::compile::compile;
 use verger_policy::decide::{Request, Verdict};
 use verger_policy::digest::Digest;
 use verger_policy::draft;
-use verger_policy::facts::{BeyondFacts, ConfigFacts, Evidence, ImageDefaults, UserFacts};
+use verger_policy::facts::{BeyondFacts, ConfigFacts, Evidence, ImageDefaults, SeccompFacts, UserFacts};
 use verger_policy::ideal::ideal;
-use verger_policy::model::{PolicyObject, RuntimeKind, Spec};
+use verger_policy::model::{PolicyObject, RuntimeKind, Seccomp, Spec};
 
 use super::*;
 
@@ -88,31 +88,63 @@ fn tightens(objects: &[PolicyObject]) -> Option<Tightening> {
 #[test]
 fn so_much_is_taken_away_as_the_workload_says_and_no_more() {
     assert_eq!(tightens(&policy("enforce", "")), None);
-    let all = "  tighten: [ capabilities, noNewPrivileges, rootfs ]\n";
+    let all = "  tighten: [ capabilities, noNewPrivileges, rootfs, seccomp ]\n";
     let whole = Tightening {
         capabilities: Some(Vec::new()),
         no_new_privileges: true,
         read_only_rootfs: true,
+        seccomp: Some(Seccomp::Default),
     };
     assert_eq!(tightens(&policy("enforce", all)), Some(whole.clone()));
-    let kept =
-        format!("    capabilities: [ CAP_KILL ]\n    noNewPrivileges: false\n    rootfs: writable\n{all}");
+    let kept = format!(
+        "    capabilities: [ CAP_KILL ]\n    noNewPrivileges: false\n    rootfs: writable\n    seccomp: {IMAGE}\n{all}"
+    );
     assert_eq!(
         tightens(&policy("enforce", &kept)),
         Some(Tightening {
             capabilities: Some(vec!["CAP_KILL"]),
+            seccomp: Some(Seccomp::Profile(IMAGE.parse().unwrap())),
             ..Tightening::default()
         })
     );
+    let unconfined = "    seccomp: unconfined\n  tighten: [ seccomp ]\n";
+    assert_eq!(tightens(&policy("enforce", unconfined)), None);
     // What the policy says `any` of is nobody's to take.
-    let open = format!("    capabilities: any\n    noNewPrivileges: any\n    rootfs: any\n{all}");
+    let open =
+        format!("    capabilities: any\n    noNewPrivileges: any\n    rootfs: any\n    seccomp: any\n{all}");
     assert_eq!(tightens(&policy("enforce", &open)), None);
     let one = Tightening {
-        capabilities: None,
-        no_new_privileges: false,
-        ..whole
+        read_only_rootfs: true,
+        ..Tightening::default()
     };
     assert_eq!(tightens(&policy("enforce", "  tighten: [ rootfs ]\n")), Some(one));
+}
+
+#[test]
+fn a_filter_is_on_where_it_is_seen_to_be_and_takes_away_where_it_is_no_laxer() {
+    let digest: Digest = IMAGE.parse().unwrap();
+    let profile = |runtime_default| {
+        Evidence::Seen(SeccompFacts::Profile {
+            digest: Evidence::Seen(digest),
+            runtime_default,
+        })
+    };
+    assert!(is_on(&Seccomp::Default, &profile(Evidence::Seen(true))));
+    assert!(!is_on(&Seccomp::Default, &profile(Evidence::Seen(false))));
+    assert!(!is_on(&Seccomp::Default, &profile(Evidence::missing("not told"))));
+    assert!(is_on(&Seccomp::Profile(digest), &profile(Evidence::Seen(false))));
+    let other = Seccomp::Profile(Digest::of(b"another"));
+    assert!(!is_on(&other, &profile(Evidence::Seen(true))));
+    for wanted in [Seccomp::Default, other] {
+        assert!(!is_on(&wanted, &Evidence::Seen(SeccompFacts::Unconfined)));
+        assert!(!is_on(&wanted, &Evidence::missing("not read")));
+    }
+    let (strict, lax) = (
+        br#"{"defaultAction":"SCMP_ACT_ERRNO"}"#.as_slice(),
+        br#"{"defaultAction":"SCMP_ACT_ALLOW"}"#.as_slice(),
+    );
+    assert!(takes_away(strict, None) && takes_away(strict, Some(lax)) && takes_away(strict, Some(strict)));
+    assert!(!takes_away(lax, Some(strict)) && !takes_away(strict, Some(b"{}")));
 }
 
 #[test]

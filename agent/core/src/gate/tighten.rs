@@ -2,8 +2,8 @@
 
 use verger_policy::compile::Compiled;
 use verger_policy::drift::{Claim, claim};
-use verger_policy::facts::{Instance, capabilities};
-use verger_policy::model::{Rootfs, Stated, Tighten};
+use verger_policy::facts::{Evidence, Filter, Instance, SeccompFacts, capabilities};
+use verger_policy::model::{Rootfs, Seccomp, Stated, Tighten};
 
 /// What is taken away. Fields of which the workload says nothing stay as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Tightening {
     pub no_new_privileges: bool,
     /// The root file system is mounted read-only.
     pub read_only_rootfs: bool,
+    /// The seccomp filter that is to be on; never [`Seccomp::Unconfined`].
+    pub seccomp: Option<Seccomp>,
 }
 
 /// What the workload of an instance has taken away from its launches; nothing where it is of several workloads or of none.
@@ -48,7 +50,36 @@ pub fn tightening(compiled: &Compiled, instance: &Instance) -> Option<Tightening
                 tightening.read_only_rootfs =
                     matches!(config.rootfs, Stated::Absent | Stated::Is(Rootfs::ReadOnly));
             }
+            Tighten::Seccomp => {
+                tightening.seccomp = match &config.seccomp {
+                    Stated::Any | Stated::Is(Seccomp::Unconfined) => continue,
+                    Stated::Absent => Some(Seccomp::Default),
+                    Stated::Is(seccomp) => Some(seccomp.clone()),
+                };
+            }
         }
     }
     (tightening != Tightening::default()).then_some(tightening)
+}
+
+/// Whether this filter is seen to be on.
+pub fn is_on(seccomp: &Seccomp, facts: &Evidence<SeccompFacts>) -> bool {
+    match (seccomp, facts) {
+        (Seccomp::Default, Evidence::Seen(SeccompFacts::Profile { runtime_default, .. })) => {
+            *runtime_default == Evidence::Seen(true)
+        }
+        (Seccomp::Profile(wanted), Evidence::Seen(SeccompFacts::Profile { digest, .. })) => {
+            *digest == Evidence::Seen(*wanted)
+        }
+        (Seccomp::Unconfined, Evidence::Seen(SeccompFacts::Unconfined)) => true,
+        _ => false,
+    }
+}
+
+/// Whether a filter in the place of what was asked for, which may be none, takes away and is seen to give nothing: whoever asks for a stricter
+/// one than is blessed is refused, and gets no laxer one.
+pub fn takes_away(filter: &[u8], asked: Option<&[u8]>) -> bool {
+    let Some(asked) = asked else { return true };
+    let read = (Filter::read(filter), Filter::read(asked));
+    matches!(read, (Ok(filter), Ok(asked)) if filter.lets_no_more_through_than(&asked))
 }

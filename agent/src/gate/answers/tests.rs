@@ -5,7 +5,7 @@ use verger_agent_core::ledger::{Floor, offer};
 use verger_gate_protocol::VERSION;
 use verger_policy::digest::Digest;
 use verger_policy::draft;
-use verger_policy::facts::{CapabilityFacts, Evidence, ImageDefaults, Instance, capabilities};
+use verger_policy::facts::{CapabilityFacts, Evidence, ImageDefaults, Instance, SeccompFacts, capabilities};
 use verger_policy::ideal::ideal;
 use verger_policy::model::Spec;
 use verger_policy::set::PolicySet;
@@ -47,6 +47,16 @@ fn answers(ledger: LedgerState, operation: Operation) -> Answer {
 }
 
 fn asked(bundles: Arc<dyn Bundles>, ledger: LedgerState, operation: Operation, document: &[u8]) -> Answer {
+    asked_with(Arc::default(), bundles, ledger, operation, document)
+}
+
+fn asked_with(
+    filters: Arc<Filters>,
+    bundles: Arc<dyn Bundles>,
+    ledger: LedgerState,
+    operation: Operation,
+    document: &[u8],
+) -> Answer {
     let answers = Answers {
         bundles,
         ledger: watch::channel(Arc::new(ledger)).1,
@@ -55,6 +65,7 @@ fn asked(bundles: Arc<dyn Bundles>, ledger: LedgerState, operation: Operation, d
         in_force: Mutex::default(),
         enforcement: Enforcement::start(|| Ok(FakeEnforcer::new(FakeHost::default()))).unwrap(),
         launches: Arc::default(),
+        filters,
     };
     let question = Question {
         version: VERSION,
@@ -133,6 +144,18 @@ impl Bundles for Blessed {
         });
         instance.config.no_new_privileges = Evidence::Seen(process["noNewPrivileges"] == true);
         instance.config.rootfs_readonly = Evidence::Seen(document["root"]["readonly"] == true);
+        if document.get("linux").is_some() {
+            // As Docker says it: of what was asked for, whatever the document has become since.
+            let runtime_default = Evidence::Seen(document["hostname"] == "default");
+            let filter = oci::filter(config).map_err(|error| error.to_string())?;
+            instance.config.seccomp = Evidence::Seen(match filter {
+                None => SeccompFacts::Unconfined,
+                Some(filter) => SeccompFacts::Profile {
+                    digest: Evidence::Seen(Digest::of(&filter)),
+                    runtime_default,
+                },
+            });
+        }
         if document["hostname"] == "other" {
             instance.config.working_dir = Evidence::Seen("/other".to_owned());
         }
@@ -147,8 +170,13 @@ impl Bundles for Blessed {
 const BOLD: &str = r#"{"hostname":"blessed","root":{"path":"/r"},"process":{"capabilities":{"bounding":["CAP_KILL","CAP_SYS_ADMIN"]}}}"#;
 
 fn of_workload(more: &str, operation: Operation, document: &str) -> Answer {
+    with_filters(&Arc::default(), more, operation, document)
+}
+
+fn with_filters(filters: &Arc<Filters>, more: &str, operation: Operation, document: &str) -> Answer {
+    let (more, config) = more.split_once("  config:\n").unwrap_or((more, ""));
     let yaml = format!(
-        "apiVersion: verger/v1\nkind: Workload\nmetadata: {{ name: shop/web }}\nspec:\n  mode:\n    default: monitor\n    config: enforce\n{more}  config:\n    images: [ \"sha256:{}\" ]\n    capabilities: [ CAP_KILL ]\n    user: {{ uid: 7, gid: 7 }}\n",
+        "apiVersion: verger/v1\nkind: Workload\nmetadata: {{ name: shop/web }}\nspec:\n  mode:\n    default: monitor\n    config: enforce\n{more}  config:\n    images: [ \"sha256:{}\" ]\n    capabilities: [ CAP_KILL ]\n    user: {{ uid: 7, gid: 7 }}\n{config}",
         "a".repeat(64)
     );
     let objects = draft::read("test.yaml", yaml.as_bytes()).unwrap();
@@ -156,7 +184,8 @@ fn of_workload(more: &str, operation: Operation, document: &str) -> Answer {
         panic!("{objects:?}")
     };
     let blessed = Blessed(ideal(workload, &ImageDefaults::default()));
-    asked(
+    asked_with(
+        Arc::clone(filters),
         Arc::new(blessed),
         ledger(Some(&yaml)),
         operation,
@@ -218,4 +247,116 @@ fn what_is_tightened_is_held_as_anything_else() {
         why.contains("its network is to be closed before it runs"),
         "{why}"
     );
+}
+
+const CONFINE: &str = "  tighten: [ capabilities, seccomp ]\n";
+
+/// A launch of a config with these capabilities and this filter.
+fn confined(host: &str, names: &str, filter: &str) -> String {
+    format!(
+        r#"{{"hostname":"{host}","root":{{"path":"/r","readonly":true}},"process":{{"user":{{"uid":7,"gid":7}},"cwd":"/","noNewPrivileges":true,"capabilities":{{"bounding":[{names}]}}}},"linux":{{"seccomp":{filter}}}}}"#
+    )
+}
+
+const FILTER: &str =
+    r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"action":"SCMP_ACT_ALLOW","names":["read"]}]}"#;
+const LAXER: &str = r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#;
+const KILL: &str = r#""CAP_KILL""#;
+const ADMIN: &str = r#""CAP_KILL","CAP_SYS_ADMIN""#;
+
+#[test]
+fn the_runtimes_default_filter_is_put_where_none_is_once_the_host_has_seen_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || Arc::new(Filters::open(dir.path().join("seccomp")).unwrap());
+    let filters = open();
+    let ask =
+        |filters: &Arc<Filters>, document: &str| with_filters(filters, CONFINE, Operation::Create, document);
+    let bold = confined("unconfined", ADMIN, "null");
+    let Answer::Refuse(why) = ask(&filters, &bold) else {
+        panic!("it is not refused")
+    };
+    assert!(
+        why.contains("config/seccomp")
+            && why.ends_with("launch the workload once as it is blessed, and the agent keeps it"),
+        "{why}"
+    );
+
+    assert_eq!(ask(&filters, &confined("default", KILL, FILTER)), Answer::Allow);
+    // What was kept is there after a restart, too.
+    for filters in [filters, open()] {
+        for asked in ["null", LAXER] {
+            let bold = confined("unconfined", ADMIN, asked);
+            let Answer::Tighten(tightened) = ask(&filters, &bold) else {
+                panic!("it is not tightened")
+            };
+            assert_eq!(tightened.tightening.seccomp.as_deref(), Some(FILTER));
+            let made = tightened
+                .tightening
+                .applied(Document::Config, bold.as_bytes())
+                .unwrap();
+            assert_eq!(tightened.sha256, tighten::digest(&made));
+            // It is known again, and needs nothing taken away any more.
+            let made = String::from_utf8(made).unwrap();
+            assert_eq!(ask(&filters, &made), Answer::Allow);
+        }
+        // A stricter one is not made laxer.
+        let strict = confined("own", KILL, r#"{"defaultAction":"SCMP_ACT_KILL"}"#);
+        let Answer::Refuse(why) = ask(&filters, &strict) else {
+            panic!("it is not refused")
+        };
+        assert!(why.contains("not seen to let more through"), "{why}");
+        // Where the policy does not say so nothing is put there.
+        let said = with_filters(
+            &filters,
+            "  tighten: [ capabilities ]\n",
+            Operation::Create,
+            &bold,
+        );
+        assert!(matches!(said, Answer::Refuse(_)));
+    }
+}
+
+#[test]
+fn a_filter_that_was_changed_on_disk_is_given_to_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("seccomp");
+    let filters = Arc::new(Filters::open(folder.clone()).unwrap());
+    let ask = |document: &str| with_filters(&filters, CONFINE, Operation::Create, document);
+    assert_eq!(ask(&confined("default", KILL, FILTER)), Answer::Allow);
+    let bold = confined("unconfined", KILL, "null");
+    assert!(matches!(ask(&bold), Answer::Tighten(_)));
+    let file = std::fs::read_dir(&folder)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    std::fs::write(&file, LAXER).unwrap();
+    let Answer::Refuse(why) = ask(&bold) else {
+        panic!("it is not refused")
+    };
+    assert!(
+        why.contains("not the seccomp profile that its name says: remove it"),
+        "{why}"
+    );
+    std::fs::remove_file(&file).unwrap();
+    assert!(matches!(ask(&bold), Answer::Refuse(_)));
+    assert_eq!(ask(&confined("default", KILL, FILTER)), Answer::Allow);
+    assert!(matches!(ask(&bold), Answer::Tighten(_)));
+}
+
+#[test]
+fn a_profile_that_is_blessed_by_its_digest_is_put_there_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let filters = Arc::new(Filters::open(dir.path().join("seccomp")).unwrap());
+    let digest = Digest::of(FILTER.as_bytes());
+    let more = format!("{CONFINE}  config:\n    seccomp: \"{digest}\"\n");
+    let ask = |document: &str| with_filters(&filters, &more, Operation::Create, document);
+    let bold = confined("own", ADMIN, LAXER);
+    assert!(matches!(ask(&bold), Answer::Refuse(_)));
+    assert_eq!(ask(&confined("own", KILL, FILTER)), Answer::Allow);
+    let Answer::Tighten(tightened) = ask(&bold) else {
+        panic!("it is not tightened")
+    };
+    assert_eq!(tightened.tightening.seccomp.as_deref(), Some(FILTER));
 }

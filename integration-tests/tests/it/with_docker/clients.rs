@@ -1,9 +1,4 @@
-//! Debian's docker-compose and the client that Rust programs have (bollard), through the proxy as at Docker itself.
-
-use std::fs;
-use std::os::unix::process::CommandExt as _;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+//! The client that Rust programs have (bollard), through the proxy as at Docker itself.
 
 use bollard::container::LogOutput;
 use bollard::exec::StartExecResults;
@@ -17,100 +12,8 @@ use verger_integration_tests::programs::Programs;
 use verger_integration_tests::runtime_proxy::Front;
 use verger_integration_tests::scene::Docker;
 
-const SERVICES: &str = "
-version: '3'
-services:
-  web:
-    image: verger-test/app
-    command: [ 'echo said; exec sleep 600' ]
-    stop_grace_period: 0s
-    volumes: [ 'kept:/kept' ]
-volumes:
-  kept: {}
-";
-
 fn front() -> Front {
     Front::found(&Programs::find().unwrap(), Docker::find().unwrap()).unwrap()
-}
-
-/// What `docker-compose` prints and how it ends, as somebody at a socket.
-fn compose(uid: u32, socket: &Path, folder: &Path, words: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new("/usr/bin/docker-compose");
-    command
-        .uid(uid)
-        .gid(uid)
-        .current_dir(folder)
-        .args(["--ansi", "never", "--project-name", "vergertest"])
-        .args(words)
-        .env("DOCKER_HOST", format!("unix://{}", socket.display()))
-        .env("HOME", "/nonexistent")
-        // Otherwise it has Docker's CLI do what `exec` does.
-        .env("COMPOSE_INTERACTIVE_NO_CLI", "1")
-        .stdin(Stdio::null());
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().unwrap();
-    (
-        status.code().unwrap_or(-1),
-        String::from_utf8(stdout).unwrap(),
-        String::from_utf8(stderr).unwrap(),
-    )
-}
-
-#[test]
-fn docker_compose_prints_and_ends_as_at_docker_itself() {
-    let front = front();
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("docker-compose.yml"), SERVICES).unwrap();
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let steps: &[(&[&str], i32)] = &[
-        (&["config"], 0),
-        (&["up", "-d"], 0),
-        (&["ps"], 0),
-        (&["logs", "--no-color"], 0),
-        (&["exec", "-T", "web", "sh", "-c", "echo in; exit 5"], 5),
-        (&["exec", "-T", "web", "sh", "-c", "echo err >&2; exit 6"], 6),
-        (&["top"], 0),
-        (&["restart", "-t", "0"], 0),
-        (&["stop"], 0),
-        (&["ps"], 0),
-        (&["start"], 0),
-        (&["down", "--volumes"], 0),
-        (&["ps"], 0),
-    ];
-    let at = |socket: &Path| -> Vec<(i32, String, String)> {
-        let run = |(words, code): &(&[&str], i32)| {
-            let told = compose(0, socket, folder.path(), words);
-            assert_eq!(told.0, *code, "{words:?}: {told:?}");
-            told
-        };
-        steps.iter().map(run).collect()
-    };
-    let (real, through) = (at(front.docker.socket()), at(&front.socket()));
-    for ((words, _), (real, through)) in steps.iter().zip(real.iter().zip(&through)) {
-        if *words == ["top"] {
-            // It shows pids and times.
-            let shape = |text: &str| {
-                text.lines()
-                    .map(|line| line.split_whitespace().count())
-                    .collect::<Vec<_>>()
-            };
-            assert_eq!(shape(&through.1), shape(&real.1), "{words:?}");
-            continue;
-        }
-        assert_eq!(through, real, "{words:?}");
-    }
-    let logs = &through[3].1;
-    assert!(logs.contains("said"), "{logs}");
-    // Who may not is told by whom.
-    let told = compose(10_004, &front.socket(), folder.path(), &["up", "-d"]);
-    assert!(
-        told.0 != 0 && told.2.contains("verger: local/10004 may not"),
-        "{told:?}"
-    );
 }
 
 #[tokio::test]

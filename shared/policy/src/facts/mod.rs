@@ -5,6 +5,7 @@
 mod beyond;
 pub mod capabilities;
 mod config;
+mod filter;
 mod host_mounts;
 pub mod image;
 pub mod inspect;
@@ -25,6 +26,7 @@ pub use config::{
     MountFacts, MountOrigin, NamespaceFacts, NamespaceOwner, PortFacts, RUNTIME_MASKED_PATHS, RUNTIME_PATH,
     RUNTIME_READONLY_PATHS, RUNTIME_SYSCTLS, SeccompFacts, UserFacts,
 };
+pub use filter::Filter;
 pub use host_mounts::HostMounts;
 pub use live::{CapSets, LiveFacts, LiveMount, NamespaceIds, ProcessFacts, SeccompMode, StartedBy};
 pub use unobserved::Unobserved;

@@ -307,16 +307,9 @@ fn seccomp(raw: &RawValue) -> SeccompFacts {
     if raw.get() == "null" {
         return SeccompFacts::Unconfined;
     }
-    let digest = match json::parse(raw.get().as_bytes()) {
-        // Numbers that are rounded would give two filters one digest.
-        Ok(filter) if json::is_exact(&filter) => serde_json_canonicalizer::to_vec(&filter).map_or_else(
-            |error| Evidence::Missing(format!("the seccomp filter has no canonical form: {error}")),
-            |bytes| Evidence::Seen(Digest::of(&bytes)),
-        ),
-        Ok(_) => Evidence::missing(
-            "the seccomp filter has numbers that are no integers below 2^53: it has no canonical form",
-        ),
-        Err(error) => Evidence::Missing(format!("the seccomp filter has no canonical form: {error}")),
+    let digest = match canonical(raw) {
+        Ok(bytes) => Evidence::Seen(Digest::of(&bytes)),
+        Err(why) => Evidence::Missing(why),
     };
     let runtime_default = Evidence::missing(
         "an OCI config does not say whose seccomp profile it is; add what the runtime says",
@@ -325,6 +318,35 @@ fn seccomp(raw: &RawValue) -> SeccompFacts {
         digest,
         runtime_default,
     }
+}
+
+/// The canonical form of a filter (RFC 8785), or why it has none.
+fn canonical(raw: &RawValue) -> Result<Vec<u8>, String> {
+    let failed = |error: serde_json::Error| format!("the seccomp filter has no canonical form: {error}");
+    let filter = json::parse(raw.get().as_bytes()).map_err(failed)?;
+    // Numbers that are rounded would give two filters one digest.
+    if !json::is_exact(&filter) {
+        return Err(
+            "the seccomp filter has numbers that are no integers below 2^53: it has no canonical form"
+                .to_owned(),
+        );
+    }
+    serde_json_canonicalizer::to_vec(&filter).map_err(failed)
+}
+
+/// The seccomp filter of a config in its canonical form (RFC 8785), of which [`SeccompFacts`] has the digest; none where there is no filter.
+///
+/// # Errors
+/// When it is no config, or its filter has no such form.
+pub fn filter(bytes: &[u8]) -> Result<Option<Vec<u8>>, InvalidFacts> {
+    let invalid = |error: serde_json::Error| InvalidFacts::new(DOCUMENT, &error.to_string());
+    strict::check(bytes).map_err(invalid)?;
+    let spec: Spec<'_> = serde_json::from_slice(bytes).map_err(invalid)?;
+    let raw = spec.linux.and_then(|linux| linux.seccomp);
+    raw.filter(|raw| raw.get() != "null")
+        .map(canonical)
+        .transpose()
+        .map_err(|why| InvalidFacts::new(DOCUMENT, &why))
 }
 
 fn namespaces(list: &[Namespace<'_>]) -> NamespaceFacts {

@@ -31,6 +31,8 @@ words! {
         NoNewPrivileges = "noNewPrivileges",
         /// The root file system is mounted read-only.
         Rootfs = "rootfs",
+        /// The blessed seccomp filter is put where none is, or one that lets more through.
+        Seccomp = "seccomp",
     }
 }
 

@@ -339,7 +339,7 @@ fn what_this_version_cannot_judge_is_said() {
     assert_eq!(
         with("tighten: [ capabilities, rootsf, capabilities ]"),
         [
-            "p.yaml:6:28: spec.tighten[1]: unknown word `rootsf`; did you mean `rootfs`? Write one of: capabilities, noNewPrivileges, rootfs",
+            "p.yaml:6:28: spec.tighten[1]: unknown word `rootsf`; did you mean `rootfs`? Write one of: capabilities, noNewPrivileges, rootfs, seccomp",
             "p.yaml:6:36: spec.tighten[2]: the same value is in the list twice; keep one of the two"
         ]
     );

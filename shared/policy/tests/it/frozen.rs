@@ -45,6 +45,14 @@ fn canonical_bytes_of_what_is_tightened_are_frozen() {
             "sha256:f93c000d1df7e5cb0163463582eb0a35558585fe4b4653ad5c3e89fd1cc70164",
         )],
     );
+    let with_seccomp = text.replace("[ rootfs,", "[ seccomp, rootfs,");
+    hold(
+        &draft::read("tighten.yaml", with_seccomp.as_bytes()).unwrap(),
+        &[(
+            r#"{"apiVersion":"verger/v1","kind":"Workload","metadata":{"name":"a"},"spec":{"config":{"images":["sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]},"match":{"container":{}},"tighten":["capabilities","noNewPrivileges","rootfs","seccomp"]}}"#,
+            "sha256:6354aee128d24b611ef7ddd43ee1d425bbc82bb5672bdff9e9ba5e3a0b124884",
+        )],
+    );
 }
 
 fn hold(objects: &[PolicyObject], frozen: &[(&str, &str)]) {

@@ -216,7 +216,7 @@ fn a_namespace_of_nobody_is_told() {
 #[test]
 fn what_is_never_taken_away_is_told() {
     let tightens = |more: &str| lints(&[workload("a", more)]);
-    let enforced = "mode: { default: enforce }, tighten: [ capabilities, noNewPrivileges, rootfs ]";
+    let enforced = "mode: { default: enforce }, tighten: [ capabilities, noNewPrivileges, rootfs, seccomp ]";
     assert_eq!(tightens(enforced), [""; 0]);
     assert_eq!(
         tightens("tighten: [ rootfs ]"),
@@ -226,9 +226,9 @@ fn what_is_never_taken_away_is_told() {
     );
     let wide = workload("a", enforced).replace(
         "config: {",
-        "config: { capabilities: any, noNewPrivileges: false, rootfs: writable,",
+        "config: { capabilities: any, noNewPrivileges: false, rootfs: writable, seccomp: unconfined,",
     );
-    assert_eq!(lints(&[wide]).len(), 3);
+    assert_eq!(lints(&[wide]).len(), 4);
 }
 
 #[test]

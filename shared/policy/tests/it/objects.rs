@@ -165,7 +165,7 @@ fn workload() -> impl Strategy<Value = Workload> {
         btree_map(prop::sample::select(Control::ALL), mode(), 0..3),
     )
         .prop_map(|(default, controls)| Modes { default, controls });
-    let tighten = btree_set(prop::sample::select(Tighten::ALL), 0..3);
+    let tighten = btree_set(prop::sample::select(Tighten::ALL), 0..4);
     (hint, labels(), option::of(modes), tighten, config().boxed()).prop_map(
         |(hint, hosts, mode, tighten, config)| Workload {
             hint,

@@ -4,11 +4,12 @@ use bolero::check;
 use verger_fuzz::Damaged;
 use verger_policy::bless::bless;
 use verger_policy::compile::Compiled;
+use verger_policy::digest::Digest;
 use verger_policy::drift::judge_recorded;
 use verger_policy::facts::inspect::{self, Inspected};
 use verger_policy::facts::oci::{self, OciConfig};
 use verger_policy::facts::{
-    ConfigFacts, Evidence, ImageDefaults, Instance, SeccompFacts, capabilities, image, merge,
+    ConfigFacts, Evidence, Filter, ImageDefaults, Instance, SeccompFacts, capabilities, image, merge,
 };
 use verger_policy::model::{Labels, PolicyObject};
 use verger_policy::{draft, explain, json};
@@ -151,16 +152,47 @@ fn hostile_oci_configs_are_refused_or_give_sound_facts_that_can_be_judged() {
         });
 }
 
+/// The filters of the recorded configs.
+fn filters() -> impl Iterator<Item = Vec<u8>> {
+    CONFIGS.iter().filter_map(|config| {
+        json::parse(config)
+            .unwrap()
+            .pointer("/linux/seccomp")
+            .map(|it| it.to_string().into_bytes())
+    })
+}
+
+#[test]
+fn hostile_seccomp_filters_are_no_laxer_than_themselves_or_not_read() {
+    let seeds: Vec<Vec<u8>> = filters().collect();
+    check!()
+        .with_generator(Damaged::json(&seeds))
+        .with_iterations(1_000)
+        .for_each(|bytes| {
+            let Ok(filter) = Filter::read(bytes) else { return };
+            assert!(filter.lets_no_more_through_than(&filter));
+        });
+}
+
+#[test]
+fn the_filter_of_a_hostile_config_is_the_one_that_its_digest_is_of() {
+    check!()
+        .with_generator(Damaged::json(CONFIGS))
+        .with_iterations(1_000)
+        .for_each(|bytes| {
+            let Ok(read) = oci::parse(bytes) else { return };
+            let told = match read.config.seccomp.seen().unwrap() {
+                SeccompFacts::Profile { digest, .. } => digest.seen().copied(),
+                SeccompFacts::Unconfined => None,
+            };
+            let filter = oci::filter(bytes).ok().flatten();
+            assert_eq!(filter.map(|filter| Digest::of(&filter)), told);
+        });
+}
+
 #[test]
 fn hostile_seccomp_filters_of_one_digest_are_one_filter() {
-    let seeds: Vec<Vec<u8>> = CONFIGS
-        .iter()
-        .filter_map(|config| {
-            json::parse(config)
-                .unwrap()
-                .pointer("/linux/seccomp")
-                .map(|it| it.to_string().into_bytes())
-        })
+    let seeds: Vec<Vec<u8>> = filters()
         .chain([br#"{"defaultAction":"SCMP_ACT_ERRNO","args":[{"value":4294967295}]}"#.to_vec()])
         .collect();
     let digest = |filter: &[u8]| {
