@@ -12,6 +12,7 @@ use verger_agent_core::gate::Launch;
 use verger_policy::digest::Digest;
 use verger_policy::facts::{Evidence, ImageDefaults, Instance, NamespaceOwner, image, inspect, merge, oci};
 
+use super::read::Read;
 use super::{daemon, is_container_id};
 use crate::{bundle, disk};
 
@@ -28,6 +29,7 @@ const NOT_OF_DOCKER: &str =
 pub struct DockerDisk {
     data_root: PathBuf,
     bundle_roots: Vec<PathBuf>,
+    read: Read,
 }
 
 /// Of `config.v2.json`, what an inspection says, too.
@@ -142,6 +144,7 @@ impl DockerDisk {
         Self {
             data_root,
             bundle_roots: bundle_roots.into_iter().chain(usual).collect(),
+            read: Read::default(),
         }
     }
 
@@ -246,7 +249,7 @@ impl DockerDisk {
         if !is_container_id(id) {
             return Err(NOT_OF_DOCKER.to_owned());
         }
-        let oci = oci::parse(config).map_err(|error| error.to_string())?;
+        let oci = self.read.config(config)?;
         let daemon_hook = oci.daemon_hook.filter(|_| is_made);
         let Asked {
             inspected,

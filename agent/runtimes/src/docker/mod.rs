@@ -14,6 +14,7 @@ mod events;
 mod fuzz;
 mod http;
 mod observe;
+mod read;
 mod registered;
 mod version;
 
