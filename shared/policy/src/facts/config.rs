@@ -277,9 +277,14 @@ pub const RUNTIME_READONLY_PATHS: &[&str] = &[
     "/proc/sysrq-trigger",
 ];
 
-/// Paths of the kernel's own file systems that later runtimes hide besides. For each processor they also hide
-/// `/sys/devices/system/cpu/cpuN/thermal_throttle`.
-pub const LATER_MASKED_PATHS: &[&str] = &["/proc/interrupts", "/sys/devices/virtual/powercap"];
+/// Paths of the kernel's own file systems that later runtimes, or Podman (`pkg/specgen/generate/config_linux.go`), hide besides. For each
+/// processor later ones also hide `/sys/devices/system/cpu/cpuN/thermal_throttle`.
+pub const LATER_MASKED_PATHS: &[&str] = &[
+    "/proc/interrupts",
+    "/sys/dev/block",
+    "/sys/devices/virtual/powercap",
+    "/sys/fs/selinux",
+];
 
 /// The search path that runtimes set where nothing else does.
 pub const RUNTIME_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -8,7 +8,7 @@ mod merge;
 mod storage;
 
 pub use merge::{Places, instance, is_made_network};
-pub use storage::{Kept, big_data_file, container, diffs_below, find, is_image, top_layers};
+pub use storage::{Kept, big_data_file, container, containers, diffs_below, find, is_image, top_layers};
 
 #[cfg(test)]
 mod tests;

@@ -319,6 +319,15 @@ const ROWS: &[(&str, &str, Change)] = &[
         },
     ),
     (
+        "a list of users in a folder of Docker's",
+        "config/live-mounts live.mounts[/etc/passwd]",
+        |i| {
+            let mut users = mount("/etc/passwd", "ext4", &["rw"]);
+            users.root = format!("/var/lib/docker/containers/{}/passwd", "ab".repeat(32));
+            seen(&mut live(i).mounts).push(users);
+        },
+    ),
+    (
         "a device of the host",
         "config/live-mounts live.mounts[/dev/sda]",
         |i| {
@@ -328,6 +337,22 @@ const ROWS: &[(&str, &str, Change)] = &[
         },
     ),
 ];
+
+#[test]
+fn what_podman_binds_by_itself_is_the_runtimes_own() {
+    let (compiled, mut instance) = plain();
+    for (target, file) in [
+        ("/etc/passwd", "passwd"),
+        ("/etc/group", "group"),
+        ("/etc/hosts", "hosts"),
+        ("/run/.containerenv", ".containerenv"),
+    ] {
+        let mut own = mount(target, "ext4", &["rw"]);
+        own.root = format!("/storage/overlay-containers/{}/userdata/{file}", "ab".repeat(32));
+        seen(&mut live(&mut instance).mounts).push(own);
+    }
+    assert!(failing(&judged(&compiled, &instance)).is_empty());
+}
 
 #[test]
 fn each_deviation_is_one_finding() {

@@ -18,6 +18,8 @@ pub(super) enum Own {
 /// Device nodes that are bound from the host where a container may not make nodes (own user namespace).
 const NODES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 const CGROUPS: &str = "/sys/fs/cgroup";
+/// Where Podman keeps what it writes for its containers.
+const PODMANS: &str = "/overlay-containers/";
 
 /// Whether a file system is of the type that was given: a `cgroup` is a cgroup2 where the host has that, and a tmpfs with one
 /// cgroup mount per controller where it has version 1.
@@ -105,6 +107,9 @@ pub(super) fn judge(config: &ConfigFacts, given: &BTreeMap<&str, &MountFacts>, m
         "/etc/hostname" => own(is_per_container(root, "hostname")),
         "/etc/hosts" => own(is_per_container(root, "hosts")),
         "/run/.containerenv" => own(is_per_container(root, ".containerenv")),
+        // Podman alone binds these.
+        "/etc/passwd" => own(root.contains(PODMANS) && is_per_container(root, "passwd")),
+        "/etc/group" => own(root.contains(PODMANS) && is_per_container(root, "group")),
         _ => Own::No,
     }
 }

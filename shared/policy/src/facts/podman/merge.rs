@@ -89,7 +89,7 @@ pub fn instance(
         image_defaults,
         labels: Labels::default(),
         config,
-        live: Evidence::missing("processes of Podman's containers are not looked at"),
+        live: Evidence::missing("/proc was not read"),
     }
 }
 

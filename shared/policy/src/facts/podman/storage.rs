@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -80,6 +81,33 @@ pub fn container<T: AsRef<[u8]>>(lists: &[T], id: &str) -> Result<Kept, InvalidF
     let list: Vec<Container<'_>> = all(CONTAINERS, lists)?;
     let found = only(list.into_iter().filter(|container| container.id == id))
         .map_err(|count| invalid(&format!("it holds {count} of this id")))?;
+    kept(found)
+}
+
+/// All containers of these lists by their full ids, and of each what is kept, or what is wrong with it alone. What has no id of 64
+/// hexadecimal digits is none of Podman's.
+///
+/// # Errors
+/// When the bytes are no such lists.
+pub fn containers<T: AsRef<[u8]>>(
+    lists: &[T],
+) -> Result<BTreeMap<String, Result<Kept, InvalidFacts>>, InvalidFacts> {
+    let list: Vec<Container<'_>> = all(CONTAINERS, lists)?;
+    let mut found = BTreeMap::new();
+    for container in list.into_iter().filter(|container| is_id(&container.id)) {
+        match found.entry(container.id.clone().into_owned()) {
+            Entry::Vacant(place) => _ = place.insert(kept(container)),
+            Entry::Occupied(mut place) => {
+                *place.get_mut() = Err(InvalidFacts::new(CONTAINERS, "it holds several of this id"));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn kept(found: Container<'_>) -> Result<Kept, InvalidFacts> {
+    let invalid = |why: &str| InvalidFacts::new(CONTAINERS, why);
+    let id = &*found.id;
     let layer = found
         .layer
         .filter(|layer| is_id(layer))

@@ -30,6 +30,14 @@ fn hostile_lists_of_containers_name_the_container_that_was_asked_for_or_none() {
         .with_generator(Damaged::json([CONTAINERS]))
         .with_iterations(5_000)
         .for_each(|bytes| {
+            match podman::containers(&[&**bytes]) {
+                // Whether it is sought or found among all, it is the same.
+                Ok(all) => match (podman::container(&[&**bytes], ID), all.get(ID)) {
+                    (Ok(kept), found) => assert_eq!(found, Some(&Ok(kept))),
+                    (Err(_), found) => assert!(found.is_none_or(Result::is_err)),
+                },
+                Err(error) => assert_short(&error.to_string()),
+            }
             match podman::container(&[&**bytes], ID) {
                 Ok(kept) => {
                     assert_eq!(kept.id, ID);
