@@ -66,7 +66,7 @@ impl Homes {
             .filter_map(|(hierarchy, path)| {
                 Some((
                     hierarchy.to_owned(),
-                    path[..end_of(path, |part| part.contains(id))?].to_owned(),
+                    path[..end_of(path, |part| part.contains(id) && !is_conmons(part))?].to_owned(),
                 ))
             })
             .collect();
@@ -163,8 +163,17 @@ pub(crate) fn container_ids(cgroup: &str) -> BTreeSet<String> {
     parts.filter_map(id_in).map(str::to_owned).collect()
 }
 
+/// Whether a part of a path is the group of what holds a container for Podman, which is not of the container: by its manager
+/// `systemd` (libpod `oci_conmon_linux.go`). By the other it has no id in it.
+fn is_conmons(part: &str) -> bool {
+    part.starts_with("libpod-conmon-")
+}
+
 /// The 64 hex digits in one part of a path, such as `ID` or `docker-ID.scope`.
 fn id_in(part: &str) -> Option<&str> {
+    if is_conmons(part) {
+        return None;
+    }
     let is_hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     let bytes = part.as_bytes();
     if bytes.len() < 64 {
@@ -332,6 +341,34 @@ mod tests {
             [bond(0, true, &[])]
         );
         assert_eq!(homes.bonds("0::/system.slice\n", None), []);
+    }
+
+    #[test]
+    fn groups_of_podmans_are_understood_and_what_holds_a_container_is_not_of_it() {
+        let (by_systemd, by_itself) = (
+            format!("/machine.slice/libpod-{}.scope", id('a')),
+            format!("/libpod_parent/libpod-{}", id('a')),
+        );
+        for (own, below, conmon) in [
+            (
+                &by_systemd,
+                "container",
+                format!("/machine.slice/libpod-conmon-{}.scope", id('a')),
+            ),
+            (&by_itself, "x", "/libpod_parent/conmon".to_owned()),
+        ] {
+            let mut homes = Homes::default();
+            let first = v1_and_v2(&format!("{own}/{below}"));
+            homes.add(0, &id('a'), &first, &HOST, &HOST).unwrap();
+            assert_eq!(homes.bonds(&v1_and_v2(own), None), [bond(0, true, &[])], "{own}");
+            assert_eq!(homes.bonds(&v1_and_v2(&conmon), None), [], "{conmon}");
+            assert_eq!(container_ids(&v1_and_v2(own)), [id('a')].into());
+            assert!(container_ids(&v1_and_v2(&conmon)).is_empty());
+            // Nor is a container where what holds it is.
+            let mut homes = Homes::default();
+            let added = homes.add(0, &id('a'), &v1_and_v2(&conmon), &HOST, &HOST);
+            assert!(added.is_err(), "{conmon}");
+        }
     }
 
     #[test]
