@@ -1,4 +1,4 @@
-//! The port to what runs instances: Docker today, other runtimes behind the same trait.
+//! The port to what runs instances: Docker and Podman, and others behind the same trait.
 //!
 //! A runtime says what it holds and when to look again. It says nothing of what `/proc` shows
 //! ([`Instance::live`] is left [`Missing`](verger_policy::facts::Evidence::Missing)): one pass over `/proc` serves
@@ -92,7 +92,7 @@ pub enum RuntimeEvent {
 pub struct RuntimeError {
     /// The runtime.
     pub runtime: RuntimeKind,
-    /// Where it was sought: a socket path.
+    /// Where it was sought: the path of a socket or a folder.
     pub endpoint: String,
     /// What went wrong.
     pub problem: RuntimeProblem,
@@ -104,6 +104,9 @@ pub enum RuntimeProblem {
     /// Nobody answers: not installed, not started yet, restarting.
     #[error("nobody answers ({0}); is it running, and may the agent open its socket?")]
     Unreachable(String),
+    /// Its files cannot be read.
+    #[error("its files cannot be read: {0}")]
+    Unreadable(String),
     /// It did not answer in time.
     #[error("no answer within {0} s")]
     TimedOut(u64),

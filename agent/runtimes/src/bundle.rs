@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use rustix::io::Errno;
@@ -31,6 +32,18 @@ pub(crate) struct Stamp {
     size: i64,
     modified: (i64, i64),
     changed: (i64, i64),
+}
+
+impl Stamp {
+    /// When anything of the file was last changed, its name too.
+    pub(crate) fn changed_at(&self) -> SystemTime {
+        let (seconds, nanos) = self.changed;
+        let since = Duration::new(
+            u64::try_from(seconds).unwrap_or_default(),
+            u32::try_from(nanos).unwrap_or_default(),
+        );
+        SystemTime::UNIX_EPOCH + since
+    }
 }
 
 /// The first `ID/config.json` found under `roots`, opened; or why there is none.
@@ -81,6 +94,27 @@ pub(crate) fn read_below(root: &Path, path: &str, limit: usize) -> Result<Vec<u8
     let (file, _) = open_below(root, path)
         .map_err(|refusal| format!("{path} in {}: {}", root.display(), refusal.reason()))?;
     whole(file, limit).map_err(|why| format!("{path} in {} {why}", root.display()))
+}
+
+/// The same, with what identifies the state of the file; none where there is no such file. Blocks on the file system.
+pub(crate) fn read_if_there(
+    root: &Path,
+    path: &str,
+    limit: usize,
+) -> Result<Option<(Vec<u8>, Stamp)>, String> {
+    match open_below(root, path) {
+        Ok((file, stamp)) => match whole(file, limit) {
+            Ok(bytes) => Ok(Some((bytes, stamp))),
+            Err(why) => Err(format!("{path} in {} {why}", root.display())),
+        },
+        Err(Refusal::Io(Errno::NOENT)) => Ok(None),
+        Err(refusal) => Err(format!("{path} in {}: {}", root.display(), refusal.reason())),
+    }
+}
+
+/// What identifies the state of a file below a folder of the runtime's now, if it is there and can be opened.
+pub(crate) fn stamp_below(root: &Path, path: &str) -> Option<Stamp> {
+    open_below(root, path).ok().map(|(_, stamp)| stamp)
 }
 
 /// Whether two paths lead to one folder. Blocks on the file system.

@@ -6,6 +6,7 @@ use bolero::check;
 use verger_fuzz::Damaged;
 use verger_policy::facts::NamespaceIds;
 
+use super::freezer;
 use super::membership::{Homes, KINDS};
 use super::parse::{is_zombie_with_threads, parent, runs_code, session, threads};
 
@@ -94,5 +95,22 @@ fn hostile_cgroup_files_bind_to_instances_that_are_known_and_in_all_hierarchies_
                 assert!(bond.in_cgroup || seen.contains(&id) || !bond.shared.is_empty());
             }
             assert_eq!(homes.bonds(&seen, Some(&HOST)), homes.bonds(&seen, None));
+        });
+}
+
+#[test]
+fn a_hostile_cgroup_file_leads_to_no_other_files_than_those_that_say_whether_it_is_frozen() {
+    check!()
+        .with_generator(Damaged::lines([
+            cgroup("a"),
+            "6:freezer:/libpod_parent/libpod-a\n0::/../x\n".to_owned(),
+        ]))
+        .with_iterations(5_000)
+        .for_each(|text| {
+            for (file, _) in freezer::files(&text.text()) {
+                let name = file.rsplit('/').next().unwrap();
+                assert!(matches!(name, "cgroup.events" | "freezer.state"), "{file}");
+                assert!(file.split('/').all(|part| part != ".."), "{file}");
+            }
         });
 }

@@ -3,6 +3,8 @@
 pub(crate) mod age;
 mod attribution;
 mod budget;
+mod first;
+mod freezer;
 #[cfg(test)]
 mod fuzz;
 mod membership;
@@ -13,6 +15,7 @@ mod settling;
 mod source;
 mod threads;
 
+pub(crate) use first::{First, first};
 pub(crate) use membership::container_ids;
 pub use mount_watch::MountWatch;
 pub use settling::{LONGEST_SETTLING, Look, SETTLING_STEP, Unsettled};

@@ -224,6 +224,11 @@ impl ProcessDir {
         Ok(statat(&self.fd, c"ns/mnt", AtFlags::empty())?.st_ino)
     }
 
+    /// The inode number of its network namespace. Needs CAP_SYS_PTRACE for processes of others.
+    pub(super) fn network_namespace(&self) -> io::Result<u64> {
+        Ok(statat(&self.fd, c"ns/net", AtFlags::empty())?.st_ino)
+    }
+
     /// The inode numbers of its namespaces. Needs CAP_SYS_PTRACE for processes of others.
     pub(super) fn namespaces(&self) -> io::Result<NamespaceIds> {
         // `stat` through the link is one call; reading the link gives the same number as text.

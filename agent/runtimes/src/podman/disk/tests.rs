@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 
-const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub(crate) const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const LAYER: &str = "1111111111111111111111111111111111111111111111111111111111111111";
 const TOP: &str = "2222222222222222222222222222222222222222222222222222222222222222";
 
@@ -70,7 +70,7 @@ impl Storage {
         fs::write(self.graph().join(path), text).unwrap();
     }
 
-    fn replace(&self, path: &str, from: &str, to: &str) {
+    pub(crate) fn replace(&self, path: &str, from: &str, to: &str) {
         let text = fs::read_to_string(self.graph().join(path)).unwrap();
         assert!(text.contains(from), "{text}");
         self.write(path, &text.replace(from, to));
@@ -80,11 +80,35 @@ impl Storage {
         self.graph().join(userdata(ID))
     }
 
-    pub(crate) fn disk(&self) -> PodmanDisk {
-        PodmanDisk::new(PodmanRoots {
+    pub(crate) fn roots(&self) -> PodmanRoots {
+        PodmanRoots {
             graph: self.graph(),
             run: self.run(),
-        })
+        }
+    }
+
+    pub(crate) fn disk(&self) -> PodmanDisk {
+        PodmanDisk::new(self.roots())
+    }
+
+    /// The path of the container's config below [`graph`](Self::graph).
+    pub(crate) fn config_path(&self) -> String {
+        format!("{}/config.json", userdata(ID))
+    }
+
+    /// The runtime leaves a pid.
+    pub(crate) fn leave(&self, pid: &str) {
+        fs::write(self.run().join(pidfile(ID)), pid).unwrap();
+    }
+
+    /// Nothing is kept of the container while the host is up.
+    pub(crate) fn forget(&self) {
+        fs::remove_dir_all(self.run().join(FOLDER)).unwrap();
+    }
+
+    /// The container is about to be started.
+    pub(crate) fn leave_none(&self) {
+        fs::remove_file(self.run().join(pidfile(ID))).unwrap();
     }
 
     fn created(&self) -> Result<Instance, String> {

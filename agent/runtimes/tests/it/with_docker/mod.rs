@@ -1,4 +1,4 @@
-//! What needs root and a Docker daemon.
+//! What needs root and a Docker daemon, or root's Podman.
 
 mod daemon;
 mod disturbance;
@@ -6,6 +6,7 @@ mod evidence;
 mod hostile;
 mod live;
 mod mounts;
+mod podman;
 mod program;
 mod relay;
 mod threads;
