@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use verger_agent_runtimes::doors::Places;
-use verger_agent_runtimes::podman::PodmanRoots;
+use verger_agent_runtimes::podman::{PodmanDisk, PodmanRoots};
 use verger_policy::model::AgentId;
 use verger_transport::config_file;
 use verger_transport::telemetry::LogFormat;
@@ -239,6 +239,7 @@ impl Config {
             group: self.group_file.clone(),
             passwd: self.passwd_file.clone(),
             podman: self.podman_program.clone(),
+            podman_storage: PodmanDisk::new(self.podman_roots()),
             containers_conf: self.containers_conf.clone(),
         }
     }

@@ -38,14 +38,14 @@ pub struct Fault {
 }
 
 /// The namespace of containerd that is Docker's.
-const DOCKERS: &str = "moby";
+pub const DOCKERS: &str = "moby";
 /// What stands for a namespace where there is none: a container of Podman's.
 pub const PODMANS: &str = "podman";
 
 /// A process that holds a container for a runtime (a containerd shim, Podman's conmon).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shim {
-    /// The namespace of containerd: `moby` is Docker's. [`PODMANS`] where it is of no containerd.
+    /// The namespace of containerd: [`DOCKERS`] is Docker's. [`PODMANS`] where it is of no containerd.
     pub namespace: String,
     /// The container's id.
     pub id: String,
@@ -53,6 +53,8 @@ pub struct Shim {
     pub runtime: Evidence<Leads>,
     /// Whether it was started before the gate was put there.
     pub is_older: bool,
+    /// Whether the agent looks at what it holds while that runs.
+    pub is_watched: bool,
 }
 
 /// What a user runs in namespaces of his own.
@@ -198,20 +200,20 @@ impl Doors {
             Evidence::Seen(shims) => shims,
             Evidence::Missing(why) => return checks.push(unseen_all(&UNWATCHED, "unwatched", why)),
         };
-        let others = shims.iter().filter(|shim| shim.namespace != DOCKERS);
+        let others = shims.iter().filter(|shim| !shim.is_watched);
         let told = others.map(|shim| {
             let (actual, reason) = match shim.namespace.as_str() {
                 PODMANS => (
                     "one of Podman's".to_owned(),
-                    "this container is judged when it is launched, and nobody looks at it while it runs: run by Docker it is watched",
+                    "what this holds does not run by the storage of Podman's that the agent knows (`podman_graph_root` and `podman_run_root` in its configuration, driver `overlay`), so nobody looks at it while it runs: run by that or by Docker it is watched",
                 ),
                 namespace => (
                     format!("one of containerd's namespace {}", printable_within(namespace, SHOWN)),
-                    "of which image this container is, is not known, and nobody looks at it while it runs: find out who launched it (`ctr`, a builder); run by Docker it is judged and watched",
+                    "of which image this container is, is not known, and nobody looks at it while it runs: find out who launched it (`ctr`, a builder); run by Docker or Podman it is judged and watched",
                 ),
             };
             Check {
-                expected: Some("a container of Docker's".to_owned()),
+                expected: Some("a container that is watched".to_owned()),
                 actual: Some(actual),
                 reason: reason.into(),
                 ..failing(&UNWATCHED, "unwatched", &format!("{}/{}", shim.namespace, shim.id))
@@ -384,10 +386,11 @@ mod tests {
 
     fn shim(leads: Leads) -> Shim {
         Shim {
-            namespace: "moby".to_owned(),
+            namespace: DOCKERS.to_owned(),
             id: "ab12".to_owned(),
             runtime: Evidence::Seen(leads),
             is_older: false,
+            is_watched: true,
         }
     }
 
@@ -395,6 +398,7 @@ mod tests {
     fn of(namespace: &str) -> Shim {
         Shim {
             namespace: namespace.to_owned(),
+            is_watched: false,
             ..shim(Leads::Gate)
         }
     }
@@ -522,6 +526,19 @@ mod tests {
                 "{check:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_watched_is_not_told_whatever_it_is_of() {
+        let watched = Shim {
+            is_watched: true,
+            ..of(PODMANS)
+        };
+        let doors = Doors {
+            shims: Evidence::Seen(vec![watched]),
+            ..sound()
+        };
+        assert_eq!(doors.checks(&BTreeSet::new()), []);
     }
 
     #[test]

@@ -80,14 +80,15 @@ fn a_damaged_status_is_roots_only_where_it_says_so() {
 fn a_hostile_conmon_names_a_container_and_a_runtime_and_a_hostile_file_of_podmans_names_paths() {
     check!()
         .with_generator(Damaged::bytes([
-            b"/usr/bin/conmon\0--api-version\x001\0-c\0ab12\0-u\0ab12\0-r\0/usr/bin/crun\0-n\0web\0"
+            b"/usr/bin/conmon\0--api-version\x001\0-c\0ab12\0-u\0ab12\0-r\0/usr/bin/crun\0-b\0/b\0-n\0web\0"
                 .as_slice(),
             b"conmon\0--cid=ab12\0--runtime=/usr/sbin/runc\0",
         ]))
         .with_iterations(10_000)
         .for_each(|bytes| {
-            if let Some((id, runtime)) = podman::container_of(bytes) {
-                assert!(!id.is_empty() && !runtime.is_empty());
+            if let Some(held) = podman::container_of(bytes) {
+                assert!(!held.id.is_empty() && !held.runtime.is_empty());
+                assert!(held.bundle.is_none_or(|bundle| !bundle.is_empty()));
             }
         });
     check!()

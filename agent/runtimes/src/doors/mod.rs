@@ -17,10 +17,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use verger_agent_core::doors::{Doors, Fault, Leads, Shim};
+use verger_agent_core::doors::{DOCKERS, Doors, Fault, Leads, Shim};
 use verger_policy::facts::Evidence;
 
 use crate::docker::RegisteredRuntimes;
+use crate::podman::PodmanDisk;
 use host::Host;
 use lookup::Gate;
 
@@ -52,6 +53,8 @@ pub struct Places {
     pub passwd: PathBuf,
     /// Podman's program; what is not there is not looked at.
     pub podman: PathBuf,
+    /// Podman's storage that the agent watches.
+    pub podman_storage: PodmanDisk,
     /// Where Podman is told what its runtimes are: files, and folders of files, the last one's word counting (containers.conf(5)).
     pub containers_conf: Vec<PathBuf>,
 }
@@ -194,6 +197,7 @@ fn shims(host: &Host, gate: &Gate, places: &Places) -> Evidence<Vec<Shim>> {
         // Whatever it was read as: a shim that has ended holds nothing any more.
         let Some(started) = started else { continue };
         shims.push(Shim {
+            is_watched: namespace == DOCKERS,
             namespace,
             id,
             runtime,

@@ -1,10 +1,13 @@
 //! What Podman calls its runtimes, and the processes (conmon) that hold its containers. It has no daemon: whoever runs a container may name
 //! any program as its runtime, and what that came to is seen at what holds the container.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use verger_agent_core::doors::{Leads, PODMANS, Shim};
@@ -30,6 +33,10 @@ const NAMES: [&str; 9] = [
     "youki",
 ];
 const FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
+/// The gate may keep a launch waiting for the agent to start and for its network to be closed.
+const LAUNCHING: Duration = Duration::from_secs(30);
+/// A conmon goes at once when what it holds has ended, on a machine that is not busy.
+const ENDING: Duration = Duration::from_secs(2);
 /// The most bytes of a file that says so, and the most runtimes that are told of.
 const LIMIT: u64 = 1 << 20;
 const MOST: usize = 256;
@@ -120,11 +127,18 @@ fn files(places: &[PathBuf]) -> Vec<Result<PathBuf, String>> {
     files
 }
 
-/// What the conmons hold, each container once: one that a process is run in by `exec` has another for that.
+/// What the conmons hold, each container once: one that a process is run in by `exec` has another for that. Blocks for some seconds where one of the
+/// storage that is watched holds nothing that runs.
 pub(super) fn shims(gate: &Gate, places: &Places, pids: &[u32]) -> Vec<Shim> {
     let mut held: BTreeMap<String, Shim> = BTreeMap::new();
+    let mut idle = Vec::new();
     for pid in pids {
-        let Some((id, called)) = process::line(*pid).as_deref().and_then(container_of) else {
+        let Some(Held {
+            id,
+            runtime: called,
+            bundle,
+        }) = process::line(*pid).as_deref().and_then(container_of)
+        else {
             continue;
         };
         let put = gate.since(&places.gate, &called, &[]);
@@ -141,19 +155,66 @@ pub(super) fn shims(gate: &Gate, places: &Places, pids: &[u32]) -> Vec<Shim> {
                 Evidence::missing("its runtime is not named by a path")
             },
             is_older: put.is_some_and(|put| is_before(started, put)),
+            is_watched: true,
         };
-        match held.get_mut(&id) {
-            // Of two, what came past the gate is told.
-            Some(other) if other.runtime == Evidence::Seen(Leads::Gate) && !other.is_older => *other = shim,
-            Some(_) => {}
-            None => _ = held.insert(id, shim),
+        let held = match held.entry(id) {
+            Entry::Vacant(place) => place.insert(shim),
+            Entry::Occupied(place) => {
+                let other = place.into_mut();
+                // Of two, what came past the gate is told, and that one of them is not watched.
+                if other.runtime == Evidence::Seen(Leads::Gate) && !other.is_older {
+                    let is_watched = other.is_watched;
+                    *other = Shim { is_watched, ..shim };
+                }
+                other
+            }
+        };
+        let storage = &places.podman_storage;
+        if !bundle.is_some_and(|bundle| storage.is_in_bundle(Path::new(&bundle), &held.id)) {
+            held.is_watched = false;
+        } else if !storage.is_watched(&held.id) && !is_young(started) {
+            idle.push((*pid, held.id.clone()));
+        }
+    }
+    if !idle.is_empty() {
+        // It ends soon after what it holds.
+        thread::sleep(ENDING);
+    }
+    for (pid, id) in idle {
+        let is_same = || {
+            process::line(pid)
+                .as_deref()
+                .and_then(container_of)
+                .is_some_and(|held| held.id == id)
+        };
+        if let Some(shim) = held.get_mut(&id)
+            && is_same()
+            && !places.podman_storage.is_watched(&id)
+        {
+            shim.is_watched = false;
         }
     }
     held.into_values().collect()
 }
 
-/// The container and the runtime that a conmon was started with (conmon(8): `--cid`, `--runtime`).
-pub(super) fn container_of(line: &[u8]) -> Option<(String, String)> {
+/// Whether what it holds may still be on its way: nothing of it runs before the runtime was let make it.
+fn is_young(started: SystemTime) -> bool {
+    started.elapsed().is_ok_and(|age| age < LAUNCHING)
+}
+
+/// What a conmon was started with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    /// The full id of the container.
+    pub(super) id: String,
+    /// The program that it calls as its runtime.
+    pub(super) runtime: String,
+    /// The folder of the container, or of the process that is run in it.
+    pub(super) bundle: Option<String>,
+}
+
+/// What a conmon was started with (conmon(8): `--cid`, `--runtime`, `--bundle`).
+pub(super) fn container_of(line: &[u8]) -> Option<Held> {
     let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
     let after = |short: &[u8], long: &[u8]| {
         let given = words.iter().enumerate().find_map(|(at, word)| {
@@ -165,7 +226,11 @@ pub(super) fn container_of(line: &[u8]) -> Option<(String, String)> {
         let word = String::from_utf8_lossy(given).into_owned();
         (!word.is_empty()).then_some(word)
     };
-    Some((after(b"-c", b"--cid")?, after(b"-r", b"--runtime")?))
+    Some(Held {
+        id: after(b"-c", b"--cid")?,
+        runtime: after(b"-r", b"--runtime")?,
+        bundle: after(b"-b", b"--bundle"),
+    })
 }
 
 #[cfg(test)]
@@ -177,11 +242,17 @@ mod tests {
     #[test]
     fn a_conmon_says_what_it_holds_and_by_which_runtime() {
         let line = b"/usr/bin/conmon\0--api-version\x001\0-c\0ab12\0-u\0ab12\0-r\0/usr/bin/crun\0-b\0/b\0-n\0web\0--runtime-arg\0--log\0";
-        let found = Some(("ab12".to_owned(), "/usr/bin/crun".to_owned()));
-        assert_eq!(container_of(line), found);
+        let found = |bundle: Option<&str>| {
+            Some(Held {
+                id: "ab12".to_owned(),
+                runtime: "/usr/bin/crun".to_owned(),
+                bundle: bundle.map(str::to_owned),
+            })
+        };
+        assert_eq!(container_of(line), found(Some("/b")));
         assert_eq!(
             container_of(b"conmon\0--cid=ab12\0--runtime=/usr/bin/crun\0"),
-            found
+            found(None)
         );
         for line in [
             &b""[..],

@@ -91,6 +91,7 @@ fn name_of(users: &str, uid: u32) -> Option<String> {
 pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::podman::{PodmanDisk, PodmanRoots};
     use std::os::unix::fs::{PermissionsExt as _, chown};
     use std::path::Path;
 
@@ -103,6 +104,10 @@ pub(super) mod tests {
             group: dir.join("group"),
             passwd: dir.join("passwd"),
             podman: dir.join("absent"),
+            podman_storage: PodmanDisk::new(PodmanRoots {
+                graph: dir.join("graph"),
+                run: dir.join("run"),
+            }),
             containers_conf: Vec::new(),
         }
     }

@@ -207,7 +207,7 @@ rules! {
     "seal the policy set again: `verger apply` on any file of it";
     UNREADABLE_RUNTIME = "host/unreadable-runtime", Host, High, NO_PROFILE, [];
     "What runs under a runtime that cannot be read is not judged";
-    "start the runtime, and let the agent open its socket";
+    "start the runtime, and let the agent open its socket, or read its files";
     NOT_EVALUATED = "host/not-evaluated", Host, High, NO_PROFILE, [];
     "What could not be looked at may be anything: it must not pass for quiet";
     "read the reason, and give the agent what it lacks; `verger instances NAME --host HOST` lists the checks";
@@ -234,7 +234,7 @@ rules! {
     "have it run through the host's Docker, where it is judged; or let the user make no namespaces: `user.max_user_namespaces` in sysctl.d(5), and no range in subuid(5)";
     UNWATCHED = "host/unwatched", Host, Medium, NO_PROFILE, ["NIST 800-190 4.4.2"];
     "What is of no runtime that the agent watches is judged when it is launched at most, and by nobody while it runs";
-    "run it by Docker, where it is watched; find out who launched it if nobody knows it";
+    "run it by Docker or by root's Podman with the storage that the agent knows, where it is watched; find out who launched it if nobody knows it";
     NOT_KEPT = "host/not-kept", Host, High, NO_PROFILE, [];
     "What this host accepted is acknowledged once it is on disk, in the ledger and beside the host's identity: what is not can be taken back by whoever puts an older ledger in its place";
     "mend the disk of the agent's data_dir, or free space on it; it is tried again by itself, and at once after a restart of the agent";
