@@ -16,7 +16,7 @@ use verger_agent_core::store::{LedgerStore, SpoolStore};
 use verger_agent_nftables::Nftables;
 use verger_agent_runtimes::disk::Disk;
 use verger_agent_runtimes::docker::{DockerConfig, DockerDisk, DockerRuntime};
-use verger_agent_runtimes::podman::PodmanDisk;
+use verger_agent_runtimes::podman::{PodmanDisk, PodmanRuntime};
 use verger_agent_runtimes::proc::MountWatch;
 use verger_policy::facts::Evidence;
 use verger_proto::agent::v1 as pb;
@@ -128,7 +128,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         filters: Arc::clone(&filters),
     };
     let ports = ReconcilerPorts {
-        runtime: Arc::clone(&docker) as _,
+        runtimes: vec![
+            Arc::clone(&docker) as _,
+            Arc::new(PodmanRuntime::new(config.podman_roots())),
+        ],
         spool: Arc::clone(&spool),
         mounts,
         mounts_changed,

@@ -14,9 +14,16 @@ use crate::unknown::unknown_instance;
 const WAITING: usize = 1024;
 
 /// A scripted runtime. Clones hold the same instances.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct FakeRuntime {
+    kind: RuntimeKind,
     held: Arc<Mutex<Held>>,
+}
+
+impl Default for FakeRuntime {
+    fn default() -> Self {
+        Self::of(RuntimeKind::Docker)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -28,9 +35,17 @@ struct Held {
 }
 
 impl FakeRuntime {
-    /// Holds nothing yet.
+    /// Holds nothing yet, and takes itself for Docker.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, which takes itself for this one.
+    pub fn of(kind: RuntimeKind) -> Self {
+        Self {
+            kind,
+            held: Arc::default(),
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -84,7 +99,7 @@ impl FakeRuntime {
 
 impl Runtime for FakeRuntime {
     fn kind(&self) -> RuntimeKind {
-        RuntimeKind::Docker
+        self.kind
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>, RuntimeError>> {

@@ -11,6 +11,7 @@ mod observation;
 mod refused_sets;
 mod status;
 mod stray_checks;
+mod watches;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
@@ -45,6 +46,7 @@ use blind_spots::{BlindSpots, Looked, NOT_EVALUATED};
 use closing::Closing;
 use observation::Observation;
 use refused_sets::{REFUSED_SET, RefusedSets};
+use watches::Watches;
 
 /// A runtime tells of an exec before its process is there: some 100 ms on a quiet host. Looks at these times after it
 /// see the process soon, however long that takes within reason; after that the next scan does.
@@ -56,7 +58,8 @@ const AFTER_EXEC: [Duration; 3] = [
 
 /// What the reconciler needs of the rest of the agent.
 pub(crate) struct ReconcilerPorts {
-    pub(crate) runtime: Arc<dyn Runtime>,
+    /// Each of another kind.
+    pub(crate) runtimes: Vec<Arc<dyn Runtime>>,
     pub(crate) spool: Arc<dyn SpoolStore>,
     pub(crate) mounts: MountWatch,
     pub(crate) mounts_changed: mpsc::Receiver<()>,
@@ -113,7 +116,7 @@ impl Reconciler {
 
     /// Runs until stopped.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let mut watch = self.ports.runtime.watch();
+        let mut watch = Watches::of(&self.ports.runtimes);
         let mut scan = tokio::time::interval(self.scan_every);
         scan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -158,7 +161,7 @@ impl Reconciler {
     async fn activate(&mut self) {
         let ledger = Arc::clone(&self.ports.ledger.borrow_and_update());
         self.observation
-            .look(&*self.ports.runtime, &self.ports.mounts)
+            .look(&self.ports.runtimes, &self.ports.mounts)
             .await;
         self.conclude(&ledger).await;
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures::future::join_all;
 use jiff::Timestamp;
 use verger_agent_core::runtime::{Listed, Phase, Runtime};
 use verger_agent_runtimes::proc::{Look, MountWatch, Unsettled, look};
@@ -44,32 +45,36 @@ impl Observation {
         }
     }
 
-    /// Looks at the runtime and at `/proc`. What a runtime says is judged at once: processes that are still being set up
-    /// are waited for in [`settle`](Self::settle).
-    pub(crate) async fn look(&mut self, runtime: &dyn Runtime, mounts: &MountWatch) {
-        let listed = match runtime.list().await {
-            Ok(listed) => {
-                self.unreadable.remove(&runtime.kind());
-                listed
-            }
-            Err(error) => {
-                if self
-                    .unreadable
-                    .insert(runtime.kind(), error.to_string())
-                    .is_none()
-                {
-                    tracing::warn!(%error, "a runtime cannot be read; its instances are not evaluated until it can");
+    /// Looks at the runtimes and at `/proc`. What a runtime says is judged at once: processes that are still being set up
+    /// are waited for in [`settle`](Self::settle). What is of a runtime that cannot be read stays as it was seen last.
+    pub(crate) async fn look(&mut self, runtimes: &[Arc<dyn Runtime>], mounts: &MountWatch) {
+        // One that does not answer holds up no other's list.
+        let lists = join_all(runtimes.iter().map(|runtime| runtime.list())).await;
+        let mut listed = Vec::new();
+        let mut read = BTreeSet::new();
+        for (runtime, list) in runtimes.iter().zip(lists) {
+            let kind = runtime.kind();
+            match list {
+                Ok(list) => {
+                    self.unreadable.remove(&kind);
+                    read.insert(kind);
+                    listed.extend(list);
                 }
-                return;
+                Err(error) => {
+                    if self.unreadable.insert(kind, error.to_string()).is_none() {
+                        tracing::warn!(%error, "a runtime cannot be read; its instances are not evaluated until it can");
+                    }
+                }
             }
-        };
+        }
+        if read.is_empty() {
+            return;
+        }
         // What was made and not started has no process: there is nothing of it to judge yet. What is between two lives is not
         // gone: its findings stay as they are.
-        self.resting = listed
-            .iter()
-            .filter(|one| one.phase == Phase::Restarting)
-            .map(|one| one.instance.id.clone())
-            .collect();
+        self.resting.retain(|id| !read.contains(&id.runtime));
+        let resting = listed.iter().filter(|one| one.phase == Phase::Restarting);
+        self.resting.extend(resting.map(|one| one.instance.id.clone()));
         // One that runs and cannot be read is judged all the same: it must not read as gone.
         let running: Vec<(Arc<Instance>, Option<u32>)> = listed
             .into_iter()
@@ -80,24 +85,25 @@ impl Observation {
                  }| (instance, init_pid),
             )
             .collect();
-        let pids: Vec<u32> = running.iter().filter_map(|(_, pid)| *pid).collect();
-        if pids != self.watched {
-            mounts.set(&pids);
-            self.watched = pids;
-        }
         let wanted: Vec<(InstanceId, u32)> = running
             .iter()
             .filter_map(|(instance, pid)| Some((instance.id.clone(), (*pid)?)))
             .collect();
-        self.pids = wanted.iter().cloned().collect();
+        self.pids.retain(|id, _| !read.contains(&id.runtime));
+        self.pids.extend(wanted.iter().cloned());
+        let pids: Vec<u32> = self.pids.values().copied().collect();
+        if pids != self.watched {
+            mounts.set(&pids);
+            self.watched = pids;
+        }
         let before = self.unsettled.take();
         let launches = Arc::clone(&self.launches);
-        launches.keep(|container| wanted.iter().any(|(id, _)| id.id == container));
+        launches.keep(|container| self.pids.keys().any(|id| id.id == container));
         let Look { live, unsettled } = told(launches, move || look(&wanted, before))
             .await
             .expect("a look at /proc does not panic, and the runtime outlives it");
         self.unsettled = unsettled;
-        self.take(running, live);
+        self.take(running, live, &read);
     }
 
     /// Whether instances have processes too young to be judged; [`settle`](Self::settle) looks at them.
@@ -130,9 +136,11 @@ impl Observation {
         &mut self,
         running: Vec<(Arc<Instance>, Option<u32>)>,
         mut live: BTreeMap<InstanceId, Evidence<LiveFacts>>,
+        read: &BTreeSet<RuntimeKind>,
     ) {
-        let before = std::mem::take(&mut self.listed);
-        let mut instances = std::mem::take(&mut self.instances);
+        let is_read = |id: &InstanceId| read.contains(&id.runtime);
+        let before: BTreeMap<_, _> = self.listed.extract_if(.., |id, _| is_read(id)).collect();
+        let mut instances: BTreeMap<_, _> = self.instances.extract_if(.., |id, _| is_read(id)).collect();
         let mut moved = before.len() != running.len();
         for (listed, init_pid) in running {
             let id = listed.id.clone();
@@ -241,6 +249,7 @@ fn held(known: Option<&Instance>, init_pid: Option<u32>) -> Evidence<LiveFacts> 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use verger_agent_core::runtime::{RuntimeError, RuntimeProblem};
     use verger_agent_runtimes::fake::{FakeRuntime, instance};
 
     #[tokio::test]
@@ -251,10 +260,52 @@ mod tests {
         runtime.put(blind.clone(), Phase::Running, None);
         runtime.put(resting.clone(), Phase::Restarting, None);
         let mut observation = Observation::default();
-        observation.look(&runtime, &mounts).await;
+        let runtimes: [Arc<dyn Runtime>; 1] = [Arc::new(runtime)];
+        observation.look(&runtimes, &mounts).await;
         assert_eq!(observation.instances()[&blind.id].live, Evidence::missing(NO_PID));
         assert_eq!(observation.resting().iter().collect::<Vec<_>>(), [&resting.id]);
         assert!(!observation.instances().contains_key(&resting.id));
+    }
+
+    #[tokio::test]
+    async fn what_is_of_a_runtime_that_cannot_be_read_stays_and_the_others_go_on() {
+        let (docker, podman) = (FakeRuntime::new(), FakeRuntime::of(RuntimeKind::Podman));
+        let of = |kind, digit: &str, name: &str| {
+            let mut made = instance(digit, name);
+            made.id.runtime = kind;
+            made
+        };
+        let one = of(RuntimeKind::Docker, "a", "one");
+        let (two, three) = (
+            of(RuntimeKind::Podman, "b", "two"),
+            of(RuntimeKind::Podman, "c", "three"),
+        );
+        docker.put(one.clone(), Phase::Running, None);
+        podman.put(two.clone(), Phase::Running, None);
+        let runtimes: [Arc<dyn Runtime>; 2] = [Arc::new(docker.clone()), Arc::new(podman.clone())];
+        let (mounts, _changed) = MountWatch::start().unwrap();
+        let mut observation = Observation::default();
+        observation.look(&runtimes, &mounts).await;
+        let ids = |observation: &Observation| observation.instances().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(ids(&observation), [one.id.clone(), two.id.clone()]);
+
+        docker.remove(&one.id);
+        docker.fail(Some(RuntimeError {
+            runtime: RuntimeKind::Docker,
+            endpoint: "/x".to_owned(),
+            problem: RuntimeProblem::TimedOut(1),
+        }));
+        podman.remove(&two.id);
+        podman.put(three.clone(), Phase::Restarting, None);
+        observation.look(&runtimes, &mounts).await;
+        assert_eq!(ids(&observation), std::slice::from_ref(&one.id));
+        assert!(observation.resting().contains(&three.id));
+        let unreadable: Vec<_> = observation.unreadable().keys().collect();
+        assert_eq!(unreadable, [&RuntimeKind::Docker]);
+
+        docker.fail(None);
+        observation.look(&runtimes, &mounts).await;
+        assert!(ids(&observation).is_empty() && observation.unreadable().is_empty());
     }
 
     #[test]

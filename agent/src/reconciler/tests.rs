@@ -61,7 +61,7 @@ impl World {
         let ports = ReconcilerPorts {
             launches: Arc::default(),
             filters: Arc::default(),
-            runtime: Arc::clone(&runtime) as _,
+            runtimes: vec![Arc::clone(&runtime) as _],
             spool: Arc::new(disk),
             mounts,
             mounts_changed,
@@ -325,6 +325,33 @@ async fn a_wish_that_cannot_be_fulfilled_is_raised_although_nothing_runs() {
     world.adopt(MONITORED);
     world.reconciler.activate().await;
     assert_eq!(world.open(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn one_of_podmans_is_told_to_have_a_network_whatever_is_closed_of_it() {
+    use verger_agent_core::enforcer::{Attachment, Port};
+    use verger_policy::facts::NamespaceOwner;
+    use verger_policy::model::RuntimeKind;
+    let mut world = World::new();
+    let image = verger_policy::digest::Digest::of(b"image");
+    let mut web = instance("a", "web");
+    web.id.runtime = RuntimeKind::Podman;
+    web.image = verger_policy::facts::Evidence::Seen(image);
+    web.config.namespaces.network = verger_policy::facts::Evidence::Seen(NamespaceOwner::Own);
+    world.runtime.put(web, Phase::Running, Some(7));
+    let port = Port::new("veth7").unwrap();
+    world.host.attach(7, Attachment::Ports([port].into()));
+    world.adopt(&closed(&image, "enforce"));
+    for _ in 0..2 {
+        world.reconciler.activate().await;
+        assert!(!world.host.is_open(7), "what can be closed is");
+        assert!(world.open().contains(&"host/open-network".to_owned()));
+    }
+    assert!(world.open().contains(&"host/unsupported-mode".to_owned()));
+    world.adopt(&closed(&image, "monitor"));
+    world.reconciler.activate().await;
+    assert!(world.host.is_open(7));
+    assert!(!world.open().contains(&"host/open-network".to_owned()));
 }
 
 fn closed(image: &verger_policy::digest::Digest, mode: &str) -> String {

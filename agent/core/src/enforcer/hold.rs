@@ -54,7 +54,7 @@ pub fn hold(
     let is_closed = wants_none(compiled, instance);
     if is_closed && instance.id.runtime == RuntimeKind::Podman {
         return refused(
-            "it is to have no network, and those of Podman's containers are not watched while they run, so that none can be kept closed; run it by Docker",
+            "it is to have no network, and to keep those of Podman's containers closed is not supported; run it by Docker",
         );
     }
     match &instance.config.namespaces.network {

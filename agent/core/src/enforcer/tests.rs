@@ -316,10 +316,7 @@ fn one_of_podmans_is_not_held_but_refused_where_it_would_be_held() {
             Ok(&podmans(&with_network(&web, network))),
             nobody,
         ));
-        assert!(
-            why.contains("not watched while they run") && why.contains("epoch 7"),
-            "{why}"
-        );
+        assert!(why.contains("not supported") && why.contains("epoch 7"), "{why}");
     }
     assert_eq!(hold(&compiled, Ok(&podmans(&db)), nobody), Hold::Free);
     // Nobody could be of it by a label: it names none.
