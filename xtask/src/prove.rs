@@ -264,7 +264,7 @@ pub(crate) const POINTS: &[Point] = &[
     },
     Point {
         name: "podman",
-        claim: "What Podman and ctr launch runs nothing where it differs from its blessing or cannot be identified; its blessed twin does; what comes past the gate is told.",
+        claim: "What Podman and ctr launch runs nothing where it differs from its blessing or cannot be identified; its blessed twin does; what comes past the gate is told. What runs by Podman is judged, also what ran before the agent did, and drift of it is told.",
         cargo: &program!("prove-podman"),
         needs_docker: true,
         sample: None,

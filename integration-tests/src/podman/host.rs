@@ -58,7 +58,15 @@ pub(crate) struct Podman {
 impl Podman {
     /// With an empty storage. Limits are those that this process may set: Podman asks for more by itself.
     pub(crate) fn new(scene: &Scene, docker: &Docker) -> Result<Self> {
-        let folder = scene.path("podman");
+        Self::at(scene.path("podman"), docker.network_namespace())
+    }
+
+    /// The same, with another storage.
+    pub(super) fn beside(&self, scene: &Scene, name: &str) -> Result<Self> {
+        Self::at(scene.path(name), self.namespace.clone())
+    }
+
+    fn at(folder: PathBuf, namespace: PathBuf) -> Result<Self> {
         for name in ["networks", "tmp"] {
             fs::create_dir_all(folder.join(name))?;
         }
@@ -66,10 +74,7 @@ impl Podman {
             folder.join("containers.conf"),
             "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n",
         )?;
-        Ok(Self {
-            folder,
-            namespace: docker.network_namespace(),
-        })
+        Ok(Self { folder, namespace })
     }
 
     pub(crate) fn graph(&self) -> PathBuf {

@@ -1,12 +1,14 @@
 //! Podman and `ctr` behind the gate: what differs from its blessing, and what nobody can identify, runs nothing, and says why in Verger's own
-//! words; its blessed twin runs.
+//! words; its blessed twin runs. What runs by Podman is watched.
 //!
 //! Each attack works where nothing stands in its way; what it did is counted on the host, and not by what anybody says.
 
 mod attacks;
 mod ctr;
 pub(crate) mod host;
+mod watched;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -85,10 +87,7 @@ pub fn run(_long: bool) -> Result<Verdict> {
 
     let config = scene.path("agent.toml");
     let text = fs::read_to_string(&config)?;
-    let text: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.starts_with("podman_program"))
-        .collect();
+    let text: Vec<&str> = text.lines().filter(|line| !line.starts_with("podman_")).collect();
     fs::write(
         &config,
         format!(
@@ -102,7 +101,7 @@ pub fn run(_long: bool) -> Result<Verdict> {
     let (front, crun) = (gate.folder().join("runc"), gate.folder().join("crun"));
     let _left_behind_it = Left(&podman, front.clone());
     let containerd = Containerd::start(&scene, gate.folder())?;
-    let slowest = doors(&scene, &podman, &gate, &containerd, &out, &root, &real)?;
+    let (slowest, unwatched_then) = doors(&scene, &podman, &gate, &containerd, &out, &root, &real)?;
     out.clear()?;
 
     drafts.push(NOTHING_UNKNOWN.to_owned());
@@ -173,12 +172,20 @@ pub fn run(_long: bool) -> Result<Verdict> {
     ensure!(by_crun <= 1, "more ran than the twin by crun");
     let ctr = ctr::run(&scene, &containerd, &podman, &front, &out, &root)?;
     let ran = out.count()? - by_crun;
+    let seen = watched::shown(&mut scene, &podman, &front, &real, &out)?;
+    // Nothing of the storage that is watched, also not while it was being started or ended.
+    let unwatched_since = unwatched(&scene)?;
+    ensure!(
+        unwatched_since == unwatched_then,
+        "{unwatched_since:?}, and before {unwatched_then:?}"
+    );
+    let before = out.count()?;
 
     // Without the agent nothing is launched, and what runs can be ended.
     scene.agent.stop()?;
     let told = podman.told(&front, &benign().arguments("orphan", &out))?;
     ensure!(told.contains("the policy agent is unreachable"), "{told}");
-    ensure!(out.count()? == by_crun + ran, "it ran without the agent");
+    ensure!(out.count()? == before, "it ran without the agent");
     for name in ["twin", "open"] {
         podman.say(&front, &["stop", "--time", "0", name])?;
         podman.remove(&front, name)?;
@@ -187,17 +194,18 @@ pub fn run(_long: bool) -> Result<Verdict> {
     gate.remove()?;
     Ok(Verdict {
         figure: format!(
-            "{refused} of {of} launches by Podman (as runc and as crun) and {} of {} by ctr refused in the gate's own words, {ran} of them ran anything; unprotected all of them ran; the blessed twins ran; what came past the gate was told within {:.1} s",
+            "{refused} of {of} launches by Podman (as runc and as crun) and {} of {} by ctr refused in the gate's own words, {ran} of them ran anything; unprotected all of them ran; the blessed twins ran; what came past the gate was told within {:.1} s, and what became of what runs within {:.1} s",
             ctr.refused,
             ctr.of,
-            slowest.as_secs_f64()
+            slowest.as_secs_f64(),
+            seen.as_secs_f64()
         ),
-        holds: refused == of && ctr.refused == ctr.of && ran == 0 && slowest <= WITHIN,
+        holds: refused == of && ctr.refused == ctr.of && ran == 0 && slowest <= WITHIN && seen <= WITHIN,
     })
 }
 
 /// While nothing is enforced all of them run: what is not watched is told, what came past the gate is told as that, and so is what Podman may
-/// call besides. Gives how long the slowest took.
+/// call besides. Gives how long the slowest took, and what is not watched.
 fn doors(
     scene: &Scene,
     podman: &Podman,
@@ -206,7 +214,7 @@ fn doors(
     out: &Out,
     root: &Path,
     real: &Path,
-) -> Result<Duration> {
+) -> Result<(Duration, BTreeSet<String>)> {
     let front = gate.folder().join("runc");
     let mut slowest = Duration::ZERO;
     let mut told = |rule: &str, field: &str| -> Result<()> {
@@ -225,8 +233,13 @@ fn doors(
     told("host/gate-drift", &format!("podman[{}]", real.display()))?;
     let through = runs(scene, podman, &front, out, "through", &benign())?;
     let past = runs(scene, podman, real, out, "past", &benign())?;
-    told("host/unwatched", &format!("unwatched[podman/{through}]"))?;
     told("host/past-gate", &format!("containers[podman/{past}]"))?;
+    // By another storage than the one that the agent knows.
+    let other = podman.beside(scene, "elsewhere")?;
+    let _left = Left(&other, real.to_owned());
+    other.import(root, "web", real)?;
+    let stranger = runs(scene, &other, &front, out, "unwatched", &benign())?;
+    told("host/unwatched", &format!("unwatched[podman/{stranger}]"))?;
     let (through_ctr, past_ctr) = (ctr::name("through"), ctr::name("past"));
     ctr::runs(scene, containerd, out, root, &through_ctr, &[])?;
     ctr::runs(
@@ -240,6 +253,17 @@ fn doors(
     told("host/unwatched", &format!("unwatched[default/{through_ctr}]"))?;
     told("host/past-gate", &format!("containers[default/{past_ctr}]"))?;
     let findings = scene.open_findings()?;
+    for id in [&through, &past] {
+        let is_unwatched =
+            |finding: &Value| is(finding, "host/unwatched", &format!("unwatched[podman/{id}]"));
+        ensure!(
+            !findings.iter().any(is_unwatched),
+            "{id} is watched: {findings:?}"
+        );
+    }
+    for name in ["through", "past"] {
+        scene.judged(name, |row| row["runtime"] == "podman")?;
+    }
     for id in [format!("podman/{through}"), format!("default/{through_ctr}")] {
         let is_past = |finding: &Value| is(finding, "host/past-gate", &format!("containers[{id}]"));
         ensure!(
@@ -250,10 +274,21 @@ fn doors(
     for name in ["through", "past"] {
         podman.remove(real, name)?;
     }
+    other.remove(real, "unwatched")?;
     for name in [&through_ctr, &past_ctr] {
         containerd.remove(name)?;
     }
-    Ok(slowest)
+    Ok((slowest, unwatched(scene)?))
+}
+
+/// The containers of Podman's that are told to be unwatched, or were.
+fn unwatched(scene: &Scene) -> Result<BTreeSet<String>> {
+    scene.findings_arrived()?;
+    let all = scene.rows(&["findings", "list", "--state", "open", "--state", "resolved"])?;
+    let told = all.iter().filter(|finding| finding["rule"] == "host/unwatched");
+    let fields = told.filter_map(|finding| finding["field"].as_str());
+    let podmans = fields.filter(|field| field.starts_with("unwatched[podman/"));
+    Ok(podmans.map(str::to_owned).collect())
 }
 
 fn is(finding: &Value, rule: &str, field: &str) -> bool {

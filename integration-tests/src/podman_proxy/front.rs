@@ -91,10 +91,14 @@ impl Front {
         scene.agent.stop()?;
         let config = scene.path("agent.toml");
         let text = fs::read_to_string(&config)?;
+        let is_place =
+            |line: &str| line.starts_with("podman_graph_root") || line.starts_with("podman_run_root");
+        let others: Vec<&str> = text.lines().filter(|line| !is_place(line)).collect();
         fs::write(
             &config,
             format!(
-                "{text}podman_graph_root = {:?}\npodman_run_root = {:?}\n[podman_proxy]\nlisten = {:?}\npodman = {real:?}\n",
+                "{}\npodman_graph_root = {:?}\npodman_run_root = {:?}\n[podman_proxy]\nlisten = {:?}\npodman = {real:?}\n",
+                others.join("\n"),
                 podman.graph(),
                 podman.run_root(),
                 folder.path().join("podman.sock"),

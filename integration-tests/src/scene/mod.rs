@@ -103,12 +103,14 @@ impl Scene {
         fs::write(
             at("agent.toml"),
             format!(
-                // What this machine's Podman would call is no part of a scene.
-                "data_dir = {:?}\ndocker_socket = {:?}\noci_roots = [{:?}]\npodman_program = {:?}\n",
+                // What this machine's Podman would call, and what it runs, is no part of a scene.
+                "data_dir = {:?}\ndocker_socket = {:?}\noci_roots = [{:?}]\npodman_program = {:?}\npodman_graph_root = {:?}\npodman_run_root = {:?}\n",
                 at("agent"),
                 socket,
                 bundles,
-                nowhere().join("podman")
+                nowhere().join("podman"),
+                nowhere().join("graph"),
+                nowhere().join("run")
             ),
         )?;
         let program = |name: &str| -> Result<Program> {

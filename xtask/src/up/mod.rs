@@ -234,11 +234,14 @@ impl Scene {
         fs::write(
             &config,
             format!(
-                "data_dir = {:?}\ndocker_socket = {:?}\noci_roots = [{:?}]\nnetwork_namespace = {:?}\n",
+                // What this machine's Podman runs is not the demonstration's.
+                "data_dir = {:?}\ndocker_socket = {:?}\noci_roots = [{:?}]\nnetwork_namespace = {:?}\npodman_graph_root = {:?}\npodman_run_root = {:?}\n",
                 self.file("agent"),
                 self.docker_host.trim_start_matches("unix://"),
                 self.stage.dockerd.bundles(),
                 self.stage.dockerd.namespace_path(),
+                self.file("podman/graph"),
+                self.file("podman/run"),
             ),
         )?;
         if !self.file("agent/cluster.json").exists() {
