@@ -248,9 +248,11 @@ impl Config {
     pub(crate) fn explain(&self) -> anyhow::Result<()> {
         writeln!(
             std::io::stdout(),
-            "files in {} · Docker at {} · processes and mounts every {} s",
+            "files in {} · Docker at {} · Podman's storage in {} and {} · processes and mounts every {} s",
             self.data_dir.display(),
             self.docker_socket.display(),
+            self.podman_graph_root.display(),
+            self.podman_run_root.display(),
             self.scan_seconds
         )?;
         if let Some(proxy) = &self.proxy {
