@@ -158,7 +158,11 @@ impl Call {
     pub fn fetched_if_missing(&self) -> Option<String> {
         let is_pull = self.is_libpod && self.path == ["images", "pull"];
         let unless_there = matches!(self.query.get("policy"), "missing" | "ifnotpresent" | "never");
-        let plain = self.wishes.len() == 1;
+        // With all its tags it is asked for at the registry, whatever is there.
+        let one = ["alltags", "allTags"]
+            .iter()
+            .all(|key| matches!(self.query.get(key), "" | "0" | "false"));
+        let plain = self.wishes.len() == 1 && one;
         (is_pull && unless_there && plain)
             .then(|| path_of(self.query.get("reference"), "exists"))
             .flatten()
@@ -176,6 +180,13 @@ impl Call {
     /// Whether it asks for a list of containers and nothing else.
     pub fn is_list(&self) -> bool {
         self.path == ["containers", "json"]
+    }
+
+    /// It is answered with a part of the list: what would be counted or measured of the rest is not asked for.
+    pub fn is_narrowed(&mut self) {
+        for key in ["before", "last", "limit", "since", "size"] {
+            self.query.remove(key);
+        }
     }
 
     /// Whether it changes anything, or lets anything be seen that is not to be found in a list.

@@ -6,25 +6,6 @@ use crate::call::{On, Wish};
 use crate::query::Query;
 use crate::table::Engine;
 
-/// The profile for system calls that Podman's CLI names where nobody named one.
-const OWN_SECCOMP: &str = "/usr/share/containers/seccomp.json";
-/// What a build may be told that reaches past it, whatever it says. Podman alone knows these.
-const REACHING: [&str; 14] = [
-    "addcaps",
-    "additionalbuildcontexts",
-    "apparmor",
-    "cachefrom",
-    "cacheto",
-    "devices",
-    "labelopts",
-    "registry",
-    "remote",
-    "rusagelogfile",
-    "secrets",
-    "securityopt",
-    "ulimits",
-    "volume",
-];
 /// Names that do not mean a registry (containers-transports(5)): files of the host.
 const TRANSPORTS: [&str; 9] = [
     "containers-storage",
@@ -52,6 +33,15 @@ pub(crate) fn further(engine: Engine, is_libpod: bool, path: &[String], query: &
         false => of_docker(engine, &words, query),
         true => of_podman(&words, query),
     };
+    // With words of the caller's it may run ps(1) within the container.
+    if let (Engine::Podman, ["containers", container, "top"]) = (engine, &words[..])
+        && !query.get("ps_args").is_empty()
+    {
+        wishes.push(Wish {
+            verb: Verb::Exec,
+            on: On::Container((*container).to_owned()),
+        });
+    }
     // Podman removes the containers that use what is removed by force.
     let is_removed = matches!(words[..], ["images" | "networks" | "volumes", ..]);
     if engine == Engine::Podman && is_removed && is_true(query.get("force")) {
@@ -74,20 +64,23 @@ fn of_docker(engine: Engine, words: &[&str], query: &Query) -> Vec<Wish> {
             let own = matches!(query.get("networkmode"), "" | "default" | "bridge" | "none");
             // An empty list is written as null.
             let none = |key| matches!(query.get(key), "" | "null" | "[]");
-            let of_podman = engine == Engine::Podman && reaches(query);
+            // What a build of Podman's is of says what of the host it has: links in its folder, its steps' own mounts, its preprocessor.
+            let of_podman = engine == Engine::Podman;
             if !own || !none("cgroupparent") || !none("securityopt") || of_podman {
                 wishes.push(administer());
             }
         }
-        ["images", "create"] if !query.get("fromSrc").is_empty() => {
-            wishes.push(all(Verb::Load, Resource::Images));
+        ["images", "create"] => {
+            if !query.get("fromSrc").is_empty() {
+                wishes.push(all(Verb::Load, Resource::Images));
+            }
             // Podman takes a path for one of the host.
-            if engine == Engine::Podman && query.get("fromSrc") != "-" {
+            let is_file = !matches!(query.get("fromSrc"), "" | "-")
+                || !is_registrys(query.get("fromImage"))
+                || !is_tag(query.get("tag"));
+            if engine == Engine::Podman && is_file {
                 wishes.push(administer());
             }
-        }
-        ["images", "create"] if engine == Engine::Podman && !is_registrys(query.get("fromImage")) => {
-            wishes.push(administer());
         }
         ["system", "df"] => wishes.extend(of_disk()),
         _ => {}
@@ -104,14 +97,10 @@ fn of_podman(words: &[&str], query: &Query) -> Vec<Wish> {
     };
     let insecure = ["tlsverify", "tlsVerify"]
         .iter()
-        .any(|key| !query.get(key).is_empty() && !is_true(query.get(key)));
+        .any(|key| !matches!(query.get(key), "" | "1" | "true"));
     match words {
-        ["build"] => {
-            // As buildah numbers them: the usual, none, and one that is made.
-            let own = matches!(query.get("networkmode"), "" | "0" | "1" | "2");
-            let none = |key| matches!(query.get(key), "" | "null" | "[]");
-            administer(!own || !none("cgroupparent") || reaches(query) || insecure);
-        }
+        // As for Docker's words.
+        ["build"] => administer(true),
         ["images", "pull"] => {
             let is_file = !query.get("authfile").is_empty();
             administer(!is_registrys(query.get("reference")) || is_file || insecure);
@@ -143,6 +132,12 @@ fn is_true(value: &str) -> bool {
     !matches!(value, "" | "0" | "false")
 }
 
+/// Whether it can mean nothing but the tag or digest of an image.
+fn is_tag(tag: &str) -> bool {
+    tag.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte))
+}
+
 /// Whether a name can mean nothing but an image of a registry.
 fn is_registrys(name: &str) -> bool {
     let name = name.strip_prefix("docker://").unwrap_or(name);
@@ -152,32 +147,6 @@ fn is_registrys(name: &str) -> bool {
     let transport = name.split_once(':').map_or("", |(before, _)| before);
     is_name && !TRANSPORTS.contains(&transport) && !name.starts_with('/')
 }
-
-/// Whether a build of Podman's reaches past it: builds without a runtime (`--isolation chroot`), files of the host for its own.
-fn reaches(query: &Query) -> bool {
-    let said = |key: &str| !matches!(query.get(key), "" | "null" | "[]" | "{}" | "0" | "false");
-    // The usual, and those of a runtime: the last is what the CLI says where its user is not root, who the service is.
-    let isolated = matches!(
-        query.get("isolation"),
-        "" | "0" | "1" | "3" | "default" | "oci" | "rootless"
-    );
-    let files: Vec<String> = match serde_json::from_str(query.get("dockerfile")) {
-        Ok(files) => files,
-        Err(_) => vec![query.get("dockerfile").to_owned()],
-    };
-    let within = files
-        .iter()
-        .all(|file| !file.starts_with('/') && !file.contains("..") && !file.contains("://"));
-    let own_maps = matches!(query.get("idmappingoptions"), "" | OWN_MAPS);
-    let own_namespaces = matches!(query.get("nsoptions"), "" | "null" | "[]" | OWN_NAMESPACES);
-    let own_calls = matches!(query.get("seccomp"), "" | OWN_SECCOMP);
-    REACHING.iter().any(|key| said(key)) || !isolated || !within || !own_maps || !own_namespaces || !own_calls
-}
-
-/// What Podman's CLI says of maps of users where nobody asked for any.
-const OWN_MAPS: &str = r#"{"HostUIDMapping":true,"HostGIDMapping":true,"UIDMap":[],"GIDMap":[],"AutoUserNs":false,"AutoUserNsOpts":{"Size":0,"InitialSize":0,"PasswdFile":"","GroupFile":"","AdditionalUIDMappings":null,"AdditionalGIDMappings":null}}"#;
-/// The same of namespaces: users are the host's, as they are of every container.
-const OWN_NAMESPACES: &str = r#"[{"Name":"user","Host":true,"Path":""}]"#;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,8 @@ use verger_policy::facts::inspect::repository;
 use verger_policy::json;
 use verger_policy::model::Labels;
 
+use crate::body::podman::is_reaching_label;
+
 /// A container that is, or one that is to be made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
@@ -19,6 +21,14 @@ pub struct Known {
     image: Option<Digest>,
     image_name: Option<String>,
     labels: Labels,
+    reaches: bool,
+}
+
+impl Known {
+    /// Whether what Podman shows of it has more than itself: what came of what was asked for, its image's own words included.
+    pub const fn reaches(&self) -> bool {
+        self.reaches
+    }
 }
 
 /// A container that is to be made: named by its image.
@@ -74,8 +84,24 @@ pub fn container(bytes: &[u8]) -> Option<Known> {
         name: text(&value, "/Name").trim_start_matches('/').to_owned(),
         image_name: repository(named, image.as_ref()),
         image,
+        reaches: reaches(&value),
         labels: Labels(labels(&value, "/Config/Labels")),
     })
+}
+
+/// What was made of somebody's words: a container that manages services has the host's tree of them (Podman on control groups of version 1), and
+/// labels may have root's services start units.
+fn reaches(value: &Value) -> bool {
+    let is = |pointer: &str| value.pointer(pointer) == Some(&Value::Bool(true));
+    let modes = ["NetworkMode", "PidMode", "IpcMode", "UTSMode"];
+    is("/Config/SystemdMode")
+        || is("/HostConfig/Privileged")
+        || modes
+            .iter()
+            .any(|mode| text(value, &format!("/HostConfig/{mode}")) == "host")
+        || labels(value, "/Config/Labels")
+            .keys()
+            .any(|key| is_reaching_label(key))
 }
 
 /// A container as a list shows it (`GET /containers/json`). None where it is none.
@@ -88,6 +114,7 @@ pub(crate) fn listed(value: &Value) -> Option<Known> {
         image_name: repository(text(value, "/Image"), image.as_ref()),
         image,
         labels: Labels(labels(value, "/Labels")),
+        reaches: false,
     })
 }
 
@@ -103,6 +130,7 @@ pub fn image(bytes: &[u8], named: &str, given: &BTreeMap<String, String>) -> Opt
         image_name: repository(named, Some(&image)),
         image: Some(image),
         labels: Labels(labels),
+        reaches: false,
     })
 }
 
@@ -138,6 +166,27 @@ mod tests {
         ] {
             assert_eq!(container(bad.as_bytes()), None, "{bad}");
             assert_eq!(made_id(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_came_of_it_is_looked_at() {
+        let with = |more: &str| {
+            let id = "a".repeat(64);
+            let text = format!(r#"{{"Id":"{id}","Image":"{id}",{more}}}"#);
+            container(text.as_bytes()).unwrap().reaches()
+        };
+        assert!(!with(
+            r#""Config":{"SystemdMode":false,"Labels":{"a":"b"}},"HostConfig":{"Privileged":false,"PidMode":"private"}"#
+        ));
+        for more in [
+            r#""Config":{"SystemdMode":true}"#,
+            r#""Config":{"Labels":{"io.containers.autoupdate":"registry"}}"#,
+            r#""Config":{"Labels":{"PODMAN_SYSTEMD_UNIT":"x"}}"#,
+            r#""HostConfig":{"Privileged":true}"#,
+            r#""HostConfig":{"NetworkMode":"host"}"#,
+        ] {
+            assert!(with(more), "{more}");
         }
     }
 

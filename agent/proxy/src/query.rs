@@ -62,6 +62,11 @@ impl Query {
         self.0.insert(key.to_owned(), vec![value.to_owned()]);
     }
 
+    /// Takes a key out.
+    pub(crate) fn remove(&mut self, key: &str) {
+        self.0.remove(key);
+    }
+
     /// The query with another value for a key, encoded anew.
     pub(crate) fn encoded(&self, replaced: Option<(&str, &str)>) -> String {
         let mut text = String::new();

@@ -53,9 +53,9 @@ impl Telling {
     /// How it is of this request.
     pub(super) fn of(engine: Engine, method: &Method, path: &str) -> Self {
         let is_libpod = engine == Engine::Podman && path.contains("/libpod/");
-        match method {
-            &Method::HEAD => Self::Reason,
-            &Method::GET if is_libpod && path.ends_with("/logs") => Self::Frame,
+        match *method {
+            Method::HEAD => Self::Reason,
+            Method::GET if is_libpod && path.ends_with("/logs") => Self::Frame,
             _ => Self::Document,
         }
     }

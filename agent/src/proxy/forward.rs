@@ -114,7 +114,10 @@ impl Proxy {
         }
         let (wishes, subjects) = self.resolve(&call, &policy, caller, &mut daemon).await?;
         let narrowed_for = match decide(&policy, caller, &wishes, &subjects) {
-            Err(refusal) if call.is_list() => Some(refusal),
+            Err(refusal) if call.is_list() => {
+                call.is_narrowed();
+                Some(refusal)
+            }
             decided => decided.map(|()| None)?,
         };
         note(caller, &call, &wishes, &subjects);

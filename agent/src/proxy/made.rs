@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::{Response, StatusCode};
 use verger_agent_proxy::{
-    Answer, Call, Caller, Engine, JSON_BYTES, Known, On, Policy, Refusal, Subjects, container, decide,
+    Answer, Call, Caller, Engine, JSON_BYTES, Known, On, Policy, Refusal, Subjects, Wish, container, decide,
     made_id, narrowed,
 };
 use verger_policy::model::Verb;
@@ -87,12 +87,17 @@ async fn judge_made(
     id: &str,
     daemon: &mut Daemon,
 ) -> Result<(), Stopped> {
+    let made = known(engine, daemon, id).await?;
+    let more = (engine == Engine::Podman && made.reaches()).then_some(Wish {
+        verb: Verb::ReachHost,
+        on: On::Made,
+    });
     let subjects = Subjects {
-        made: Some(known(engine, daemon, id).await?),
+        made: Some(made),
         ..Subjects::default()
     };
     let own = call.wishes().iter().filter(|wish| wish.on == On::Made);
-    Ok(decide(policy, caller, own, &subjects)?)
+    Ok(decide(policy, caller, own.chain(&more), &subjects)?)
 }
 
 /// A container, as the daemon knows it.

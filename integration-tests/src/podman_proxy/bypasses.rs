@@ -145,6 +145,36 @@ const CREATES: &[Create] = &[
         "",
         r#""Name""#,
     ),
+    spec(
+        "unit-that-root-starts",
+        r#""labels":{"io.containers.autoupdate":"local","PODMAN_SYSTEMD_UNIT":"poweroff.target"}"#,
+        r#""labels":{"io.containers":"local"}"#,
+        "poweroff.target",
+    ),
+    spec(
+        "tree-of-the-hosts-services",
+        r#""entrypoint":["/usr/sbin/init"],"systemd":"true""#,
+        r#""entrypoint":["/bin/sh"],"systemd":"true""#,
+        r#""SystemdMode":true"#,
+    ),
+    spec(
+        "mounts-of-another-made-writable",
+        r#""volumes_from":["web:rw"]"#,
+        r#""volumes_from":["web:ro"]"#,
+        r#""Name""#,
+    ),
+    compat(
+        "tree-of-the-hosts-services-in-dockers",
+        r#""Entrypoint":["[\"/bin/sh\",\"-c\",\"sleep 60 #/systemd\"]"],"HostConfig":{}"#,
+        r#""Entrypoint":["/bin/sh"],"HostConfig":{}"#,
+        r#""SystemdMode":true"#,
+    ),
+    compat(
+        "volume-that-begins-nowhere",
+        r#""Volumes":{"./../../../proc/self/exe":{}},"HostConfig":{}"#,
+        r#""Volumes":{"/proc-like":{}},"HostConfig":{}"#,
+        r#""Name""#,
+    ),
     compat(
         "dockers-privileged",
         r#""HostConfig":{"Privileged":true}"#,
@@ -223,6 +253,16 @@ const CALLS: &[(&str, &str, &str)] = &[
         "",
     ),
     ("kube", "GET /v4.3.1/libpod/generate/kube?names=other", ""),
+    (
+        "insecure",
+        "POST /v4.3.1/libpod/images/pull?reference=localhost%2Fx&tlsVerify=F",
+        "",
+    ),
+    (
+        "build",
+        "POST /v4.3.1/libpod/build?dockerfile=%5B%22Dockerfile%22%5D",
+        "",
+    ),
     ("prune", "POST /v4.3.1/libpod/system/prune?volumes=true", ""),
 ];
 

@@ -15,58 +15,31 @@ fn besides(text: &str) -> Vec<String> {
     words.collect()
 }
 
-const BUILD: &str = "POST /v4.3.1/libpod/build?dockerfile=%5B%22Dockerfile%22%5D&isolation=1&networkmode=0&nsoptions=%5B%7B%22Name%22%3A%22user%22%2C%22Host%22%3Atrue%2C%22Path%22%3A%22%22%7D%5D&seccomp=%2Fusr%2Fshare%2Fcontainers%2Fseccomp.json&t=localhost%2Ft%2Fb&platform=%2F&jobs=1";
+#[test]
+fn a_build_of_podmans_is_for_whoever_administers_and_one_of_dockers_for_whoever_builds() {
+    let build = "/v4.3.1/libpod/build?dockerfile=%5B%22Dockerfile%22%5D&isolation=1&t=a";
+    assert_eq!(
+        besides(&format!("POST {build}")),
+        ["administer runtime", "build images"]
+    );
+    let dockers = "/v1.41/build?dockerfile=Dockerfile&networkmode=default&cachefrom=%5B%5D";
+    assert_eq!(
+        besides(&format!("POST {dockers}")),
+        ["administer runtime", "build images"]
+    );
+    let at_docker = Call::read(Engine::Docker, "POST", dockers).unwrap();
+    assert_eq!(at_docker.wishes().len(), 1);
+}
 
 #[test]
-fn a_build_reaches_no_further_than_a_build() {
-    assert_eq!(besides(BUILD), ["build images"]);
-    let by_a_user = BUILD.replace("isolation=1", "isolation=3");
-    assert_eq!(besides(&by_a_user), ["build images"]);
-    for more in [
-        "isolation=2",
-        "isolation=chroot",
-        "isolation=4",
-        "networkmode=host",
-        "seccomp=unconfined",
-        "dockerfile=%5B%22%2Fetc%2Fshadow%22%5D",
-        "dockerfile=..%2Fx",
-        "dockerfile=%5B%22a%22%2C%22..%2Fx%22%5D",
-        "dockerfile=http%3A%2F%2Fx%2Fy",
-        "devices=%5B%22%2Fdev%2Fsda%22%5D",
-        "addcaps=%5B%22SYS_ADMIN%22%5D",
-        "rusagelogfile=%2Fetc%2Fx",
-        "remote=https%3A%2F%2Fx",
-        "secrets=%5B%22id%3Dx%2Csrc%3D%2Fetc%2Fshadow%22%5D",
-        "additionalbuildcontexts=%7B%7D%20",
-        "cgroupparent=%2Fx",
-        "nsoptions=%5B%7B%22Name%22%3A%22network%22%2C%22Host%22%3Atrue%7D%5D",
-        "idmappingoptions=%7B%22AutoUserNs%22%3Atrue%7D",
-        "tlsVerify=0",
-    ] {
-        let target = format!("POST /v4.3.1/libpod/build?{more}");
-        assert_eq!(
-            besides(&target),
-            ["administer runtime", "build images"],
-            "{target}"
-        );
-    }
-    // Docker's words, as Podman reads them.
-    for more in [
-        "isolation=chroot",
-        "dockerfile=..%2F..%2Fx",
-        "remote=https%3A%2F%2Fx",
-    ] {
-        let target = format!("POST /v1.41/build?{more}");
-        assert_eq!(
-            besides(&target),
-            ["administer runtime", "build images"],
-            "{target}"
-        );
-    }
-    assert_eq!(
-        besides("POST /v1.41/build?dockerfile=Dockerfile&networkmode=default&cachefrom=%5B%5D"),
-        ["build images"]
-    );
+fn who_says_what_ps_is_to_show_may_run_it_in_the_container() {
+    let asked = |target: &str| {
+        let call = Call::read(Engine::Podman, "GET", target).unwrap();
+        call.wishes().iter().any(|wish| wish.verb == Verb::Exec)
+    };
+    assert!(!asked("/v4.3.1/libpod/containers/w/top?ps_args="));
+    assert!(asked("/v4.3.1/libpod/containers/w/top?ps_args=-o%20pid"));
+    assert!(asked("/v1.41/containers/w/top?ps_args=x"));
 }
 
 #[test]
@@ -107,7 +80,15 @@ fn names_that_mean_files_of_the_host_are_for_whoever_administers() {
             "POST /v4.3.1/libpod/images/import?url=%2Fetc%2Fx.tar",
             "load images",
         ),
+        (
+            "POST /v4.3.1/libpod/images/pull?reference=a&tlsVerify=F",
+            "pull images",
+        ),
         ("POST /v1.41/images/create?fromImage=dir%3A%2Fx", "pull images"),
+        (
+            "POST /v1.41/images/create?fromImage=oci-archive&tag=%2Fx",
+            "pull images",
+        ),
     ] {
         assert_eq!(besides(call), ["administer runtime", plain], "{call}");
     }
@@ -131,6 +112,10 @@ fn what_force_removes_besides_has_to_be_allowed_too() {
     assert_eq!(
         besides("DELETE /v4.3.1/libpod/images/remove?images=a&force=false"),
         ["delete images"]
+    );
+    assert_eq!(
+        besides("POST /v1.41/images/create?fromSrc=-&fromImage=dir%3A%2Fx"),
+        ["administer runtime", "load images", "pull images"]
     );
     assert_eq!(
         besides("DELETE /v4.3.1/libpod/containers/w?depend=true"),
@@ -163,6 +148,8 @@ fn who_runs_what_is_there_fetches_nothing() {
     for other in [
         "/v4.3.1/libpod/images/pull?reference=a",
         "/v4.3.1/libpod/images/pull?policy=always&reference=a",
+        "/v4.3.1/libpod/images/pull?policy=missing&reference=a&allTags=true",
+        "/v4.3.1/libpod/images/pull?policy=missing&reference=a&alltags=1",
         "/v4.3.1/libpod/images/pull?policy=missing&reference=dir%3A%2Fx",
         "/v4.3.1/libpod/images/pull?policy=missing&reference=a%2F..%2Fb",
         "/v1.41/images/create?fromImage=a",

@@ -13,7 +13,13 @@ const LONGEST: usize = 64 << 10;
 
 /// What was read last, by its bytes: what is read of the same bytes is the same.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Read(Arc<Mutex<VecDeque<(Vec<u8>, OciConfig)>>>);
+pub(super) struct Read(Arc<Mutex<VecDeque<Known>>>);
+
+#[derive(Debug)]
+struct Known {
+    of: Vec<u8>,
+    config: OciConfig,
+}
 
 impl Read {
     /// Reads a config.
@@ -21,17 +27,21 @@ impl Read {
     /// # Errors
     /// As [`oci::parse`], in words.
     pub(super) fn config(&self, bytes: &[u8]) -> Result<OciConfig, String> {
-        let known = |read: &VecDeque<(Vec<u8>, OciConfig)>| {
-            let mut known = read.iter().filter(|(of, _)| of == bytes);
-            known.next().map(|(_, config)| config.clone())
+        let known = {
+            let read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = read.iter().filter(|known| known.of == bytes);
+            known.next().map(|known| known.config.clone())
         };
-        if let Some(config) = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
+        if let Some(config) = known {
             return Ok(config);
         }
         let config = oci::parse(bytes).map_err(|error| error.to_string())?;
         if bytes.len() <= LONGEST {
             let mut read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            read.push_front((bytes.to_vec(), config.clone()));
+            read.push_front(Known {
+                of: bytes.to_vec(),
+                config: config.clone(),
+            });
             read.truncate(MOST);
         }
         Ok(config)

@@ -6,7 +6,7 @@ use verger_policy::model::Verb;
 
 use super::super::create::foreign_log_option;
 use super::super::{Read, is_nothing, items, object, text, texts};
-use super::OWN_OPTIONS;
+use super::{OWN_OPTIONS, is_device, is_reaching_label};
 use crate::Refusal;
 use crate::call::On;
 
@@ -22,9 +22,25 @@ fn reaches(of: &Value) -> Result<bool, Refusal> {
     let host = object(of, "HostConfig")?;
     // `A` alone, and `A*`, is the service's own variable.
     let variables = texts(of, "Env")?.iter().any(|variable| !variable.contains('='));
-    let volumes = keys(of, "Volumes")?.iter().any(|volume| volume.contains(':'));
+    // Podman looks on the host where a path leads that begins nowhere.
+    let is_path = |path: &str| path.starts_with('/') && !path.contains("..");
+    let volumes = keys(of, "Volumes")?
+        .iter()
+        .any(|volume| volume.contains(':') || !is_path(volume));
+    let anonymous = texts(host, "Binds")?
+        .into_iter()
+        .any(|bind| !bind.contains(':') && !is_path(bind));
+    let labelled = keys(of, "Labels")?.iter().any(|key| is_reaching_label(key));
+    // Options are those of the mounts instead of their own, which may have been `ro`.
+    let widened = texts(host, "VolumesFrom")?
+        .into_iter()
+        .any(|from| from.split_once(':').is_some_and(|(_, options)| options != "ro"));
     Ok(variables
         || volumes
+        || anonymous
+        || labelled
+        || widened
+        || throttled(host)?
         || !is_nothing(host.get("ContainerIDFile"))
         || !is_nothing(host.get("StorageOpt"))
         || network(text(host, "NetworkMode")?)
@@ -50,6 +66,23 @@ fn keys<'a>(of: &'a Value, key: &str) -> Result<Vec<&'a str>, Refusal> {
 fn network(mode: &str) -> bool {
     let is_others = mode.starts_with("container:");
     mode.starts_with("slirp4netns") || !is_others && mode.contains([':', ',', '='])
+}
+
+/// Whether a limit of a device's names a file that is none.
+fn throttled(host: &Value) -> Result<bool, Refusal> {
+    for key in [
+        "BlkioDeviceReadBps",
+        "BlkioDeviceReadIOps",
+        "BlkioDeviceWriteBps",
+        "BlkioDeviceWriteIOps",
+    ] {
+        for limit in items(host, key)? {
+            if !is_device(text(limit, "Path")?) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Binds with options that give more than a volume.

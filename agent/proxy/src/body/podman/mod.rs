@@ -18,6 +18,16 @@ const OWN_OPTIONS: [&str; 11] = [
     "copy", "exec", "nocopy", "nodev", "noexec", "nosuid", "ro", "rprivate", "rw", "z", "Z",
 ];
 
+/// Whether a label has root's own services do something: `podman auto-update` starts the unit that a container names, and fetches as root.
+pub(crate) fn is_reaching_label(key: &str) -> bool {
+    key == "PODMAN_SYSTEMD_UNIT" || key.starts_with("io.containers.autoupdate")
+}
+
+/// Whether a path can be that of nothing but a device.
+fn is_device(path: &str) -> bool {
+    path.starts_with("/dev/") && !path.contains("..")
+}
+
 /// Other limits.
 pub(super) fn limits(value: Value) -> Result<Read, Refusal> {
     let mut read = Read::of(value);

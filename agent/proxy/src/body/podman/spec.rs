@@ -7,7 +7,7 @@ use verger_policy::model::{Resource, Verb};
 
 use super::super::create::{foreign_capability, foreign_log_option, foreign_parameter, known_runtime};
 use super::super::{Named, Read, is_nothing, items, object, text, texts};
-use super::{OWN_OPTIONS, reaching};
+use super::{OWN_OPTIONS, is_device, is_reaching_label, reaching};
 use crate::Refusal;
 use crate::call::{On, reference};
 
@@ -52,6 +52,13 @@ const OWN_ANNOTATIONS: [&str; 4] = [
     "io.podman.annotations.init",
     "io.podman.annotations.publish-all",
 ];
+/// Limits by the path of a device.
+const THROTTLES: [&str; 4] = [
+    "throttleReadBpsDevice",
+    "throttleReadIOPSDevice",
+    "throttleWriteBpsDevice",
+    "throttleWriteIOPSDevice",
+];
 /// Where logs go that only say how much is kept.
 const OWN_LOGS: [&str; 5] = ["", "journald", "json-file", "k8s-file", "none"];
 
@@ -86,8 +93,12 @@ fn reaches(of: &Value) -> Result<bool, Refusal> {
     let zone = text(of, "timezone")?;
     let place = zone.starts_with('/') || zone.contains("..");
     let word = |key: &str, own: &[&str]| text(of, key).map(|word| !own.contains(&word));
-    Ok(REACHING.iter().any(|key| said(key))
+    let labels = object(of, "labels")?.as_object();
+    let labelled = labels.is_some_and(|labels| labels.keys().any(|key| is_reaching_label(key)));
+    Ok(REACHING.iter().any(said)
         || annotation
+        || labelled
+        || throttled(of)?
         || place
         || foreign_log(object(of, "log_configuration")?)?
         || foreign_maps(object(of, "idmappings")?)
@@ -103,6 +114,18 @@ fn reaches(of: &Value) -> Result<bool, Refusal> {
         || of
             .get("oom_score_adj")
             .is_some_and(|adj| !adj.is_null() && adj.as_i64().is_none_or(|adj| adj < 0)))
+}
+
+/// Whether a limit of a device's names a file that is none: whether it is there would be told.
+fn throttled(of: &Value) -> Result<bool, Refusal> {
+    for key in THROTTLES {
+        if let Some(devices) = object(of, key)?.as_object()
+            && devices.keys().any(|path| !is_device(path))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn foreign_log(of: &Value) -> Result<bool, Refusal> {
@@ -192,6 +215,10 @@ fn others(read: &mut Read, of: &Value) -> Result<(), Refusal> {
         let other = reference(name)?;
         read.wish(Verb::CopyOut, On::Container(other.clone()));
         read.wish(Verb::CopyIn, On::Container(other.clone()));
+        if !matches!(options, "" | "ro") {
+            // Its mounts have these instead of their own, which may have been `ro`.
+            read.wish(Verb::ReachHost, On::Made);
+        }
         read.named.push(Named {
             pointer: format!("/volumes_from/{place}"),
             before: "",

@@ -101,6 +101,13 @@ fn what_reaches_the_host_is_told_so() {
         r#""chroot_directories":["/x"]"#,
         r#""init_container_type":"always""#,
         r#""network_options":{"x":["y"]}"#,
+        r#""labels":{"io.containers.autoupdate":"local"}"#,
+        r#""labels":{"io.containers.autoupdate.authfile":"/x"}"#,
+        r#""labels":{"PODMAN_SYSTEMD_UNIT":"poweroff.target"}"#,
+        r#""volumes_from":["w:rw"]"#,
+        r#""volumes_from":["w:z"]"#,
+        r#""throttleReadBpsDevice":{"/etc/x":{"rate":1}}"#,
+        r#""throttleWriteIOPSDevice":{"/dev/../etc/x":{"rate":1}}"#,
     ] {
         // Of what is said already, another word.
         let text = format!("{{\"image\":\"a\",{more}}}");
@@ -190,6 +197,11 @@ fn dockers_words_are_judged_as_podman_takes_them() {
         r#"{"Image":"a","HostConfig":{"Mounts":[{"Type":"tmpfs","Target":"/t","Consistency":"x,type=bind,source=/"}]}}"#,
         r#"{"Image":"a","HostConfig":{"Mounts":[{"Type":"volume","Source":"v,type=bind","Target":"/t"}]}}"#,
         r#"{"Image":"a","HostConfig":{"Mounts":[{"Type":"volume","Source":"/made","Target":"/t"}]}}"#,
+        r#"{"Image":"a","Labels":{"PODMAN_SYSTEMD_UNIT":"x.service"}}"#,
+        r#"{"Image":"a","Volumes":{"./../proc/1/exe":{}}}"#,
+        r#"{"Image":"a","HostConfig":{"Binds":["./../proc/1/exe"]}}"#,
+        r#"{"Image":"a","HostConfig":{"VolumesFrom":["w:z"]}}"#,
+        r#"{"Image":"a","HostConfig":{"BlkioDeviceReadBps":[{"Path":"/etc/x","Rate":1}]}}"#,
     ] {
         assert!(
             compat(Engine::Podman, text).contains(&"reach-host".to_owned()),
