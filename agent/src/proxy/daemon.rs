@@ -1,11 +1,17 @@
 //! The runtime, asked over its own socket.
+//!
+//! Whoever waits for an answer drives the connection himself, also while a stream goes on: bytes then come in as many pieces as there are,
+//! and go on together, instead of one by one through another task.
 
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
@@ -33,7 +39,62 @@ pub(super) fn nothing() -> Body {
 pub(super) struct Daemon {
     engine: Engine,
     sender: http1::SendRequest<Body>,
+    link: Link,
     mark: Option<HeaderValue>,
+}
+
+/// The connection. None: it has ended, or goes on by itself.
+struct Link(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Link {
+    fn poll(&mut self, context: &mut Context<'_>) {
+        if let Some(connection) = &mut self.0
+            && connection.as_mut().poll(context).is_ready()
+        {
+            self.0 = None;
+        }
+    }
+
+    /// Waits for something that the connection brings about.
+    async fn drive<T>(&mut self, wanted: impl Future<Output = T>) -> T {
+        let mut wanted = pin!(wanted);
+        poll_fn(|context| {
+            // What is wanted may begin something, and what came may be what is wanted.
+            if let Poll::Ready(ready) = wanted.as_mut().poll(context) {
+                return Poll::Ready(ready);
+            }
+            self.poll(context);
+            wanted.as_mut().poll(context)
+        })
+        .await
+    }
+}
+
+/// An answer as it comes, with the connection that it comes over.
+struct Streamed {
+    link: Link,
+    body: Incoming,
+}
+
+impl hyper::body::Body for Streamed {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.link.poll(context);
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// An answer that was read.
@@ -51,12 +112,17 @@ impl Daemon {
             .await
             .map_err(|error| format!("{engine} does not answer: {error}"))?;
         // Ends with the sender, or with the bytes that follow an upgrade.
-        tokio::spawn(async move {
+        let connection = async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%engine, %error, "a connection to the runtime ended");
             }
-        });
-        Ok(Self { engine, sender, mark })
+        };
+        Ok(Self {
+            engine,
+            sender,
+            link: Link(Some(Box::pin(connection))),
+            mark,
+        })
     }
 
     /// Sends a request, and gives what comes back as it comes.
@@ -67,8 +133,37 @@ impl Daemon {
         }
         let engine = self.engine;
         let failed = |error: hyper::Error| format!("{engine} does not answer: {error}");
-        self.sender.ready().await.map_err(failed)?;
-        self.sender.send_request(request).await.map_err(failed)
+        let Self { sender, link, .. } = self;
+        let sent = async {
+            sender.ready().await.map_err(failed)?;
+            sender.send_request(request).await.map_err(failed)
+        };
+        link.drive(sent).await
+    }
+
+    /// From here on the connection goes on by itself: it becomes a stream both ways.
+    pub(super) fn let_go(&mut self) {
+        if let Some(connection) = self.link.0.take() {
+            tokio::spawn(connection);
+        }
+    }
+
+    /// The body of an answer, as it comes.
+    pub(super) fn streamed(self, answer: Response<Incoming>) -> Response<Body> {
+        let link = self.link;
+        answer.map(|body| Streamed { link, body }.map_err(Into::into).boxed_unsync())
+    }
+
+    /// The whole body of an answer.
+    ///
+    /// # Errors
+    /// When it is longer than so many bytes, or does not come whole.
+    pub(super) async fn whole(&mut self, body: Incoming, limit: usize) -> Result<Bytes, String> {
+        let engine = self.engine;
+        let collected = self.link.drive(Limited::new(body, limit).collect()).await;
+        collected
+            .map(|body| body.to_bytes())
+            .map_err(|error| format!("{engine}'s answer could not be read: {error}"))
     }
 
     /// Asks for a document.
@@ -82,13 +177,9 @@ impl Daemon {
             .map_err(|error| error.to_string())?;
         let told = async {
             let (head, body) = self.send(request).await?.into_parts();
-            let body = Limited::new(body, ANSWER)
-                .collect()
-                .await
-                .map_err(|error| format!("{engine}'s answer could not be read: {error}"))?;
             Ok(Told {
                 status: head.status,
-                body: body.to_bytes(),
+                body: self.whole(body, ANSWER).await?,
             })
         };
         tokio::time::timeout(LIMIT, told)

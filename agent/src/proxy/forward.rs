@@ -170,6 +170,7 @@ impl Proxy {
         *sent.body_mut() = body;
         let mut response = daemon.send(sent).await.map_err(Stopped::Away)?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            daemon.let_go();
             if let (Some(taking), Some(_)) = (&taking, upgrade) {
                 let taken = TakenOver::of(response, is_asked);
                 if taking.send(taken).await.is_ok() {
@@ -192,15 +193,15 @@ impl Proxy {
             return Ok(switched(&response, protocol));
         }
         if let Some(refusal) = narrowed_for {
-            return narrow(engine, caller, &policy, refusal, response).await;
+            return narrow(caller, &policy, refusal, &mut daemon, response).await;
         }
         match call.route.answer {
             Answer::ExecMade | Answer::Made if response.status() == StatusCode::CREATED => {
                 self.made(caller, &call, &policy, &ids, &mut daemon, response)
                     .await
             }
-            Answer::Ping => Ok(capped(passed(response))),
-            _ => Ok(passed(response)),
+            Answer::Ping => Ok(capped(passed(daemon.streamed(response)))),
+            _ => Ok(passed(daemon.streamed(response))),
         }
     }
 

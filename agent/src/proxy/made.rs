@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::{Response, StatusCode};
 use verger_agent_proxy::{
@@ -34,12 +33,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Stopped> {
         let engine = self.real.engine();
         let (head, body) = response.into_parts();
-        let failed = |_| Stopped::Away(format!("{engine}'s answer could not be read"));
-        let body = Limited::new(body, JSON_BYTES)
-            .collect()
-            .await
-            .map_err(failed)?
-            .to_bytes();
+        let body = daemon.whole(body, JSON_BYTES).await.map_err(Stopped::Away)?;
         let id = made_id(&body).ok_or_else(|| malformed(engine, ""))?;
         if call.route.answer == Answer::ExecMade {
             let container = ids.values().next().cloned().unwrap_or_default();
@@ -112,18 +106,17 @@ pub(super) async fn known(engine: Engine, daemon: &mut Daemon, reference: &str) 
 
 /// Of a list what is the caller's to see; where that is nothing he is told why he is shown no list.
 pub(super) async fn narrow(
-    engine: Engine,
     caller: &Caller,
     policy: &Policy,
     refusal: Refusal,
+    daemon: &mut Daemon,
     response: Response<Incoming>,
 ) -> Result<Response<Body>, Stopped> {
     let status = response.status();
-    let list = Limited::new(response.into_body(), LIST)
-        .collect()
+    let list = daemon
+        .whole(response.into_body(), LIST)
         .await
-        .map_err(|_| Stopped::Away(format!("{engine}'s list of containers could not be read")))?
-        .to_bytes();
+        .map_err(Stopped::Away)?;
     match narrowed(policy, caller, &list) {
         Some(own) if status == StatusCode::OK => Ok(document(status, own.into())),
         _ => Err(refusal.into()),
