@@ -47,6 +47,8 @@ struct Tally {
     changed: u64,
     holes: Vec<String>,
     missed: u64,
+    /// Those that a laxer reader finds something in which is not in what is sent on.
+    disarmed: u64,
     /// Planted proxies that were caught.
     caught: BTreeSet<&'static str>,
 }
@@ -88,7 +90,9 @@ impl Tally {
             self.changed += u64::from(changes > 0);
             let as_read = dangers.iter().find(|danger| danger.call == *call);
             let as_sent = lenient::dangers(sent);
-            if let Some(danger) = as_read.or(as_sent.first()) {
+            // What a laxer reader finds in the request is not there for the daemon, who is given what was written anew of it.
+            self.disarmed += u64::from(as_sent.is_empty() && as_read.is_some());
+            if let Some(danger) = as_sent.first() {
                 self.missed += 1;
                 if self.holes.len() < SHOWN {
                     self.holes.push(format!(
@@ -133,13 +137,14 @@ pub fn run(long: bool, seed: u64) -> Result<Verdict> {
         sent,
         changed,
         missed,
+        disarmed,
         caught,
         ..
     } = tally;
     let share = framed * 100 / requests.max(1);
     Ok(Verdict {
         figure: format!(
-            "{requests} mutated requests (seed {seed}), {share} % past the framing: {dangerous} could reach the host and {missed} were let through; {sent} others were, {changed} of them mutated, and all {benign} benign seeds; {} of {} lax proxies caught. At a real daemon {} of {} made something through the proxy and {} reached the host, {} did past it; the agent judged {} otherwise",
+            "{requests} mutated requests (seed {seed}), {share} % past the framing: {dangerous} could reach the host and {missed} were let through ({disarmed} written anew without what a laxer reader found in them); {sent} others were, {changed} of them mutated, and all {benign} benign seeds; {} of {} lax proxies caught. At a real daemon {} of {} made something through the proxy and {} reached the host, {} did past it; the agent judged {} otherwise",
             caught.len(),
             planted::ALL.len(),
             sample.passed,

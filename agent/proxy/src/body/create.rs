@@ -165,11 +165,17 @@ fn modes(read: &mut Read, host: &Value) -> Result<(), Refusal> {
         match (key, mode) {
             (_, "") | ("NetworkMode", "default" | "bridge" | "none") => {}
             ("IpcMode", "private" | "shareable" | "none") | ("CgroupnsMode", "private") => {}
-            ("NetworkMode", name) if name != "host" => read.all(Verb::Connect, Resource::Networks),
+            ("NetworkMode", name) if is_networks(name) => read.all(Verb::Connect, Resource::Networks),
             _ => read.wish(Verb::ReachHost, On::Made),
         }
     }
     Ok(())
+}
+
+/// Whether a name can mean nothing but a network of somebody's: not that of the host, and not one that is it but for a space.
+pub(super) fn is_networks(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    !name.eq_ignore_ascii_case("host") && name.bytes().all(plain)
 }
 
 /// Paths of the host, and volumes that have a name.
@@ -251,8 +257,8 @@ fn networks(read: &mut Read) -> Result<(), Refusal> {
     for (name, endpoint) in &endpoints {
         match name.as_str() {
             "default" | "bridge" | "none" => {}
-            "host" => read.wish(Verb::ReachHost, On::Made),
-            _ => read.all(Verb::Connect, Resource::Networks),
+            name if is_networks(name) => read.all(Verb::Connect, Resource::Networks),
+            _ => read.wish(Verb::ReachHost, On::Made),
         }
         modest::links(read, endpoint)?;
     }

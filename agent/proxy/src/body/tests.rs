@@ -20,6 +20,24 @@ fn reaches(host: &str) -> bool {
 }
 
 #[test]
+fn a_network_that_is_the_hosts_but_for_a_space_is_nobodys_own() {
+    for name in ["host", " host", "host ", "host\\n", "HOST", "a b", "ns:/x"] {
+        assert!(
+            reaches(&format!(r#"{{"NetworkMode":"{name}"}}"#)),
+            "NetworkMode {name}"
+        );
+        let text = format!(r#"{{"Image":"a","NetworkingConfig":{{"EndpointsConfig":{{"{name}":{{}}}}}}}}"#);
+        let read = read(Engine::Docker, Document::Create, text.as_bytes(), &runtimes()).unwrap();
+        let wish = Wish {
+            verb: Verb::ReachHost,
+            on: On::Made,
+        };
+        assert!(read.wishes.contains(&wish), "endpoint {name}");
+    }
+    assert!(!reaches(r#"{"NetworkMode":"shop_front.1"}"#));
+}
+
+#[test]
 fn what_the_daemon_would_read_otherwise_is_refused() {
     for text in [
         // Another case, the long s, the sign of Kelvin.

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use verger_policy::model::{Resource, Verb};
 
-use super::super::create::{foreign_capability, foreign_log_option, foreign_parameter, known_runtime};
+use super::super::create::{
+    foreign_capability, foreign_log_option, foreign_parameter, is_networks, known_runtime,
+};
 use super::super::{Named, Read, is_nothing, items, object, text, texts};
 use super::{OWN_OPTIONS, is_device, is_reaching_label, reaching};
 use crate::Refusal;
@@ -251,8 +253,8 @@ fn networks(read: &mut Read, of: &Value) -> Result<(), Refusal> {
     for name in names {
         match name {
             "bridge" | "default" | "podman" => {}
-            "host" => read.wish(Verb::ReachHost, On::Made),
-            _ => read.all(Verb::Connect, Resource::Networks),
+            name if is_networks(name) => read.all(Verb::Connect, Resource::Networks),
+            _ => read.wish(Verb::ReachHost, On::Made),
         }
     }
     Ok(())
