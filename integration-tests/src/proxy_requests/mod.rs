@@ -61,6 +61,7 @@ impl Tally {
         self.sent += other.sent;
         self.changed += other.changed;
         self.missed += other.missed;
+        self.disarmed += other.disarmed;
         self.holes.extend(other.holes);
         self.caught.extend(other.caught);
     }

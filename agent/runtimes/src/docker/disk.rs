@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use verger_agent_core::gate::Launch;
 use verger_policy::digest::Digest;
+use verger_policy::facts::oci::OciConfig;
 use verger_policy::facts::{Evidence, ImageDefaults, Instance, NamespaceOwner, image, inspect, merge, oci};
 
-use super::read::Read;
+use super::recent::Recent;
 use super::{daemon, is_container_id};
 use crate::{bundle, disk};
 
@@ -29,7 +30,8 @@ const NOT_OF_DOCKER: &str =
 pub struct DockerDisk {
     data_root: PathBuf,
     bundle_roots: Vec<PathBuf>,
-    read: Read,
+    configs: Recent<OciConfig>,
+    asked: Recent<Asked>,
 }
 
 /// Of `config.v2.json`, what an inspection says, too.
@@ -129,11 +131,14 @@ fn published_anywhere(config: &RawValue, host: &RawValue) -> Result<Option<Strin
 }
 
 /// What was asked for.
+#[derive(Clone, Debug)]
 struct Asked {
     inspected: inspect::Inspected,
     defaults: Evidence<ImageDefaults>,
     /// A port that is published anywhere.
     anywhere: Option<String>,
+    /// Whether it was told where the root file system is.
+    is_rooted: bool,
 }
 
 impl DockerDisk {
@@ -144,7 +149,8 @@ impl DockerDisk {
         Self {
             data_root,
             bundle_roots: bundle_roots.into_iter().chain(usual).collect(),
-            read: Read::default(),
+            configs: Recent::default(),
+            asked: Recent::default(),
         }
     }
 
@@ -154,15 +160,24 @@ impl DockerDisk {
 
     /// What was asked for, as an inspection would say it, and the image's defaults.
     fn asked(&self, id: &str) -> Result<Asked, String> {
-        let bytes = self.file(&format!("containers/{id}/config.v2.json"))?;
-        let kept: Kept<'_> = serde_json::from_slice(&bytes)
+        let kept = self.file(&format!("containers/{id}/config.v2.json"))?;
+        let host = self.file(&format!("containers/{id}/hostconfig.json"))?;
+        // What is not there yet may come.
+        let is_whole = |asked: &Asked| asked.is_rooted && matches!(asked.defaults, Evidence::Seen(_));
+        self.asked
+            .read(&[&kept, &host], is_whole, || self.asked_of(id, &kept, &host))
+    }
+
+    /// The same of these two documents, and of what they name: an image, which its digest names, and the root file system that the container has
+    /// for as long as it is there.
+    fn asked_of(&self, id: &str, kept: &[u8], host: &[u8]) -> Result<Asked, String> {
+        let kept: Kept<'_> = serde_json::from_slice(kept)
             .map_err(|error| format!("its config.v2.json is malformed: {error}"))?;
         if kept.id != id {
             return Err("its config.v2.json is of another container".to_owned());
         }
-        let host = self.file(&format!("containers/{id}/hostconfig.json"))?;
         let malformed = |error: serde_json::Error| format!("its hostconfig.json is malformed: {error}");
-        let host: &RawValue = serde_json::from_slice(&host).map_err(malformed)?;
+        let host: &RawValue = serde_json::from_slice(host).map_err(malformed)?;
         let anywhere = published_anywhere(kept.config, host).map_err(malformed)?;
         let defaults = self.defaults(&kept);
         let root = self.root_of(&kept);
@@ -192,6 +207,7 @@ impl DockerDisk {
             inspected,
             defaults,
             anywhere,
+            is_rooted: root.is_some(),
         })
     }
 
@@ -249,12 +265,17 @@ impl DockerDisk {
         if !is_container_id(id) {
             return Err(NOT_OF_DOCKER.to_owned());
         }
-        let oci = self.read.config(config)?;
+        let oci = self.configs.read(
+            &[config],
+            |_| true,
+            || oci::parse(config).map_err(|error| error.to_string()),
+        )?;
         let daemon_hook = oci.daemon_hook.filter(|_| is_made);
         let Asked {
             inspected,
             defaults,
             anywhere,
+            is_rooted: _,
         } = self.asked(id)?;
         // Without a network of its own nothing is published, whatever was asked for.
         let anywhere = anywhere.filter(|_| inspected.network == NamespaceOwner::Own);

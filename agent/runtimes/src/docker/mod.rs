@@ -14,7 +14,7 @@ mod events;
 mod fuzz;
 mod http;
 mod observe;
-mod read;
+mod recent;
 mod registered;
 mod version;
 
