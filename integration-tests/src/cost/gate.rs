@@ -20,7 +20,7 @@ use crate::scene::{Docker, Scene, checked};
 
 /// Launches by the runtime's calls, and by `docker run`, each once in either way.
 const CALLS: usize = 120;
-const RUNS: usize = 40;
+const RUNS: usize = 120;
 /// Before anything counts.
 const WARM: usize = 5;
 /// Milliseconds that a launch may take longer, at the middle.
@@ -66,6 +66,7 @@ pub fn run(folder: &Path) -> Result<Verdict> {
     let mut calls = Pairs::default();
     let mut parts = [Pairs::default(), Pairs::default()];
     for number in 0..WARM + CALLS {
+        bundle.renew(number)?;
         // Who is first changes, so that what the first warms is the other's as often.
         let (direct, through) = match number % 2 {
             0 => {
@@ -127,6 +128,8 @@ struct Bundle {
     real: PathBuf,
     /// Where the root file system is, for the config; this process made it.
     root: PathBuf,
+    /// What Docker keeps of it.
+    kept: PathBuf,
 }
 
 impl Bundle {
@@ -147,6 +150,10 @@ impl Bundle {
             state: scene.path("runtime"),
             real: real.to_owned(),
             root: PathBuf::from(root),
+            kept: Path::new(&docker.say(&["info", "--format", "{{.DockerRootDir}}"])?)
+                .join("containers")
+                .join(id)
+                .join("config.v2.json"),
         };
         let files = scene.path("root.tar");
         docker.say(&["export", "--output", &files.display().to_string(), name])?;
@@ -171,6 +178,18 @@ impl Bundle {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         command
+    }
+
+    /// Makes it another one to whoever remembers what was read of it: each launch is of a container of its own.
+    fn renew(&self, number: usize) -> Result<()> {
+        let path = self.folder.join("config.json");
+        let mut document: Value = serde_json::from_slice(&fs::read(&path)?)?;
+        document["hostname"] = Value::from(format!("launch-{number}"));
+        fs::write(&path, document.to_string())?;
+        let kept = fs::read_to_string(&self.kept)?;
+        let spaces = " ".repeat(number);
+        fs::write(&self.kept, format!("{}{spaces}", kept.trim_end()))?;
+        Ok(())
     }
 
     /// How long it takes to make it, and to start it; it is gone when this comes back.
