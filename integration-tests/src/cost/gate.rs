@@ -182,13 +182,11 @@ impl Bundle {
 
     /// Makes it another one to whoever remembers what was read of it: each launch is of a container of its own.
     fn renew(&self, number: usize) -> Result<()> {
-        let path = self.folder.join("config.json");
-        let mut document: Value = serde_json::from_slice(&fs::read(&path)?)?;
-        document["hostname"] = Value::from(format!("launch-{number}"));
-        fs::write(&path, document.to_string())?;
-        let kept = fs::read_to_string(&self.kept)?;
         let spaces = " ".repeat(number);
-        fs::write(&self.kept, format!("{}{spaces}", kept.trim_end()))?;
+        for path in [&self.folder.join("config.json"), &self.kept] {
+            let text = fs::read_to_string(path)?;
+            fs::write(path, format!("{}{spaces}", text.trim_end()))?;
+        }
         Ok(())
     }
 
