@@ -66,7 +66,7 @@ impl Programs {
         })?;
         for name in OPTIMISED {
             if !optimised.join(name).is_file() {
-                bail!("{name} is not in {optimised:?}; run `cargo build --release -p {name}`");
+                bail!("{name} is not in {optimised:?}; run `cargo xtask dist`");
             }
         }
         Ok(Self {

@@ -8,32 +8,26 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::workspace::{Workspace, run};
 
-/// What is installed besides the gate: the package, and its program.
-const PROGRAMS: &[(&str, &str)] = &[
-    ("verger-agent", "verger-agent"),
-    ("verger-cli", "verger"),
-    ("verger-controller", "verger-controller"),
-    ("verger-tripwire", "verger-tripwire"),
+/// The profile that they are built by, and the folder that they are in.
+pub(crate) const PROFILE: &str = "dist";
+/// The packages of what is installed besides the gate.
+const PACKAGES: [&str; 4] = [
+    "verger-agent",
+    "verger-cli",
+    "verger-controller",
+    "verger-tripwire",
 ];
 const GATE: &str = "verger-gate";
 
 /// Builds them all into `target/dist`.
 pub(crate) fn dist(workspace: &Workspace) -> Result<()> {
-    let packages = PROGRAMS.iter().flat_map(|(package, _)| ["-p", *package]);
-    run(&mut workspace.cargo(["build", "--release"].into_iter().chain(packages)))?;
+    let packages = PACKAGES.iter().flat_map(|package| ["-p", *package]);
+    run(&mut workspace.cargo(["build", "--profile", PROFILE].into_iter().chain(packages)))?;
     let gate = gate(workspace)?;
-    let folder = workspace.target_dir()?.join("dist");
-    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    let built = workspace.target_dir()?.join("release");
-    let all = PROGRAMS
-        .iter()
-        .map(|(_, program)| (built.join(program), *program))
-        .chain([(gate, GATE)]);
-    for (from, program) in all {
-        let to = folder.join(program);
-        fs::copy(&from, &to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
-    }
-    println!("{} has what hosts and members need", folder.display());
+    println!(
+        "{} has what hosts and members need",
+        gate.with_file_name("").display()
+    );
     Ok(())
 }
 
@@ -45,7 +39,7 @@ pub(crate) fn gate(workspace: &Workspace) -> Result<PathBuf> {
         "CARGO_TARGET_{}_RUSTFLAGS",
         triple.to_ascii_uppercase().replace('-', "_")
     );
-    let mut build = workspace.cargo(["build", "--release", "-p", GATE, "--target", &triple]);
+    let mut build = workspace.cargo(["build", "--profile", PROFILE, "-p", GATE, "--target", &triple]);
     // Flags are for what runs there alone, and not for macros, which have to be loaded.
     build.env(
         variable,
@@ -54,10 +48,11 @@ pub(crate) fn gate(workspace: &Workspace) -> Result<PathBuf> {
     run(&mut build)?;
     let target = workspace.target_dir()?;
     let (built, beside) = (
-        target.join(&triple).join("release").join(GATE),
-        target.join("release").join(GATE),
+        target.join(&triple).join(PROFILE).join(GATE),
+        target.join(PROFILE).join(GATE),
     );
     let draft = beside.with_extension("draft");
+    fs::create_dir_all(target.join(PROFILE)).context("making the folder of what is installed")?;
     fs::copy(&built, &draft)
         .and_then(|_| fs::rename(&draft, &beside))
         .with_context(|| format!("copying {} to {}", built.display(), beside.display()))?;

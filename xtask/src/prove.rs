@@ -413,7 +413,7 @@ pub(crate) const BENCHES: &[Point] = &[
 /// Benchmarks that start programs.
 const OF_PROGRAMS: &[&str] = &["gate_launch", "proxy_streams"];
 /// Those of them whose cost is measured; others are as for points.
-const OPTIMISED: [&str; 4] = ["build", "--release", "-p", "verger-agent"];
+const OPTIMISED: [&str; 5] = ["build", "--profile", "dist", "-p", "verger-agent"];
 
 /// Runs one point, or lists them. `kind` is how the list is called ("point", "benchmark").
 pub(crate) fn run(
@@ -470,7 +470,7 @@ pub(crate) fn show(
         command.arg("--long");
     }
     let programs = workspace.program_dir()?;
-    command.env(OPTIMISED_DIR, programs.with_file_name("release"));
+    command.env(OPTIMISED_DIR, programs.with_file_name(dist::PROFILE));
     command.env(PROGRAM_DIR, programs);
     command.env(BENCH_DIR, workspace.root().join("target/bench"));
     if let Some(docker) = docker {
