@@ -32,7 +32,7 @@ pub(crate) fn dist(workspace: &Workspace) -> Result<()> {
 }
 
 /// Builds the gate beside the other optimised programs, as one file without a dynamic linker: it is started anew for each call of the
-/// runtime, and half of what it costs would be finding its libraries. Gives where it is.
+/// runtime, and half of what it costs would be finding its libraries. It lies at a fixed address for the same reason: what it reads, it reads in safe code. Gives where it is.
 pub(crate) fn gate(workspace: &Workspace) -> Result<PathBuf> {
     let triple = host_triple()?;
     let variable = format!(
@@ -45,6 +45,10 @@ pub(crate) fn gate(workspace: &Workspace) -> Result<PathBuf> {
         variable,
         "-C target-feature=+crt-static -C relocation-model=static",
     );
+    // These would be taken instead.
+    build
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
     run(&mut build)?;
     let target = workspace.target_dir()?;
     let (built, beside) = (

@@ -274,7 +274,11 @@ pub(crate) const POINTS: &[Point] = &[
         claim: "At Podman's socket behind the proxy each user can do to each container what the roles say, with podman and docker as they are; what reaches the host at Podman itself does not get through; what is allowed says and does the same.",
         cargo: &program!("prove-podman-proxy"),
         needs_docker: true,
-        sample: None,
+        sample: Some(Sample {
+            short: "60",
+            full: "272",
+            of: "calls of Podman's CLI",
+        }),
     },
     Point {
         name: "power-cut",

@@ -16,7 +16,7 @@ use verger_policy::drift::{Check, Claim, Judgement, Outcome, judge_launch};
 use verger_policy::facts::{Evidence, Instance};
 use verger_policy::model::{CHECK_RULES, Kind, Name, printable_within};
 
-pub use tighten::{Tightening, is_on, takes_away, tightening};
+pub use tighten::{Tightening, is_made_for_more, is_on, takes_away, tightening};
 
 /// The most differences that a refusal tells; it says how many more there are.
 const TOLD: usize = 3;

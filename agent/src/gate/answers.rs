@@ -15,7 +15,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use verger_agent_core::enforcer::{Hold, Subject, hold};
 use verger_agent_core::freshness::Freshness;
-use verger_agent_core::gate::{Bundles, Launch, Tightening, decide, is_on, takes_away, tightening};
+use verger_agent_core::gate::{
+    Bundles, Launch, Tightening, decide, is_made_for_more, is_on, takes_away, tightening,
+};
 use verger_agent_core::ledger::LedgerState;
 use verger_gate_protocol::tighten::Tightened;
 use verger_gate_protocol::{
@@ -28,7 +30,7 @@ use verger_policy::model::Seccomp;
 
 use crate::clock::Clock;
 use crate::enforcement::{Enforcement, HOLD};
-use crate::gate::filters::{Filters, capabilities};
+use crate::gate::filters::{self, Filters};
 use crate::in_force::InForce;
 use crate::launches::{Exec, Launches};
 
@@ -218,8 +220,10 @@ impl Answers {
         if self.filters.may_be_default(&instance) {
             // A process may have other capabilities than its container, whose filter it has all the same.
             let given = match launch {
-                Launch::Process { id, .. } => capabilities(&self.bundles.launch(&Launch::Made { id })?),
-                Launch::Config { .. } | Launch::Made { .. } => capabilities(&instance),
+                Launch::Process { id, .. } => {
+                    filters::capabilities(&self.bundles.launch(&Launch::Made { id })?)
+                }
+                Launch::Config { .. } | Launch::Made { .. } => filters::capabilities(&instance),
             };
             self.filters.recognise(&mut instance, given);
         }
@@ -263,13 +267,27 @@ impl Answers {
             let instance = self.seen(&launch(question, &made)).map_err(|_| None)?;
             Ok::<_, Option<String>>((made, instance))
         };
+        let asked = filters::capabilities(instance);
         let (mut made, mut instance) = applied(&tightening)?;
-        // Which filter is the runtime's default depends on the capabilities that are left.
-        if let (Some(seccomp), Document::Config) = (&seccomp, kind)
-            && !is_on(seccomp, &instance.config.seccomp)
-        {
-            tightening.seccomp = Some(self.filter(seccomp, &instance, document)?);
-            (made, instance) = applied(&tightening)?;
+        // Which filter is the runtime's default depends on the capabilities that are left: the one that is on was made for those that were asked for.
+        let is_laxer = kind == Document::Config
+            && is_on(&Seccomp::Default, &instance.config.seccomp)
+            && is_made_for_more(asked, filters::capabilities(&instance));
+        match (&seccomp, kind) {
+            (Some(seccomp), Document::Config)
+                if !is_on(seccomp, &instance.config.seccomp) || is_laxer && *seccomp == Seccomp::Default =>
+            {
+                tightening.seccomp = Some(self.filter(seccomp, &instance, document)?);
+                (made, instance) = applied(&tightening)?;
+            }
+            (None, _) if is_laxer => {
+                return Err(Some(
+                    "capabilities would be taken away from it for which its runtime made its default seccomp profile laxer: let the policy say \
+                     `tighten: [ seccomp ]`, too, or launch it without them"
+                        .to_owned(),
+                ));
+            }
+            _ => {}
         }
         decide(compiled, &launch(question, &made), Ok(&instance), at).map_err(|_| None)?;
         let sha256 = tighten::digest(&made);

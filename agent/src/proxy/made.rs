@@ -82,7 +82,7 @@ async fn judge_made(
     daemon: &mut Daemon,
 ) -> Result<(), Stopped> {
     let made = known(engine, daemon, id).await?;
-    let more = (engine == Engine::Podman && made.reaches()).then_some(Wish {
+    let more = made.reaches().then_some(Wish {
         verb: Verb::ReachHost,
         on: On::Made,
     });

@@ -76,6 +76,19 @@ pub fn is_on(seccomp: &Seccomp, facts: &Evidence<SeccompFacts>) -> bool {
     }
 }
 
+/// Capabilities for which a runtime's default filter lets more through, so that it is laxer than what is blessed when they are taken away
+/// (moby, profiles/seccomp): BPF, DAC_READ_SEARCH, PERFMON, SYSLOG, and of SYS_ those that are named ADMIN, BOOT, MODULE, NICE, PACCT, PTRACE, RAWIO, TIME and
+/// TTY_CONFIG. What SYS_CHROOT adds is chroot(2), which needs the capability itself.
+const SHAPING: [u32; 13] = [2, 16, 17, 19, 20, 21, 22, 23, 25, 26, 34, 38, 39];
+
+/// Whether the runtime's default filter was made for more than what is left of these capabilities, as bits. Where either is unknown it may have been.
+pub fn is_made_for_more(asked: Option<u64>, left: Option<u64>) -> bool {
+    match (asked, left) {
+        (Some(asked), Some(left)) => SHAPING.iter().any(|number| (asked & !left) >> number & 1 == 1),
+        _ => true,
+    }
+}
+
 /// Whether a filter in the place of what was asked for, which may be none, takes away and is seen to give nothing: whoever asks for a stricter
 /// one than is blessed is refused, and gets no laxer one.
 pub fn takes_away(filter: &[u8], asked: Option<&[u8]>) -> bool {

@@ -164,8 +164,9 @@ impl DockerDisk {
         let host = self.file(&format!("containers/{id}/hostconfig.json"))?;
         // What is not there yet may come.
         let is_whole = |asked: &Asked| asked.is_rooted && matches!(asked.defaults, Evidence::Seen(_));
-        self.asked
-            .read(&[&kept, &host], is_whole, || self.asked_of(id, &kept, &host))
+        self.asked.read(&[id.as_bytes(), &kept, &host], is_whole, || {
+            self.asked_of(id, &kept, &host)
+        })
     }
 
     /// The same of these two documents, and of what they name: an image, which its digest names, and the root file system that the container has

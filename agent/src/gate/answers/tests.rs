@@ -167,7 +167,7 @@ impl Bundles for Blessed {
     }
 }
 
-const BOLD: &str = r#"{"hostname":"blessed","root":{"path":"/r"},"process":{"capabilities":{"bounding":["CAP_KILL","CAP_SYS_ADMIN"]}}}"#;
+const BOLD: &str = r#"{"hostname":"blessed","root":{"path":"/r"},"process":{"capabilities":{"bounding":["CAP_KILL","CAP_NET_ADMIN"]}}}"#;
 
 fn of_workload(more: &str, operation: Operation, document: &str) -> Answer {
     with_filters(&Arc::default(), more, operation, document)
@@ -210,7 +210,7 @@ fn a_launch_is_tightened_where_the_policy_says_so_and_what_comes_of_it_is_what_i
         .unwrap();
     assert_eq!(tightened.sha256, tighten::digest(&made));
     let made = String::from_utf8(made).unwrap();
-    assert!(!made.contains("SYS_ADMIN") && made.contains("CAP_KILL"), "{made}");
+    assert!(!made.contains("NET_ADMIN") && made.contains("CAP_KILL"), "{made}");
     // It needs nothing taken away any more.
     assert_eq!(of_workload(TIGHTEN, Operation::Create, &made), Answer::Allow);
 }
@@ -299,6 +299,22 @@ fn the_runtimes_default_filter_is_put_where_none_is_once_the_host_has_seen_it() 
             let made = String::from_utf8(made).unwrap();
             assert_eq!(ask(&filters, &made), Answer::Allow);
         }
+        // The runtime's own default is one for the capabilities that were asked for.
+        let bold = confined("default", ADMIN, LAXER);
+        let Answer::Tighten(tightened) = ask(&filters, &bold) else {
+            panic!("it is not tightened")
+        };
+        assert_eq!(tightened.tightening.seccomp.as_deref(), Some(FILTER));
+        let said = with_filters(
+            &filters,
+            "  tighten: [ capabilities ]\n",
+            Operation::Create,
+            &bold,
+        );
+        let Answer::Refuse(why) = said else {
+            panic!("a laxer filter is left on")
+        };
+        assert!(why.contains("default seccomp profile laxer"), "{why}");
         // A stricter one is not made laxer.
         let strict = confined("own", KILL, r#"{"defaultAction":"SCMP_ACT_KILL"}"#);
         let Answer::Refuse(why) = ask(&filters, &strict) else {

@@ -38,6 +38,9 @@ pub const RUNTIME_SOCKETS: &[&str] = &[
     "/run/dockershim.sock",
     "/run/podman/podman.sock",
     "/run/systemd/private",
+    // Where those of Docker and Podman go once the proxy owns theirs.
+    "/run/verger/docker-real.sock",
+    "/run/verger/podman-real.sock",
 ];
 
 pub(super) fn judge(sheet: &mut Sheet, config: &ConfigFacts, running: &Running<'_>) {
