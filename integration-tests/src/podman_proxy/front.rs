@@ -183,9 +183,11 @@ impl Front {
     }
 
     fn at(&self, uid: u32, socket: &Path) -> Result<Command> {
+        // In the foreground: who is not there may not set a terminal up, and waits for ever.
         let mut command = self.of(uid, "timeout")?;
         command
-            .args(["60", "/usr/bin/podman", "--remote", "--url"])
+            .args(["--foreground", "--kill-after", "5", "60"])
+            .args(["/usr/bin/podman", "--remote", "--url"])
             .arg(format!("unix://{}", socket.display()));
         Ok(command)
     }
