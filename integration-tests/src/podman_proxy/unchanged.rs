@@ -151,6 +151,42 @@ const CASES: &[Case] = &[
     case("history", &["history", "--quiet", "--no-trunc", WEB], 0, ""),
     case("tree", &["image", "tree", WEB], 0, "Tags:"),
     case("tag", &["tag", WEB, "localhost/verger-test/tagged"], 0, ""),
+    Case {
+        before: &["tag", WEB, "localhost/verger-test/tagged"],
+        ..case(
+            "untag",
+            &[
+                "untag",
+                "localhost/verger-test/tagged",
+                "localhost/verger-test/tagged",
+            ],
+            0,
+            "",
+        )
+    },
+    Case {
+        before: &["network", "rm", "--force", "verger-net"],
+        ..case("network", &["network", "create", "verger-net"], 0, "verger-net")
+    },
+    Case {
+        before: &["network", "create", "verger-net"],
+        ..case("network-away", &["network", "rm", "verger-net"], 0, "verger-net")
+    },
+    Case {
+        before: &["volume", "rm", "--force", "verger-vol"],
+        ..case("volume", &["volume", "create", "verger-vol"], 0, "verger-vol")
+    },
+    Case {
+        before: &["volume", "create", "verger-vol"],
+        ..case("volume-away", &["volume", "rm", "verger-vol"], 0, "verger-vol")
+    },
+    case("stop-of-nothing", &["stop", "nothing"], 125, ""),
+    case(
+        "version",
+        &["version", "--format", "{{.Server.Version}}"],
+        0,
+        "4.3.1",
+    ),
 ];
 
 /// Runs them.
