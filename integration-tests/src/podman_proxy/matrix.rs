@@ -5,25 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::Count;
 use super::front::{Front, OTHER, WEB, told};
 use crate::point::tell;
-use crate::runtime_proxy::{CAREFUL, ELSEWHERE, OPERATOR, RUNNER, STRANGER, VIEWER, may};
-
-/// Something that the CLI does to a container: what has to be done before and after, past the proxy.
-struct Act {
-    verb: &'static str,
-    before: &'static [&'static str],
-    /// `{}` is the container, `{image}` its image.
-    does: &'static [&'static str],
-    after: &'static [&'static str],
-}
-
-const fn act(verb: &'static str, does: &'static [&'static str]) -> Act {
-    Act {
-        verb,
-        before: &[],
-        does,
-        after: &[],
-    }
-}
+use crate::runtime_proxy::{Act, CAREFUL, ELSEWHERE, OPERATOR, RUNNER, STRANGER, VIEWER, act, may};
 
 const CREATE: &[&str] = &[
     "create",

@@ -11,15 +11,16 @@ use crate::programs::Programs;
 use crate::scene::Docker;
 
 /// Something that the CLI does to a container: what has to be done before and after, past the proxy.
-struct Act {
-    verb: &'static str,
-    before: &'static [&'static str],
+pub(crate) struct Act {
+    pub(crate) verb: &'static str,
+    pub(crate) before: &'static [&'static str],
     /// `{}` is the container, `{image}` its image.
-    does: &'static [&'static str],
-    after: &'static [&'static str],
+    pub(crate) does: &'static [&'static str],
+    pub(crate) after: &'static [&'static str],
 }
 
-const fn act(verb: &'static str, does: &'static [&'static str]) -> Act {
+/// One that needs nothing before or after.
+pub(crate) const fn act(verb: &'static str, does: &'static [&'static str]) -> Act {
     Act {
         verb,
         before: &[],

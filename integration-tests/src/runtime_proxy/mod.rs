@@ -14,7 +14,7 @@ pub use bypasses::run as bypasses;
 pub use clients::run as clients;
 pub use front::Front;
 pub(crate) use front::{CAREFUL, ELSEWHERE, OPERATOR, ROLES, RUNNER, STRANGER, VIEWER, WORKLOAD, cli};
-pub(crate) use matrix::may;
 pub use matrix::run as matrix;
+pub(crate) use matrix::{Act, act, may};
 pub use said::said_at;
 pub use who::started;
