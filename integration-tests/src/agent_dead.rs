@@ -17,7 +17,7 @@ use crate::runtime_proxy::{Front, RUNNER};
 use crate::scene::{Docker, checked};
 
 /// What takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const LIMIT: Duration = Duration::from_secs(2);
 /// What takes longer is ended, and the run with it.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Between two looks at a command.
@@ -36,10 +36,10 @@ struct Tally {
 }
 
 /// What a command did.
-struct Done {
-    is_success: bool,
-    told: String,
-    took: Duration,
+pub(crate) struct Done {
+    pub(crate) is_success: bool,
+    pub(crate) told: String,
+    pub(crate) took: Duration,
 }
 
 impl Tally {
@@ -76,19 +76,19 @@ impl Tally {
 ///
 /// # Errors
 /// When it does not end before the deadline.
-fn done(command: Command) -> Result<Done> {
+pub(crate) fn done(command: Command) -> Result<Done> {
     Running::start(command)?.end()
 }
 
 /// A command that runs. What it prints goes to a file, so that nobody has to read it meanwhile.
-struct Running {
+pub(crate) struct Running {
     child: std::process::Child,
     said: tempfile::NamedTempFile,
     line: String,
 }
 
 impl Running {
-    fn start(mut command: Command) -> Result<Self> {
+    pub(crate) fn start(mut command: Command) -> Result<Self> {
         let said = tempfile::NamedTempFile::new()?;
         let line = format!("{command:?}");
         let child = command
@@ -100,12 +100,12 @@ impl Running {
     }
 
     /// What it has printed.
-    fn said(&self) -> Result<String> {
+    pub(crate) fn said(&self) -> Result<String> {
         Ok(String::from_utf8_lossy(&fs::read(self.said.path())?).into_owned())
     }
 
     /// Waits from now on.
-    fn end(mut self) -> Result<Done> {
+    pub(crate) fn end(mut self) -> Result<Done> {
         let began = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait()? {

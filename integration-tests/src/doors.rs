@@ -6,6 +6,7 @@
 mod bundles;
 mod diverted;
 mod restart;
+mod tcp;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -77,6 +78,29 @@ pub fn run(_long: bool) -> Result<Verdict> {
         !told.contains("host/gate-drift") && !told.contains(&twin_id),
         "{told}"
     );
+
+    // Who holds a runtime's socket is root of the host, whatever runs there.
+    for (image, place) in [
+        ("verger-test/app", "/run/docker.sock"),
+        ("verger-test/busybox", "/srv/other"),
+    ] {
+        let holder = docker.name("holder");
+        let volume = format!("{}:{place}", docker.socket().display());
+        let id = docker.run(
+            &holder,
+            &["--security-opt", "no-new-privileges", "--volume", &volume, image],
+        )?;
+        docker.say(&["exec", &holder, "test", "-S", place])?;
+        let holds = |finding: &Value| {
+            is(finding, "privilege/can-become-root", &format!("mounts[{place}]"))
+                && finding["samples"]
+                    .as_array()
+                    .is_some_and(|samples| samples.iter().any(|sample| sample["id"] == *id))
+        };
+        seen("a container with a runtime's socket", &holds)?;
+        docker.remove(&holder)?;
+        ends(&scene, &holds)?;
+    }
 
     // Another program under the gate's name: what is launched then runs unjudged, and each part of it is told.
     let name = gate.folder().join("runc");
@@ -150,6 +174,8 @@ pub fn run(_long: bool) -> Result<Verdict> {
     })?;
     let refused = bundles::run(&scene, &docker, &gate, &real)?;
     diverted::run(&scene, &programs, &real)?;
+    slowest = slowest.max(tcp::run(&mut scene)?);
+    found += 1;
     let started = restart::run(&mut scene, &programs, &docker)?;
     gate.remove()?;
     let in_time = slowest <= WITHIN + MOMENT;

@@ -1,28 +1,40 @@
 //! What a runtime does behind the gate: a container that differs from its blessing runs nothing, and says why.
 //!
-//! The first act of every container here is to write its name into a folder of the host. What was run is counted there, and not by
-//! what `docker run` says.
+//! The first act of every container here is to write its name into a folder of the host, and the next to connect out. What was run is
+//! counted there and by the kernel, and not by what `docker run` says.
 
+mod attacks;
+mod gate;
+mod out;
 mod tightened;
 
+pub(crate) use gate::Gate;
+pub(crate) use out::Act;
+
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
-use crate::scene::{Docker, PATIENCE, Scene, checked};
+use crate::scene::{Docker, Scene, checked};
+use attacks::{ATTACKS, Attack, BENIGN, LABELLED};
+use out::Out;
 
 const WORKLOAD: &str = "launch/web";
-/// What a container does first, and then.
-const ACT: &str = "id=$(grep -o 'containers/[0-9a-f]*' /proc/self/mountinfo | head -n 1); echo ran > /out/${id#containers/}; exec sleep 600";
 /// Launches at the same time.
 const AT_ONCE: usize = 20;
+/// Between two looks at launches.
+const LOOK: Duration = Duration::from_millis(5);
+/// What the gate says where nobody answers.
+const UNANSWERED: &str = "the policy agent is unreachable";
+/// And where the one who was asked ended meanwhile.
+const ENDED: &str = "the policy agent ended the connection without an answer";
 
 /// Runs the short form or the long one.
 ///
@@ -30,20 +42,26 @@ const AT_ONCE: usize = 20;
 /// When the scene does not work.
 pub fn run(long: bool) -> Result<Verdict> {
     let rounds = if long { 1_000 } else { 60 };
+    // With the agent restarting.
+    let amid = if long { 200 } else { 40 };
     let programs = Programs::find()?;
     let docker = Docker::find()?;
     let mut scene = Scene::found(&programs, &docker)?;
-    let out = Out::new(&scene)?;
+    let out = Out::new(&scene, &docker)?;
 
     // Unprotected, each of them runs.
     let mut controls = 0;
     for attack in ATTACKS {
         let name = docker.name(attack.name);
+        let before = out.packets()?;
         runs(&scene, &docker, &out, &name, attack)?;
+        scene.wait_for(&format!("{name} to connect out"), || {
+            Ok((out.packets()? > before).then_some(()))
+        })?;
         docker.remove(&name)?;
         controls += 1;
     }
-    tightened::control(&docker, &out)?;
+    tightened::control(&scene, &docker, &out)?;
     out.clear()?;
 
     let blessed = docker.name("blessed");
@@ -84,34 +102,45 @@ pub fn run(long: bool) -> Result<Verdict> {
     runs(&scene, &docker, &out, &labelled, &LABELLED)?;
     docker.remove(&labelled)?;
 
-    let (mut refused, mut ran) = (0, 0);
+    // What the twin sends is over by now: nobody listens there.
+    let before = out.packets()?;
+    let mut tally = Tally::default();
     for start in (0..rounds).step_by(AT_ONCE) {
-        let launches: Vec<(String, &Attack)> = (start..rounds.min(start + AT_ONCE))
-            .map(|number| {
-                let attack = &ATTACKS[number % ATTACKS.len()];
-                (docker.name(&format!("{}-{number}", attack.name)), attack)
-            })
-            .collect();
-        let commands = launches.iter().map(|(name, attack)| {
-            let mut command = docker.command();
-            command
-                .args(["run", "--detach", "--name", name])
-                .args(attack.arguments(&out));
-            command
-        });
-        let outputs = at_once(commands);
-        for ((name, attack), output) in launches.iter().zip(outputs) {
-            let output = output?;
-            let told = String::from_utf8_lossy(&output.stderr).into_owned();
-            if told.contains("verger-gate: create refused") && told.contains(attack.says) {
-                refused += 1;
-            } else {
-                tell(&format!("{}: {told}", attack.name));
-            }
-            ran += usize::from(out.has(&docker, name)?);
-            docker.remove(name)?;
-        }
+        let batch = Batch::of(&docker, start..rounds.min(start + AT_ONCE));
+        let said = at_once(batch.commands(&docker, &out));
+        tally.add(&docker, &out, &batch, said, false)?;
     }
+    let mut restarted = Tally::default();
+    let mut restarts = 0;
+    while restarted.launches < amid {
+        let start = rounds + restarted.launches;
+        let batch = Batch::of(&docker, start..start + AT_ONCE);
+        let commands = batch.commands(&docker, &out);
+        let ended = AtomicUsize::new(0);
+        let said = thread::scope(|scope| -> Result<_> {
+            let launches = scope.spawn(|| at_once_counted(commands, &ended));
+            // It is gone, starting or back when each of them asks.
+            while !launches.is_finished() {
+                scene.agent.kill()?;
+                scene.agent.start()?;
+                restarts += 1;
+                let before = ended.load(Ordering::Relaxed);
+                while ended.load(Ordering::Relaxed) == before && !launches.is_finished() {
+                    thread::sleep(LOOK);
+                }
+            }
+            launches
+                .join()
+                .map_err(|_| anyhow::anyhow!("the launches panicked"))
+        })?;
+        restarted.add(&docker, &out, &batch, said, true)?;
+    }
+    let packets = out.packets()? - before;
+    let after = docker.name("after");
+    runs(&scene, &docker, &out, &after, &BENIGN)?;
+    docker.remove(&after)?;
+    out.clear()?;
+    let mut ran = tally.ran + restarted.ran;
     let tightened = tightened::shown(&scene, &docker, &out, &enforced)?;
     // Without the agent nothing is launched, and what runs can be ended.
     scene.agent.stop()?;
@@ -131,20 +160,107 @@ pub fn run(long: bool) -> Result<Verdict> {
     gate.remove()?;
     Ok(Verdict {
         figure: format!(
-            "{refused} of {rounds} launches refused in the gate's own words, {ran} of them ran anything; unprotected {controls} of {} ran; {tightened} of 3 (two containers, an exec) ran without what the policy has taken away; the blessed twin ran, and ended without the agent, and one ran while the glass was broken, which was told",
-            ATTACKS.len()
+            "{} of {rounds} launches refused in the gate's own words, and {} of {} while the agent was restarted {restarts} times ({} of them for want of an answer): {ran} of all ran anything, {packets} packets; unprotected {controls} of {} ran and connected out; {tightened} of {} (containers, an exec) ran without what the policy has taken away; the blessed twin ran, and ended without the agent, and one ran while the glass was broken, which was told",
+            tally.refused,
+            restarted.refused,
+            restarted.launches,
+            restarted.unanswered,
+            ATTACKS.len(),
+            tightened::SHOWN
         ),
-        holds: refused == rounds && ran == 0 && controls == ATTACKS.len(),
+        holds: tally.refused == rounds
+            && restarted.refused == restarted.launches
+            // Some came while it was away, and some while it was there.
+            && restarted.unanswered > 0
+            && restarted.unanswered < restarted.launches
+            && ran == 0
+            && packets == 0
+            && tightened == tightened::SHOWN
+            && controls == ATTACKS.len(),
     })
+}
+
+/// Launches that are made at the same time.
+struct Batch(Vec<(String, &'static Attack)>);
+
+impl Batch {
+    fn of(docker: &Docker, numbers: Range<usize>) -> Self {
+        let launch = |number: usize| {
+            let attack = &ATTACKS[number % ATTACKS.len()];
+            (docker.name(&format!("{}-{number}", attack.name)), attack)
+        };
+        Self(numbers.map(launch).collect())
+    }
+
+    fn commands(&self, docker: &Docker, out: &Out) -> Vec<Command> {
+        let launches = self.0.iter().map(|(name, attack)| {
+            let mut command = docker.command();
+            command
+                .args(["run", "--detach", "--name", name])
+                .args(attack.arguments(out));
+            command
+        });
+        launches.collect()
+    }
+}
+
+/// What became of launches.
+#[derive(Default)]
+struct Tally {
+    launches: usize,
+    refused: usize,
+    /// Of those: because nobody answered.
+    unanswered: usize,
+    ran: usize,
+}
+
+impl Tally {
+    /// Counts what was said, and removes what was launched. Where `may_be_away`, no agent is a reason too.
+    fn add(
+        &mut self,
+        docker: &Docker,
+        out: &Out,
+        batch: &Batch,
+        said: Vec<Result<Output>>,
+        may_be_away: bool,
+    ) -> Result<()> {
+        for ((name, attack), output) in batch.0.iter().zip(said) {
+            let told = String::from_utf8_lossy(&output?.stderr).into_owned();
+            let is_refused = told.contains("verger-gate: create refused");
+            let is_unanswered =
+                is_refused && may_be_away && [UNANSWERED, ENDED].iter().any(|said| told.contains(said));
+            if is_unanswered || is_refused && told.contains(attack.says) {
+                self.refused += 1;
+            } else {
+                tell(&format!("{}: {told}", attack.name));
+            }
+            self.launches += 1;
+            self.unanswered += usize::from(is_unanswered);
+            self.ran += usize::from(out.has(docker, name)?);
+            docker.remove(name)?;
+        }
+        Ok(())
+    }
 }
 
 /// Runs commands at the same time, and gives what they said in their order.
 pub(crate) fn at_once(commands: impl IntoIterator<Item = Command>) -> Vec<Result<Output>> {
+    at_once_counted(commands, &AtomicUsize::new(0))
+}
+
+/// The same, and how many have ended is counted meanwhile.
+fn at_once_counted(commands: impl IntoIterator<Item = Command>, ended: &AtomicUsize) -> Vec<Result<Output>> {
     let mut commands: Vec<Command> = commands.into_iter().collect();
     thread::scope(|scope| {
         let running: Vec<_> = commands
             .iter_mut()
-            .map(|command| scope.spawn(move || command.output().context("starting docker")))
+            .map(|command| {
+                scope.spawn(move || {
+                    let output = command.output().context("starting docker");
+                    ended.fetch_add(1, Ordering::Relaxed);
+                    output
+                })
+            })
             .collect();
         running
             .into_iter()
@@ -166,10 +282,7 @@ fn without_agent(docker: &Docker, out: &Out) -> Result<usize> {
         .args(BENIGN.arguments(out))
         .output()?;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(
-        told.contains("the policy agent is unreachable"),
-        "with the agent stopped: {told}"
-    );
+    ensure!(told.contains(UNANSWERED), "with the agent stopped: {told}");
     let ran = usize::from(out.has(docker, &orphan)?);
     docker.remove(&orphan)?;
     Ok(ran)
@@ -225,284 +338,3 @@ fn execs(docker: &Docker, container: &str) -> Result<()> {
 }
 
 const GUARDRAIL: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: nothing-unknown }\nspec: { unknown: refuse }\n---\napiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: launch/places }\nspec: { mode: enforce, checks: [ { id: not-in-tmp, expression: 'workingDir != \"/tmp\"', message: what starts in /tmp runs what anybody left there } ] }\n";
-
-/// One way to launch what is not blessed.
-struct Attack {
-    name: &'static str,
-    flags: &'static [&'static str],
-    image: &'static str,
-    says: &'static str,
-}
-
-const BENIGN: Attack = Attack {
-    name: "benign",
-    flags: &[],
-    image: "verger-test/app",
-    says: "",
-};
-
-/// A label with the name of a key that a reader of JSON has kept for itself.
-const RESERVED: &str = "$serde_json::private::RawValue=1";
-
-/// What is blessed with that label is let in.
-const LABELLED: Attack = Attack {
-    name: "labelled",
-    flags: &["--label", RESERVED],
-    ..BENIGN
-};
-
-const ATTACKS: &[Attack] = &[
-    Attack {
-        name: "unknown",
-        image: "verger-test/busybox",
-        says: "of no blessed workload",
-        ..BENIGN
-    },
-    Attack {
-        name: "capability",
-        flags: &["--cap-add", "SYS_ADMIN"],
-        says: "config/capabilities",
-        ..BENIGN
-    },
-    Attack {
-        name: "root",
-        flags: &["--user", "0"],
-        says: "config/user",
-        ..BENIGN
-    },
-    Attack {
-        name: "bind",
-        flags: &["--volume", "/etc:/host"],
-        says: "config/mounts",
-        ..BENIGN
-    },
-    Attack {
-        name: "host-network",
-        flags: &["--network", "host"],
-        says: "config/namespaces",
-        ..BENIGN
-    },
-    Attack {
-        name: "host-pid",
-        flags: &["--pid", "host"],
-        says: "config/namespaces",
-        ..BENIGN
-    },
-    Attack {
-        name: "named-runtime",
-        flags: &["--runtime", "io.containerd.runc.v2", "--cap-add", "SYS_ADMIN"],
-        says: "config/capabilities",
-        ..BENIGN
-    },
-    Attack {
-        name: "label",
-        flags: &["--label", RESERVED, "--cap-add", "SYS_ADMIN"],
-        says: "config/capabilities",
-        ..BENIGN
-    },
-    Attack {
-        name: "port",
-        flags: &["--publish", "80"],
-        says: "config/ports",
-        ..BENIGN
-    },
-    Attack {
-        name: "check",
-        flags: &["--workdir", "/tmp"],
-        says: "guardrail/launch/places/not-in-tmp",
-        ..BENIGN
-    },
-    Attack {
-        name: "seccomp",
-        flags: &["--security-opt", "seccomp=unconfined"],
-        says: "config/seccomp",
-        ..BENIGN
-    },
-];
-
-impl Attack {
-    fn arguments(&self, out: &Out) -> Vec<String> {
-        let volume = format!("{}:/out", out.0.display());
-        let fixed = [
-            "--memory",
-            "64m",
-            "--security-opt",
-            "no-new-privileges",
-            "--volume",
-            &volume,
-        ];
-        let words = fixed.into_iter().chain(self.flags.iter().copied());
-        // Both images run a shell, one of them by its own word.
-        let shell: &[&str] = if self.image == BENIGN.image {
-            &[]
-        } else {
-            &["sh", "-c"]
-        };
-        let words = words
-            .chain([self.image])
-            .chain(shell.iter().copied())
-            .chain([ACT]);
-        words.map(str::to_owned).collect()
-    }
-}
-
-/// What a container does first, for others than this module: it says that it runs, under its name.
-pub(crate) struct Act(Out);
-
-impl Act {
-    pub(crate) fn new(scene: &Scene) -> Result<Self> {
-        Out::new(scene).map(Self)
-    }
-
-    /// For `--volume`.
-    pub(crate) fn volume(&self) -> String {
-        format!("{}:/out", self.0.0.display())
-    }
-
-    /// It, and then these lines of a shell, in which `$out` is the file that it wrote.
-    pub(crate) fn then(&self, name: &str, lines: &str) -> String {
-        format!("out=/out/{name}; echo ran > $out; {lines}")
-    }
-
-    /// Whether a container left its file, or one whose name ends so.
-    pub(crate) fn has(&self, name: &str, end: &str) -> bool {
-        self.0.0.join(format!("{name}{end}")).exists()
-    }
-
-    /// Waits for it.
-    pub(crate) fn wait_for(&self, name: &str, end: &str) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.has(name, end) {
-            ensure!(
-                Instant::now() < deadline,
-                "{name} left no file within {PATIENCE:?}"
-            );
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn clear(&self) -> Result<()> {
-        self.0.clear()
-    }
-}
-
-/// Where containers say that they ran.
-struct Out(PathBuf);
-
-impl Out {
-    fn new(scene: &Scene) -> Result<Self> {
-        let path = scene.path("out");
-        fs::create_dir(&path)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
-        Ok(Self(path))
-    }
-
-    fn has(&self, docker: &Docker, name: &str) -> Result<bool> {
-        Ok(self
-            .0
-            .join(docker.say(&["inspect", "--format", "{{.Id}}", name])?)
-            .exists())
-    }
-
-    fn clear(&self) -> Result<()> {
-        for entry in fs::read_dir(&self.0)? {
-            fs::remove_file(entry?.path())?;
-        }
-        Ok(())
-    }
-}
-
-/// The gate, in front of the test daemon's runtime. Others use that daemon, too: it is taken away however this ends.
-pub(crate) struct Gate {
-    program: PathBuf,
-    front: PathBuf,
-    agent: PathBuf,
-    config: PathBuf,
-    state: PathBuf,
-}
-
-impl Gate {
-    /// Has the agent answer, and puts the gate there.
-    pub(crate) fn install(scene: &mut Scene, programs: &Programs, docker: &Docker) -> Result<Self> {
-        let beside = docker.socket().parent().context("the socket is in a folder")?;
-        let front = beside.join("front");
-        let config = scene.path("agent.toml");
-        scene.agent.stop()?;
-        let root = docker.say(&["info", "--format", "{{.DockerRootDir}}"])?;
-        let text = fs::read_to_string(&config)?;
-        let socket = scene.path("gate.sock");
-        let namespace = docker.network_namespace();
-        fs::write(
-            &config,
-            format!(
-                "docker_data_root = {root:?}\ngate_socket = {socket:?}\ngate_folder = {front:?}\nnetwork_namespace = {namespace:?}\n{text}"
-            ),
-        )?;
-        scene.agent.start()?;
-        let gate = Self {
-            program: programs.path("verger-gate")?,
-            front,
-            agent: programs.path("verger-agent")?,
-            config,
-            state: scene.path("gate-state"),
-        };
-        gate.install_again()?;
-        Ok(gate)
-    }
-
-    /// Puts it there as it should be.
-    pub(crate) fn install_again(&self) -> Result<()> {
-        let mut install = self.command("install-gate");
-        install.arg("--program").arg(&self.program);
-        install.arg("--state").arg(&self.state);
-        checked(&mut install).map(drop)
-    }
-
-    /// What is said of how it stands. Containers of other daemons of this machine are told, too.
-    pub(crate) fn told(&self) -> Result<String> {
-        let output = self.command("check-gate").output()?;
-        Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
-    }
-
-    /// Where it is.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.front
-    }
-
-    /// Its program, there.
-    pub(crate) fn program(&self) -> PathBuf {
-        self.front.join("verger-gate")
-    }
-
-    fn command(&self, what: &str) -> Command {
-        let mut command = Command::new(&self.agent);
-        command
-            .arg("--config")
-            .arg(&self.config)
-            .arg(what)
-            .arg("--at")
-            .arg(&self.front);
-        command
-    }
-
-    /// `break-glass` for it.
-    pub(crate) fn break_glass(&self) -> Command {
-        let mut command = Command::new(&self.agent);
-        command.arg("--config").arg(&self.config).arg("break-glass");
-        command
-    }
-
-    /// Takes it away.
-    pub(crate) fn remove(&self) -> Result<()> {
-        checked(&mut self.command("remove-gate")).map(drop)
-    }
-}
-
-impl Drop for Gate {
-    fn drop(&mut self) {
-        if let Err(error) = self.remove() {
-            tell(&format!("the gate was not removed: {error:#}"));
-        }
-    }
-}

@@ -1,5 +1,6 @@
 //! Named points: claims about the product, each with the program that shows it and the figure it prints last.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -22,6 +23,9 @@ pub(crate) const PROGRAM_DIR: &str = "VERGER_BIN_DIR";
 const OPTIMISED_DIR: &str = "VERGER_OPTIMISED_DIR";
 /// Where benchmarks write their tables.
 const BENCH_DIR: &str = "VERGER_BENCH_DIR";
+
+/// Lines of a program that are told again when it fails.
+const TOLD: usize = 12;
 
 /// One claim.
 #[derive(Debug)]
@@ -498,26 +502,32 @@ fn figure_of(name: &str, mut command: Command) -> Result<String> {
         .spawn()
         .context("starting the program")?;
     let stdout = child.stdout.take().context("the output is piped")?;
-    let mut last = String::new();
+    // The last ones, the newest at the end.
+    let mut lines = VecDeque::new();
     for line in BufReader::new(stdout).lines() {
         let line = line.with_context(|| format!("{name} printed what is not UTF-8"))?;
-        if !line.trim().is_empty() {
-            if !last.is_empty() {
-                println!("    {last}");
-            }
-            last = line;
+        if line.trim().is_empty() {
+            continue;
+        }
+        if let Some(before) = lines.back() {
+            println!("    {before}");
+        }
+        lines.push_back(line);
+        if lines.len() > TOLD {
+            lines.pop_front();
         }
     }
     let status = child.wait()?;
+    let last = lines.pop_back();
     if !status.success() {
+        // Who reads only the end of a long run sees why, too.
+        let before: String = lines.iter().map(|line| format!("\n    {line}")).collect();
         bail!(
-            "{name} does not hold ({status}): {}",
-            if last.is_empty() { "(no output)" } else { &last }
+            "{name} does not hold ({status}): {}{before}",
+            last.as_deref().unwrap_or("(no output)")
         );
     }
-    if last.is_empty() {
-        bail!("{name} printed no figure");
-    }
+    let last = last.with_context(|| format!("{name} printed no figure"))?;
     Ok(format!("{name}: {last} ({:.1} s)", began.elapsed().as_secs_f64()))
 }
 

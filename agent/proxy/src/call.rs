@@ -230,6 +230,14 @@ impl Call {
         self.read.as_ref().map(|read| read.written(ids))
     }
 
+    /// Whether what it made, by the answer to `GET /containers/ID/json`, reaches the host or other containers where nothing of the kind was
+    /// asked for. What cannot be read does.
+    pub fn came_out_as_more(&self, ids: &BTreeMap<String, String>, inspected: &[u8]) -> bool {
+        self.read
+            .as_ref()
+            .is_none_or(|asked| body::effective::is_more(self.engine, asked, ids, inspected))
+    }
+
     /// Its method.
     pub const fn method(&self) -> Method {
         self.method

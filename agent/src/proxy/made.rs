@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::{Response, StatusCode};
 use verger_agent_proxy::{
@@ -47,7 +48,7 @@ impl Proxy {
             );
         } else {
             // Its image may have been given another name since it was looked at.
-            if let Err(why) = judge_made(engine, caller, call, policy, &id, daemon).await {
+            if let Err(why) = judge_made(engine, caller, call, policy, ids, &id, daemon).await {
                 self.remove(&id).await;
                 return Err(why);
             }
@@ -78,11 +79,13 @@ async fn judge_made(
     caller: &Caller,
     call: &Call,
     policy: &Policy,
+    ids: &BTreeMap<String, String>,
     id: &str,
     daemon: &mut Daemon,
 ) -> Result<(), Stopped> {
-    let made = known(engine, daemon, id).await?;
-    let more = made.reaches().then_some(Wish {
+    let shown = inspected(engine, daemon, id).await?;
+    let made = container(&shown).ok_or_else(|| malformed(engine, " about the container"))?;
+    let more = (made.reaches() || call.came_out_as_more(ids, &shown)).then_some(Wish {
         verb: Verb::ReachHost,
         on: On::Made,
     });
@@ -96,12 +99,18 @@ async fn judge_made(
 
 /// A container, as the daemon knows it.
 pub(super) async fn known(engine: Engine, daemon: &mut Daemon, reference: &str) -> Result<Known, Stopped> {
+    let shown = inspected(engine, daemon, reference).await?;
+    container(&shown).ok_or_else(|| malformed(engine, " about the container"))
+}
+
+/// All that the daemon says of a container.
+async fn inspected(engine: Engine, daemon: &mut Daemon, reference: &str) -> Result<Bytes, Stopped> {
     let path = engine.asked(&format!("/containers/{reference}/json"));
     let told = daemon.ask("GET", &path).await.map_err(Stopped::Away)?;
-    if told.status != StatusCode::OK {
-        return Err(Stopped::Told(told));
+    match told.status {
+        StatusCode::OK => Ok(told.body),
+        _ => Err(Stopped::Told(told)),
     }
-    container(&told.body).ok_or_else(|| malformed(engine, " about the container"))
 }
 
 /// Of a list what is the caller's to see; where that is nothing he is told why he is shown no list.

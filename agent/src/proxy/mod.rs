@@ -14,6 +14,8 @@ mod remote;
 mod request;
 mod socket;
 mod taken;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;

@@ -5,9 +5,13 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{ACT, Attack, BENIGN, Out, runs};
+use super::attacks::{Attack, BENIGN};
+use super::out::Out;
+use super::runs;
 use crate::scene::{Docker, Scene, checked};
 
+/// How many things are shown to run without what was taken away: three containers, and what is exec'd in one.
+pub(super) const SHOWN: usize = 4;
 /// `CAP_SYS_ADMIN` in a mask (capabilities(7)).
 const SYS_ADMIN: u64 = 1 << 21;
 
@@ -80,20 +84,55 @@ fn held(docker: &Docker, name: &str) -> Result<Held> {
 fn bold(docker: &Docker, out: &Out, name: &str, more: &[&str]) -> Command {
     let mut command = docker.command();
     command.args(["run", "--detach", "--name", name, "--memory", "64m"]);
-    command.arg("--volume").arg(format!("{}:/out", out.0.display()));
+    command.arg("--volume").arg(out.volume());
     command.args(["--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined"]);
     command.args(more);
-    command.args(["verger-test/app", ACT]);
+    command.args(["verger-test/app", &out.act()]);
     command
 }
 
+/// Every container tries to make a user namespace.
+const TRIED: &str =
+    "unshare --user true && echo made > /out/$id.namespace || echo refused > /out/$id.namespace\n";
+
+/// It asks for a capability, by which Docker makes its default filter laxer, and tries what the laxer one lets through: to make a
+/// user namespace, for which it takes no capability.
+fn laxer(docker: &Docker, out: &Out, name: &str) -> Command {
+    let mut command = docker.command();
+    command.args([
+        "run",
+        "--detach",
+        "--name",
+        name,
+        "--memory",
+        "64m",
+        "--read-only",
+    ]);
+    command.args(["--security-opt", "no-new-privileges", "--cap-add", "SYS_ADMIN"]);
+    command.arg("--volume").arg(out.volume());
+    command.args(["verger-test/app", &out.act()]);
+    command
+}
+
+/// What came of it.
+fn namespace(scene: &Scene, docker: &Docker, out: &Out, name: &str) -> Result<String> {
+    scene.wait_for("a user namespace to be tried", || {
+        out.said(docker, name, ".namespace")
+    })
+}
+
 /// Unprotected, it has all that it asks for.
-pub(super) fn control(docker: &Docker, out: &Out) -> Result<()> {
+pub(super) fn control(scene: &Scene, docker: &Docker, out: &Out) -> Result<()> {
     let name = docker.name("bold");
     checked(&mut bold(docker, out, &name, &[]))?;
     let held = held(docker, &name)?;
     docker.remove(&name)?;
     ensure!(held == BOLD, "unprotected, it holds {held:?}");
+    out.more(TRIED)?;
+    checked(&mut laxer(docker, out, &name))?;
+    let made = namespace(scene, docker, out, &name)?;
+    docker.remove(&name)?;
+    ensure!(made == "made", "unprotected, a user namespace is {made}");
     Ok(())
 }
 
@@ -161,6 +200,16 @@ pub(super) fn shown(scene: &Scene, docker: &Docker, out: &Out, enforced: &str) -
         "its own seccomp profile is not seen to let more through",
     )?;
 
+    // The filter that came with a capability goes with it.
+    out.more(TRIED)?;
+    checked(&mut laxer(docker, out, &name))?;
+    let held = self::held(docker, &name)?;
+    ensure!(held == TIGHT, "with the capability's filter it holds {held:?}");
+    let made = namespace(scene, docker, out, &name)?;
+    ensure!(made == "refused", "tightened, a user namespace is {made}");
+    scene.judged(&name, |row| row["failed"] == 0 && row["passed"] != 0)?;
+    docker.remove(&name)?;
+
     // What cannot be taken away is refused with the rest, and runs nothing.
     let mut with_host = bold(docker, out, &name, &["--volume", "/etc:/host"]);
     refused(docker, out, &mut with_host, &name, "config/mounts")?;
@@ -178,7 +227,10 @@ pub(super) fn shown(scene: &Scene, docker: &Docker, out: &Out, enforced: &str) -
         &name,
         "config/seccomp",
     )?;
-    Ok(3)
+    // Nor is one that was made for what is taken away.
+    let laxer_one = "for which its runtime made its default seccomp profile laxer: let the policy say `tighten: [ seccomp ]`, too";
+    refused(docker, out, &mut laxer(docker, out, &name), &name, laxer_one)?;
+    Ok(SHOWN)
 }
 
 /// Has a policy hold.

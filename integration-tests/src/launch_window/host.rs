@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use crate::scene::{Docker, checked};
+use crate::scene::{Docker, Namespace};
 
 /// Launched containers have the addresses from here on, 32 at most; Docker makes link-layer addresses of them (`02:42:0a:3f:00:60`, ..).
 const LAUNCHED: usize = 96;
@@ -28,7 +28,7 @@ table bridge verger_rig {
 /// Two networks of this rig, of both versions of IP, and one past all bridges, on the test daemon's host.
 pub(super) struct Host {
     docker: String,
-    namespace: String,
+    namespace: Namespace,
     networks: [String; 3],
     /// An address of the network, on which nobody is but the twin that launched containers connect to.
     twin: IpAddr,
@@ -62,13 +62,13 @@ impl Host {
         }
         let host = Self {
             docker: docker.host().to_owned(),
-            namespace: docker.network_namespace().display().to_string(),
+            namespace: Namespace::at(docker.network_namespace()),
             networks,
             twin: IpAddr::from([10, 63, 0, 200]),
         };
         // What a run that failed left closed would count as closed by this one.
         let _ = host.flush();
-        host.nft(&["-f", "-"], COUNTER)?;
+        host.namespace.nft(&["-f", "-"], COUNTER)?;
         Ok(host)
     }
 
@@ -99,40 +99,19 @@ impl Host {
 
     /// A command on the host.
     pub(super) fn command(&self, line: &[&str]) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", self.namespace)).args(line);
-        command
-    }
-
-    fn nft(&self, arguments: &[&str], input: &str) -> Result<String> {
-        use std::io::Write as _;
-        let mut file = tempfile::tempfile()?;
-        file.write_all(input.as_bytes())?;
-        std::io::Seek::rewind(&mut file)?;
-        let line = [&["nft"], arguments].concat();
-        let output = checked(self.command(&line).stdin(file))?;
-        Ok(String::from_utf8(output.stdout)?)
+        self.namespace.command(line)
     }
 
     /// How many frames launched containers have sent that came past Verger's rules.
     pub(super) fn frames(&self) -> Result<u64> {
-        let listed = self.nft(&["-j", "list", "table", "bridge", "verger_rig"], "")?;
-        let counts: Vec<u64> = rules(&listed)?
-            .iter()
-            .filter_map(|rule| {
-                rule["expr"]
-                    .as_array()?
-                    .iter()
-                    .find_map(|one| one["counter"]["packets"].as_u64())
-            })
-            .collect();
-        ensure!(counts.len() == 2, "the counters are gone: {listed}");
+        let counts = self.namespace.counted("bridge", "verger_rig")?;
+        ensure!(counts.len() == 2, "the counters are gone: {counts:?}");
         Ok(counts.iter().sum())
     }
 
     /// How many ports Verger has closed.
     pub(super) fn closed(&self) -> Result<usize> {
-        let listed = self.nft(&["-j", "list", "ruleset", "bridge"], "")?;
+        let listed = self.namespace.nft(&["-j", "list", "ruleset", "bridge"], "")?;
         let document: Value = serde_json::from_str(&listed)?;
         let set = document["nftables"]
             .as_array()
@@ -147,22 +126,17 @@ impl Host {
 
     /// Somebody removes Verger's rules, and whatever else is on bridges but this rig's.
     pub(super) fn flush(&self) -> Result<()> {
-        self.nft(&["delete", "table", "bridge", "verger"], "").map(drop)
+        self.namespace
+            .nft(&["delete", "table", "bridge", "verger"], "")
+            .map(drop)
     }
-}
-
-fn rules(listed: &str) -> Result<Vec<Value>> {
-    let document: Value = serde_json::from_str(listed)?;
-    let objects = document["nftables"].as_array().context("nft lists objects")?;
-    Ok(objects
-        .iter()
-        .filter_map(|object| object.get("rule").cloned())
-        .collect())
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        let _ = self.nft(&["delete", "table", "bridge", "verger_rig"], "");
+        let _ = self
+            .namespace
+            .nft(&["delete", "table", "bridge", "verger_rig"], "");
         // Containers go first: those that are left go with the daemon.
         let mut command = Command::new("docker");
         command

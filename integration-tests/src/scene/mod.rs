@@ -2,10 +2,12 @@
 //! its first administrator. It listens on loopback only, and is gone with this value.
 
 mod docker;
+mod namespace;
 mod program;
 mod watch;
 
 pub use docker::{DOCKER_HOST, Docker};
+pub(crate) use namespace::Namespace;
 pub use program::Program;
 pub use watch::{Line, Watch};
 

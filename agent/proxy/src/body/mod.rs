@@ -1,6 +1,7 @@
 //! Documents that come with calls: read strictly, and asked what they reach.
 
 mod create;
+pub(crate) mod effective;
 mod modest;
 pub(crate) mod podman;
 pub(crate) mod shapes;

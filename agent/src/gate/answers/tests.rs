@@ -1,18 +1,15 @@
 #![allow(clippy::unwrap_used)]
-use jiff::Timestamp;
 use verger_agent_core::enforcer::fake::{FakeEnforcer, FakeHost};
-use verger_agent_core::ledger::{Floor, offer};
+use verger_agent_core::ledger::Floor;
 use verger_gate_protocol::VERSION;
 use verger_policy::digest::Digest;
 use verger_policy::draft;
 use verger_policy::facts::{CapabilityFacts, Evidence, ImageDefaults, Instance, SeccompFacts, capabilities};
 use verger_policy::ideal::ideal;
 use verger_policy::model::Spec;
-use verger_policy::set::PolicySet;
-use verger_seal::{SealingKey, TrustRoot};
 
 use super::*;
-use crate::sealed::offered;
+use crate::sealed::ledger;
 
 const ENFORCED: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: g }\nspec: { mode: enforce, profile: baseline }\n";
 
@@ -27,19 +24,6 @@ impl Bundles for Dark {
     fn init_pid(&self, _: &str) -> Result<u32, String> {
         Err("its files are gone".to_owned())
     }
-}
-
-fn ledger(yaml: Option<&str>) -> LedgerState {
-    let key = SealingKey::from_seed([1; 32]);
-    let (root, envelope) = TrustRoot::found(&[("ada".to_owned(), &key)], 1).unwrap();
-    let agent = "h1".parse().unwrap();
-    let (ledger, _) = LedgerState::found(agent, &root.cluster_id(), &envelope.to_json()).unwrap();
-    let Some(yaml) = yaml else { return ledger };
-    let now = Timestamp::now();
-    let objects = draft::read_at("test.yaml", yaml.as_bytes(), now).unwrap();
-    let set = PolicySet::empty().change(objects, []).unwrap();
-    let update = offered(&root, &key, &set, now);
-    offer(&ledger, &update, now).unwrap().next
 }
 
 fn answers(ledger: LedgerState, operation: Operation) -> Answer {

@@ -64,8 +64,8 @@ pub(super) fn runs(client: &Client<'_>) -> Result<Vec<Said>> {
 
 /// What is only looked at.
 pub(super) fn shows(client: &Client<'_>) -> Result<Vec<Said>> {
-    // One image: Docker lists those of one second in any order.
-    let images = client.does(&["image", "ls", "--quiet", "verger-test/app"])?;
+    // One image: Docker lists those of one second in any order, and others may have named theirs alike but for the tag.
+    let images = client.does(&["image", "ls", "--quiet", "verger-test/app:latest"])?;
     Ok(vec![
         images.ending(0)?.printing("ID\n")?,
         client.does(&["inspect", "no-such-container"])?.ending(1)?,
