@@ -23,6 +23,11 @@ const PROPOSAL: u64 = 1;
 /// One call.
 const CALL: Duration = Duration::from_secs(20);
 
+/// How often a member that decides nothing just now is called.
+const AGAIN: usize = 10;
+/// Before that, where it does not say how long to stay away.
+const MOMENT: Duration = Duration::from_millis(200);
+
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -74,14 +79,30 @@ pub(super) async fn call(door: &Door, rpc: &str) -> Result<Answer> {
     call_over(channel, rpc).await
 }
 
-/// The same, over a connection that is there.
+/// The same, over a connection that is there. Where a member says that nothing is decided just now, which it does with the time to stay
+/// away, it is called again.
 pub(super) async fn call_over(channel: Channel, rpc: &str) -> Result<Answer> {
-    let answer = tokio::time::timeout(CALL, raw::call(channel, &format!("/{rpc}"), message(rpc)?)).await;
-    Ok(match answer {
-        // A stream that waits for what happens next.
-        Err(_) | Ok(Ok(())) => Answer::Answered,
-        Ok(Err(status)) => told(&status),
-    })
+    let path = format!("/{rpc}");
+    for _ in 0..AGAIN {
+        let call = raw::call(channel.clone(), &path, message(rpc)?);
+        match tokio::time::timeout(CALL, call).await {
+            // A stream that waits for what happens next.
+            Err(_) | Ok(Ok(())) => return Ok(Answer::Answered),
+            Ok(Err(status)) => match away(&status) {
+                Some(time) => tokio::time::sleep(time).await,
+                None => return Ok(told(&status)),
+            },
+        }
+    }
+    anyhow::bail!("{rpc}: the member decides nothing, {AGAIN} times in a row")
+}
+
+/// For how long whoever calls is asked to stay away, by a member that is there.
+fn away(status: &Status) -> Option<Duration> {
+    let is_there = status.get_details_error_info().is_some();
+    let is_busy = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
+    let asked = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    (is_there && is_busy).then(|| asked.unwrap_or(MOMENT).min(CALL))
 }
 
 fn told(status: &Status) -> Answer {
