@@ -66,6 +66,12 @@ pub fn run(long: bool) -> Result<Verdict> {
 
     let blessed = docker.name("blessed");
     runs(&scene, &docker, &out, &blessed, &BENIGN)?;
+    let fetched = docker.command().args(["exec", &blessed]).args(FETCH).output()?;
+    let told = String::from_utf8_lossy(&fetched.stderr).into_owned();
+    ensure!(
+        told.contains("can't connect to remote host"),
+        "unprotected, what is exec'd does not run: {told}"
+    );
     let draft = scene.bless(&docker, &blessed, WORKLOAD)?;
     let enforced = draft.replace("default: monitor", "default: enforce");
     ensure!(enforced != draft, "the draft has no mode to change: {draft}");
@@ -316,15 +322,17 @@ fn runs(scene: &Scene, docker: &Docker, out: &Out, name: &str, launch: &Attack) 
     })
 }
 
-/// What is exec'd in the blessed container as it is blessed runs; as root it does not.
+/// What is exec'd in the blessed container as it is blessed runs; as root it does not, nor what a check says of commands.
 fn execs(docker: &Docker, container: &str) -> Result<()> {
     docker.say(&["exec", container, "true"])?;
+    let fetch = [&["exec", container][..], &FETCH].concat();
     for (arguments, says) in [
         (&["exec", "--user", "0", container, "true"][..], "config/user"),
         (
             &["exec", "--privileged", container, "true"][..],
             "config/capabilities",
         ),
+        (&fetch[..], "guardrail/launch/commands/no-fetching"),
     ] {
         let output = docker.command().args(arguments).output()?;
         let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
@@ -337,4 +345,7 @@ fn execs(docker: &Docker, container: &str) -> Result<()> {
     Ok(())
 }
 
-const GUARDRAIL: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: nothing-unknown }\nspec: { unknown: refuse }\n---\napiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: launch/places }\nspec: { mode: enforce, checks: [ { id: not-in-tmp, expression: 'workingDir != \"/tmp\"', message: what starts in /tmp runs what anybody left there } ] }\n";
+/// A command that a check speaks of.
+const FETCH: [&str; 4] = ["wget", "-O", "-", "http://127.0.0.1:1/"];
+
+const GUARDRAIL: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: nothing-unknown }\nspec: { unknown: refuse }\n---\napiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: launch/places }\nspec: { mode: enforce, checks: [ { id: not-in-tmp, expression: 'workingDir != \"/tmp\"', message: what starts in /tmp runs what anybody left there } ] }\n---\napiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: launch/commands }\nspec: { mode: enforce, checks: [ { id: no-fetching, expression: 'exec.all(word, word != \"wget\")', message: nothing is fetched by hand } ] }\n";

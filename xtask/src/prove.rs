@@ -239,8 +239,8 @@ pub(crate) const POINTS: &[Point] = &[
         cargo: &program!("prove-proxy-matrix"),
         needs_docker: true,
         sample: Some(Sample {
-            short: "64",
-            full: "406",
+            short: "66",
+            full: "426",
             of: "calls of Docker's CLI",
         }),
     },
@@ -279,8 +279,8 @@ pub(crate) const POINTS: &[Point] = &[
         cargo: &program!("prove-podman-proxy"),
         needs_docker: true,
         sample: Some(Sample {
-            short: "60",
-            full: "272",
+            short: "62",
+            full: "286",
             of: "calls of Podman's CLI",
         }),
     },

@@ -12,7 +12,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use verger_policy::compile::Compiled;
 use verger_policy::decide::{is_enforced, may_refuse};
-use verger_policy::drift::{Check, Claim, Judgement, Outcome, judge_launch};
+use verger_policy::drift::{Check, Claim, Judgement, Outcome, judge_launch, judge_process};
 use verger_policy::facts::{Evidence, Instance};
 use verger_policy::model::{CHECK_RULES, Kind, Name, printable_within};
 
@@ -36,10 +36,11 @@ const UNREAD_OF_PROCESS: &str = "unread[process.";
 
 /// Fields of expressions that are about one process: a guardrail's own check that looks at one holds for every process, too.
 /// What it looks at cannot be told of one that cannot be read.
-const PROCESS_FIELDS: [&str; 10] = [
+const PROCESS_FIELDS: [&str; 11] = [
     "ambientCapabilities",
     "apparmor",
     "capabilities",
+    "exec",
     "expression",
     "noNewPrivileges",
     "seccomp",
@@ -165,7 +166,11 @@ pub fn decide(
             });
         enforced.cloned().collect()
     };
-    let mut judgements = judge_launch(compiled, instance, at).into_iter();
+    let judged = match is_process {
+        true => judge_process(compiled, instance, at),
+        false => judge_launch(compiled, instance, at),
+    };
+    let mut judgements = judged.into_iter();
     let Some(own) = judgements.next() else {
         return refused(Cause::Unidentified("nothing of it was judged".to_owned()));
     };

@@ -19,10 +19,21 @@ use super::*;
 use crate::sealed;
 
 const CONTAINER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-/// What is made, and cannot be looked at.
+/// What is made, and comes out as more than was asked for.
 const MADE: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
 const EXEC: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
-const POLICY: &str = "apiVersion: verger/v1\nkind: Guardrail\nmetadata: { name: g }\nspec: { mode: monitor, profile: baseline }\n";
+/// Somebody who may make containers, and no more.
+const MAKER: u32 = 1_000;
+const POLICY: &str = "apiVersion: verger/v1
+kind: Role
+metadata: { name: maker }
+spec: { rules: [ { effect: allow, verbs: [ create, get, start ], resources: [ containers ] } ] }
+---
+apiVersion: verger/v1
+kind: RoleBinding
+metadata: { name: makers }
+spec: { role: maker, subjects: [ local/1000 ] }
+";
 /// What does not come by then does not come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -38,7 +49,7 @@ struct Front {
 }
 
 impl Front {
-    fn of(engine: Engine) -> Self {
+    fn of(engine: Engine, uid: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("real.sock");
         let listener = UnixListener::bind(&path).unwrap();
@@ -54,9 +65,9 @@ impl Front {
             launches: Arc::default(),
         });
         let (caller, ours) = UnixStream::pair().unwrap();
-        let place = Arc::new(Crowd::new(1, 1)).place("local/0".to_owned()).unwrap();
-        let root = watch::channel(Caller::Local(0)).1;
-        let attended = tokio::spawn(attend(ours, root, Arc::new(place), Arc::clone(&proxy)));
+        let said = watch::channel(Caller::Local(uid)).1;
+        let place = Arc::new(Crowd::new(1, 1)).place("somebody".to_owned()).unwrap();
+        let attended = tokio::spawn(attend(ours, said, Arc::new(place), Arc::clone(&proxy)));
         Self {
             proxy,
             asked,
@@ -69,6 +80,18 @@ impl Front {
 
     async fn sends(&mut self, request: &str) {
         self.caller.write_all(request.as_bytes()).await.unwrap();
+    }
+
+    /// What the caller is answered, until this is in it.
+    async fn reads(&mut self, end: &str) -> String {
+        let mut text = String::new();
+        let mut piece = [0; 4_096];
+        while !text.contains(end) {
+            let length = in_time("an answer", self.caller.read(&mut piece)).await.unwrap();
+            assert_ne!(length, 0, "the connection ended: {text}");
+            text.push_str(std::str::from_utf8(&piece[..length]).unwrap());
+        }
+        text
     }
 
     /// Waits until the runtime is asked this.
@@ -115,7 +138,7 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
     // Nobody may listen any more.
-    let _ = said.try_send(format!("{} {path}", request.method()));
+    let _ = said.try_send(format!("{} {}", request.method(), request.uri()));
     let upgrade = hyper::upgrade::on(&mut request);
     request.into_body().collect().await.unwrap();
     let mut answer = Response::builder();
@@ -138,7 +161,9 @@ async fn answer(
             answer = answer.status(201);
             format!(r#"{{"Id":"{MADE}"}}"#)
         }
-        Some("json") if path.contains(MADE) => "[]".to_owned(),
+        Some("json") if path.contains(MADE) => format!(
+            r#"{{"Id":"{MADE}","Image":"sha256:{CONTAINER}","Config":{{}},"HostConfig":{{"Binds":["/etc:/host"]}}}}"#
+        ),
         Some("json") => format!(r#"{{"Id":"{CONTAINER}","Image":"sha256:{CONTAINER}","Config":{{}}}}"#),
         _ => "OK".to_owned(),
     };
@@ -147,7 +172,7 @@ async fn answer(
 
 #[tokio::test]
 async fn what_is_sent_before_a_connection_is_taken_over_is_not_lost() {
-    let mut front = Front::of(Engine::Podman);
+    let mut front = Front::of(Engine::Podman, 0);
     front.proxy.execs.lock().unwrap().made(
         EXEC.to_owned(),
         Made {
@@ -175,7 +200,7 @@ async fn what_is_sent_before_a_connection_is_taken_over_is_not_lost() {
 #[tokio::test]
 async fn what_was_made_is_looked_at_and_removed_when_its_caller_has_hung_up() {
     for (engine, head) in [(Engine::Docker, "/v1.40"), (Engine::Podman, "/v4.0.0/libpod")] {
-        let mut front = Front::of(engine);
+        let mut front = Front::of(engine, MAKER);
         let (body, of) = match engine {
             Engine::Docker => (r#"{"Image":"a"}"#, ""),
             Engine::Podman => (r#"{"image":"a"}"#, head),
@@ -203,15 +228,38 @@ async fn what_was_made_is_looked_at_and_removed_when_its_caller_has_hung_up() {
             after,
             [
                 format!("GET {of}/containers/{MADE}/json"),
-                format!("DELETE {of}/containers/{MADE}")
+                format!("DELETE {}", engine.removed(MADE))
             ]
         );
+        assert!(after[1].contains("force="), "it may run by then: {}", after[1]);
+    }
+}
+
+#[tokio::test]
+async fn what_came_out_as_more_than_was_asked_for_is_refused_and_removed() {
+    for (uid, status) in [(MAKER, "403"), (0, "201")] {
+        let mut front = Front::of(Engine::Docker, uid);
+        front.leave.add_permits(1);
+        let body = r#"{"Image":"a"}"#;
+        let length = body.len();
+        front
+            .sends(&format!("POST /v1.40/containers/create HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"))
+            .await;
+        let text = front.reads("\r\n\r\n").await;
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+        let removed = format!("DELETE {}", Engine::Docker.removed(MADE));
+        let mut asked = Vec::new();
+        while let Ok(one) = front.asked.try_recv() {
+            asked.push(one);
+        }
+        // Root may have it: it is his host.
+        assert_eq!(asked.contains(&removed), uid != 0, "{asked:?}");
     }
 }
 
 #[tokio::test]
 async fn each_request_of_a_connection_is_read_for_itself() {
-    let mut front = Front::of(Engine::Docker);
+    let mut front = Front::of(Engine::Docker, 0);
     let ping = "GET /v1.40/_ping HTTP/1.1\r\nHost: d\r\n\r\n";
     // The second is refused, and what it bears is no third.
     let inner = "GET /v1.40/info HTTP/1.1\r\nHost: d\r\n\r\n";

@@ -213,6 +213,40 @@ const CREATES: &[Create] = &[
     ),
 ];
 
+/// What comes out as Podman puts it, and reaches nothing that who may do everything to `web` may not have.
+const HONEST: &[(&str, &str)] = &[
+    ("plain", r#""terminal":false"#),
+    (
+        "names-of-another",
+        r#""utsns":{"nsmode":"container","value":"web"}"#,
+    ),
+    (
+        "processes-of-another",
+        r#""pidns":{"nsmode":"container","value":"web"}"#,
+    ),
+    (
+        "network-of-another",
+        r#""netns":{"nsmode":"container","value":"web"}"#,
+    ),
+    ("files-of-another", r#""volumes_from":["web"]"#),
+    (
+        "tmpfs",
+        r#""mounts":[{"destination":"/t","type":"tmpfs","source":"tmpfs","options":["rw","nosuid"]}]"#,
+    ),
+    (
+        "capabilities",
+        r#""cap_add":["CAP_CHOWN"],"cap_drop":["CAP_KILL"]"#,
+    ),
+    (
+        "limits",
+        r#""resource_limits":{"memory":{"limit":67108864},"pids":{"limit":10}},"r_limits":[{"type":"nofile","hard":10,"soft":10}]"#,
+    ),
+    (
+        "tighter",
+        r#""no_new_privileges":true,"read_only_filesystem":true"#,
+    ),
+];
+
 /// Other calls, by method and target; what a user with less is refused.
 const CALLS: &[(&str, &str, &str)] = &[
     (
@@ -271,6 +305,16 @@ pub(super) fn run(front: &Front) -> Result<Count> {
     let mut count = Count::default();
     for create in CREATES {
         one(front, &mut count, create).with_context(|| create.name)?;
+    }
+    for (name, more) in HONEST {
+        let body = format!(r#"{{"name":"{name}","image":"{WEB}","command":["/bin/sleep","600"],{more}}}"#);
+        let (status, told) = front.raw(RUNNER, &request(&format!("POST {SPEC}"), &body))?;
+        let is_made = status == 201 && front.is_there(name)?;
+        count.add(is_made);
+        match is_made {
+            true => drop(front.say(&["rm", "--force", "--time", "0", name])?),
+            false => tell(&format!("{name}: {told}")),
+        }
     }
     for (name, call, body) in CALLS {
         let (status, told) = front.raw(RUNNER, &request(call, body))?;

@@ -5,7 +5,9 @@ use anyhow::{Context as _, Result, ensure};
 use super::Count;
 use super::front::{Front, OTHER, WEB, told};
 use crate::point::tell;
-use crate::runtime_proxy::{Act, CAREFUL, ELSEWHERE, OPERATOR, RUNNER, STRANGER, VIEWER, act, may};
+use crate::runtime_proxy::{
+    Act, CAREFUL, ELSEWHERE, OPERATOR, RUNNER, SAY, STRANGER, VIEWER, act, heard, may,
+};
 
 const CREATE: &[&str] = &[
     "create",
@@ -26,6 +28,10 @@ const ACTS: &[Act] = &[
     act("get", &["top", "{}"]),
     act("get", &["diff", "{}"]),
     act("logs", &["logs", "{}"]),
+    Act {
+        hears: true,
+        ..act("attach", &["attach", "--no-stdin", "--sig-proxy=false", "{}"])
+    },
     act("exec", &["exec", "{}", "/bin/true"]),
     act("copy-out", &["cp", "{}:/bin/cat", "-"]),
     act("copy-in", &["cp", "/etc/hostname", "{}:/tmp/copied"]),
@@ -116,14 +122,19 @@ fn case(front: &Front, count: &mut Count, uid: u32, container: &str, image: &str
     }
     let allowed = may(uid, act.verb, container == "web");
     let before = is(front, container)?;
-    let output = front
-        .cli(uid)?
-        .args(fill(act.does))
-        .output()
-        .context("starting podman")?;
-    let told = told(&output);
+    let mut command = front.cli(uid)?;
+    command.args(fill(act.does));
+    let (is_success, told) = match act.hears {
+        true => heard(command, || {
+            front.say(&[&["exec", container], &SAY[..]].concat()).map(drop)
+        })?,
+        false => {
+            let output = command.output().context("starting podman")?;
+            (output.status.success(), told(&output))
+        }
+    };
     let fits = match allowed {
-        true => output.status.success() && !told.contains("verger:"),
+        true => is_success && !told.contains("verger:"),
         false => {
             count.refused += 1;
             // Before it copies, the CLI asks whether there is such a container, and of a refusal it makes that there is none.
@@ -132,7 +143,7 @@ fn case(front: &Front, count: &mut Count, uid: u32, container: &str, image: &str
                 true => format!("container \"{container}\" does not exist"),
                 false => format!("verger: local/{uid} may not "),
             };
-            !output.status.success() && told.contains(&says) && is(front, container)? == before
+            !is_success && told.contains(&says) && is(front, container)? == before
         }
     };
     count.add(fits);

@@ -26,7 +26,7 @@ pub fn run(long: bool) -> Result<Verdict> {
     let dead = dead::run(&mut front)?;
     Ok(Verdict {
         figure: format!(
-            "{} of {} calls of Podman's CLI by 7 users did what the roles say ({} refused in Verger's words); {} of {} requests that reach the host at Podman itself were stopped, their benign twins passed; {} of {} commands said and did the same through the proxy; with the agent killed {} of {} were closed or worked past it within 2 s",
+            "{} of {} calls of Podman's CLI by 7 users did what the roles say ({} refused in Verger's words); {} of {} requests that reach the host at Podman itself were stopped, their benign twins and honest ones passed; {} of {} commands said and did the same through the proxy; with the agent killed {} of {} were closed or worked past it within 2 s",
             matrix.right,
             matrix.of,
             matrix.refused,

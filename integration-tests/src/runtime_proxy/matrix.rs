@@ -1,6 +1,8 @@
 //! Verb by role by container: what Docker's CLI of each user does, held against a table that was written by hand.
 
-use std::process::Command;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -8,7 +10,7 @@ use super::front::{CAREFUL, ELSEWHERE, OPERATOR, RUNNER, STRANGER, VIEWER, told}
 use super::{Afar, Front};
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
-use crate::scene::Docker;
+use crate::scene::{Docker, PATIENCE};
 
 /// Something that the CLI does to a container: what has to be done before and after, past the proxy.
 pub(crate) struct Act {
@@ -17,6 +19,37 @@ pub(crate) struct Act {
     /// `{}` is the container, `{image}` its image.
     pub(crate) does: &'static [&'static str],
     pub(crate) after: &'static [&'static str],
+    /// Whether it goes on for as long as the container runs, and shows what that says.
+    pub(crate) hears: bool,
+}
+
+/// What a container says meanwhile.
+const SAID: &str = "said to whoever hears";
+/// What has it say that.
+pub(crate) const SAY: [&str; 3] = ["/bin/sh", "-c", "echo said to whoever hears > /proc/1/fd/1"];
+
+/// Runs what hears a container until it has heard it, or ends by itself: whether it did as it is to, and what it printed.
+pub(crate) fn heard(mut command: Command, say: impl Fn() -> Result<()>) -> Result<(bool, String)> {
+    let printed = tempfile::NamedTempFile::new()?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(printed.reopen()?)
+        .stderr(printed.reopen()?)
+        .spawn()?;
+    let deadline = Instant::now() + PATIENCE;
+    let told = || -> Result<String> { Ok(String::from_utf8_lossy(&fs::read(printed.path())?).into_owned()) };
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok((status.success(), told()?));
+        }
+        let hears = told()?.contains(SAID);
+        if hears || Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            return Ok((hears, told()?));
+        }
+        say()?;
+    }
 }
 
 /// One that needs nothing before or after.
@@ -26,6 +59,7 @@ pub(crate) const fn act(verb: &'static str, does: &'static [&'static str]) -> Ac
         before: &[],
         does,
         after: &[],
+        hears: false,
     }
 }
 
@@ -34,6 +68,10 @@ const ACTS: &[Act] = &[
     act("get", &["top", "{}"]),
     act("get", &["diff", "{}"]),
     act("logs", &["logs", "{}"]),
+    Act {
+        hears: true,
+        ..act("attach", &["attach", "--no-stdin", "--sig-proxy=false", "{}"])
+    },
     act("exec", &["exec", "{}", "true"]),
     act("copy-out", &["cp", "{}:/etc/hostname", "-"]),
     act("copy-in", &["cp", "/etc/hostname", "{}:/tmp/copied"]),
@@ -190,18 +228,25 @@ pub fn run(long: bool) -> Result<Verdict> {
                 }
                 let allowed = may(uid, act.verb, is_of_workload);
                 let before = is(&front, container)?;
-                let output = caller
-                    .cli(&front)
-                    .args(fill(act.does))
-                    .output()
-                    .context("starting docker")?;
-                let told = told(&output);
+                let mut command = caller.cli(&front);
+                command.args(fill(act.does));
+                let (is_success, told) = match act.hears {
+                    true => heard(command, || {
+                        front
+                            .say(&[&["exec", container.as_str()], &SAY[..]].concat())
+                            .map(drop)
+                    })?,
+                    false => {
+                        let output = command.output().context("starting docker")?;
+                        (output.status.success(), told(&output))
+                    }
+                };
                 let fits = match allowed {
-                    true => output.status.success() && !told.contains("verger:"),
+                    true => is_success && !told.contains("verger:"),
                     // The CLI looks at a container before some of the things it does.
                     false => {
                         refused += 1;
-                        !output.status.success()
+                        !is_success
                             && told.contains(&format!("verger: {} may not ", caller.name))
                             && is(&front, container)? == before
                     }

@@ -15,6 +15,6 @@ pub use clients::run as clients;
 pub use front::Front;
 pub(crate) use front::{CAREFUL, ELSEWHERE, OPERATOR, ROLES, RUNNER, STRANGER, VIEWER, WORKLOAD, cli};
 pub use matrix::run as matrix;
-pub(crate) use matrix::{Act, act, may};
+pub(crate) use matrix::{Act, SAY, act, heard, may};
 pub use said::said_at;
 pub use who::started;

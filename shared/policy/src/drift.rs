@@ -30,6 +30,7 @@ use serde::Serialize;
 
 use crate::compile::{Compiled, CompiledWorkload, JUDGED_CONTROLS};
 use crate::digest::Digest;
+use crate::expression::Subject;
 use crate::facts::{Evidence, HostFacts, Instance, InstanceId};
 use crate::model::{Control, Mode, Modes, Name, ObjectKey, RuleId, Severity};
 use crate::rules;
@@ -154,6 +155,8 @@ enum View {
     Whole,
     /// The configuration alone.
     Recorded,
+    /// The same, with a process that is started in what runs in the place of its first one.
+    Process,
 }
 
 /// Judges an instance at an instant. Whose namespaces it shares is not looked up: see [`judge_among`].
@@ -175,11 +178,21 @@ pub fn judge_recorded(compiled: &Compiled, instance: &Instance, at: Timestamp) -
 /// alone says, and whoever launches an instance chooses its labels: what is enforced of any of them holds for it. So does what is enforced of any that
 /// labels alone tell, where those of the instance are not read.
 pub fn judge_launch(compiled: &Compiled, instance: &Instance, at: Timestamp) -> Vec<Judgement> {
+    judge_as_each(compiled, instance, at, View::Recorded)
+}
+
+/// Judges what is started in an instance that runs, which `instance` has for its first process: as [`judge_launch`] does. A guardrail's check
+/// finds its command in `exec`.
+pub fn judge_process(compiled: &Compiled, instance: &Instance, at: Timestamp) -> Vec<Judgement> {
+    judge_as_each(compiled, instance, at, View::Process)
+}
+
+fn judge_as_each(compiled: &Compiled, instance: &Instance, at: Timestamp, view: View) -> Vec<Judgement> {
     let held = claim::held(compiled, instance);
     let rivals = claim::rivals(compiled, instance, &held);
     std::iter::once(held)
         .chain(rivals.into_iter().map(|rival| vec![rival]))
-        .map(|held| judge_as(compiled, instance, &held, Peers::default(), at, View::Recorded))
+        .map(|held| judge_as(compiled, instance, &held, Peers::default(), at, view))
         .collect()
 }
 
@@ -240,7 +253,7 @@ fn judge_as(
         _ => None,
     });
     let live = match view {
-        View::Recorded => None,
+        View::Recorded | View::Process => None,
         View::Whole => Some(&instance.live),
     };
     match live {
@@ -249,7 +262,12 @@ fn judge_as(
         Some(Evidence::Missing(reason)) => live::skip(&mut sheet, reason),
     }
     privilege::judge(&mut sheet, &instance.config, live);
-    guardrail::judge(&mut sheet, compiled, &workloads, instance);
+    let subject = Subject {
+        instance,
+        workloads: &workloads,
+        is_process: view == View::Process,
+    };
+    guardrail::judge(&mut sheet, compiled, &subject);
 
     let mut checks = sheet.finish();
     let unneeded_exceptions = exceptions::apply(compiled, held, instance, at, &mut checks);

@@ -31,7 +31,6 @@ pub(crate) fn is_more(
     };
     match engine {
         Engine::Docker => of_docker(asked, &mut host),
-        // The files of others come as mounts of its own.
         Engine::Podman => of_podman(&mut host, wished(Verb::CopyIn)),
     }
     let Ok(wishes) = wishes(host) else { return true };
@@ -41,12 +40,14 @@ pub(crate) fn is_more(
             _ => false,
         })
     };
-    let reaches = |wish: &Wish| match (wish.verb, &wish.on) {
+    let is_more = |wish: &Wish| match (wish.verb, &wish.on) {
         (Verb::ReachHost, _) => true,
         (verb @ (Verb::Exec | Verb::CopyIn), On::Container(id)) => !is_asked(verb, id),
+        // Volumes and networks that have a name.
+        (Verb::Mount | Verb::Connect, On::All(_)) => !asked.wishes.contains(wish),
         _ => false,
     };
-    wishes.iter().any(reaches)
+    wishes.iter().any(is_more)
 }
 
 /// What a document with this of the host asks for. Which runtime runs it is no matter here.
@@ -79,19 +80,8 @@ fn of_docker(asked: &Read, host: &mut Value) {
     });
 }
 
-/// Has what Podman says in its own words in Docker's, as far as nothing is asked by it.
+/// Has what Podman says in its own words in Docker's. The files of others, where they were asked for, come as mounts of its own.
 fn of_podman(host: &mut Value, has_files_of_others: bool) {
-    let is =
-        |host: &Value, key: &str, words: &[&str]| text(host, key).is_ok_and(|word| words.contains(&word));
-    let own = [
-        is(host, "PidMode", &["private"]).then_some("PidMode"),
-        is(host, "UTSMode", &["private"]).then_some("UTSMode"),
-        has_files_of_others.then_some("Binds"),
-        // Its own, and Podman's own group above it.
-        Some("CgroupnsMode"),
-        Some("LogConfig"),
-        Some("VolumesFrom"),
-    ];
     let options = texts(host, "SecurityOpt").map(|options| {
         // Of a profile that is Podman's own it may say which.
         let kept = options
@@ -99,15 +89,44 @@ fn of_podman(host: &mut Value, has_files_of_others: bool) {
             .filter(|option| !option.starts_with("apparmor=containers-default"));
         kept.map(str::to_owned).collect::<Vec<_>>()
     });
+    let binds = texts(host, "Binds").map(|binds| {
+        let kept = binds.into_iter().filter(|bind| !is_volume_without_a_name(bind));
+        kept.map(str::to_owned).collect::<Vec<_>>()
+    });
+    // Who shares one of these namespaces of another is as good as in it, as with the others.
+    let shared = ["UTSMode", "UsernsMode"]
+        .into_iter()
+        .find_map(|key| text(host, key).ok().filter(|mode| mode.starts_with("container:")))
+        .map(str::to_owned);
     let Some(members) = host.as_object_mut() else {
         return;
     };
-    for key in own.into_iter().flatten() {
-        members.remove(key);
+    for key in ["PidMode", "UTSMode", "UsernsMode"] {
+        let mode = members.get(key).and_then(Value::as_str).unwrap_or_default();
+        if mode == "private" || key != "PidMode" && mode.starts_with("container:") {
+            members.remove(key);
+        }
     }
+    if let Some(shared) = shared {
+        members.insert("Cgroup".to_owned(), json!(shared));
+    }
+    // Where Podman's own logs are.
+    members.remove("LogConfig");
     if let Ok(options) = options {
         members.insert("SecurityOpt".to_owned(), json!(options));
     }
+    match binds {
+        _ if has_files_of_others => drop(members.remove("Binds")),
+        Ok(binds) => drop(members.insert("Binds".to_owned(), json!(binds))),
+        // What is no list stays, and is more.
+        Err(_) => {}
+    }
+}
+
+/// Whether Podman made the volume for the container, and called it by 64 hexadecimal digits.
+fn is_volume_without_a_name(bind: &str) -> bool {
+    let name = bind.split(':').next().unwrap_or_default();
+    name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -121,7 +140,7 @@ mod tests {
     /// What Docker 20.10 shows of a container that asked for nothing.
     const OF_DOCKER: &str = r#""Binds":null,"ContainerIDFile":"","LogConfig":{"Type":"syslog","Config":{"syslog-address":"udp://x"}},"NetworkMode":"default","PortBindings":{},"RestartPolicy":{"Name":"no","MaximumRetryCount":0},"AutoRemove":false,"VolumeDriver":"","VolumesFrom":null,"CapAdd":null,"CapDrop":null,"CgroupnsMode":"host","Dns":[],"GroupAdd":null,"IpcMode":"private","Cgroup":"","Links":["/b:/a/b"],"OomScoreAdj":0,"PidMode":"","Privileged":false,"PublishAllPorts":false,"ReadonlyRootfs":false,"SecurityOpt":null,"UTSMode":"","UsernsMode":"","ShmSize":67108864,"Runtime":"runc","ConsoleSize":[0,0],"Isolation":"","CpuShares":0,"CgroupParent":"","BlkioWeight":0,"BlkioWeightDevice":[],"Devices":[],"DeviceCgroupRules":null,"DeviceRequests":null,"KernelMemory":0,"OomKillDisable":false,"PidsLimit":null,"Ulimits":null,"MaskedPaths":["/proc/asound"],"ReadonlyPaths":["/proc/bus"]"#;
     /// What Podman 4.3 does.
-    const OF_PODMAN: &str = r#""Binds":["ab:/data:rprivate,rw,nodev,exec,nosuid,rbind"],"CgroupManager":"cgroupfs","CgroupMode":"host","ContainerIDFile":"","LogConfig":{"Type":"k8s-file","Config":null,"Path":"/x/ctr.log","Tag":"","Size":"0B"},"NetworkMode":"none","PortBindings":{},"VolumeDriver":"","VolumesFrom":null,"CapAdd":[],"CapDrop":["CAP_MKNOD"],"GroupAdd":[],"IpcMode":"shareable","Cgroup":"","Cgroups":"default","Links":null,"OomScoreAdj":0,"PidMode":"private","Privileged":false,"SecurityOpt":[],"Tmpfs":{},"UTSMode":"private","UsernsMode":"","ShmSize":65536000,"Runtime":"oci","CgroupParent":"","BlkioWeightDevice":null,"Devices":[],"OomKillDisable":false,"Ulimits":[]"#;
+    const OF_PODMAN: &str = r#""Binds":["0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef:/data:rprivate,rw,nodev,exec,nosuid,rbind"],"CgroupManager":"cgroupfs","CgroupMode":"host","ContainerIDFile":"","LogConfig":{"Type":"k8s-file","Config":null,"Path":"/x/ctr.log","Tag":"","Size":"0B"},"NetworkMode":"none","PortBindings":{},"VolumeDriver":"","VolumesFrom":null,"CapAdd":[],"CapDrop":["CAP_MKNOD"],"GroupAdd":[],"IpcMode":"shareable","Cgroup":"","Cgroups":"default","Links":null,"OomScoreAdj":0,"PidMode":"private","Privileged":false,"SecurityOpt":[],"Tmpfs":{},"UTSMode":"private","UsernsMode":"","ShmSize":65536000,"Runtime":"oci","CgroupParent":"","BlkioWeightDevice":null,"Devices":[],"OomKillDisable":false,"Ulimits":[]"#;
 
     /// What is shown, with this key saying something else.
     fn shown(host: &str, key: &str, value: &str) -> Vec<u8> {
@@ -166,6 +185,30 @@ mod tests {
                 r#"{"image":"a","volumes_from":["web"]}"#,
                 shown(OF_PODMAN, "Binds", r#"["/tmp:/t:ro,rprivate,rbind"]"#),
             ),
+            (
+                Engine::Podman,
+                r#"{"image":"a","utsns":{"nsmode":"container","value":"web"}}"#,
+                shown(OF_PODMAN, "UTSMode", &format!("\"container:{ID}\"")),
+            ),
+            (
+                Engine::Podman,
+                r#"{"image":"a","userns":{"nsmode":"container","value":"web"}}"#,
+                shown(OF_PODMAN, "UsernsMode", &format!("\"container:{ID}\"")),
+            ),
+            (
+                Engine::Podman,
+                r#"{"image":"a","userns":{"nsmode":"private"}}"#,
+                shown(OF_PODMAN, "UsernsMode", r#""private""#),
+            ),
+            (
+                Engine::Docker,
+                r#"{"Image":"a","HostConfig":{"Binds":["data:/x"],"NetworkMode":"front"}}"#,
+                shown(
+                    &OF_DOCKER.replace(r#""NetworkMode":"default""#, r#""NetworkMode":"front""#),
+                    "Binds",
+                    r#"["data:/x"]"#,
+                ),
+            ),
             // It was asked, and whoever asked was judged for it.
             (
                 Engine::Docker,
@@ -181,6 +224,8 @@ mod tests {
     fn what_came_out_and_was_not_asked_for_is_more() {
         let both = [
             ("Binds", r#"["/etc:/host"]"#),
+            ("Binds", r#"["data:/x"]"#),
+            ("NetworkMode", r#""front""#),
             ("CapAdd", r#"["CAP_SYS_ADMIN"]"#),
             ("Devices", r#"[{"PathOnHost":"/dev/sda"}]"#),
             ("IpcMode", r#""host""#),
@@ -190,6 +235,8 @@ mod tests {
             ("Privileged", "true"),
             ("SecurityOpt", r#"["seccomp=unconfined"]"#),
             ("UTSMode", r#""host""#),
+            ("UTSMode", r#""container:fedcba""#),
+            ("VolumesFrom", r#"["fedcba"]"#),
             ("CgroupParent", r#""/x""#),
             // It cannot be read as what it is.
             ("Binds", "7"),
@@ -212,7 +259,6 @@ mod tests {
                 r#"{"Type":"syslog"}"#,
             ),
             ("{}", "MaskedPaths", "[]"),
-            ("{}", "VolumesFrom", r#"["fedcba"]"#),
             (
                 r#"{"NetworkMode":"container:web"}"#,
                 "NetworkMode",

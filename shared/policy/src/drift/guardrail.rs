@@ -12,8 +12,8 @@ use super::sheet::{Sheet, member};
 use crate::compile::{Compiled, CompiledCheck, CompiledGuardrail, CompiledWorkload};
 use crate::expression::{Subject, Verdict};
 use crate::facts::{
-    ConfigFacts, Evidence, Instance, MountOrigin, NamespaceOwner, RUNTIME_MASKED_PATHS,
-    RUNTIME_READONLY_PATHS, RUNTIME_SYSCTLS, SeccompFacts, capabilities,
+    ConfigFacts, Evidence, MountOrigin, NamespaceOwner, RUNTIME_MASKED_PATHS, RUNTIME_READONLY_PATHS,
+    RUNTIME_SYSCTLS, SeccompFacts, capabilities,
 };
 use crate::model::{Publish, RuleId, Stated};
 use crate::rules::{self, Rule};
@@ -37,12 +37,10 @@ pub const SAFE_SYSCTLS: &[&str] = &[
 /// What `restricted` lets a workload keep.
 const MINIMAL: u64 = capabilities::mask_of(&["CAP_NET_BIND_SERVICE"]);
 
-pub(super) fn judge(
-    sheet: &mut Sheet,
-    compiled: &Compiled,
-    workloads: &[&CompiledWorkload],
-    instance: &Instance,
-) {
+pub(super) fn judge(sheet: &mut Sheet, compiled: &Compiled, subject: &Subject<'_>) {
+    let Subject {
+        instance, workloads, ..
+    } = *subject;
     let mut held: BTreeMap<&str, (&'static Rule, &CompiledGuardrail)> = BTreeMap::new();
     let mut unsupported: BTreeMap<&RuleId, &CompiledGuardrail> = BTreeMap::new();
     for guardrail in compiled
@@ -58,7 +56,7 @@ pub(super) fn judge(
         }
         sheet.decided_by(Some(&guardrail.key));
         for check in &guardrail.checks {
-            own(sheet, check, &Subject { instance, workloads });
+            own(sheet, check, subject);
         }
     }
     for (rule, guardrail) in held.into_values() {

@@ -43,6 +43,8 @@ pub struct Subject<'a> {
     pub instance: &'a Instance,
     /// The workloads that it is held to.
     pub workloads: &'a [&'a CompiledWorkload],
+    /// Whether its first process stands for one that is started in it while it runs.
+    pub is_process: bool,
 }
 
 impl Field {
@@ -76,6 +78,10 @@ fields! {
         }).collect()));
     "env", Type::Texts, "the names of the environment variables; never their values",
         |s| seen(&s.instance.config.env, |env| Value::texts(env.0.keys().map(String::as_str)));
+    "exec", Type::Texts, "the whole argv of what is started in an instance that runs (`docker exec`); empty for its first process",
+        |s| seen(&s.instance.config.command, |argv| {
+            Value::texts(argv.iter().filter(|_| s.is_process).map(String::as_str))
+        });
     "image", Type::Text, "the digest of the image config, sha256:…",
         |s| seen(&s.instance.image, |digest| Value::text(digest.to_string()));
     "limits.cpu", Type::Int, "thousandths of a core; the largest number where there is no limit",

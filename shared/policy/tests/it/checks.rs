@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use verger_policy::compile::{Compiled, compile};
 use verger_policy::decide::{Request, Verdict, decide};
-use verger_policy::drift::{Check, Judgement, Outcome, judge_recorded};
+use verger_policy::drift::{Check, Judgement, Outcome, judge_process, judge_recorded};
 use verger_policy::explain;
 use verger_policy::expression::{Expression, FIELDS, MAX_MEMBERS, MAX_TEXT, Type};
 use verger_policy::facts::{ConfigFacts, Evidence, Instance};
@@ -107,6 +107,25 @@ fn what_could_not_be_seen_or_is_too_much_never_passes() {
     let judgement = judged(&compiled, &instance);
     assert_eq!(said(&judgement).result, Outcome::Error);
     assert!(said(&judgement).reason.contains("no key `kernel.x`"));
+}
+
+#[test]
+fn a_check_of_commands_holds_for_what_is_started_in_an_instance_and_not_for_the_instance() {
+    let (compiled, mut instance) = under("exec.size() == 0 || exec[0] in [\"true\", \"/bin/health\"]", "");
+    for (argv, passes) in [
+        (&["true"][..], true),
+        (&["/bin/health", "-q"], true),
+        (&["sh", "-c", "true"], false),
+    ] {
+        instance.config.command = Evidence::Seen(argv.iter().map(|word| (*word).to_owned()).collect());
+        assert_eq!(outcome(&compiled, &instance), Outcome::Pass);
+        let judged = judge_process(&compiled, &instance, at()).remove(0);
+        let wanted = if passes { Outcome::Pass } else { Outcome::Fail };
+        assert_eq!(said(&judged).result, wanted, "{argv:?}");
+    }
+    instance.config.command = Evidence::missing("it is not read");
+    let judged = judge_process(&compiled, &instance, at()).remove(0);
+    assert_eq!(said(&judged).result, Outcome::NotEvaluated);
 }
 
 /// An expression that is true whatever the field says.
@@ -438,7 +457,7 @@ proptest! {
         match name.split('.').next().unwrap() {
             "ambientCapabilities" | "capabilities" => config.capabilities = missing.capabilities,
             "apparmor" => config.apparmor = missing.apparmor,
-            "command" => config.command = missing.command,
+            "command" | "exec" => config.command = missing.command,
             "devices" => config.devices = missing.devices,
             "env" => config.env = missing.env,
             "image" | "workloads" => instance.image = Evidence::missing(reason),

@@ -38,6 +38,7 @@ fn hostile_expressions_are_refused_with_a_short_fault_or_evaluated_within_bounds
                     let subject = Subject {
                         instance: &instance,
                         workloads: &workloads,
+                        is_process: text.len().is_multiple_of(2),
                     };
                     match read.judge(&subject) {
                         Verdict::Error(why) | Verdict::NotSeen(why) => assert_shown(&why),
