@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "verger/agent/v1/agent.proto",
         "verger/stored/v1/stored.proto",
         "verger/stored/v1/raft.proto",
+        "verger/peer/v1/peer.proto",
     ];
     println!("cargo:rerun-if-changed=proto");
     let set = protox::compile(files, ["proto"])?;

@@ -26,7 +26,9 @@ pub(crate) struct RaftState(pub(crate) Arc<Member>);
 impl Replicated for RaftState {
     async fn propose(&self, command: Command) -> Result<Response, Unavailable> {
         self.0.propose(&command).await.map_err(|error| match &error {
-            ProposeError::Stopped | ProposeError::NotLeader => Unavailable::Elsewhere(error.to_string()),
+            ProposeError::Stopped | ProposeError::NotLeader | ProposeError::Unknown(_) => {
+                Unavailable::Elsewhere(error.to_string())
+            }
             ProposeError::Failed(_) => Unavailable::Failed(error.to_string()),
         })
     }

@@ -15,7 +15,7 @@ use verger_controller_api::{
     Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, LogIn, MESSAGE_BYTES, MemberInfo,
     Policy, Proposals, SMALL_MESSAGE_BYTES,
 };
-use verger_controller_raft::{Member, MemberConfig};
+use verger_controller_raft::{Member, MemberConfig, NoPeers};
 use verger_proto::agent::v1::enrolment_service_server::EnrolmentServiceServer;
 use verger_proto::agent::v1::session_service_server::SessionServiceServer;
 use verger_proto::cluster::v1::audit_service_server::AuditServiceServer;
@@ -54,12 +54,17 @@ pub(crate) struct WiredUp {
 
 /// Opens the stores, starts Raft, waits until this member leads.
 pub(crate) async fn open_member(config: &Config) -> anyhow::Result<Member> {
-    let member = Member::open(MemberConfig {
+    let mut start = [0; 8];
+    SystemAmbient.random(&mut start);
+    let member = MemberConfig {
         id: FIRST_MEMBER,
+        name: config.member.clone(),
         dir: config.raft_dir(),
         address: config.address(),
-    })
-    .await?;
+        is_first: true,
+        start: u64::from_le_bytes(start),
+    };
+    let member = Member::open(member, Arc::new(NoPeers)).await?;
     member.wait_until_leading(LEADING_LIMIT).await?;
     Ok(member)
 }

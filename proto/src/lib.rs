@@ -27,6 +27,11 @@ pub mod agent {
         tonic::include_proto!("verger.agent.v1");
     }
 }
+pub mod peer {
+    pub mod v1 {
+        tonic::include_proto!("verger.peer.v1");
+    }
+}
 pub mod stored {
     pub mod v1 {
         tonic::include_proto!("verger.stored.v1");

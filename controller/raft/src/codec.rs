@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use bytes::Bytes;
-use openraft::{BasicNode, EntryPayload, Membership};
+use openraft::{EntryPayload, Membership};
 use prost::Message as _;
+use verger_controller_store::LogId as StoredId;
 use verger_proto::stored::v1 as stored;
 
-use crate::types::{Batch, Entry, LogId, MemberId, StoredMembership, Vote};
+use crate::types::{Batch, Entry, LogId, MemberId, Node, Origin, StoredMembership, Vote};
 
 const FORMAT: u32 = 1;
 
@@ -34,24 +35,58 @@ pub(crate) fn log_id(term: u64, index: u64) -> LogId {
     LogId::new(term.into(), index)
 }
 
-fn encode_log_id(id: &LogId) -> stored::RaftLogId {
+pub(crate) fn encode_origin(origin: &Origin) -> stored::RaftOrigin {
+    let Origin {
+        member,
+        start,
+        number,
+    } = *origin;
+    stored::RaftOrigin {
+        member,
+        start,
+        number,
+    }
+}
+
+pub(crate) fn decode_origin(origin: &stored::RaftOrigin) -> Origin {
+    let stored::RaftOrigin {
+        member,
+        start,
+        number,
+    } = *origin;
+    Origin {
+        member,
+        start,
+        number,
+    }
+}
+
+pub(crate) fn stored_id(id: &LogId) -> StoredId {
+    StoredId {
+        index: id.index,
+        term: id.leader_id.term,
+    }
+}
+
+pub(crate) fn encode_log_id(id: &LogId) -> stored::RaftLogId {
     stored::RaftLogId {
         term: id.leader_id.term,
         index: id.index,
     }
 }
 
-fn decode_log_id(id: &stored::RaftLogId) -> LogId {
+pub(crate) fn decode_log_id(id: &stored::RaftLogId) -> LogId {
     let stored::RaftLogId { term, index } = *id;
     log_id(term, index)
 }
 
-pub(crate) fn encode_payload(payload: &EntryPayload<Batch, MemberId, BasicNode>) -> Bytes {
+pub(crate) fn encode_payload(payload: &EntryPayload<Batch, MemberId, Node>) -> Bytes {
     use stored::raft_entry::Payload;
     let payload = match payload {
         EntryPayload::Blank => Payload::Blank(stored::RaftBlank {}),
-        EntryPayload::Normal(batch) => Payload::Batch(stored::RaftBatch {
-            commands: batch.0.clone(),
+        EntryPayload::Normal(Batch { commands, origin }) => Payload::Batch(stored::RaftBatch {
+            commands: commands.clone(),
+            origin: origin.as_ref().map(encode_origin),
         }),
         EntryPayload::Membership(membership) => Payload::Membership(encode_membership(membership)),
     };
@@ -70,7 +105,10 @@ pub(crate) fn decode_entry(term: u64, index: u64, payload: &Bytes) -> io::Result
     check_format(format)?;
     let payload = match payload.ok_or_else(|| damaged("an entry without payload"))? {
         Payload::Blank(stored::RaftBlank {}) => EntryPayload::Blank,
-        Payload::Batch(stored::RaftBatch { commands }) => EntryPayload::Normal(Batch(commands)),
+        Payload::Batch(stored::RaftBatch { commands, origin }) => EntryPayload::Normal(Batch {
+            commands,
+            origin: origin.as_ref().map(decode_origin),
+        }),
         Payload::Membership(membership) => EntryPayload::Membership(decode_membership(membership)?),
     };
     Ok(Entry {
@@ -79,7 +117,7 @@ pub(crate) fn decode_entry(term: u64, index: u64, payload: &Bytes) -> io::Result
     })
 }
 
-fn encode_membership(membership: &Membership<MemberId, BasicNode>) -> stored::RaftMembership {
+fn encode_membership(membership: &Membership<MemberId, Node>) -> stored::RaftMembership {
     let voters = |ids: &BTreeSet<MemberId>| stored::RaftVoters {
         ids: ids.iter().copied().collect(),
     };
@@ -91,7 +129,8 @@ fn encode_membership(membership: &Membership<MemberId, BasicNode>) -> stored::Ra
                 (
                     *id,
                     stored::RaftNode {
-                        address: node.addr.clone(),
+                        address: node.address.clone(),
+                        name: node.name.clone(),
                     },
                 )
             })
@@ -99,36 +138,43 @@ fn encode_membership(membership: &Membership<MemberId, BasicNode>) -> stored::Ra
     }
 }
 
-fn decode_membership(membership: stored::RaftMembership) -> io::Result<Membership<MemberId, BasicNode>> {
+fn decode_membership(membership: stored::RaftMembership) -> io::Result<Membership<MemberId, Node>> {
     let stored::RaftMembership { configs, nodes } = membership;
     let configs = configs
         .into_iter()
         .map(|stored::RaftVoters { ids }| ids.into_iter().collect())
         .collect();
-    let nodes: BTreeMap<MemberId, BasicNode> = nodes
+    let nodes: BTreeMap<MemberId, Node> = nodes
         .into_iter()
-        .map(|(id, stored::RaftNode { address })| (id, BasicNode::new(address)))
+        .map(|(id, stored::RaftNode { address, name })| (id, Node { name, address }))
         .collect();
     Membership::new(configs, nodes).map_err(|error| damaged(&error.to_string()))
 }
 
 pub(crate) fn encode_vote(vote: &Vote) -> Vec<u8> {
+    write_vote(vote).encode_to_vec()
+}
+
+pub(crate) fn decode_vote(bytes: &[u8]) -> io::Result<Vote> {
+    read_vote(stored::RaftVote::decode(bytes).map_err(|error| damaged(&error.to_string()))?)
+}
+
+pub(crate) fn write_vote(vote: &Vote) -> stored::RaftVote {
     stored::RaftVote {
         format: FORMAT,
         term: vote.leader_id.term,
         voted_for: Some(vote.leader_id.voted_for),
         committed: vote.committed,
     }
-    .encode_to_vec()
 }
 
-pub(crate) fn decode_vote(bytes: &[u8]) -> io::Result<Vote> {
+pub(crate) fn read_vote(vote: stored::RaftVote) -> io::Result<Vote> {
     let stored::RaftVote {
         format,
         term,
         voted_for,
         committed,
-    } = stored::RaftVote::decode(bytes).map_err(|error| damaged(&error.to_string()))?;
+    } = vote;
     check_format(format)?;
     let voted_for = voted_for.ok_or_else(|| damaged("a vote for nobody"))?;
     Ok(if committed {
@@ -188,10 +234,33 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn membership() -> Membership<MemberId, BasicNode> {
-        let nodes: BTreeMap<_, _> = [(1, BasicNode::new("a:1")), (2, BasicNode::new("b:2"))].into();
+    fn node(name: &str, address: &str) -> Node {
+        Node {
+            name: name.to_owned(),
+            address: address.to_owned(),
+        }
+    }
+
+    fn membership() -> Membership<MemberId, Node> {
+        let nodes: BTreeMap<_, _> = [(1, node("a", "a:1")), (2, node("b", "b:2"))].into();
         Membership::new(vec![[1].into()], nodes).unwrap()
     }
+
+    fn batch(commands: &[&'static str], origin: Option<Origin>) -> EntryPayload<Batch, MemberId, Node> {
+        EntryPayload::Normal(Batch {
+            commands: commands
+                .iter()
+                .map(|command| Bytes::from_static(command.as_bytes()))
+                .collect(),
+            origin,
+        })
+    }
+
+    const ORIGIN: Origin = Origin {
+        member: 2,
+        start: 7,
+        number: 300,
+    };
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -199,8 +268,14 @@ mod tests {
 
     #[test]
     fn stored_bytes_of_format_1_never_change() {
-        let batch = EntryPayload::Normal(Batch(vec![Bytes::from_static(b"ab"), Bytes::from_static(b"c")]));
-        assert_eq!(hex(&encode_payload(&batch)), "08011a070a0261620a0163");
+        assert_eq!(
+            hex(&encode_payload(&batch(&["ab", "c"], None))),
+            "08011a070a0261620a0163"
+        );
+        assert_eq!(
+            hex(&encode_payload(&batch(&["c"], Some(ORIGIN)))),
+            "08011a130a0163120e080211070000000000000018ac02"
+        );
         assert_eq!(hex(&encode_payload(&EntryPayload::Blank)), "08011200");
         assert_eq!(hex(&encode_vote(&Vote::new_committed(7, 2))), "0801100718022001");
         assert_eq!(hex(&encode_committed(&log_id(3, 300))), "080310ac02");
@@ -208,7 +283,7 @@ mod tests {
             applied: Some(log_id(3, 4)),
             membership: StoredMembership::new(
                 Some(log_id(1, 1)),
-                Membership::new(vec![[1].into()], BTreeMap::from([(1, BasicNode::new("a:1"))])).unwrap(),
+                Membership::new(vec![[1].into()], BTreeMap::from([(1, node("", "a:1"))])).unwrap(),
             ),
         };
         assert_eq!(
@@ -221,7 +296,8 @@ mod tests {
     fn everything_reads_back() {
         for payload in [
             EntryPayload::Blank,
-            EntryPayload::Normal(Batch(vec![Bytes::from_static(b"x")])),
+            batch(&["x"], None),
+            batch(&["x", "y"], Some(ORIGIN)),
             EntryPayload::Membership(membership()),
         ] {
             let entry = decode_entry(2, 9, &encode_payload(&payload)).unwrap();

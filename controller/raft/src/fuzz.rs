@@ -7,7 +7,7 @@ use std::io;
 
 use bolero::check;
 use bytes::Bytes;
-use openraft::{BasicNode, EntryPayload, Membership};
+use openraft::{EntryPayload, Membership};
 use prost::Message as _;
 use verger_controller_store::{LogId, MemoryState, Row, SnapshotDir, SnapshotMeta, StateDb as _, StoreError};
 use verger_fuzz::Damaged;
@@ -18,10 +18,17 @@ use crate::codec::{
     encode_payload, encode_vote, log_id,
 };
 use crate::snapshot;
-use crate::types::{Batch, MemberId, StoredMembership, Vote};
+use crate::types::{Batch, MemberId, Node, StoredMembership, Vote};
 
-fn membership() -> Membership<MemberId, BasicNode> {
-    let nodes: BTreeMap<_, _> = [(1, BasicNode::new("a:1")), (2, BasicNode::new("b:2"))].into();
+fn node(address: &str) -> Node {
+    Node {
+        name: "c".to_owned(),
+        address: address.to_owned(),
+    }
+}
+
+fn membership() -> Membership<MemberId, Node> {
+    let nodes: BTreeMap<_, _> = [(1, node("a:1")), (2, node("b:2"))].into();
     Membership::new(vec![[1].into(), [1, 2].into()], nodes).unwrap()
 }
 
@@ -42,7 +49,10 @@ fn read<T>(result: io::Result<T>) -> Option<T> {
 fn hostile_entries_are_refused_or_stored_again_to_the_same() {
     let payloads = [
         EntryPayload::Blank,
-        EntryPayload::Normal(Batch(vec![Bytes::from_static(b"ab"), Bytes::from_static(b"c")])),
+        EntryPayload::Normal(Batch {
+            commands: vec![Bytes::from_static(b"ab"), Bytes::from_static(b"c")],
+            origin: None,
+        }),
         EntryPayload::Membership(membership()),
     ];
     check!()

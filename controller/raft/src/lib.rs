@@ -2,17 +2,24 @@
 //!
 //! A [`Member`] takes commands, agrees on them through a durable log, applies them to the pure state machine of
 //! `verger-controller-state`, and lets callers read the result. Small on purpose: instantiating `Raft` costs minutes per
-//! rebuild. This version runs clusters of one member; peers and joining come with the replication work.
+//! rebuild.
 
 mod codec;
 #[cfg(test)]
 mod fuzz;
+mod leading;
 mod log_store;
 mod member;
 mod network;
+mod peers;
 mod proposer;
+mod serving;
 mod snapshot;
 mod state_machine;
+mod tickets;
 mod types;
+mod wire;
 
 pub use member::{Member, MemberConfig, MemberError, ProposeError, ReadError};
+pub use peers::{NoPeers, Peer, PeerError, Peers};
+pub use serving::PeerRefused;

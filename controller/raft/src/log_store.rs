@@ -28,13 +28,6 @@ fn log_id(id: StoredId) -> LogId {
     codec::log_id(id.term, id.index)
 }
 
-fn stored_id(id: &LogId) -> StoredId {
-    StoredId {
-        index: id.index,
-        term: id.leader_id.term,
-    }
-}
-
 /// Hands the writer a job and waits until it is durable.
 async fn durable(
     submit: impl FnOnce(verger_controller_store::Callback) -> Result<(), StoreError>,
@@ -153,6 +146,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
-        durable(|done| self.0.purge_to(stored_id(&upto), done)).await
+        durable(|done| self.0.purge_to(codec::stored_id(&upto), done)).await
     }
 }

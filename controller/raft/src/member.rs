@@ -5,21 +5,25 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::SnapshotPolicy;
 use openraft::raft::ReadPolicy;
-use openraft::{BasicNode, SnapshotPolicy};
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 use verger_controller_state::{Command, Rebuild, Response, State, Tree};
 use verger_controller_store::{LogDb, LogWriter, RedbLog, SledState, SnapshotDir, StateDb, StoreError};
 
 use crate::codec::{self, Mark};
+use crate::leading::{self, Leads};
 use crate::log_store::LogStore;
-use crate::network::NoPeers;
-use crate::proposer::Proposer;
+use crate::network::Network;
+use crate::peers::{PeerError, Peers};
+use crate::proposer::{Carrier, Proposer};
 use crate::snapshot;
 use crate::state_machine::{Applied, Machine};
-use crate::types::{StoredMembership, TypeConfig};
+use crate::tickets::Tickets;
+use crate::types::{Node, StoredMembership, TypeConfig};
 
-type Raft = openraft::Raft<TypeConfig, Machine>;
+pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
 
 /// Entries between snapshots. A snapshot is the whole state, so not too often; the log is replayed at start, so not too seldom.
 const SNAPSHOT_EVERY: u64 = 20_000;
@@ -33,10 +37,16 @@ const READ_WITHIN: Duration = Duration::from_secs(5);
 pub struct MemberConfig {
     /// Its number in the cluster.
     pub id: u64,
+    /// Its name in its certificate.
+    pub name: String,
     /// Where its files are.
     pub dir: PathBuf,
-    /// The address peers would call.
+    /// The address that peers call.
     pub address: String,
+    /// Whether it is its cluster's first, which founds it where its log is fresh. Others wait until a leader calls them.
+    pub is_first: bool,
+    /// A number that no other run of it has had.
+    pub start: u64,
 }
 
 /// Why a member cannot be made or opened.
@@ -73,24 +83,15 @@ pub enum ProposeError {
     /// The member stops, or has stopped; whether the command was applied is not known.
     #[error("the member is stopping")]
     Stopped,
-    /// This member does not lead.
-    #[error("this member does not lead the cluster at the moment; try again")]
+    /// Nobody leads whom this member can reach; nothing was written.
+    #[error("nobody leads the cluster at the moment, as far as this member can tell; try again")]
     NotLeader,
+    /// The leader was lost, or no answer came: whether the command is applied is not known. What has a request id can be sent again.
+    #[error("whether it was done is not known: {0}; send the same request again")]
+    Unknown(String),
     /// The stores failed.
     #[error("the member cannot write: {0}")]
     Failed(String),
-}
-
-impl ProposeError {
-    pub(crate) fn from_raft(
-        error: &openraft::error::RaftError<TypeConfig, openraft::error::ClientWriteError<TypeConfig>>,
-    ) -> Self {
-        if error.forward_to_leader().is_some() {
-            Self::NotLeader
-        } else {
-            Self::Failed(error.to_string())
-        }
-    }
 }
 
 /// Why a read cannot be current.
@@ -110,6 +111,8 @@ pub struct Member {
     packing: tokio::task::JoinHandle<()>,
     applied: Arc<Applied>,
     db: Arc<dyn StateDb>,
+    peers: Arc<dyn Peers>,
+    snapshots: Arc<SnapshotDir>,
 }
 
 impl Member {
@@ -125,41 +128,69 @@ impl Member {
         Ok(())
     }
 
-    /// Opens the files, recovers the state and starts Raft. A fresh log is initialised with this member as the only voter.
+    /// Opens the files, recovers the state and starts Raft.
     ///
     /// # Errors
     /// When the files are not there, damaged, or do not fit together: never starts empty in place of damage.
-    pub async fn open(config: MemberConfig) -> Result<Self, MemberError> {
-        let MemberConfig { id, dir, address } = config;
+    pub async fn open(config: MemberConfig, peers: Arc<dyn Peers>) -> Result<Self, MemberError> {
+        let MemberConfig {
+            id,
+            name,
+            dir,
+            address,
+            is_first,
+            start,
+        } = config;
         if !RedbLog::exists(&dir) {
             return Err(MemberError::NotThere(dir));
         }
-        let recovered = tokio::task::spawn_blocking(move || recover(&dir))
+        let tickets = Arc::new(Tickets::new(id, start));
+        let of = Arc::clone(&tickets);
+        let recovered = tokio::task::spawn_blocking(move || recover(&dir, of))
             .await
             .map_err(|error| MemberError::Raft(error.to_string()))??;
         let Recovered { log, machine } = recovered;
         let (applied, db) = (Arc::clone(&machine.applied), Arc::clone(&machine.db));
-        let raft = Raft::new(id, Arc::new(raft_config()?), NoPeers, log, machine)
+        let snapshots = Arc::clone(&machine.snapshots);
+        let network = Network {
+            peers: Arc::clone(&peers),
+            snapshots: Arc::clone(&snapshots),
+        };
+        let raft = Raft::new(id, Arc::new(raft_config()?), network, log, machine)
             .await
             .map_err(|error| MemberError::Raft(error.to_string()))?;
         let initialised = raft
             .is_initialized()
             .await
             .map_err(|error| MemberError::Raft(error.to_string()))?;
-        if !initialised {
-            let members: std::collections::BTreeMap<u64, BasicNode> = [(id, BasicNode::new(address))].into();
+        if is_first && !initialised {
+            let members: std::collections::BTreeMap<u64, Node> = [(id, Node { name, address })].into();
             raft.initialize(members)
                 .await
                 .map_err(|error| MemberError::Raft(error.to_string()))?;
         }
-        let (proposer, packing) = Proposer::start(raft.clone());
+        let (proposer, packing) = Proposer::start(Carrier {
+            raft: raft.clone(),
+            peers: Arc::clone(&peers),
+            tickets,
+        });
         Ok(Self {
             raft,
             proposer,
             packing,
             applied,
             db,
+            peers,
+            snapshots,
         })
+    }
+
+    pub(crate) const fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    pub(crate) const fn snapshots(&self) -> &Arc<SnapshotDir> {
+        &self.snapshots
     }
 
     /// Waits until this member leads, so that it can take commands.
@@ -189,12 +220,59 @@ impl Member {
         self.proposer.propose(command.encode()).await
     }
 
-    /// Waits until everything that was acknowledged anywhere before this call is applied here (read index).
+    /// Waits until everything that was acknowledged anywhere before this call is applied here (read index, §6.4 of Ongaro's
+    /// dissertation).
     ///
     /// # Errors
-    /// When a quorum does not confirm the leader, or that is not known within 5 s.
+    /// When no leader confirms that it leads within 5 s, or this member does not catch up by then.
     pub async fn catch_up(&self) -> Result<(), ReadError> {
-        within(READ_WITHIN, self.raft.ensure_linearizable(ReadPolicy::ReadIndex)).await
+        let deadline = Instant::now() + READ_WITHIN;
+        let mut why = "nobody leads the cluster at the moment".to_owned();
+        loop {
+            let leads = leading::now(&self.raft);
+            let confirmed = match &leads {
+                None => Err((true, why.clone())),
+                Some(Leads::Here) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let confirmed = timeout(left, self.confirmed_index()).await;
+                    confirmed
+                        .unwrap_or_else(|_| Err((false, "a quorum did not confirm the leader".to_owned())))
+                }
+                Some(Leads::There(_, node)) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let peer = self.peers.peer(&node.name, &node.address);
+                    index_of(peer.read_index(left).await)
+                }
+            };
+            match confirmed {
+                Ok(index) => return self.reach(index, deadline).await,
+                Err((false, why)) => return Err(not_current(why)),
+                Err((true, last)) => why = last,
+            }
+            // Whoever was asked does not lead: somebody else may, soon.
+            if !leading::changes(&self.raft, leads.as_ref(), deadline).await {
+                return Err(not_current(why));
+            }
+        }
+    }
+
+    /// Up to where a read is current, of this member as the leader; or why not, and whether it is because it does not lead.
+    pub(crate) async fn confirmed_index(&self) -> Result<u64, (bool, String)> {
+        match self.raft.get_read_log_id(ReadPolicy::ReadIndex).await {
+            Ok((read, _applied)) => Ok(read.index()),
+            Err(error) => Err((error.forward_to_leader().is_some(), error.to_string())),
+        }
+    }
+
+    /// Waits until this is applied here.
+    async fn reach(&self, index: u64, deadline: Instant) -> Result<(), ReadError> {
+        let mut revisions = self.applied.revision.subscribe();
+        let reached = timeout_at(deadline, revisions.wait_for(|applied| *applied >= index)).await;
+        match reached {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(ReadError("the member stops".to_owned())),
+            Err(_) => Err(not_current(format!("this member has not applied {index} yet"))),
+        }
     }
 
     /// Looks at the state as it is applied here now. Keep it short: writers wait.
@@ -232,6 +310,8 @@ impl Member {
             packing,
             applied: _,
             db,
+            peers: _,
+            snapshots: _,
         } = self;
         drop(proposer);
         if let Err(error) = raft.shutdown().await {
@@ -245,19 +325,23 @@ impl Member {
     }
 }
 
-/// What a read comes to that may take so long.
-async fn within<T, E: std::fmt::Display>(
-    limit: Duration,
-    read: impl Future<Output = Result<T, E>>,
-) -> Result<(), ReadError> {
-    match tokio::time::timeout(limit, read).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(ReadError(error.to_string())),
-        Err(_) => {
-            tracing::warn!(?limit, "a read was not confirmed in time");
-            Err(ReadError(format!("it was not confirmed within {limit:?}")))
-        }
+/// What a leader said of up to where a read is current.
+fn index_of(
+    answer: Result<verger_proto::peer::v1::ReadIndexResponse, PeerError>,
+) -> Result<u64, (bool, String)> {
+    use verger_proto::peer::v1::read_index_response::Outcome;
+    match answer.map(|answer| answer.outcome) {
+        Ok(Some(Outcome::Index(index))) => Ok(index.index),
+        Ok(Some(Outcome::Refused(refused))) => Err((refused.not_leader, refused.reason)),
+        Ok(None) => Err((false, "the leader's answer says nothing".to_owned())),
+        // It may be on its way out: asking again does no harm.
+        Err(error) => Err((true, format!("the leader: {error}"))),
     }
+}
+
+fn not_current(why: String) -> ReadError {
+    tracing::warn!(why, "a read was not confirmed");
+    ReadError(why)
 }
 
 fn raft_config() -> Result<openraft::Config, MemberError> {
@@ -280,7 +364,7 @@ pub(crate) struct Recovered {
     pub(crate) machine: Machine,
 }
 
-pub(crate) fn recover(dir: &Path) -> Result<Recovered, MemberError> {
+pub(crate) fn recover(dir: &Path, tickets: Arc<Tickets>) -> Result<Recovered, MemberError> {
     let log: Arc<dyn LogDb> = Arc::new(RedbLog::open(dir)?);
     log.check()?;
     let snapshots = SnapshotDir::open(&dir.join("snapshots"))?;
@@ -299,6 +383,26 @@ pub(crate) fn recover(dir: &Path) -> Result<Recovered, MemberError> {
         );
         snapshot::restore(&*db, &snapshots, &snapshot)?;
     }
+    let (mark, state) = rebuilt(&*db)?;
+    let revision = state.revision();
+    let applied = Arc::new(Applied {
+        state: RwLock::new(state),
+        revision: watch::Sender::new(revision),
+    });
+    Ok(Recovered {
+        log: LogStore(Arc::new(LogWriter::start(log)?)),
+        machine: Machine {
+            applied,
+            db,
+            snapshots: Arc::new(snapshots),
+            mark,
+            tickets,
+        },
+    })
+}
+
+/// The state that the rows make, and where it stands.
+pub(crate) fn rebuilt(db: &dyn StateDb) -> Result<(Mark, State), MemberError> {
     let mark = match db.applied()? {
         Some(mark) => codec::decode_mark(&mark.membership).map_err(MemberError::Record)?,
         None => Mark {
@@ -319,19 +423,7 @@ pub(crate) fn recover(dir: &Path) -> Result<Recovered, MemberError> {
     let state = damaged
         .map_or_else(|| rebuild.finish(), Err)
         .map_err(MemberError::State)?;
-    let applied = Arc::new(Applied {
-        state: RwLock::new(state),
-        revision: watch::Sender::new(revision),
-    });
-    Ok(Recovered {
-        log: LogStore(Arc::new(LogWriter::start(log)?)),
-        machine: Machine {
-            applied,
-            db,
-            snapshots: Arc::new(snapshots),
-            mark,
-        },
-    })
+    Ok((mark, state))
 }
 
 // Rows are rebuildable: damaged ones are thrown away, and snapshot and log make them again.
@@ -344,29 +436,5 @@ fn open_state(dir: &Path) -> Result<Arc<dyn StateDb>, MemberError> {
             Ok(Arc::new(SledState::open(dir)?))
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use std::future::{pending, ready};
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_read_that_nobody_confirms_ends_with_an_error_and_one_that_is_confirmed_does_not() {
-        let error = within(READ_WITHIN, pending::<Result<(), ReadError>>()).await;
-        assert!(
-            error
-                .unwrap_err()
-                .to_string()
-                .ends_with("not confirmed within 5s")
-        );
-        within(READ_WITHIN, ready(Ok::<_, ReadError>(7))).await.unwrap();
-        let refused = Err::<(), _>(ReadError("no quorum".to_owned()));
-        let error = within(READ_WITHIN, ready(refused)).await.unwrap_err();
-        assert!(error.to_string().ends_with("no quorum"));
     }
 }

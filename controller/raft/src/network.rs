@@ -1,79 +1,185 @@
-//! The network port of a cluster of one member: there is nobody to call.
-//!
-//! Replication to peers comes with joining members; until then a call here is a mistake, and says so.
+//! openraft's network port over ours.
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
-use openraft::error::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
 use openraft::network::v2::RaftNetworkV2;
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use openraft::{BasicNode, RaftNetworkFactory};
+use openraft::{ErrorSubject, ErrorVerb, RaftNetworkFactory, StorageError};
+use tokio::sync::mpsc;
+use verger_controller_store::SnapshotDir;
+use verger_proto::peer::v1 as pb;
 
+use crate::peers::{Peer, PeerError, Peers};
 use crate::state_machine::SnapshotData;
-use crate::types::{MemberId, TypeConfig, Vote};
+use crate::types::{MemberId, Node, TypeConfig, Vote};
+use crate::{codec, wire};
 
-/// Makes no connections.
-pub(crate) struct NoPeers;
+/// Parts of a snapshot that are read ahead of the peer.
+const AHEAD: usize = 4;
 
-/// A connection that does not exist.
-pub(crate) struct NoPeer(MemberId);
+/// Makes the connections.
+pub(crate) struct Network {
+    pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) snapshots: Arc<SnapshotDir>,
+}
 
-impl NoPeer {
-    fn unreachable(&self) -> Unreachable<TypeConfig> {
-        Unreachable::new(&io::Error::other(format!(
-            "member {} cannot be called: this version runs clusters of one member",
-            self.0
-        )))
+/// One of them.
+pub(crate) struct Connection {
+    peer: Arc<dyn Peer>,
+    snapshots: Arc<SnapshotDir>,
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Connection;
+
+    async fn new_client(&mut self, _target: MemberId, node: &Node) -> Connection {
+        Connection {
+            peer: self.peers.peer(&node.name, &node.address),
+            snapshots: Arc::clone(&self.snapshots),
+        }
     }
 }
 
-impl RaftNetworkFactory<TypeConfig> for NoPeers {
-    type Network = NoPeer;
-
-    async fn new_client(&mut self, target: MemberId, _node: &BasicNode) -> NoPeer {
-        NoPeer(target)
+fn failed(error: PeerError) -> RPCError<TypeConfig> {
+    match error {
+        PeerError::Unreachable(_) => RPCError::Unreachable(Unreachable::new(&error)),
+        PeerError::Lost(_) | PeerError::Refused(_) => RPCError::Network(NetworkError::new(&error)),
     }
 }
 
-impl RaftNetworkV2<TypeConfig> for NoPeer {
+fn unread(error: io::Error) -> RPCError<TypeConfig> {
+    RPCError::Network(NetworkError::new(&error))
+}
+
+fn within(option: &RPCOption) -> Duration {
+    option.soft_ttl()
+}
+
+impl RaftNetworkV2<TypeConfig> for Connection {
     type SnapshotData = SnapshotData;
 
     async fn append_entries(
         &mut self,
-        _rpc: AppendEntriesRequest<TypeConfig>,
-        _option: RPCOption,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(RPCError::Unreachable(self.unreachable()))
+        let answer = self.peer.append(wire::write_append(&rpc), within(&option)).await;
+        wire::read_appended(answer.map_err(failed)?).map_err(unread)
     }
 
     async fn vote(
         &mut self,
-        _rpc: VoteRequest<TypeConfig>,
-        _option: RPCOption,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(RPCError::Unreachable(self.unreachable()))
+        let request = pb::VoteRequest {
+            ballot: Some(wire::write_ballot(&rpc)),
+        };
+        let answer = self.peer.vote(request, within(&option)).await;
+        wire::read_word(answer.map_err(failed)?.word).map_err(unread)
     }
 
-    // The trait's default grants without asking; a member that cannot be reached grants nothing.
     async fn pre_vote(
         &mut self,
-        _rpc: VoteRequest<TypeConfig>,
-        _option: RPCOption,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(RPCError::Unreachable(self.unreachable()))
+        let request = pb::PreVoteRequest {
+            ballot: Some(wire::write_ballot(&rpc)),
+        };
+        let answer = self.peer.pre_vote(request, within(&option)).await;
+        wire::read_word(answer.map_err(failed)?.word).map_err(unread)
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: Vote,
-        _snapshot: openraft::alias::SnapshotOf<TypeConfig, SnapshotData>,
-        _cancel: impl Future<Output = ReplicationClosed> + openraft::OptionalSend + 'static,
+        vote: Vote,
+        snapshot: openraft::alias::SnapshotOf<TypeConfig, SnapshotData>,
+        cancel: impl Future<Output = ReplicationClosed> + openraft::OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        Err(StreamingError::Unreachable(self.unreachable()))
+        let (parts, sent) = mpsc::channel(AHEAD);
+        let snapshots = Arc::clone(&self.snapshots);
+        let reading =
+            tokio::task::spawn_blocking(move || send(&snapshots, &vote, &snapshot.snapshot, &parts));
+        let answer = tokio::select! {
+            closed = cancel => return Err(StreamingError::Closed(closed)),
+            answer = self.peer.install(sent) => answer,
+        };
+        // What cannot be read here is no fault of the peer's.
+        if let Ok(Err(error)) = reading.await {
+            return Err(StreamingError::StorageError(StorageError::from_io_error(
+                ErrorSubject::Snapshot(None),
+                ErrorVerb::Read,
+                error,
+            )));
+        }
+        match answer {
+            Ok(answer) => {
+                let vote = wire::vote(answer.vote).map_err(|error| NetworkError::new(&error))?;
+                Ok(SnapshotResponse::new(vote))
+            }
+            Err(error @ PeerError::Unreachable(_)) => {
+                Err(StreamingError::Unreachable(Unreachable::new(&error)))
+            }
+            Err(error) => Err(StreamingError::Network(NetworkError::new(&error))),
+        }
     }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let request = wire::write_transfer(&req);
+        let answer = self.peer.transfer_leader(request, within(&option)).await;
+        match answer.map_err(failed)?.taken {
+            true => Ok(Ok(())),
+            false => Err(unread(io::Error::other(
+                "the peer is not where the leader takes it to be",
+            ))),
+        }
+    }
+}
+
+/// Reads a snapshot and gives its parts away, as fast as they are taken. Blocks.
+fn send(
+    dir: &SnapshotDir,
+    vote: &Vote,
+    snapshot: &SnapshotData,
+    parts: &mpsc::Sender<pb::InstallSnapshotRequest>,
+) -> io::Result<()> {
+    use pb::install_snapshot_request::Part;
+    let head = pb::SnapshotHead {
+        leader: Some(codec::write_vote(vote)),
+        mark: snapshot.meta().membership.clone(),
+    };
+    // Who has had enough says why.
+    let give = |part| {
+        parts
+            .blocking_send(pb::InstallSnapshotRequest { part: Some(part) })
+            .is_ok()
+    };
+    let mut reader = dir.read(snapshot).map_err(io::Error::other)?;
+    let mut chunks = 0;
+    let mut is_wanted = give(Part::Head(head));
+    while is_wanted {
+        match reader.next_chunk().map_err(io::Error::other)? {
+            Some(chunk) => is_wanted = give(Part::Chunk(chunk.into())),
+            None => {
+                give(Part::End(pb::SnapshotEnd { chunks }));
+                break;
+            }
+        }
+        chunks += 1;
+    }
+    Ok(())
 }

@@ -2,16 +2,25 @@
 //!
 //! There is no timer. A lone command is proposed at once; under load the batch grows by itself (up to
 //! [`MAX_COMMANDS`] or [`MAX_BYTES`]), because at most [`IN_FLIGHT`] entries are proposed and not yet applied.
+//!
+//! Whoever leads commits what is proposed; it is answered where it was taken, once it is applied there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use verger_controller_state::{InvalidCommand, Refused, Response, limits};
+use verger_proto::peer::v1 as pb;
 
-use crate::member::ProposeError;
-use crate::types::{Batch, Replies, TypeConfig};
+use crate::codec;
+use crate::leading::{self, Leads};
+use crate::member::{ProposeError, Raft};
+use crate::peers::{PeerError, Peers};
+use crate::tickets::{Ticket, Tickets};
+use crate::types::{Batch, Replies};
 
 /// The most commands in one entry.
 const MAX_COMMANDS: usize = 256;
@@ -23,15 +32,25 @@ const IN_FLIGHT: usize = 3;
 const QUEUE: usize = 4 * MAX_COMMANDS;
 /// Bytes of the commands that wait or are proposed: four of the largest. Callers that go away leave their commands.
 const QUEUE_BYTES: usize = 4 * limits::COMMAND_BYTES;
+/// How long a leader is looked for, and commands are known to be written nowhere.
+const FIND_WITHIN: Duration = Duration::from_secs(10);
+/// How long is waited for what may have been written, before nobody knows.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 
 type Answer = oneshot::Sender<Result<Response, ProposeError>>;
-type Raft = openraft::Raft<TypeConfig, crate::state_machine::Machine>;
 
 /// The queue in front of Raft. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Proposer {
     queue: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
+}
+
+/// What it takes to have commands committed.
+pub(crate) struct Carrier {
+    pub(crate) raft: Raft,
+    pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) tickets: Arc<Tickets>,
 }
 
 /// A command, who waits for its answer, and the room it takes until then.
@@ -43,10 +62,11 @@ struct Waiting {
 
 impl Proposer {
     /// Starts the packing task; it ends when every clone is dropped.
-    pub(crate) fn start(raft: Raft) -> (Self, tokio::task::JoinHandle<()>) {
+    pub(crate) fn start(carrier: Carrier) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let room = Arc::new(Semaphore::new(QUEUE_BYTES));
-        (Self { queue, room }, tokio::spawn(pack(raft, waiting)))
+        let packing = tokio::spawn(pack(Arc::new(carrier), waiting));
+        (Self { queue, room }, packing)
     }
 
     /// Proposes one encoded command and waits until it is applied. Cancelling does not take it back. One that is too long is
@@ -72,7 +92,7 @@ impl Proposer {
     }
 }
 
-async fn pack(raft: Raft, mut waiting: mpsc::Receiver<Waiting>) {
+async fn pack(carrier: Arc<Carrier>, mut waiting: mpsc::Receiver<Waiting>) {
     let places = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut proposals = JoinSet::new();
     loop {
@@ -98,25 +118,134 @@ async fn pack(raft: Raft, mut waiting: mpsc::Receiver<Waiting>) {
             answers.push(answer);
             taken.merge(room);
         }
-        let raft = raft.clone();
+        let carrier = Arc::clone(&carrier);
         proposals.spawn(async move {
-            let result = raft.client_write(Batch(commands)).await;
+            let result = carrier.carry(commands).await;
             drop((place, taken));
-            answer_all(
-                answers,
-                result
-                    .map(|done| done.data)
-                    .map_err(|error| ProposeError::from_raft(&error)),
-            );
+            answer_all(answers, result);
         });
         while proposals.try_join_next().is_some() {}
     }
     while proposals.join_next().await.is_some() {}
 }
 
+/// What became of commands that somebody was given to commit.
+enum Given {
+    /// They are committed, up to this index.
+    Committed(u64),
+    /// They are written nowhere.
+    Nowhere,
+    /// They may be written.
+    Somewhere(String),
+    /// They are written nowhere, and are not going to be.
+    Failed(String),
+}
+
+impl Carrier {
+    /// Has commands committed by whoever leads, and gives their answers.
+    async fn carry(&self, commands: Vec<Bytes>) -> Result<Replies, ProposeError> {
+        let mut ticket = self.tickets.take();
+        let batch = Batch {
+            commands,
+            origin: Some(ticket.origin()),
+        };
+        let deadline = Instant::now() + FIND_WITHIN;
+        loop {
+            let leads = leading::now(&self.raft);
+            let given = match &leads {
+                None => Given::Nowhere,
+                Some(Leads::Here) => commit(&self.raft, batch.clone()).await,
+                Some(Leads::There(_, node)) => {
+                    let peer = self.peers.peer(&node.name, &node.address);
+                    let request = pb::ProposeRequest {
+                        origin: Some(codec::encode_origin(&ticket.origin())),
+                        commands: batch.commands.clone(),
+                    };
+                    given(peer.propose(request, KNOWN_WITHIN).await)
+                }
+            };
+            match given {
+                Given::Committed(_) => {
+                    return known(&mut ticket, "the leader says that it is committed").await;
+                }
+                Given::Somewhere(why) => return known(&mut ticket, &why).await,
+                Given::Failed(why) => return Err(ProposeError::Failed(why)),
+                // Nothing was written: somebody else may write it.
+                Given::Nowhere if leading::changes(&self.raft, leads.as_ref(), deadline).await => {}
+                Given::Nowhere => return Err(ProposeError::NotLeader),
+            }
+        }
+    }
+}
+
+/// Has the leader, which this member is, commit a batch.
+async fn commit(raft: &Raft, batch: Batch) -> Given {
+    // From here on it may be written, whatever is answered: another may lead by then.
+    if !raft.is_leader() {
+        return Given::Nowhere;
+    }
+    match raft.client_write(batch).await {
+        Ok(done) => Given::Committed(done.log_id.index),
+        Err(error) if error.forward_to_leader().is_some() => {
+            Given::Somewhere("this member led, and does not any more".to_owned())
+        }
+        Err(error) => Given::Failed(error.to_string()),
+    }
+}
+
+/// The same for a peer that took the batch.
+pub(crate) async fn commit_for(raft: &Raft, batch: Batch) -> pb::ProposeResponse {
+    use pb::propose_response::Outcome;
+    let refusal = |not_leader, unknown, reason| {
+        Outcome::Refused(pb::Refusal {
+            not_leader,
+            unknown,
+            reason,
+        })
+    };
+    let outcome = match commit(raft, batch).await {
+        Given::Committed(index) => Outcome::Proposed(pb::Proposed { index }),
+        Given::Nowhere => refusal(true, false, String::new()),
+        Given::Somewhere(why) => refusal(false, true, why),
+        Given::Failed(why) => refusal(false, false, why),
+    };
+    pb::ProposeResponse {
+        outcome: Some(outcome),
+    }
+}
+
+fn given(answer: Result<pb::ProposeResponse, PeerError>) -> Given {
+    use pb::propose_response::Outcome;
+    match answer.map(|answer| answer.outcome) {
+        Ok(Some(Outcome::Proposed(pb::Proposed { index }))) => Given::Committed(index),
+        Ok(Some(Outcome::Refused(pb::Refusal {
+            not_leader,
+            unknown,
+            reason,
+        }))) => match (not_leader, unknown) {
+            (true, _) => Given::Nowhere,
+            (false, true) => Given::Somewhere(reason),
+            (false, false) => Given::Failed(reason),
+        },
+        Ok(None) => Given::Somewhere("the leader's answer says nothing".to_owned()),
+        Err(PeerError::Unreachable(_)) => Given::Nowhere,
+        Err(PeerError::Refused(why)) => Given::Failed(why),
+        Err(PeerError::Lost(why)) => Given::Somewhere(why),
+    }
+}
+
+/// The answers to what may be written, once it is applied here.
+async fn known(ticket: &mut Ticket<'_>, why: &str) -> Result<Replies, ProposeError> {
+    match timeout_at(Instant::now() + KNOWN_WITHIN, ticket.answered()).await {
+        Ok(Some(replies)) => Ok(replies),
+        Ok(None) => Err(ProposeError::Stopped),
+        Err(_) => Err(ProposeError::Unknown(why.to_owned())),
+    }
+}
+
 fn answer_all(answers: Vec<Answer>, result: Result<Replies, ProposeError>) {
     match result {
-        Ok(Replies(replies)) => {
+        Ok(replies) => {
             debug_assert_eq!(replies.len(), answers.len(), "a reply per command");
             for (answer, reply) in answers.into_iter().zip(replies) {
                 // A caller that went away needs no answer.

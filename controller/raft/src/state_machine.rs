@@ -5,14 +5,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::{Stream, StreamExt as _};
 use openraft::EntryPayload;
-use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use tokio::sync::watch;
 use verger_controller_state::{RowChange, State};
-use verger_controller_store::{AppliedMark, DurableSnapshot, LogId as StoredId, RowOp, SnapshotDir, StateDb};
+use verger_controller_store::{AppliedMark, DurableSnapshot, RowOp, SnapshotDir, StateDb};
 
 use crate::codec::{self, Mark};
+use crate::member::{self, MemberError};
+use crate::serving::described;
 use crate::snapshot;
-use crate::types::{Batch, LogId, Replies, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::tickets::Tickets;
+use crate::types::{Batch, Committed, LogId, Replies, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// A snapshot is a file of this member.
 pub(crate) type SnapshotData = DurableSnapshot;
@@ -36,6 +39,8 @@ pub(crate) struct Machine {
     pub(crate) db: Arc<dyn StateDb>,
     pub(crate) snapshots: Arc<SnapshotDir>,
     pub(crate) mark: Mark,
+    /// Who waits here for what is applied.
+    pub(crate) tickets: Arc<Tickets>,
 }
 
 fn io_error(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
@@ -54,10 +59,7 @@ fn row_op(change: RowChange) -> RowOp {
 fn stored_mark(mark: &Mark) -> Option<AppliedMark> {
     let applied = mark.applied.as_ref()?;
     Some(AppliedMark {
-        last: StoredId {
-            index: applied.index,
-            term: applied.leader_id.term,
-        },
+        last: codec::stored_id(applied),
         membership: codec::encode_mark(mark).into(),
     })
 }
@@ -66,13 +68,13 @@ impl Machine {
     fn apply_batch(&self, index: u64, batch: Batch, ops: &mut Vec<RowOp>) -> Replies {
         let mut state = self.applied.state.write().unwrap_or_else(PoisonError::into_inner);
         state.pass(index);
-        let mut replies = Vec::with_capacity(batch.0.len());
-        for (ordinal, command) in (0..).zip(batch.0) {
+        let mut replies = Vec::with_capacity(batch.commands.len());
+        for (ordinal, command) in (0..).zip(batch.commands) {
             let (reply, changes) = state.apply(index, ordinal, command);
             ops.extend(changes.into_iter().map(row_op));
             replies.push(reply);
         }
-        Replies(replies)
+        replies
     }
 }
 
@@ -89,20 +91,23 @@ impl RaftStateMachine<TypeConfig> for Machine {
         Strm: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + openraft::OptionalSend,
     {
         let mut ops = Vec::new();
-        let mut answers = Vec::new();
+        let (mut answers, mut responders) = (Vec::new(), Vec::new());
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
             self.mark.applied = Some(entry.log_id);
             let index = entry.log_id.index;
-            let replies = match entry.payload {
-                EntryPayload::Blank => self.apply_batch(index, Batch(Vec::new()), &mut ops),
+            let batch = match entry.payload {
+                EntryPayload::Blank => Batch::default(),
                 EntryPayload::Membership(membership) => {
                     self.mark.membership = StoredMembership::new(Some(entry.log_id), membership);
-                    self.apply_batch(index, Batch(Vec::new()), &mut ops)
+                    Batch::default()
                 }
-                EntryPayload::Normal(batch) => self.apply_batch(index, batch, &mut ops),
+                EntryPayload::Normal(batch) => batch,
             };
-            answers.extend(responder.map(|responder| (responder, replies)));
+            let origin = batch.origin;
+            let replies = self.apply_batch(index, batch, &mut ops);
+            answers.extend(origin.map(|origin| (origin, replies)));
+            responders.extend(responder);
         }
         let Some(mark) = stored_mark(&self.mark) else {
             return Ok(());
@@ -111,8 +116,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
         self.db.apply_batch(&ops, &mark).map_err(io_error)?;
         // After the rows, and before the answers: who is answered finds the revision published.
         self.applied.revision.send_replace(index);
-        for (responder, replies) in answers {
-            responder.send(replies);
+        for (origin, replies) in answers {
+            self.tickets.answer(&origin, replies);
+        }
+        for responder in responders {
+            responder.send(Committed);
         }
         Ok(())
     }
@@ -124,11 +132,20 @@ impl RaftStateMachine<TypeConfig> for Machine {
         }
     }
 
-    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, _snapshot: SnapshotData) -> io::Result<()> {
-        Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            "a cluster of one member has no peer to take a snapshot from",
-        ))
+    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
+        let (db, dir) = (Arc::clone(&self.db), Arc::clone(&self.snapshots));
+        // Large, both on disk and in memory: not on a thread that others wait for.
+        let installed = tokio::task::spawn_blocking(move || -> Result<_, MemberError> {
+            snapshot::restore(&*db, &dir, &snapshot)?;
+            dir.prune()?;
+            member::rebuilt(&*db)
+        });
+        let (mark, state) = installed.await.map_err(io_error)?.map_err(io_error)?;
+        let revision = state.revision();
+        self.mark = mark;
+        *self.applied.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        self.applied.revision.send_replace(revision);
+        Ok(())
     }
 
     async fn get_current_snapshot(
@@ -162,17 +179,6 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     }
 }
 
-fn described(snapshot: DurableSnapshot) -> io::Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>> {
-    let Mark { applied, membership } = codec::decode_mark(&snapshot.meta().membership)?;
-    Ok(Snapshot {
-        meta: SnapshotMeta {
-            last_log_id: applied,
-            last_membership: membership,
-        },
-        snapshot,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -181,9 +187,13 @@ mod tests {
 
     use super::*;
     use crate::member::{Member, recover};
-    use crate::types::Entry;
+    use crate::types::{Entry, Node};
 
-    fn entry(index: u64, payload: EntryPayload<Batch, u64, openraft::BasicNode>) -> Entry {
+    fn tickets() -> Arc<Tickets> {
+        Arc::new(Tickets::new(1, 1))
+    }
+
+    fn entry(index: u64, payload: EntryPayload<Batch, u64, Node>) -> Entry {
         Entry {
             log_id: codec::log_id(1, index),
             payload,
@@ -196,16 +206,19 @@ mod tests {
         Member::create(dir.path()).unwrap();
         let membership = Membership::new(
             vec![[1].into()],
-            std::collections::BTreeMap::from([(1, openraft::BasicNode::new("a:1"))]),
+            std::collections::BTreeMap::from([(1, Node::default())]),
         );
         let kinds = [
             EntryPayload::Membership(membership.unwrap()),
-            EntryPayload::Normal(Batch(vec![Bytes::from_static(b"no command")])),
+            EntryPayload::Normal(Batch {
+                commands: vec![Bytes::from_static(b"no command")],
+                origin: None,
+            }),
             EntryPayload::Blank,
-            EntryPayload::Normal(Batch(Vec::new())),
+            EntryPayload::Normal(Batch::default()),
         ];
         for (index, payload) in (1..).zip(kinds) {
-            let mut machine = recover(dir.path()).unwrap().machine;
+            let mut machine = recover(dir.path(), tickets()).unwrap().machine;
             let entries = vec![Ok((entry(index, payload), None))];
             machine.apply(futures::stream::iter(entries)).await.unwrap();
             let before = machine.applied.read(State::clone);
@@ -215,7 +228,11 @@ mod tests {
             );
             machine.db.flush().unwrap();
             drop(machine);
-            let after = recover(dir.path()).unwrap().machine.applied.read(State::clone);
+            let after = recover(dir.path(), tickets())
+                .unwrap()
+                .machine
+                .applied
+                .read(State::clone);
             assert_eq!(after, before);
         }
     }

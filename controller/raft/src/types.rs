@@ -13,9 +13,9 @@ openraft::declare_raft_types!(
     /// One leader a term (standard Raft), so that a log id is a term and an index.
     pub(crate) TypeConfig:
         D = Batch,
-        R = Replies,
+        R = Committed,
         NodeId = MemberId,
-        Node = openraft::BasicNode,
+        Node = Node,
         LeaderId = LeaderId<u64, MemberId>,
 );
 
@@ -25,13 +25,39 @@ pub(crate) type LogId = openraft::alias::LogIdOf<TypeConfig>;
 pub(crate) type StoredMembership = openraft::alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
 
+/// What is known of a member by all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// Its name in its certificate.
+    pub(crate) name: String,
+    /// Where its peers and clients call it.
+    pub(crate) address: String,
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.name, self.address)
+    }
+}
+
+/// Who took commands and waits for their answers: a member, when it was started, and its number for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) member: MemberId,
+    pub(crate) start: u64,
+    pub(crate) number: u64,
+}
+
 /// Commands packed into one log entry, each encoded.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Batch(pub(crate) Vec<Bytes>);
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct Batch {
+    pub(crate) commands: Vec<Bytes>,
+    pub(crate) origin: Option<Origin>,
+}
 
 impl fmt::Display for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} commands", self.0.len())
+        write!(f, "{} commands", self.commands.len())
     }
 }
 
@@ -42,6 +68,9 @@ impl fmt::Debug for Batch {
     }
 }
 
-/// One reply per command of the batch, in order.
+/// What whoever leads is told of an entry: nothing. Its answers go to who took its commands, wherever that is.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Replies(pub(crate) Vec<Response>);
+pub(crate) struct Committed;
+
+/// One reply per command of a batch, in order.
+pub(crate) type Replies = Vec<Response>;

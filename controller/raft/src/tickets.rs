@@ -1,0 +1,124 @@
+//! Who waits on this member for the answers to commands: whoever commits them, they are applied here, and answered here.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::types::{MemberId, Origin, Replies};
+
+/// Those who wait.
+pub(crate) struct Tickets {
+    member: MemberId,
+    start: u64,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    next: u64,
+    waiting: BTreeMap<u64, oneshot::Sender<Replies>>,
+}
+
+/// One who waits. Dropped, nobody does.
+pub(crate) struct Ticket<'a> {
+    tickets: &'a Tickets,
+    origin: Origin,
+    answer: oneshot::Receiver<Replies>,
+}
+
+impl Tickets {
+    /// `start` is one that no other run of this member has had.
+    pub(crate) fn new(member: MemberId, start: u64) -> Self {
+        Self {
+            member,
+            start,
+            held: Mutex::default(),
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn take(&self) -> Ticket<'_> {
+        let (waits, answer) = oneshot::channel();
+        let mut held = self.held();
+        let number = held.next;
+        held.next += 1;
+        held.waiting.insert(number, waits);
+        Ticket {
+            tickets: self,
+            origin: Origin {
+                member: self.member,
+                start: self.start,
+                number,
+            },
+            answer,
+        }
+    }
+
+    /// Answers whoever waits for what was applied.
+    pub(crate) fn answer(&self, origin: &Origin, replies: Replies) {
+        if (origin.member, origin.start) != (self.member, self.start) {
+            return;
+        }
+        let waits = self.held().waiting.remove(&origin.number);
+        if let Some(waits) = waits {
+            // Whoever it was may have gone.
+            let _ = waits.send(replies);
+        }
+    }
+}
+
+impl Ticket<'_> {
+    pub(crate) const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Waits for the answers. None: the member stops.
+    pub(crate) async fn answered(&mut self) -> Option<Replies> {
+        (&mut self.answer).await.ok()
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.tickets.held().waiting.remove(&self.origin.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use verger_controller_state::Response;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_is_answered_once_and_who_went_is_forgotten() {
+        let tickets = Tickets::new(1, 7);
+        let mut first = tickets.take();
+        let second = tickets.take();
+        let (of_first, of_second) = (first.origin(), second.origin());
+        assert_ne!(of_first, of_second);
+        // Of another run, and of another member.
+        for other in [
+            Origin { start: 8, ..of_first },
+            Origin {
+                member: 2,
+                ..of_first
+            },
+        ] {
+            tickets.answer(&other, vec![Response::Decided]);
+            assert!(first.answer.try_recv().is_err());
+        }
+        drop(second);
+        tickets.answer(&of_second, vec![Response::Decided]);
+        tickets.answer(&of_first, vec![Response::Decided]);
+        tickets.answer(&of_first, Vec::new());
+        assert_eq!(first.answered().await.unwrap(), [Response::Decided]);
+        drop(first);
+        assert!(tickets.held().waiting.is_empty());
+    }
+}
