@@ -10,6 +10,7 @@ mod fuzz;
 mod leading;
 mod log_store;
 mod member;
+mod membership;
 mod network;
 mod peers;
 mod proposer;
@@ -21,5 +22,6 @@ mod types;
 mod wire;
 
 pub use member::{Member, MemberConfig, MemberError, ProposeError, ReadError};
+pub use membership::{Change, ChangeError, MOST_VOTERS, MemberStanding, Part, Standing};
 pub use peers::{NoPeers, Peer, PeerError, Peers};
 pub use serving::PeerRefused;

@@ -29,6 +29,8 @@ pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
 const SNAPSHOT_EVERY: u64 = 20_000;
 /// Entries kept behind a snapshot.
 const KEEP_BEHIND: u64 = 1_000;
+/// How long a snapshot that was asked for may take.
+const SNAPSHOT_WITHIN: Duration = Duration::from_secs(600);
 /// How long a read waits to be current. A leader that lost its quorum has nobody to tell it so, and callers can ask again.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 
@@ -273,6 +275,32 @@ impl Member {
             Ok(Err(_)) => Err(ReadError("the member stops".to_owned())),
             Err(_) => Err(not_current(format!("this member has not applied {index} yet"))),
         }
+    }
+
+    /// Writes a snapshot, and takes what it covers out of the log as soon as it is durable.
+    ///
+    /// # Errors
+    /// When the member stops, or nothing is applied yet.
+    pub async fn snapshot_and_purge(&self) -> Result<(), MemberError> {
+        let failed = |error: String| MemberError::Raft(error);
+        let applied = self.applied.read(State::revision);
+        let trigger = self.raft.trigger();
+        trigger
+            .snapshot()
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        self.raft
+            .wait(Some(SNAPSHOT_WITHIN))
+            .metrics(
+                |metrics| metrics.snapshot.is_some_and(|id| id.index >= applied),
+                "a snapshot",
+            )
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        trigger
+            .purge_log(applied)
+            .await
+            .map_err(|error| failed(error.to_string()))
     }
 
     /// Looks at the state as it is applied here now. Keep it short: writers wait.

@@ -1,0 +1,430 @@
+//! Who the members are, how they stand, and changing that. What is left of a change has to have a quorum that is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use openraft::ChangeMembers;
+use openraft::error::{ClientWriteError, RaftError};
+use openraft::rt::{Instant as _, WatchReceiver as _};
+
+use crate::member::{Member, Raft};
+use crate::types::{MemberId, Node, TypeConfig};
+
+/// Who has said nothing for so long is taken not to be there.
+const THERE_WITHIN: Duration = Duration::from_secs(2);
+/// Members that may vote: more make every write slower and no cluster safer.
+pub const MOST_VOTERS: usize = 7;
+
+/// How a member takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// It votes, and counts for a quorum.
+    Voter,
+    /// It has what the others have, and counts for nothing.
+    Learner,
+}
+
+/// A member, as the one that was asked knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberStanding {
+    /// Its number.
+    pub id: MemberId,
+    /// Its name in its certificate.
+    pub name: String,
+    /// Where it is called.
+    pub address: String,
+    /// How it takes part.
+    pub part: Part,
+    /// Up to where its log is known to be as the leader's; only a leader knows.
+    pub matched: Option<u64>,
+    /// When it was heard last; only a leader knows, and of others than itself.
+    pub heard: Option<Duration>,
+}
+
+/// How the cluster stands, as one member knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Who was asked.
+    pub id: MemberId,
+    /// Who leads, as far as it knows.
+    pub leader: Option<MemberId>,
+    /// The term.
+    pub term: u64,
+    /// The end of its log.
+    pub last: u64,
+    /// Up to where it has applied it.
+    pub applied: u64,
+    /// Up to where its newest snapshot goes.
+    pub snapshot: u64,
+    /// Up to where its log is purged.
+    pub purged: u64,
+    /// Whether a change of members is under way.
+    pub is_changing: bool,
+    /// Everybody, by number.
+    pub members: Vec<MemberStanding>,
+}
+
+/// A change of members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A new one, as a learner.
+    Add {
+        /// Its number: one that nobody had.
+        id: MemberId,
+        /// Its name in its certificate.
+        name: String,
+        /// Where it is called.
+        address: String,
+    },
+    /// A learner votes from now on.
+    Promote(MemberId),
+    /// A voter is a learner from now on.
+    Demote(MemberId),
+    /// It is a member no more.
+    Remove(MemberId),
+}
+
+/// Why the members are not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// Only who leads changes them.
+    #[error("only the leader changes who the members are, and this member does not lead")]
+    NotLeader,
+    /// There is no such member.
+    #[error("there is no member {0}")]
+    Unknown(MemberId),
+    /// It is there already.
+    #[error("member {0} is {1} already")]
+    Already(MemberId, &'static str),
+    /// Another has that name or address.
+    #[error("member {0} has that name or address; remove it first")]
+    Taken(MemberId),
+    /// Nobody would vote.
+    #[error("the last voter cannot go: nobody would be left to decide anything")]
+    LastVoter,
+    /// There would be too many voters.
+    #[error("there are {MOST_VOTERS} voters; more would make every write slower and nothing safer")]
+    TooMany,
+    /// Of those that would vote too few are there.
+    #[error(
+        "of the {voters} that would vote then, {there} are there, and {needed} are needed: the cluster would decide nothing any more. Bring the others back first, or say that it is meant (`--force`)"
+    )]
+    NoQuorum {
+        /// How many would vote.
+        voters: usize,
+        /// How many of them were heard within the last 2 s.
+        there: usize,
+        /// How many it takes.
+        needed: usize,
+    },
+    /// The learner is far behind.
+    #[error(
+        "member {id} has {matched} of {last} entries: it would hold everybody up; wait until it has caught up, or say that it is meant (`--force`)"
+    )]
+    Behind {
+        /// Who.
+        id: MemberId,
+        /// Up to where it has them.
+        matched: u64,
+        /// Where the leader's end.
+        last: u64,
+    },
+    /// Another change is under way, or the leader was lost meanwhile.
+    #[error("the change was not made: {0}")]
+    Failed(String),
+}
+
+/// Entries that a learner may lack when it is to vote.
+const BEHIND: u64 = 1_000;
+
+impl Standing {
+    fn of(&self, id: MemberId) -> Option<&MemberStanding> {
+        self.members.iter().find(|member| member.id == id)
+    }
+
+    fn voters(&self) -> BTreeSet<MemberId> {
+        let voters = self.members.iter().filter(|member| member.part == Part::Voter);
+        voters.map(|member| member.id).collect()
+    }
+
+    /// Whether this change may be made, by what the leader knows.
+    ///
+    /// # Errors
+    /// Why it may not. With `is_meant` what would stop the cluster may be.
+    pub fn check(&self, change: &Change, is_meant: bool) -> Result<(), ChangeError> {
+        if self.leader != Some(self.id) {
+            return Err(ChangeError::NotLeader);
+        }
+        let mut voters = self.voters();
+        match change {
+            Change::Add { id, name, address } => {
+                if self.of(*id).is_some() {
+                    return Err(ChangeError::Already(*id, "a member"));
+                }
+                let same = |member: &&MemberStanding| member.name == *name || member.address == *address;
+                if let Some(taken) = self.members.iter().find(same) {
+                    return Err(ChangeError::Taken(taken.id));
+                }
+                return Ok(());
+            }
+            Change::Promote(id) => {
+                let member = self.of(*id).ok_or(ChangeError::Unknown(*id))?;
+                if !voters.insert(*id) {
+                    return Err(ChangeError::Already(*id, "a voter"));
+                }
+                if voters.len() > MOST_VOTERS {
+                    return Err(ChangeError::TooMany);
+                }
+                let matched = member.matched.unwrap_or_default();
+                if !is_meant && matched.saturating_add(BEHIND) < self.last {
+                    return Err(ChangeError::Behind {
+                        id: *id,
+                        matched,
+                        last: self.last,
+                    });
+                }
+            }
+            Change::Demote(id) | Change::Remove(id) => {
+                self.of(*id).ok_or(ChangeError::Unknown(*id))?;
+                let was_voter = voters.remove(id);
+                match (change, was_voter) {
+                    (Change::Demote(_), false) => return Err(ChangeError::Already(*id, "a learner")),
+                    // It counts for nothing.
+                    (_, false) => return Ok(()),
+                    (_, true) if voters.is_empty() => return Err(ChangeError::LastVoter),
+                    (_, true) => {}
+                }
+            }
+        }
+        let is_there = |id: &&MemberId| {
+            **id == self.id
+                || self
+                    .of(**id)
+                    .and_then(|member| member.heard)
+                    .is_some_and(|heard| heard < THERE_WITHIN)
+        };
+        let there = voters.iter().filter(is_there).count();
+        let needed = voters.len() / 2 + 1;
+        match there >= needed || is_meant {
+            true => Ok(()),
+            false => Err(ChangeError::NoQuorum {
+                voters: voters.len(),
+                there,
+                needed,
+            }),
+        }
+    }
+}
+
+impl Member {
+    /// How the cluster stands, as this member knows it.
+    pub fn standing(&self) -> Standing {
+        standing(self.raft())
+    }
+
+    /// Changes who the members are, and waits until the change is committed. What would leave no quorum that is there is refused, unless
+    /// it `is_meant`.
+    ///
+    /// # Errors
+    /// When this member does not lead, the change may not be made, or is not.
+    pub async fn change(&self, change: Change, is_meant: bool) -> Result<(), ChangeError> {
+        self.standing().check(&change, is_meant)?;
+        let raft = self.raft();
+        let (members, is_kept) = match change {
+            Change::Add { id, name, address } => {
+                let added = raft.add_learner(id, Node { name, address }, false).await;
+                return added.map(drop).map_err(failed);
+            }
+            Change::Promote(id) => (ChangeMembers::AddVoterIds([id].into()), true),
+            Change::Demote(id) => (ChangeMembers::RemoveVoters([id].into()), true),
+            Change::Remove(id) if self.standing().voters().contains(&id) => {
+                (ChangeMembers::RemoveVoters([id].into()), false)
+            }
+            Change::Remove(id) => (ChangeMembers::RemoveNodes([id].into()), false),
+        };
+        raft.change_membership(members, is_kept)
+            .await
+            .map(drop)
+            .map_err(failed)
+    }
+
+    /// Asks another voter to lead from now on. It does once its log is as this member's; whether it has, [`standing`](Self::standing) shows.
+    ///
+    /// # Errors
+    /// When this member does not lead, or that one does not vote.
+    pub async fn transfer_leader(&self, to: MemberId) -> Result<(), ChangeError> {
+        let standing = self.standing();
+        if standing.leader != Some(standing.id) {
+            return Err(ChangeError::NotLeader);
+        }
+        match standing.of(to) {
+            None => return Err(ChangeError::Unknown(to)),
+            Some(member) if member.part == Part::Learner => {
+                return Err(ChangeError::Already(to, "a learner, and learners do not lead"));
+            }
+            Some(_) => {}
+        }
+        self.raft()
+            .trigger()
+            .transfer_leader(to)
+            .await
+            .map_err(|error| ChangeError::Failed(error.to_string()))
+    }
+}
+
+fn failed(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ChangeError {
+    match error.forward_to_leader() {
+        Some(_) => ChangeError::NotLeader,
+        None => ChangeError::Failed(error.to_string()),
+    }
+}
+
+fn standing(raft: &Raft) -> Standing {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let index = |id: Option<&crate::types::LogId>| id.map_or(0, |id| id.index);
+    let membership = metrics.membership_config.membership();
+    let voters: BTreeSet<MemberId> = membership.voter_ids().collect();
+    let matched = metrics.replication.clone().unwrap_or_default();
+    let heard: BTreeMap<MemberId, Duration> = metrics
+        .heartbeat
+        .iter()
+        .flatten()
+        .filter_map(|(id, at)| Some((*id, at.as_ref()?.elapsed())))
+        .collect();
+    let members = membership.nodes().map(|(id, node)| MemberStanding {
+        id: *id,
+        name: node.name.clone(),
+        address: node.address.clone(),
+        part: match voters.contains(id) {
+            true => Part::Voter,
+            false => Part::Learner,
+        },
+        matched: matched.get(id).and_then(|id| id.as_ref()).map(|id| id.index),
+        heard: heard.get(id).copied().filter(|_| *id != metrics.id),
+    });
+    Standing {
+        id: metrics.id,
+        leader: metrics.current_leader,
+        term: metrics.current_term,
+        last: metrics.last_log_index.unwrap_or_default(),
+        applied: index(metrics.last_applied.as_ref()),
+        snapshot: index(metrics.snapshot.as_ref()),
+        purged: index(metrics.purged.as_ref()),
+        is_changing: membership.get_joint_config().len() > 1,
+        members: members.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(id: MemberId, part: Part, heard: Option<u64>) -> MemberStanding {
+        MemberStanding {
+            id,
+            name: format!("c{id}"),
+            address: format!("h{id}:1"),
+            part,
+            matched: Some(5_000),
+            heard: heard.map(Duration::from_millis),
+        }
+    }
+
+    /// Three voters of whom one is away, and a learner.
+    fn cluster() -> Standing {
+        Standing {
+            id: 1,
+            leader: Some(1),
+            term: 3,
+            last: 5_000,
+            applied: 5_000,
+            snapshot: 0,
+            purged: 0,
+            is_changing: false,
+            members: vec![
+                member(1, Part::Voter, None),
+                member(2, Part::Voter, Some(50)),
+                member(3, Part::Voter, Some(60_000)),
+                member(4, Part::Learner, Some(50)),
+            ],
+        }
+    }
+
+    fn add(id: MemberId, name: &str, address: &str) -> Change {
+        Change::Add {
+            id,
+            name: name.to_owned(),
+            address: address.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_leaves_a_quorum_that_is_there_is_let_and_nothing_else() {
+        let cluster = cluster();
+        let no_quorum = |voters, there, needed| {
+            Err(ChangeError::NoQuorum {
+                voters,
+                there,
+                needed,
+            })
+        };
+        for (change, wanted) in [
+            (add(5, "c5", "h5:1"), Ok(())),
+            (add(4, "c5", "h5:1"), Err(ChangeError::Already(4, "a member"))),
+            (add(5, "c2", "h5:1"), Err(ChangeError::Taken(2))),
+            (add(5, "c5", "h3:1"), Err(ChangeError::Taken(3))),
+            (Change::Promote(4), Ok(())),
+            (Change::Promote(2), Err(ChangeError::Already(2, "a voter"))),
+            (Change::Promote(9), Err(ChangeError::Unknown(9))),
+            // Who is away may go, and who is there may not: then of two one is there.
+            (Change::Remove(3), Ok(())),
+            (Change::Demote(3), Ok(())),
+            (Change::Remove(2), no_quorum(2, 1, 2)),
+            (Change::Demote(2), no_quorum(2, 1, 2)),
+            // The leader itself counts for nothing once it has gone.
+            (Change::Remove(1), no_quorum(2, 1, 2)),
+            (Change::Demote(4), Err(ChangeError::Already(4, "a learner"))),
+            (Change::Remove(4), Ok(())),
+        ] {
+            assert_eq!(cluster.check(&change, false), wanted, "{change:?}");
+        }
+        assert_eq!(cluster.check(&Change::Remove(2), true), Ok(()));
+        // A new voter that is away stops a cluster that has nobody to spare.
+        let mut two_of_three = cluster.clone();
+        two_of_three.members[3].heard = None;
+        assert_eq!(two_of_three.check(&Change::Promote(4), false), no_quorum(4, 2, 3));
+    }
+
+    #[test]
+    fn the_last_voter_stays_who_is_behind_does_not_vote_and_only_the_leader_changes_anything() {
+        let mut alone = cluster();
+        alone.members.retain(|member| member.id == 1 || member.id == 4);
+        for meant in [false, true] {
+            assert_eq!(
+                alone.check(&Change::Remove(1), meant),
+                Err(ChangeError::LastVoter)
+            );
+        }
+        alone.members[1].matched = Some(100);
+        let behind = ChangeError::Behind {
+            id: 4,
+            matched: 100,
+            last: 5_000,
+        };
+        assert_eq!(alone.check(&Change::Promote(4), false), Err(behind));
+        assert_eq!(alone.check(&Change::Promote(4), true), Ok(()));
+        let follower = Standing {
+            leader: Some(2),
+            ..cluster()
+        };
+        assert_eq!(
+            follower.check(&Change::Remove(3), true),
+            Err(ChangeError::NotLeader)
+        );
+        let mut many = cluster();
+        many.members
+            .extend((5..=8).map(|id| member(id, Part::Voter, Some(10))));
+        assert_eq!(many.check(&Change::Promote(4), true), Err(ChangeError::TooMany));
+    }
+}

@@ -1,0 +1,160 @@
+//! What holds of a cluster.
+
+use std::time::Duration;
+
+use verger_controller_raft::{Change, ChangeError, Part, ProposeError};
+use verger_controller_state::{Response, State};
+
+use crate::world::{World, knows, login, name, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_member_takes_commands_and_gives_current_reads() {
+    let world = World::of(3).await;
+    for at in 1..=3 {
+        let person = format!("of-{at}");
+        let response = world.propose(at, &login(&person, at)).await;
+        assert_eq!(response, Response::LoginCreated, "at member {at}");
+        // Who was answered finds it where it was answered, without asking anybody.
+        assert!(knows(&world.member(at), &person, at));
+        for (id, member) in world.members() {
+            member.catch_up().await.unwrap();
+            assert!(
+                knows(member, &person, at),
+                "member {id} is behind after a read index"
+            );
+        }
+    }
+    world.agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_is_refused_where_it_was_taken() {
+    let world = World::of(3).await;
+    let leader = world.leader().await.standing().id;
+    let follower = (1..=3).find(|id| *id != leader).unwrap();
+    // A name that is kept for broken glass.
+    let refused = world.propose(follower, &login("break-glass.ada", 1)).await;
+    assert!(matches!(refused, Response::Refused(_)), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_minority_confirms_nothing_and_the_others_go_on() {
+    let world = World::of(3).await;
+    world.propose(1, &login("ada", 1)).await;
+    let old = world.leader().await;
+    let old_id = old.standing().id;
+    world.part(&[old_id]);
+    let new = world.leader_but(Some(old_id)).await;
+    let at = new.standing().id;
+    assert_eq!(world.propose(at, &login("ada", 2)).await, Response::LoginCreated);
+    // Who was left alone says nothing that is old, and takes nothing that may be lost.
+    assert!(old.catch_up().await.is_err());
+    let taken = old.propose(&login("bob", 1)).await;
+    assert!(
+        matches!(taken, Err(ProposeError::NotLeader | ProposeError::Unknown(_))),
+        "{taken:?}"
+    );
+    world.router.heal();
+    old.catch_up().await.unwrap();
+    assert!(knows(&old, "ada", 2));
+    world.agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_away_catches_up_and_one_that_is_stopped_is_not_missed() {
+    let mut world = World::of(3).await;
+    world.stop(3).await;
+    for number in 0..50 {
+        world.propose(1, &login("ada", number)).await;
+    }
+    world.start(3).await;
+    let third = world.member(3);
+    until("the third to catch up", || knows(&third, "ada", 49)).await;
+    world.agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_late_is_given_a_snapshot() {
+    let mut world = World::of(1).await;
+    for number in 0..200 {
+        world
+            .propose(1, &login(&format!("person-{number}"), number))
+            .await;
+    }
+    let first = world.member(1);
+    first.snapshot_and_purge().await.unwrap();
+    until("the log to be purged", || first.standing().purged > 100).await;
+    world.join(2).await;
+    let second = world.member(2);
+    until("the second to have everything", || {
+        knows(&second, "person-0", 0) && knows(&second, "person-199", 199)
+    })
+    .await;
+    world.promote(2).await;
+    world.propose(2, &login("last", 1)).await;
+    world.agree().await;
+    // It has it on its own disk.
+    drop(second);
+    world.stop(2).await;
+    world.start(2).await;
+    let second = world.member(2);
+    assert!(knows(&second, "person-0", 0), "{}", second.read(State::revision));
+    world.agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_are_added_promoted_demoted_and_removed() {
+    let mut world = World::of(3).await;
+    world.join(4).await;
+    let part = |world: &World, of: u64| {
+        let members = world.member(1).standing().members;
+        members
+            .into_iter()
+            .find(|member| member.id == of)
+            .map(|member| member.part)
+    };
+    until("all to know the learner", || {
+        part(&world, 4) == Some(Part::Learner)
+    })
+    .await;
+    let leader = world.leader().await;
+    let follower = (1..=3).find(|id| *id != leader.standing().id).unwrap();
+    let elsewhere = world.member(follower).change(Change::Remove(4), false).await;
+    assert_eq!(elsewhere, Err(ChangeError::NotLeader));
+    world.promote(4).await;
+    until("it to vote", || part(&world, 4) == Some(Part::Voter)).await;
+    leader.change(Change::Demote(4), false).await.unwrap();
+    until("it to learn", || part(&world, 4) == Some(Part::Learner)).await;
+    leader.change(Change::Remove(4), false).await.unwrap();
+    until("it to be gone", || part(&world, 4).is_none()).await;
+    // Who is not there cannot be done without.
+    world.router.cut(&name(follower), &name(leader.standing().id));
+    world.router.cut(&name(leader.standing().id), &name(follower));
+    let other = (1..=3)
+        .find(|id| ![follower, leader.standing().id].contains(id))
+        .unwrap();
+    until("the follower to be missed", || {
+        matches!(
+            leader.standing().check(&Change::Remove(other), false),
+            Err(ChangeError::NoQuorum { .. })
+        )
+    })
+    .await;
+    let refused = leader.change(Change::Remove(other), false).await;
+    assert!(
+        matches!(refused, Err(ChangeError::NoQuorum { .. })),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_hands_over_when_it_is_asked_to() {
+    let world = World::of(3).await;
+    let old = world.leader().await.standing().id;
+    let to = (1..=3).find(|id| *id != old).unwrap();
+    world.member(old).transfer_leader(to).await.unwrap();
+    let new = world.member(to);
+    new.wait_until_leading(Duration::from_secs(20)).await.unwrap();
+    world.propose(old, &login("ada", 1)).await;
+    world.agree().await;
+}

@@ -1,0 +1,228 @@
+//! A cluster of so many members, each in a folder of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+use verger_controller_raft::{Change, Member, MemberConfig, ProposeError};
+use verger_controller_state::{Action, Command, Response, State};
+use verger_policy::digest::Digest;
+use verger_seal::{SealingKey, TrustRoot};
+
+use crate::router::Router;
+
+/// What does not come by then does not come.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(10);
+
+pub(crate) struct World {
+    pub(crate) router: Arc<Router>,
+    folders: BTreeMap<u64, TempDir>,
+    members: BTreeMap<u64, Arc<Member>>,
+    starts: AtomicU64,
+}
+
+pub(crate) fn name(id: u64) -> String {
+    format!("c{id}")
+}
+
+fn address(id: u64) -> String {
+    format!("host-{id}:1")
+}
+
+fn command(action: Action) -> Command {
+    Command {
+        stamp: Timestamp::UNIX_EPOCH,
+        actor: "controller/c1".to_owned(),
+        request_id: None,
+        from: None,
+        policies: Vec::new(),
+        counted: false,
+        action,
+    }
+}
+
+/// Gives somebody a login with the key of this number.
+pub(crate) fn login(person: &str, key: u64) -> Command {
+    command(Action::CreateLogin {
+        person: person.to_owned(),
+        key: Digest::of(&key.to_le_bytes()),
+    })
+}
+
+/// Waits until it is so.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        sleep(LOOK).await;
+    }
+}
+
+impl World {
+    /// Founded by member 1; the others join, and vote.
+    pub(crate) async fn of(members: u64) -> Self {
+        let mut world = Self {
+            router: Arc::default(),
+            folders: BTreeMap::new(),
+            members: BTreeMap::new(),
+            starts: AtomicU64::new(1),
+        };
+        world.begin(1).await;
+        let first = world.member(1);
+        first.wait_until_leading(PATIENCE).await.unwrap();
+        let key = SealingKey::from_seed([1; 32]);
+        let (_, envelope) = TrustRoot::found(&[("ada".to_owned(), &key)], 1).unwrap();
+        let founded = command(Action::Found {
+            trust_root: envelope.to_json().into(),
+        });
+        let founded = first.propose(&founded).await.unwrap();
+        assert!(matches!(founded, Response::Founded(_)), "{founded:?}");
+        for id in 2..=members {
+            world.join(id).await;
+            world.promote(id).await;
+        }
+        world
+    }
+
+    /// Makes a member, and has the leader know it as a learner.
+    pub(crate) async fn join(&mut self, id: u64) {
+        self.begin(id).await;
+        let leader = self.leader().await;
+        let change = Change::Add {
+            id,
+            name: name(id),
+            address: address(id),
+        };
+        leader.change(change, false).await.unwrap();
+    }
+
+    /// Has a learner vote, once it has what the others have.
+    pub(crate) async fn promote(&self, id: u64) {
+        let leader = self.leader().await;
+        until("the learner to have caught up", || {
+            leader.standing().check(&Change::Promote(id), false).is_ok()
+        })
+        .await;
+        leader.change(Change::Promote(id), false).await.unwrap();
+    }
+
+    async fn begin(&mut self, id: u64) {
+        let folder = tempfile::tempdir().unwrap();
+        Member::create(folder.path()).unwrap();
+        self.folders.insert(id, folder);
+        self.start(id).await;
+    }
+
+    pub(crate) async fn start(&mut self, id: u64) {
+        let config = MemberConfig {
+            id,
+            name: name(id),
+            dir: self.folders[&id].path().to_owned(),
+            address: address(id),
+            is_first: id == 1,
+            start: self.starts.fetch_add(1, Ordering::Relaxed),
+        };
+        let member = Member::open(config, self.router.peers_of(&name(id)))
+            .await
+            .unwrap();
+        let member = Arc::new(member);
+        *self.router.seat(&name(id)).write().await = Some(Arc::clone(&member));
+        self.members.insert(id, member);
+    }
+
+    pub(crate) async fn stop(&mut self, id: u64) {
+        *self.router.seat(&name(id)).write().await = None;
+        let mut member = self.members.remove(&id).unwrap();
+        // Calls that are on their way let go of it.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match Arc::try_unwrap(member) {
+                Ok(member) => return member.stop().await,
+                Err(held) => member = held,
+            }
+            assert!(Instant::now() < deadline, "somebody holds member {id}");
+            sleep(LOOK).await;
+        }
+    }
+
+    pub(crate) fn member(&self, id: u64) -> Arc<Member> {
+        Arc::clone(&self.members[&id])
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = (u64, &Arc<Member>)> {
+        self.members.iter().map(|(id, member)| (*id, member))
+    }
+
+    /// Who leads, once somebody does.
+    pub(crate) async fn leader(&self) -> Arc<Member> {
+        self.leader_but(None).await
+    }
+
+    /// Who leads of the others.
+    pub(crate) async fn leader_but(&self, but: Option<u64>) -> Arc<Member> {
+        let mut leader = None;
+        until("somebody to lead", || {
+            let mut members = self.members().filter(|(id, _)| Some(*id) != but);
+            leader = members
+                .find(|(_, member)| member.is_leading())
+                .map(|(_, member)| Arc::clone(member));
+            leader.is_some()
+        })
+        .await;
+        leader.unwrap()
+    }
+
+    /// Cuts every way between these and the others.
+    pub(crate) fn part(&self, some: &[u64]) {
+        for (one, _) in self.members() {
+            for (other, _) in self.members() {
+                if some.contains(&one) != some.contains(&other) {
+                    self.router.cut(&name(one), &name(other));
+                }
+            }
+        }
+    }
+
+    /// Proposes until somebody takes it: giving somebody the same login twice is giving it once.
+    pub(crate) async fn propose(&self, at: u64, command: &Command) -> Response {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.member(at).propose(command).await {
+                Ok(response) => return response,
+                Err(ProposeError::NotLeader | ProposeError::Unknown(_)) if Instant::now() < deadline => {}
+                Err(error) => panic!("at {at}: {error}"),
+            }
+        }
+    }
+
+    /// Waits until all have applied as much, and all are the same.
+    pub(crate) async fn agree(&self) {
+        let revision = self.leader().await.read(State::revision);
+        for (id, member) in self.members() {
+            until(&format!("member {id} to come to {revision}"), || {
+                member.read(State::revision) >= revision
+            })
+            .await;
+        }
+        until("all to be the same", || {
+            let mut states = self.members().map(|(_, member)| member.read(State::clone));
+            let first = states.next().unwrap();
+            states.all(|state| state == first)
+        })
+        .await;
+    }
+}
+
+/// Whether this member has applied that login.
+pub(crate) fn knows(member: &Member, person: &str, key: u64) -> bool {
+    member.read(|state| {
+        state
+            .login(person)
+            .is_some_and(|login| login.key == Digest::of(&key.to_le_bytes()))
+    })
+}
