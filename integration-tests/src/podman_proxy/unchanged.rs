@@ -271,11 +271,14 @@ fn said(mut command: Command, uid: u32, case: &Case) -> Result<Output> {
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("starting {:?}", command.get_program()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // Who was refused reads none of it.
-        let _ = stdin.write_all(case.input.as_bytes());
-    }
-    Ok(child.wait_with_output()?)
+    let mut stdin = child.stdin.take().context("its input is piped")?;
+    // Who was refused reads none of it.
+    let _ = stdin.write_all(case.input.as_bytes());
+    // A terminal whose other side has ended is told so by a character, which another terminal may show.
+    let held = case.terminal.then_some(stdin);
+    let output = child.wait_with_output()?;
+    drop(held);
+    Ok(output)
 }
 
 /// The same command under script(1), as a user.
