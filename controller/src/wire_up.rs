@@ -59,13 +59,14 @@ pub(crate) async fn open_member(config: &Config) -> anyhow::Result<Member> {
     let member = MemberConfig {
         id: FIRST_MEMBER,
         name: config.member.clone(),
-        dir: config.raft_dir(),
         address: config.address(),
         is_first: true,
         start: u64::from_le_bytes(start),
     };
-    let member = Member::open(member, Arc::new(NoPeers)).await?;
+    let member = Member::open(member, config.raft_dir(), Arc::new(NoPeers)).await?;
     member.wait_until_leading(LEADING_LIMIT).await?;
+    // What it had acknowledged before it was started is there.
+    member.catch_up().await?;
     Ok(member)
 }
 

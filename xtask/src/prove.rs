@@ -345,6 +345,25 @@ pub(crate) const POINTS: &[Point] = &[
         }),
     },
     Point {
+        name: "simulation",
+        claim: "Clusters of three and five, simulated with a seed, stay linearizable, with one leader a term and equal members, through crashes of some and of all, partitions, late and lost messages, snapshots and changes of members; runs repeat; each planted defect is found.",
+        cargo: &[
+            "run",
+            "-q",
+            "-p",
+            "verger-controller-raft",
+            "--example",
+            "simulation",
+            "--",
+        ],
+        needs_docker: false,
+        sample: Some(Sample {
+            short: "10",
+            full: "200",
+            of: "seeds",
+        }),
+    },
+    Point {
         name: "tuf",
         claim: "The attacks that The Update Framework names (specification 1.0, 1.5.2; rollback, freeze, mix-and-match, fast-forward …) fail by name.",
         cargo: &cases!("verger-agent-core", "session::tuf::"),

@@ -14,6 +14,7 @@ mod membership;
 mod network;
 mod peers;
 mod proposer;
+mod runtime;
 mod serving;
 mod snapshot;
 mod state_machine;
@@ -21,7 +22,8 @@ mod tickets;
 mod types;
 mod wire;
 
-pub use member::{Member, MemberConfig, MemberError, ProposeError, ReadError};
+pub use member::{Member, MemberConfig, MemberError, ProposeError, ReadError, Stores};
 pub use membership::{Change, ChangeError, MOST_VOTERS, MemberStanding, Part, Standing};
 pub use peers::{NoPeers, Peer, PeerError, Peers};
+pub use runtime::seed;
 pub use serving::PeerRefused;

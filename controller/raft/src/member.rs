@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::SnapshotPolicy;
 use openraft::raft::ReadPolicy;
+use openraft::rt::WatchReceiver as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use verger_controller_state::{Command, Rebuild, Response, State, Tree};
@@ -18,6 +19,7 @@ use crate::log_store::LogStore;
 use crate::network::Network;
 use crate::peers::{PeerError, Peers};
 use crate::proposer::{Carrier, Proposer};
+use crate::runtime::off_thread;
 use crate::snapshot;
 use crate::state_machine::{Applied, Machine};
 use crate::tickets::Tickets;
@@ -41,8 +43,6 @@ pub struct MemberConfig {
     pub id: u64,
     /// Its name in its certificate.
     pub name: String,
-    /// Where its files are.
-    pub dir: PathBuf,
     /// The address that peers call.
     pub address: String,
     /// Whether it is its cluster's first, which founds it where its log is fresh. Others wait until a leader calls them.
@@ -71,9 +71,9 @@ pub enum MemberError {
     Record(#[source] std::io::Error),
     /// The log begins after the state ends.
     #[error(
-        "{0:?}: the log begins after the applied state ends, and no snapshot covers the gap; restore the cluster from a backup"
+        "the log begins after the applied state ends, and no snapshot covers the gap; restore the cluster from a backup"
     )]
-    Gap(PathBuf),
+    Gap,
     /// Raft did not start.
     #[error("the consensus module did not start: {0}")]
     Raft(String),
@@ -134,21 +134,39 @@ impl Member {
     ///
     /// # Errors
     /// When the files are not there, damaged, or do not fit together: never starts empty in place of damage.
-    pub async fn open(config: MemberConfig, peers: Arc<dyn Peers>) -> Result<Self, MemberError> {
+    pub async fn open(
+        config: MemberConfig,
+        dir: PathBuf,
+        peers: Arc<dyn Peers>,
+    ) -> Result<Self, MemberError> {
+        if !RedbLog::exists(&dir) {
+            return Err(MemberError::NotThere(dir));
+        }
+        let stores = off_thread(move || Stores::open(&dir))
+            .await
+            .map_err(|error| MemberError::Raft(error.to_string()))??;
+        Self::open_on(config, stores, peers).await
+    }
+
+    /// The same on stores that are open.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_on(
+        config: MemberConfig,
+        stores: Stores,
+        peers: Arc<dyn Peers>,
+    ) -> Result<Self, MemberError> {
         let MemberConfig {
             id,
             name,
-            dir,
             address,
             is_first,
             start,
         } = config;
-        if !RedbLog::exists(&dir) {
-            return Err(MemberError::NotThere(dir));
-        }
         let tickets = Arc::new(Tickets::new(id, start));
         let of = Arc::clone(&tickets);
-        let recovered = tokio::task::spawn_blocking(move || recover(&dir, of))
+        let recovered = off_thread(move || recover(stores, of))
             .await
             .map_err(|error| MemberError::Raft(error.to_string()))??;
         let Recovered { log, machine } = recovered;
@@ -168,6 +186,18 @@ impl Member {
         if is_first && !initialised {
             let members: std::collections::BTreeMap<u64, Node> = [(id, Node { name, address })].into();
             raft.initialize(members)
+                .await
+                .map_err(|error| MemberError::Raft(error.to_string()))?;
+        }
+        let is_alone = {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.membership().voter_ids().eq([id])
+        };
+        if initialised && is_alone {
+            // Nobody else can lead: nothing is waited for.
+            raft.trigger()
+                .elect(false)
                 .await
                 .map_err(|error| MemberError::Raft(error.to_string()))?;
         }
@@ -268,10 +298,10 @@ impl Member {
 
     /// Waits until this is applied here.
     async fn reach(&self, index: u64, deadline: Instant) -> Result<(), ReadError> {
-        let mut revisions = self.applied.revision.subscribe();
-        let reached = timeout_at(deadline, revisions.wait_for(|applied| *applied >= index)).await;
+        let mut revisions = self.applied.revision.receiver();
+        let reached = timeout_at(deadline, revisions.until(|applied| *applied >= index)).await;
         match reached {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(ReadError("the member stops".to_owned())),
             Err(_) => Err(not_current(format!("this member has not applied {index} yet"))),
         }
@@ -316,7 +346,7 @@ impl Member {
     pub async fn rows(&self, tree: Tree, keys: Vec<Vec<u8>>) -> Result<Vec<Option<Bytes>>, RowsError> {
         let db = Arc::clone(&self.db);
         let read = move || keys.iter().map(|key| db.get(tree.name(), key)).collect();
-        let values: Result<_, StoreError> = tokio::task::spawn_blocking(read)
+        let values: Result<_, StoreError> = off_thread(read)
             .await
             .map_err(|error| RowsError(error.to_string()))?;
         values.map_err(|error| {
@@ -327,7 +357,15 @@ impl Member {
 
     /// The revision applied last, and each later one.
     pub fn revisions(&self) -> watch::Receiver<u64> {
-        self.applied.revision.subscribe()
+        self.applied.revision.watched()
+    }
+
+    /// Lets everything be as it is: nothing is made durable, and nobody is told. What a crash would do, for simulations of one.
+    pub fn abandon(&self) {
+        self.packing.abort();
+        let raft = self.raft.clone();
+        // It has nothing to say any more, however it ends.
+        tokio::spawn(async move { drop(raft.shutdown().await) });
     }
 
     /// Stops: no further command is taken, what is applied is made durable.
@@ -346,7 +384,7 @@ impl Member {
             tracing::error!(%error, "the consensus module did not stop cleanly");
         }
         packing.abort();
-        let flushed = tokio::task::spawn_blocking(move || db.flush()).await;
+        let flushed = off_thread(move || db.flush()).await;
         if let Ok(Err(error)) = flushed {
             tracing::warn!(%error, "the applied state was not flushed; it will be rebuilt from the log");
         }
@@ -381,6 +419,9 @@ fn raft_config() -> Result<openraft::Config, MemberError> {
         snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
         max_in_snapshot_log_to_keep: KEEP_BEHIND,
         enable_pre_vote: Some(true),
+        // Who led before it was started again, and goes on as if nothing was, takes reads for current that are not: up to where it had
+        // committed it does not know any more (openraft 0.10.0-alpha.37, found by simulation).
+        enable_leader_restore: Some(false),
         ..openraft::Config::default()
     }
     .validate()
@@ -392,19 +433,46 @@ pub(crate) struct Recovered {
     pub(crate) machine: Machine,
 }
 
-pub(crate) fn recover(dir: &Path, tickets: Arc<Tickets>) -> Result<Recovered, MemberError> {
-    let log: Arc<dyn LogDb> = Arc::new(RedbLog::open(dir)?);
-    log.check()?;
-    let snapshots = SnapshotDir::open(&dir.join("snapshots"))?;
-    let db = open_state(dir)?;
+/// Where a member keeps what it has.
+pub struct Stores {
+    /// The log, and who writes it.
+    pub log: LogWriter,
+    /// The rows of what is applied.
+    pub state: Arc<dyn StateDb>,
+    /// Snapshots of these.
+    pub snapshots: SnapshotDir,
+}
+
+impl Stores {
+    /// Those in this folder.
+    ///
+    /// # Errors
+    /// When one is damaged. The rows are thrown away then, and made again of snapshot and log.
+    pub fn open(dir: &Path) -> Result<Self, MemberError> {
+        let log: Arc<dyn LogDb> = Arc::new(RedbLog::open(dir)?);
+        log.check()?;
+        Ok(Self {
+            log: LogWriter::start(log)?,
+            state: open_state(dir)?,
+            snapshots: SnapshotDir::open(&dir.join("snapshots"))?,
+        })
+    }
+}
+
+pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered, MemberError> {
+    let Stores {
+        log,
+        state: db,
+        snapshots,
+    } = stores;
     let applied = db.applied()?.map_or(0, |mark| mark.last.index);
     let latest = snapshots.latest()?;
-    let begins = log.last_purged()?.map_or(0, |id| id.index);
+    let begins = log.last_purged().map_or(0, |id| id.index);
     // Rows may stand earlier than the log begins after a crash: the snapshot covers what was purged.
     if applied < begins {
         let snapshot = latest
             .filter(|snapshot| snapshot.meta().last.index >= begins)
-            .ok_or_else(|| MemberError::Gap(dir.to_owned()))?;
+            .ok_or(MemberError::Gap)?;
         tracing::info!(
             index = snapshot.meta().last.index,
             "rebuilding the applied state from a snapshot"
@@ -415,10 +483,10 @@ pub(crate) fn recover(dir: &Path, tickets: Arc<Tickets>) -> Result<Recovered, Me
     let revision = state.revision();
     let applied = Arc::new(Applied {
         state: RwLock::new(state),
-        revision: watch::Sender::new(revision),
+        revision: crate::runtime::watch::Sender::new(revision),
     });
     Ok(Recovered {
-        log: LogStore(Arc::new(LogWriter::start(log)?)),
+        log: LogStore(Arc::new(log)),
         machine: Machine {
             applied,
             db,

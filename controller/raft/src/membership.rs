@@ -99,6 +99,9 @@ pub enum ChangeError {
     /// Another has that name or address.
     #[error("member {0} has that name or address; remove it first")]
     Taken(MemberId),
+    /// It leads.
+    #[error("member {0} leads; have another lead first (`transfer-leader`)")]
+    Leads(MemberId),
     /// Nobody would vote.
     #[error("the last voter cannot go: nobody would be left to decide anything")]
     LastVoter,
@@ -192,6 +195,8 @@ impl Standing {
                     // It counts for nothing.
                     (_, false) => return Ok(()),
                     (_, true) if voters.is_empty() => return Err(ChangeError::LastVoter),
+                    // It would go on to lead a cluster in which it counts for nothing.
+                    (_, true) if *id == self.id => return Err(ChangeError::Leads(*id)),
                     (_, true) => {}
                 }
             }
@@ -382,8 +387,8 @@ mod tests {
             (Change::Demote(3), Ok(())),
             (Change::Remove(2), no_quorum(2, 1, 2)),
             (Change::Demote(2), no_quorum(2, 1, 2)),
-            // The leader itself counts for nothing once it has gone.
-            (Change::Remove(1), no_quorum(2, 1, 2)),
+            (Change::Remove(1), Err(ChangeError::Leads(1))),
+            (Change::Demote(1), Err(ChangeError::Leads(1))),
             (Change::Demote(4), Err(ChangeError::Already(4, "a learner"))),
             (Change::Remove(4), Ok(())),
         ] {

@@ -18,6 +18,7 @@ use verger_controller_store::SnapshotDir;
 use verger_proto::peer::v1 as pb;
 
 use crate::peers::{Peer, PeerError, Peers};
+use crate::runtime::off_thread;
 use crate::state_machine::SnapshotData;
 use crate::types::{MemberId, Node, TypeConfig, Vote};
 use crate::{codec, wire};
@@ -107,15 +108,14 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let (parts, sent) = mpsc::channel(AHEAD);
-        let snapshots = Arc::clone(&self.snapshots);
-        let reading =
-            tokio::task::spawn_blocking(move || send(&snapshots, &vote, &snapshot.snapshot, &parts));
-        let answer = tokio::select! {
+        let reading = send(&self.snapshots, &vote, &snapshot.snapshot, parts);
+        let (read, answer) = tokio::select! {
+            biased;
             closed = cancel => return Err(StreamingError::Closed(closed)),
-            answer = self.peer.install(sent) => answer,
+            both = async { tokio::join!(reading, self.peer.install(sent)) } => both,
         };
         // What cannot be read here is no fault of the peer's.
-        if let Ok(Err(error)) = reading.await {
+        if let Err(error) = read {
             return Err(StreamingError::StorageError(StorageError::from_io_error(
                 ErrorSubject::Snapshot(None),
                 ErrorVerb::Read,
@@ -150,35 +150,35 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     }
 }
 
-/// Reads a snapshot and gives its parts away, as fast as they are taken. Blocks.
-fn send(
+/// Reads a snapshot and gives its parts away, as fast as they are taken.
+async fn send(
     dir: &SnapshotDir,
     vote: &Vote,
     snapshot: &SnapshotData,
-    parts: &mpsc::Sender<pb::InstallSnapshotRequest>,
+    parts: mpsc::Sender<pb::InstallSnapshotRequest>,
 ) -> io::Result<()> {
     use pb::install_snapshot_request::Part;
     let head = pb::SnapshotHead {
         leader: Some(codec::write_vote(vote)),
         mark: snapshot.meta().membership.clone(),
     };
-    // Who has had enough says why.
-    let give = |part| {
-        parts
-            .blocking_send(pb::InstallSnapshotRequest { part: Some(part) })
-            .is_ok()
-    };
+    let part = |part| pb::InstallSnapshotRequest { part: Some(part) };
     let mut reader = dir.read(snapshot).map_err(io::Error::other)?;
     let mut chunks = 0;
-    let mut is_wanted = give(Part::Head(head));
+    // Who has had enough says why.
+    let mut is_wanted = parts.send(part(Part::Head(head))).await.is_ok();
     while is_wanted {
-        match reader.next_chunk().map_err(io::Error::other)? {
-            Some(chunk) => is_wanted = give(Part::Chunk(chunk.into())),
-            None => {
-                give(Part::End(pb::SnapshotEnd { chunks }));
-                break;
-            }
-        }
+        let (back, read) = off_thread(move || {
+            let read = reader.next_chunk();
+            (reader, read)
+        })
+        .await?;
+        reader = back;
+        let Some(chunk) = read.map_err(io::Error::other)? else {
+            let _ = parts.send(part(Part::End(pb::SnapshotEnd { chunks }))).await;
+            break;
+        };
+        is_wanted = parts.send(part(Part::Chunk(chunk.into()))).await.is_ok();
         chunks += 1;
     }
     Ok(())

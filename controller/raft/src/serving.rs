@@ -10,6 +10,7 @@ use verger_proto::peer::v1 as pb;
 
 use crate::member::Member;
 use crate::proposer::commit_for;
+use crate::runtime::off_thread;
 use crate::types::{Batch, SnapshotMeta};
 use crate::{codec, wire};
 
@@ -131,9 +132,7 @@ impl Member {
         &self,
         parts: mpsc::Receiver<pb::InstallSnapshotRequest>,
     ) -> Result<pb::InstallSnapshotResponse, PeerRefused> {
-        let snapshots = std::sync::Arc::clone(self.snapshots());
-        let received = tokio::task::spawn_blocking(move || receive(&snapshots, parts));
-        let (head, file) = received.await.map_err(failed)??;
+        let (head, file) = receive(self.snapshots(), parts).await?;
         let vote = wire::vote(head.leader).map_err(malformed)?;
         let snapshot = described(file).map_err(malformed)?;
         let answer = self
@@ -147,8 +146,8 @@ impl Member {
     }
 }
 
-/// Writes a snapshot as it comes. Blocks.
-fn receive(
+/// Writes a snapshot as it comes.
+async fn receive(
     dir: &SnapshotDir,
     mut parts: mpsc::Receiver<pb::InstallSnapshotRequest>,
 ) -> Result<(pb::SnapshotHead, DurableSnapshot), PeerRefused> {
@@ -160,8 +159,8 @@ fn receive(
         ))
     };
     let written = |error: StoreError| failed(error);
-    let mut next = || parts.blocking_recv().and_then(|part| part.part);
-    let Some(Part::Head(head)) = next() else {
+    let mut next = async || parts.recv().await.and_then(|part| part.part);
+    let Some(Part::Head(head)) = next().await else {
         return Err(unfit("it does not begin with its head"));
     };
     let mark = codec::decode_mark(&head.mark).map_err(malformed)?;
@@ -173,8 +172,17 @@ fn receive(
     let mut writer = dir.begin(meta).map_err(written)?;
     let mut count = 0;
     loop {
-        match next() {
-            Some(Part::Chunk(chunk)) => writer.chunk(&chunk).map_err(written)?,
+        match next().await {
+            Some(Part::Chunk(chunk)) => {
+                let (back, done) = off_thread(move || {
+                    let done = writer.chunk(&chunk);
+                    (writer, done)
+                })
+                .await
+                .map_err(failed)?;
+                writer = back;
+                done.map_err(written)?;
+            }
             Some(Part::End(pb::SnapshotEnd { chunks })) if chunks == count => break,
             Some(Part::End(_)) => return Err(unfit("chunks are missing")),
             Some(Part::Head(_)) => return Err(unfit("it has two heads")),
@@ -182,7 +190,10 @@ fn receive(
         }
         count += 1;
     }
-    let file = writer.finish().map_err(written)?;
+    let file = off_thread(move || writer.finish())
+        .await
+        .map_err(failed)?
+        .map_err(written)?;
     Ok((head, file))
 }
 

@@ -6,12 +6,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::{Stream, StreamExt as _};
 use openraft::EntryPayload;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
-use tokio::sync::watch;
 use verger_controller_state::{RowChange, State};
 use verger_controller_store::{AppliedMark, DurableSnapshot, RowOp, SnapshotDir, StateDb};
 
 use crate::codec::{self, Mark};
 use crate::member::{self, MemberError};
+use crate::runtime::{off_thread, watch};
 use crate::serving::described;
 use crate::snapshot;
 use crate::tickets::Tickets;
@@ -115,7 +115,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let index = mark.last.index;
         self.db.apply_batch(&ops, &mark).map_err(io_error)?;
         // After the rows, and before the answers: who is answered finds the revision published.
-        self.applied.revision.send_replace(index);
+        self.applied.revision.replace(index);
         for (origin, replies) in answers {
             self.tickets.answer(&origin, replies);
         }
@@ -135,16 +135,16 @@ impl RaftStateMachine<TypeConfig> for Machine {
     async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
         let (db, dir) = (Arc::clone(&self.db), Arc::clone(&self.snapshots));
         // Large, both on disk and in memory: not on a thread that others wait for.
-        let installed = tokio::task::spawn_blocking(move || -> Result<_, MemberError> {
+        let installed = off_thread(move || -> Result<_, MemberError> {
             snapshot::restore(&*db, &dir, &snapshot)?;
             dir.prune()?;
             member::rebuilt(&*db)
         });
-        let (mark, state) = installed.await.map_err(io_error)?.map_err(io_error)?;
+        let (mark, state) = installed.await?.map_err(io_error)?;
         let revision = state.revision();
         self.mark = mark;
         *self.applied.state.write().unwrap_or_else(PoisonError::into_inner) = state;
-        self.applied.revision.send_replace(revision);
+        self.applied.revision.replace(revision);
         Ok(())
     }
 
@@ -169,9 +169,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
     async fn build_snapshot(&mut self) -> io::Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>> {
         let (db, dir) = (Arc::clone(&self.db), Arc::clone(&self.snapshots));
-        let written = tokio::task::spawn_blocking(move || snapshot::write(&*db, &dir))
-            .await
-            .map_err(io_error)?;
+        let written = off_thread(move || snapshot::write(&*db, &dir)).await?;
         let snapshot = written
             .map_err(io_error)?
             .ok_or_else(|| io::Error::other("nothing is applied yet"))?;
@@ -186,7 +184,7 @@ mod tests {
     use openraft::Membership;
 
     use super::*;
-    use crate::member::{Member, recover};
+    use crate::member::{Member, Stores, recover};
     use crate::types::{Entry, Node};
 
     fn tickets() -> Arc<Tickets> {
@@ -218,17 +216,19 @@ mod tests {
             EntryPayload::Normal(Batch::default()),
         ];
         for (index, payload) in (1..).zip(kinds) {
-            let mut machine = recover(dir.path(), tickets()).unwrap().machine;
+            let mut machine = recover(Stores::open(dir.path()).unwrap(), tickets())
+                .unwrap()
+                .machine;
             let entries = vec![Ok((entry(index, payload), None))];
             machine.apply(futures::stream::iter(entries)).await.unwrap();
             let before = machine.applied.read(State::clone);
             assert_eq!(
-                (before.revision(), *machine.applied.revision.borrow()),
+                (before.revision(), *machine.applied.revision.watched().borrow()),
                 (index, index)
             );
             machine.db.flush().unwrap();
             drop(machine);
-            let after = recover(dir.path(), tickets())
+            let after = recover(Stores::open(dir.path()).unwrap(), tickets())
                 .unwrap()
                 .machine
                 .applied

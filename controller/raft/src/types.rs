@@ -17,6 +17,7 @@ openraft::declare_raft_types!(
         NodeId = MemberId,
         Node = Node,
         LeaderId = LeaderId<u64, MemberId>,
+        AsyncRuntime = crate::runtime::Runtime,
 );
 
 pub(crate) type Entry = openraft::alias::EntryOf<TypeConfig>;

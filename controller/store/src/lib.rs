@@ -38,7 +38,7 @@ mod watermark;
 
 pub use error::{Remedy, StoreError};
 pub use log_db::{ExportSummary, LogCheck, LogDb, LogId, LogRecord, MAX_PAYLOAD_BYTES};
-pub use log_writer::{Callback, LogWriter};
+pub use log_writer::{Callback, LogWriter, Pump};
 pub use memory_log::{MemoryDisk, MemoryLog};
 pub use memory_state::MemoryState;
 pub use redb_log::RedbLog;

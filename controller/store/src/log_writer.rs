@@ -65,28 +65,59 @@ impl Shared {
     }
 }
 
+/// Writes what is queued when it is told to, in the place of the thread: for simulations, in which nothing happens by itself.
+pub struct Pump {
+    shared: Arc<Shared>,
+    queued: Receiver<Job>,
+    next: Option<Job>,
+}
+
+impl Pump {
+    /// Writes what goes into one sync. Says whether there was anything.
+    pub fn step(&mut self) -> bool {
+        let first = self.next.take().or_else(|| self.queued.try_recv().ok());
+        let Some(first) = first else { return false };
+        let (batch, next) = gathered(first, &self.queued);
+        self.next = next;
+        write_batch(&self.shared, batch);
+        true
+    }
+}
+
 impl LogWriter {
     /// Starts the thread.
     pub fn start(db: Arc<dyn LogDb>) -> Result<Self, StoreError> {
+        let (mut writer, Pump { shared, queued, .. }) = Self::pumped(db)?;
+        let thread = std::thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || write_all(&shared, &queued))
+            .map_err(|error| StoreError::io("log-writer".as_ref(), "start the thread", error))?;
+        writer.thread = Some(thread);
+        Ok(writer)
+    }
+
+    /// One without a thread: nothing is written but by the pump. A pump that is dropped writes nothing more, and fires no callback.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn pumped(db: Arc<dyn LogDb>) -> Result<(Self, Pump), StoreError> {
         let view = View::of(&*db)?;
         let shared = Arc::new(Shared {
             db,
             view: Mutex::new(view),
         });
         let (jobs, queued) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new()
-            .name("log-writer".to_owned())
-            .spawn({
-                let shared = Arc::clone(&shared);
-                move || write_all(&shared, &queued)
-            })
-            .map_err(|error| StoreError::io("log-writer".as_ref(), "start the thread", error))?;
-        let queue = Mutex::new(Some(Queue { jobs, next_ticket: 0 }));
-        Ok(Self {
+        let writer = Self {
+            shared: Arc::clone(&shared),
+            queue: Mutex::new(Some(Queue { jobs, next_ticket: 0 })),
+            thread: None,
+        };
+        let pump = Pump {
             shared,
-            queue,
-            thread: Some(thread),
-        })
+            queued,
+            next: None,
+        };
+        Ok((writer, pump))
     }
 
     /// Submits records. An error is returned at once, without the callback, when they do not follow the log.
@@ -222,29 +253,27 @@ impl Drop for LogWriter {
 fn write_all(shared: &Shared, queued: &Receiver<Job>) {
     let mut next = queued.recv().ok();
     while let Some(job) = next.take() {
-        let mut batch = vec![job];
-        let mut bytes = append_bytes(&batch[0]).unwrap_or(usize::MAX);
-        // Appends that queued meanwhile share one sync; anything else waits its turn.
-        while bytes < SYNC_BYTES {
-            match queued.try_recv() {
-                Ok(job) => match append_bytes(&job) {
-                    Some(more) => {
-                        bytes = bytes.saturating_add(more);
-                        batch.push(job);
-                    }
-                    None => {
-                        next = Some(job);
-                        break;
-                    }
-                },
-                Err(_) => break,
-            }
-        }
+        let (batch, left) = gathered(job, queued);
         write_batch(shared, batch);
-        if next.is_none() {
-            next = queued.recv().ok();
+        next = left.or_else(|| queued.recv().ok());
+    }
+}
+
+/// What goes into one sync with a job: appends that queued meanwhile share it, anything else waits its turn.
+fn gathered(first: Job, queued: &Receiver<Job>) -> (Vec<Job>, Option<Job>) {
+    let mut bytes = append_bytes(&first).unwrap_or(usize::MAX);
+    let mut batch = vec![first];
+    while bytes < SYNC_BYTES {
+        let Ok(job) = queued.try_recv() else { break };
+        match append_bytes(&job) {
+            Some(more) => {
+                bytes = bytes.saturating_add(more);
+                batch.push(job);
+            }
+            None => return (batch, Some(job)),
         }
     }
+    (batch, None)
 }
 
 fn append_bytes(job: &Job) -> Option<usize> {

@@ -122,15 +122,13 @@ impl World {
         let config = MemberConfig {
             id,
             name: name(id),
-            dir: self.folders[&id].path().to_owned(),
             address: address(id),
             is_first: id == 1,
             start: self.starts.fetch_add(1, Ordering::Relaxed),
         };
-        let member = Member::open(config, self.router.peers_of(&name(id)))
-            .await
-            .unwrap();
-        let member = Arc::new(member);
+        let dir = self.folders[&id].path().to_owned();
+        let peers = self.router.peers_of(&name(id));
+        let member = Arc::new(Member::open(config, dir, peers).await.unwrap());
         *self.router.seat(&name(id)).write().await = Some(Arc::clone(&member));
         self.members.insert(id, member);
     }

@@ -1,0 +1,32 @@
+//! Defects that are planted, to show that they would be found.
+
+/// One.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Defect {
+    /// Disks say that they have synced, and have not.
+    SkippedSync,
+    /// A vote is answered and not kept.
+    LostVote,
+    /// Reads are answered by whoever is asked, as it stands there.
+    StaleRead,
+    /// What was applied last is applied again after a crash.
+    DoubledApply,
+}
+
+impl Defect {
+    pub(crate) const ALL: [Self; 4] = [
+        Self::SkippedSync,
+        Self::LostVote,
+        Self::StaleRead,
+        Self::DoubledApply,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::SkippedSync => "skipped-sync",
+            Self::LostVote => "lost-vote",
+            Self::StaleRead => "stale-read",
+            Self::DoubledApply => "doubled-apply",
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A member's disk: its log, its rows and its snapshots. A crash takes what was not synced.
+
+use std::io::Write;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message as _;
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use verger_controller_raft::Stores;
+use verger_controller_store::{
+    AppliedMark, ExportSummary, LogCheck, LogDb, LogId, LogRecord, LogWriter, MemoryDisk, MemoryLog,
+    MemoryState, Pump, Row, RowOp, SnapshotDir, StateDb, StoreError,
+};
+
+use verger_proto::stored::v1::RaftMark;
+
+use crate::defects::Defect;
+
+/// How long a sync takes at most, microseconds.
+const SYNC_MICROS: u64 = 4_000;
+/// How often a writer that has nothing to do looks.
+const IDLE: Duration = Duration::from_millis(1);
+
+pub(crate) struct Disk {
+    log: MemoryDisk,
+    state: Arc<MemoryState>,
+    snapshots: TempDir,
+    defect: Option<Defect>,
+    /// Whether the rows say that they stand before where they do.
+    is_set_back: bool,
+}
+
+impl Disk {
+    pub(crate) fn new(defect: Option<Defect>) -> Self {
+        let log = MemoryDisk::new();
+        log.lie_about_syncs(defect == Some(Defect::SkippedSync));
+        Self {
+            log,
+            state: Arc::default(),
+            snapshots: tempfile::tempdir().unwrap(),
+            defect,
+            is_set_back: false,
+        }
+    }
+
+    /// The stores as a new process finds them, and who writes to them.
+    pub(crate) fn open(&self, mut lots: StdRng) -> (Stores, JoinHandle<()>) {
+        let log = MemoryLog::open(&self.log);
+        let log: Arc<dyn LogDb> = match self.defect {
+            Some(Defect::LostVote) => Arc::new(Forgetful(log)),
+            _ => Arc::new(log),
+        };
+        let (log, mut pump): (LogWriter, Pump) = LogWriter::pumped(log).unwrap();
+        let writing = tokio::spawn(async move {
+            loop {
+                match pump.step() {
+                    true => sleep(Duration::from_micros(lots.random_range(0..SYNC_MICROS))).await,
+                    false => sleep(IDLE).await,
+                }
+            }
+        });
+        let state: Arc<dyn StateDb> = match self.is_set_back {
+            true => Arc::new(SetBack(Arc::clone(&self.state))),
+            false => Arc::clone(&self.state) as Arc<dyn StateDb>,
+        };
+        let stores = Stores {
+            log,
+            state,
+            snapshots: SnapshotDir::open(self.snapshots.path()).unwrap(),
+        };
+        (stores, writing)
+    }
+
+    /// Cuts the power. Of rows that were not flushed some may be there.
+    pub(crate) fn crash(&mut self, lots: &mut StdRng) {
+        self.log.crash();
+        let unflushed = self.state.unflushed();
+        self.state = Arc::new(self.state.crash(lots.random_range(0..=unflushed)));
+        self.is_set_back = self.defect == Some(Defect::DoubledApply);
+    }
+}
+
+/// A log that keeps no vote.
+struct Forgetful(MemoryLog);
+
+impl LogDb for Forgetful {
+    fn append(&self, entries: &[LogRecord]) -> Result<(), StoreError> {
+        self.0.append(entries)
+    }
+
+    fn read_range(&self, range: Range<u64>, max_bytes: usize) -> Result<Vec<LogRecord>, StoreError> {
+        self.0.read_range(range, max_bytes)
+    }
+
+    fn truncate_after(&self, keep: Option<u64>) -> Result<(), StoreError> {
+        self.0.truncate_after(keep)
+    }
+
+    fn purge_to(&self, upto: LogId) -> Result<(), StoreError> {
+        self.0.purge_to(upto)
+    }
+
+    fn save_vote(&self, vote: &[u8]) -> Result<(), StoreError> {
+        // The first: without any a log that is not empty would not be one.
+        match self.0.vote()? {
+            Some(_) => Ok(()),
+            None => self.0.save_vote(vote),
+        }
+    }
+
+    fn vote(&self) -> Result<Option<Bytes>, StoreError> {
+        self.0.vote()
+    }
+
+    fn save_committed(&self, committed: &[u8]) -> Result<(), StoreError> {
+        self.0.save_committed(committed)
+    }
+
+    fn committed(&self) -> Result<Option<Bytes>, StoreError> {
+        self.0.committed()
+    }
+
+    fn last(&self) -> Result<Option<LogId>, StoreError> {
+        self.0.last()
+    }
+
+    fn last_purged(&self) -> Result<Option<LogId>, StoreError> {
+        self.0.last_purged()
+    }
+
+    fn check(&self) -> Result<LogCheck, StoreError> {
+        self.0.check()
+    }
+
+    fn export(&self, out: &mut dyn Write) -> Result<ExportSummary, StoreError> {
+        self.0.export(out)
+    }
+}
+
+/// Rows that say that they stand one entry before where they do.
+struct SetBack(Arc<MemoryState>);
+
+impl StateDb for SetBack {
+    fn apply_batch(&self, ops: &[RowOp], applied: &AppliedMark) -> Result<(), StoreError> {
+        self.0.apply_batch(ops, applied)
+    }
+
+    fn applied(&self) -> Result<Option<AppliedMark>, StoreError> {
+        let mark = self.0.applied()?;
+        Ok(mark.map(one_before))
+    }
+
+    fn get(&self, tree: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.0.get(tree, key)
+    }
+
+    fn scan_prefix(
+        &self,
+        tree: &str,
+        prefix: &[u8],
+        visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        self.0.scan_prefix(tree, prefix, visit)
+    }
+
+    fn visit_all(
+        &self,
+        visit: &mut dyn FnMut(Row) -> Result<(), StoreError>,
+    ) -> Result<Option<AppliedMark>, StoreError> {
+        self.0.visit_all(visit)
+    }
+
+    fn replace_all(
+        &self,
+        rows: &mut dyn Iterator<Item = Result<Row, StoreError>>,
+        applied: &AppliedMark,
+    ) -> Result<(), StoreError> {
+        self.0.replace_all(rows, applied)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.0.flush()
+    }
+}
+
+fn one_before(mark: AppliedMark) -> AppliedMark {
+    let mut stored = RaftMark::decode(mark.membership.clone()).unwrap();
+    if let Some(applied) = &mut stored.applied {
+        applied.index -= 1;
+    }
+    AppliedMark {
+        last: LogId {
+            index: mark.last.index - 1,
+            term: mark.last.term,
+        },
+        membership: stored.encode_to_vec().into(),
+    }
+}

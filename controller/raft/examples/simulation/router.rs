@@ -1,0 +1,234 @@
+//! The network: what is said comes late, or not at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use verger_controller_raft::{Member, Peer, PeerError, PeerRefused, Peers};
+use verger_proto::peer::v1 as pb;
+
+/// How long a message takes, microseconds.
+const TAKES: std::ops::Range<u64> = 200..4_000;
+/// Of so many messages one takes much longer.
+const SLOW: u32 = 200;
+const SLOW_TAKES: std::ops::Range<u64> = 50_000..400_000;
+/// Of so many messages one is lost.
+const LOST: u32 = 300;
+/// How long a snapshot may take.
+const SNAPSHOT: Duration = Duration::from_secs(20);
+
+/// Everybody who is there, and the ways that are cut.
+pub(crate) struct Router {
+    held: Mutex<Held>,
+}
+
+struct Held {
+    lots: StdRng,
+    /// With the number of the run.
+    seats: BTreeMap<String, (u64, Arc<Member>)>,
+    living: BTreeMap<String, u64>,
+    runs: u64,
+    cut: BTreeSet<(String, String)>,
+    /// What was sent, in short: whether two runs are the same.
+    trace: u64,
+}
+
+impl Router {
+    pub(crate) fn new(lots: StdRng) -> Arc<Self> {
+        Arc::new(Self {
+            held: Mutex::new(Held {
+                lots,
+                seats: BTreeMap::new(),
+                living: BTreeMap::new(),
+                runs: 0,
+                cut: BTreeSet::new(),
+                trace: 0,
+            }),
+        })
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The run that begins, by number: what those of before are on their way to say is not said.
+    pub(crate) fn begin(&self, name: &str) -> u64 {
+        let mut held = self.held();
+        held.runs += 1;
+        let run = held.runs;
+        held.living.insert(name.to_owned(), run);
+        run
+    }
+
+    pub(crate) fn seat(&self, name: &str, run: u64, member: Arc<Member>) {
+        self.held().seats.insert(name.to_owned(), (run, member));
+    }
+
+    pub(crate) fn unseat(&self, name: &str) {
+        let mut held = self.held();
+        held.seats.remove(name);
+        held.living.remove(name);
+    }
+
+    pub(crate) fn cut(&self, from: &str, to: &str) {
+        self.held().cut.insert((from.to_owned(), to.to_owned()));
+    }
+
+    pub(crate) fn heal(&self) {
+        self.held().cut.clear();
+    }
+
+    pub(crate) fn trace(&self) -> u64 {
+        self.held().trace
+    }
+
+    pub(crate) fn peers_of(self: &Arc<Self>, name: &str, run: u64) -> Arc<dyn Peers> {
+        Arc::new(Of {
+            router: Arc::clone(self),
+            name: name.to_owned(),
+            run,
+        })
+    }
+
+    /// How long a message from one to the other takes; none where it does not come.
+    fn takes(&self, from: &str, to: &str) -> Option<Duration> {
+        let mut held = self.held();
+        let takes = match held.lots.random_range(0..SLOW) {
+            0 => held.lots.random_range(SLOW_TAKES),
+            _ => held.lots.random_range(TAKES),
+        };
+        let is_lost = held.lots.random_range(0..LOST) == 0;
+        let is_cut = held.cut.contains(&(from.to_owned(), to.to_owned()));
+        // FNV-1a, as far as a difference has to show.
+        for byte in from.bytes().chain(to.bytes()).chain(takes.to_le_bytes()) {
+            held.trace = (held.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        (!is_lost && !is_cut).then(|| Duration::from_micros(takes))
+    }
+
+    fn lives(&self, name: &str, run: u64) -> bool {
+        self.held().living.get(name) == Some(&run)
+    }
+}
+
+struct Of {
+    router: Arc<Router>,
+    name: String,
+    run: u64,
+}
+
+impl Peers for Of {
+    fn peer(&self, name: &str, _address: &str) -> Arc<dyn Peer> {
+        Arc::new(Way {
+            router: Arc::clone(&self.router),
+            from: self.name.clone(),
+            run: self.run,
+            to: name.to_owned(),
+        })
+    }
+}
+
+struct Way {
+    router: Arc<Router>,
+    from: String,
+    run: u64,
+    to: String,
+}
+
+fn refused(error: &PeerRefused) -> PeerError {
+    PeerError::Refused(error.to_string())
+}
+
+impl Way {
+    async fn call<T, F>(&self, within: Duration, call: impl FnOnce(Arc<Member>) -> F) -> Result<T, PeerError>
+    where
+        F: Future<Output = Result<T, PeerError>>,
+    {
+        let lost = || PeerError::Lost("nothing comes".to_owned());
+        let whole = async {
+            // Who has crashed says nothing, and hears nothing.
+            match self.router.takes(&self.from, &self.to) {
+                Some(takes) if self.router.lives(&self.from, self.run) => sleep(takes).await,
+                _ => return std::future::pending().await,
+            }
+            let seat = self.router.held().seats.get(&self.to).cloned();
+            let Some((run, member)) = seat else {
+                return Err(PeerError::Unreachable("nobody is there".to_owned()));
+            };
+            let answer = call(member).await;
+            match self.router.takes(&self.to, &self.from) {
+                Some(takes) if self.router.lives(&self.to, run) => sleep(takes).await,
+                _ => return std::future::pending().await,
+            }
+            match self.router.lives(&self.from, self.run) {
+                true => answer,
+                false => std::future::pending().await,
+            }
+        };
+        timeout(within, whole).await.map_err(|_| lost())?
+    }
+}
+
+#[async_trait]
+impl Peer for Way {
+    async fn append(
+        &self,
+        request: pb::AppendRequest,
+        within: Duration,
+    ) -> Result<pb::AppendResponse, PeerError> {
+        let call = async |member: Arc<Member>| member.append(request).await.map_err(|error| refused(&error));
+        self.call(within, call).await
+    }
+
+    async fn vote(&self, request: pb::VoteRequest, within: Duration) -> Result<pb::VoteResponse, PeerError> {
+        let call = async |member: Arc<Member>| member.vote(request).await.map_err(|error| refused(&error));
+        self.call(within, call).await
+    }
+
+    async fn pre_vote(
+        &self,
+        request: pb::PreVoteRequest,
+        within: Duration,
+    ) -> Result<pb::PreVoteResponse, PeerError> {
+        let call =
+            async |member: Arc<Member>| member.pre_vote(request).await.map_err(|error| refused(&error));
+        self.call(within, call).await
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: pb::TransferLeaderRequest,
+        within: Duration,
+    ) -> Result<pb::TransferLeaderResponse, PeerError> {
+        let call = async |member: Arc<Member>| member.stand(request).await.map_err(|error| refused(&error));
+        self.call(within, call).await
+    }
+
+    async fn install(
+        &self,
+        parts: mpsc::Receiver<pb::InstallSnapshotRequest>,
+    ) -> Result<pb::InstallSnapshotResponse, PeerError> {
+        let call = async |member: Arc<Member>| member.install(parts).await.map_err(|error| refused(&error));
+        self.call(SNAPSHOT, call).await
+    }
+
+    async fn read_index(&self, within: Duration) -> Result<pb::ReadIndexResponse, PeerError> {
+        self.call(within, async |member: Arc<Member>| Ok(member.read_index().await))
+            .await
+    }
+
+    async fn propose(
+        &self,
+        request: pb::ProposeRequest,
+        within: Duration,
+    ) -> Result<pb::ProposeResponse, PeerError> {
+        let call =
+            async |member: Arc<Member>| member.propose_for(request).await.map_err(|error| refused(&error));
+        self.call(within, call).await
+    }
+}
