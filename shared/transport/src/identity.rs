@@ -138,7 +138,11 @@ impl Identity {
         let bytes = files::read(file)?;
         let text = std::str::from_utf8(&bytes)
             .map_err(|_| IdentityError::Content(format!("{file:?} is not PEM")))?;
-        Self::from_pem(text, text)
+        Ok(Self {
+            chain: linked(pem::certificates(text.as_bytes())?),
+            // The key alone: what else is in the file would be written beside it again.
+            key: pem::key_text(text)?,
+        })
     }
 
     /// Writes a file that holds the chain and the key, in one step.
@@ -245,6 +249,34 @@ impl Identity {
         certified.keys_match().map_err(IdentityError::Key)?;
         Ok(Arc::new(certified))
     }
+}
+
+/// A leaf, and for as long as there is one the certificate of who issued the one before: files of before had older chains behind.
+fn linked(certificates: Vec<CertificateDer<'static>>) -> Vec<CertificateDer<'static>> {
+    let mut chain: Vec<CertificateDer<'static>> = Vec::new();
+    for certificate in certificates {
+        let is_next = match chain.last() {
+            None => true,
+            Some(before) => {
+                let names = |certificate: &CertificateDer<'_>| {
+                    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+                    let (subject, issuer) = (parsed.subject().as_raw(), parsed.issuer().as_raw());
+                    Some((subject.to_vec(), issuer.to_vec()))
+                };
+                match (names(before), names(&certificate)) {
+                    // Who issued its own certificate is the last.
+                    (Some((subject, issuer)), Some((next, _))) => subject != issuer && issuer == next,
+                    // What cannot be read is refused where it is used.
+                    _ => true,
+                }
+            }
+        };
+        if !is_next {
+            break;
+        }
+        chain.push(certificate);
+    }
+    chain
 }
 
 #[cfg(test)]

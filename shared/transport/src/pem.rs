@@ -2,6 +2,7 @@
 
 use rustls_pki_types::pem::{Error, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
 
 use crate::identity::IdentityError;
 
@@ -27,6 +28,20 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Identity
 /// The first private key in a PEM text.
 pub(crate) fn key(pem: &str) -> Result<PrivateKeyDer<'static>, IdentityError> {
     PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| unreadable("the key", &error))
+}
+
+/// The first private key in a PEM text, as PEM of its own.
+///
+/// # Errors
+/// When it cannot be read, or there is none.
+pub(crate) fn key_text(pem: &str) -> Result<Zeroizing<String>, IdentityError> {
+    let key = key(pem)?;
+    let label = match &key {
+        PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+        PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+        _ => "PRIVATE KEY",
+    };
+    Ok(Zeroizing::new(encode(label, key.secret_der())))
 }
 
 /// Wraps DER in PEM.

@@ -106,3 +106,47 @@ fn signatures_of_any_length_in_der_have_64_bytes() {
         assert_eq!(fixed(&wrong), None, "{wrong:?}");
     }
 }
+
+#[test]
+fn a_file_that_is_renewed_over_and_over_does_not_grow() {
+    let (issuer, key) = (Issuer::new(), KeyPair::generate().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("identity.pem");
+    let first = Identity::new(issuer.chain(&key, "agent/web-1", HOUR), &key);
+    first.save(&file).unwrap();
+    let size = std::fs::metadata(&file).unwrap().len();
+    for _ in 0..5 {
+        let held = Identity::load(&file).unwrap();
+        let renewed = held.renewed(issuer.chain(&key, "agent/web-1", 2 * HOUR)).unwrap();
+        assert_eq!(renewed.chain.len(), 2);
+        renewed.save(&file).unwrap();
+        // The size of a signature differs by a few bytes.
+        let now = std::fs::metadata(&file).unwrap().len();
+        assert!(now.abs_diff(size) < 32, "{now} bytes after {size}");
+    }
+    Identity::load(&file).unwrap().certified().unwrap();
+}
+
+#[test]
+fn what_older_versions_left_behind_in_a_file_is_not_taken_for_a_part_of_the_chain() {
+    let (issuer, key) = (Issuer::new(), KeyPair::generate().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("identity.pem");
+    let of = |life| Identity::new(issuer.chain(&key, "agent/web-1", life), &key);
+    let (new, old) = (of(2 * HOUR), of(HOUR));
+    let text = [
+        new.chain_pem(),
+        old.chain_pem(),
+        old.chain_pem(),
+        key.to_pem().to_string(),
+    ]
+    .concat();
+    crate::files::create(&file, text.as_bytes()).unwrap();
+    let held = Identity::load(&file).unwrap();
+    assert_eq!(held.chain_pem(), new.chain_pem());
+    assert_eq!(held.not_after().unwrap(), new.not_after().unwrap());
+    held.certified().unwrap();
+    held.save(&file).unwrap();
+    let saved = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(saved.matches("-----BEGIN").count(), 3, "{saved}");
+}
