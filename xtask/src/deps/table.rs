@@ -95,10 +95,13 @@ pub(super) const RULES: Rules = Rules {
         },
         CrateRule {
             name: "verger-controller-raft",
+            // The pure two for its tests and simulations alone: commands hold digests and envelopes.
             uses: &[
                 "verger-controller-state",
                 "verger-controller-store",
                 "verger-proto",
+                "verger-policy",
+                "verger-seal",
             ],
             ..LIBRARY
         },
