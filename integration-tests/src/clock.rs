@@ -3,6 +3,7 @@
 //! The agent is a real process whose time of day alone is another (libfaketime; the monotonic clock stays), changed while it runs.
 //! The controller, its member's stamps, the containers and what is on disk are real.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,6 +68,8 @@ struct Tally {
 struct Stage {
     scene: Scene,
     clock: PathBuf,
+    /// Until when the exception holds that is changed.
+    held_until: Cell<Timestamp>,
 }
 
 /// So many seconds from now, in whole ones, as policies say them.
@@ -112,9 +115,13 @@ impl Stage {
             &drifted,
             &["--env", "DRIFT=1", "--workdir", "/tmp", "verger-test/app"],
         )?;
-        let stage = Self { scene, clock };
+        let stage = Self {
+            scene,
+            clock,
+            held_until: Cell::new(after(3_600)),
+        };
         let objects = [
-            exception("held", HELD, after(3_600)),
+            exception("held", HELD, stage.held_until.get()),
             exception("ended", ENDED, after(8)),
         ];
         stage.scene.apply(&objects.join("---\n"))?;
@@ -161,7 +168,10 @@ impl Stage {
 
     /// A change, which is in force on the host in the end: the exception that holds, holds a little longer.
     fn change(&self) -> Result<()> {
-        self.scene.apply(&exception("held", HELD, after(3_600)))?;
+        // A second longer at least than before: two within one second would be one set.
+        let until = after(3_600).max(self.held_until.get() + SignedDuration::from_secs(1));
+        self.held_until.set(until);
+        self.scene.apply(&exception("held", HELD, until))?;
         let epoch = self.scene.epoch()?;
         self.scene.wait_for("the new set on the host", || {
             let hosts = self.scene.rows(&["hosts"])?;

@@ -601,9 +601,13 @@ mod tests {
 
     #[test]
     fn a_program_that_falls_short_fails_with_its_figure() {
-        let error = sh("echo 'p95 1.4 s of 1 s'; exit 1").unwrap_err().to_string();
+        let error = sh("echo the third was late; echo 'p95 1.4 s of 1 s'; exit 1")
+            .unwrap_err()
+            .to_string();
         assert!(
-            error.contains("does not hold") && error.contains("1.4 s"),
+            error.contains("does not hold")
+                && error.contains("1.4 s")
+                && error.ends_with("the third was late"),
             "{error}"
         );
     }

@@ -8,6 +8,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::member::Raft;
 use crate::types::{MemberId, Node};
 
+/// Between two looks where nothing is told.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Who leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Leads {
@@ -46,6 +49,3 @@ pub(crate) async fn changes(raft: &Raft, before: Option<&Leads>, deadline: Insta
         }
     }
 }
-
-/// Between two looks where nothing is told.
-const LOOK: Duration = Duration::from_millis(50);

@@ -71,9 +71,9 @@ pub enum MemberError {
     Record(#[source] std::io::Error),
     /// The log begins after the state ends.
     #[error(
-        "the log begins after the applied state ends, and no snapshot covers the gap; restore the cluster from a backup"
+        "{0:?}: the log begins after the applied state ends, and no snapshot covers the gap; restore the cluster from a backup"
     )]
-    Gap,
+    Gap(PathBuf),
     /// Raft did not start.
     #[error("the consensus module did not start: {0}")]
     Raft(String),
@@ -441,6 +441,8 @@ pub struct Stores {
     pub state: Arc<dyn StateDb>,
     /// Snapshots of these.
     pub snapshots: SnapshotDir,
+    /// Where all of it is, for errors.
+    pub place: PathBuf,
 }
 
 impl Stores {
@@ -455,6 +457,7 @@ impl Stores {
             log: LogWriter::start(log)?,
             state: open_state(dir)?,
             snapshots: SnapshotDir::open(&dir.join("snapshots"))?,
+            place: dir.to_owned(),
         })
     }
 }
@@ -464,6 +467,7 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
         log,
         state: db,
         snapshots,
+        place,
     } = stores;
     let applied = db.applied()?.map_or(0, |mark| mark.last.index);
     let latest = snapshots.latest()?;
@@ -472,7 +476,7 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
     if applied < begins {
         let snapshot = latest
             .filter(|snapshot| snapshot.meta().last.index >= begins)
-            .ok_or(MemberError::Gap)?;
+            .ok_or(MemberError::Gap(place))?;
         tracing::info!(
             index = snapshot.meta().last.index,
             "rebuilding the applied state from a snapshot"

@@ -13,7 +13,7 @@ use crate::types::{MemberId, Node, TypeConfig};
 /// Who has said nothing for so long is taken not to be there.
 const THERE_WITHIN: Duration = Duration::from_secs(2);
 /// Members that may vote: more make every write slower and no cluster safer.
-pub const MOST_VOTERS: usize = 7;
+pub const MOST_VOTERS: usize = 5;
 
 /// How a member takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -85,7 +85,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             ballot: Some(wire::write_ballot(&rpc)),
         };
         let answer = self.peer.vote(request, within(&option)).await;
-        wire::read_word(answer.map_err(failed)?.word).map_err(unread)
+        wire::read_result(answer.map_err(failed)?.result).map_err(unread)
     }
 
     async fn pre_vote(
@@ -97,7 +97,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             ballot: Some(wire::write_ballot(&rpc)),
         };
         let answer = self.peer.pre_vote(request, within(&option)).await;
-        wire::read_word(answer.map_err(failed)?.word).map_err(unread)
+        wire::read_result(answer.map_err(failed)?.result).map_err(unread)
     }
 
     async fn full_snapshot(

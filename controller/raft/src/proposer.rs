@@ -137,7 +137,7 @@ enum Given {
     Nowhere,
     /// They may be written.
     Somewhere(String),
-    /// They are written nowhere, and are not going to be.
+    /// Who was given them cannot write, or could not read them; whether they are written somewhere is not known either, and is not waited for.
     Failed(String),
 }
 
@@ -180,10 +180,10 @@ impl Carrier {
 
 /// Has the leader, which this member is, commit a batch.
 async fn commit(raft: &Raft, batch: Batch) -> Given {
-    // From here on it may be written, whatever is answered: another may lead by then.
     if !raft.is_leader() {
         return Given::Nowhere;
     }
+    // From here on it may be written, whatever is answered: another may lead by then.
     match raft.client_write(batch).await {
         Ok(done) => Given::Committed(done.log_id.index),
         Err(error) if error.forward_to_leader().is_some() => {

@@ -52,7 +52,7 @@ impl Member {
         let request = wire::read_ballot(request.ballot).map_err(malformed)?;
         let answer = self.raft().vote(request).await.map_err(failed)?;
         Ok(pb::VoteResponse {
-            word: Some(wire::write_word(&answer)),
+            result: Some(wire::write_result(&answer)),
         })
     }
 
@@ -64,7 +64,7 @@ impl Member {
         let request = wire::read_ballot(request.ballot).map_err(malformed)?;
         let answer = self.raft().pre_vote(request).await.map_err(failed)?;
         Ok(pb::PreVoteResponse {
-            word: Some(wire::write_word(&answer)),
+            result: Some(wire::write_result(&answer)),
         })
     }
 

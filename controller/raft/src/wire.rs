@@ -132,25 +132,25 @@ pub(crate) fn read_ballot(ballot: Option<pb::Ballot>) -> io::Result<VoteRequest<
     })
 }
 
-pub(crate) fn write_word(response: &VoteResponse<TypeConfig>) -> pb::Word {
+pub(crate) fn write_result(response: &VoteResponse<TypeConfig>) -> pb::VoteResult {
     let VoteResponse {
         vote,
         vote_granted,
         last_log_id,
     } = response;
-    pb::Word {
+    pb::VoteResult {
         vote: Some(codec::write_vote(vote)),
         granted: *vote_granted,
         last: id_of(last_log_id.as_ref()),
     }
 }
 
-pub(crate) fn read_word(word: Option<pb::Word>) -> io::Result<VoteResponse<TypeConfig>> {
-    let pb::Word {
+pub(crate) fn read_result(result: Option<pb::VoteResult>) -> io::Result<VoteResponse<TypeConfig>> {
+    let pb::VoteResult {
         vote: of,
         granted,
         last,
-    } = word.ok_or_else(|| malformed("it has no word"))?;
+    } = result.ok_or_else(|| malformed("it has no result"))?;
     Ok(VoteResponse::new(vote(of)?, id(last.as_ref()), granted))
 }
 
@@ -207,8 +207,8 @@ mod tests {
             leadership_transfer: true,
         };
         assert_eq!(read_ballot(Some(write_ballot(&ballot))).unwrap(), ballot);
-        let word = VoteResponse::new(Vote::new(4, 2), Some(log_id(1, 1)), true);
-        assert_eq!(read_word(Some(write_word(&word))).unwrap(), word);
+        let result = VoteResponse::new(Vote::new(4, 2), Some(log_id(1, 1)), true);
+        assert_eq!(read_result(Some(write_result(&result))).unwrap(), result);
         let transfer = TransferLeaderRequest::new(Vote::new_committed(4, 2), 3, Some(log_id(1, 1)));
         assert_eq!(read_transfer(write_transfer(&transfer)).unwrap(), transfer);
     }

@@ -5,17 +5,16 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::time::{Instant, sleep, timeout};
 use verger_controller_raft::{Member, ProposeError};
 use verger_controller_state::{Action, Command, Response};
 use verger_policy::digest::Digest;
-use verger_seal::{SealingKey, TrustRoot};
 
 use crate::check::{Does, Operation};
 use crate::defects::Defect;
+use crate::shared::command;
 use crate::world::Running;
 
 /// The registers: people, of whom each has one login.
@@ -51,27 +50,6 @@ impl History {
         let operation = Operation { does, from, to };
         self.operations.entry(person).or_default().push(operation);
     }
-}
-
-fn command(action: Action) -> Command {
-    Command {
-        stamp: Timestamp::UNIX_EPOCH,
-        actor: "controller/c1".to_owned(),
-        request_id: None,
-        from: None,
-        policies: Vec::new(),
-        counted: false,
-        action,
-    }
-}
-
-/// What founds a cluster.
-pub(crate) fn founding() -> Command {
-    let key = SealingKey::from_seed([1; 32]);
-    let (_, envelope) = TrustRoot::found(&[("ada".to_owned(), &key)], 1).unwrap();
-    command(Action::Found {
-        trust_root: envelope.to_json().into(),
-    })
 }
 
 fn login(person: &str, value: u64) -> Command {

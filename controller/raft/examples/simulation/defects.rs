@@ -11,14 +11,17 @@ pub(crate) enum Defect {
     StaleRead,
     /// What was applied last is applied again after a crash.
     DoubledApply,
+    /// A row is not kept: who is started again is another than the others.
+    LostRow,
 }
 
 impl Defect {
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::SkippedSync,
         Self::LostVote,
         Self::StaleRead,
         Self::DoubledApply,
+        Self::LostRow,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -27,6 +30,7 @@ impl Defect {
             Self::LostVote => "lost-vote",
             Self::StaleRead => "stale-read",
             Self::DoubledApply => "doubled-apply",
+            Self::LostRow => "lost-row",
         }
     }
 }

@@ -18,6 +18,7 @@ use verger_controller_store::{
     MemoryState, Pump, Row, RowOp, SnapshotDir, StateDb, StoreError,
 };
 
+use verger_controller_state::Tree;
 use verger_proto::stored::v1::RaftMark;
 
 use crate::defects::Defect;
@@ -65,14 +66,17 @@ impl Disk {
                 }
             }
         });
-        let state: Arc<dyn StateDb> = match self.is_set_back {
-            true => Arc::new(SetBack(Arc::clone(&self.state))),
-            false => Arc::clone(&self.state) as Arc<dyn StateDb>,
+        let rows = Arc::clone(&self.state);
+        let state: Arc<dyn StateDb> = match (self.is_set_back, self.defect) {
+            (false, Some(Defect::LostRow)) => Arc::new(Faulty(rows, Fault::LosesLogins)),
+            (false, _) => rows,
+            (true, _) => Arc::new(Faulty(rows, Fault::SetBack)),
         };
         let stores = Stores {
             log,
             state,
             snapshots: SnapshotDir::open(self.snapshots.path()).unwrap(),
+            place: self.snapshots.path().to_owned(),
         };
         (stores, writing)
     }
@@ -143,17 +147,38 @@ impl LogDb for Forgetful {
     }
 }
 
-/// Rows that say that they stand one entry before where they do.
-struct SetBack(Arc<MemoryState>);
+/// What is wrong with rows.
+#[derive(PartialEq, Eq)]
+enum Fault {
+    /// They say that they stand one entry before where they do.
+    SetBack,
+    /// What somebody's login became is not kept, but for the first.
+    LosesLogins,
+}
 
-impl StateDb for SetBack {
+/// Rows with a fault.
+struct Faulty(Arc<MemoryState>, Fault);
+
+impl StateDb for Faulty {
     fn apply_batch(&self, ops: &[RowOp], applied: &AppliedMark) -> Result<(), StoreError> {
-        self.0.apply_batch(ops, applied)
+        let mut kept = Vec::new();
+        for op in ops {
+            let is_lost = self.1 == Fault::LosesLogins
+                && op.tree == Tree::Logins.name()
+                && self.0.get(&op.tree, &op.key)?.is_some();
+            if !is_lost {
+                kept.push(op.clone());
+            }
+        }
+        self.0.apply_batch(&kept, applied)
     }
 
     fn applied(&self) -> Result<Option<AppliedMark>, StoreError> {
         let mark = self.0.applied()?;
-        Ok(mark.map(one_before))
+        Ok(match self.1 {
+            Fault::SetBack => mark.map(one_before),
+            Fault::LosesLogins => mark,
+        })
     }
 
     fn get(&self, tree: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {

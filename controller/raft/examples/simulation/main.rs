@@ -11,6 +11,8 @@ mod defects;
 mod disk;
 mod nemesis;
 mod router;
+#[path = "../../tests/shared/mod.rs"]
+mod shared;
 mod watch;
 mod world;
 

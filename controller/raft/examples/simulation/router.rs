@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
-use verger_controller_raft::{Member, Peer, PeerError, PeerRefused, Peers};
-use verger_proto::peer::v1 as pb;
+use verger_controller_raft::{Member, Peer, PeerError, Peers};
+
+use crate::shared::{By, Way};
 
 /// How long a message takes, microseconds.
 const TAKES: std::ops::Range<u64> = 200..4_000;
@@ -19,8 +18,6 @@ const SLOW: u32 = 200;
 const SLOW_TAKES: std::ops::Range<u64> = 50_000..400_000;
 /// Of so many messages one is lost.
 const LOST: u32 = 300;
-/// How long a snapshot may take.
-const SNAPSHOT: Duration = Duration::from_secs(20);
 
 /// Everybody who is there, and the ways that are cut.
 pub(crate) struct Router {
@@ -124,30 +121,31 @@ struct Of {
 
 impl Peers for Of {
     fn peer(&self, name: &str, _address: &str) -> Arc<dyn Peer> {
-        Arc::new(Way {
+        Arc::new(By(Line {
             router: Arc::clone(&self.router),
             from: self.name.clone(),
             run: self.run,
             to: name.to_owned(),
-        })
+        }))
     }
 }
 
-struct Way {
+struct Line {
     router: Arc<Router>,
     from: String,
     run: u64,
     to: String,
 }
 
-fn refused(error: &PeerRefused) -> PeerError {
-    PeerError::Refused(error.to_string())
-}
-
-impl Way {
-    async fn call<T, F>(&self, within: Duration, call: impl FnOnce(Arc<Member>) -> F) -> Result<T, PeerError>
+impl Way for Line {
+    async fn call<T, F>(
+        &self,
+        within: Duration,
+        call: impl FnOnce(Arc<Member>) -> F + Send,
+    ) -> Result<T, PeerError>
     where
-        F: Future<Output = Result<T, PeerError>>,
+        T: Send,
+        F: Future<Output = Result<T, PeerError>> + Send,
     {
         let lost = || PeerError::Lost("nothing comes".to_owned());
         let whole = async {
@@ -171,64 +169,5 @@ impl Way {
             }
         };
         timeout(within, whole).await.map_err(|_| lost())?
-    }
-}
-
-#[async_trait]
-impl Peer for Way {
-    async fn append(
-        &self,
-        request: pb::AppendRequest,
-        within: Duration,
-    ) -> Result<pb::AppendResponse, PeerError> {
-        let call = async |member: Arc<Member>| member.append(request).await.map_err(|error| refused(&error));
-        self.call(within, call).await
-    }
-
-    async fn vote(&self, request: pb::VoteRequest, within: Duration) -> Result<pb::VoteResponse, PeerError> {
-        let call = async |member: Arc<Member>| member.vote(request).await.map_err(|error| refused(&error));
-        self.call(within, call).await
-    }
-
-    async fn pre_vote(
-        &self,
-        request: pb::PreVoteRequest,
-        within: Duration,
-    ) -> Result<pb::PreVoteResponse, PeerError> {
-        let call =
-            async |member: Arc<Member>| member.pre_vote(request).await.map_err(|error| refused(&error));
-        self.call(within, call).await
-    }
-
-    async fn transfer_leader(
-        &self,
-        request: pb::TransferLeaderRequest,
-        within: Duration,
-    ) -> Result<pb::TransferLeaderResponse, PeerError> {
-        let call = async |member: Arc<Member>| member.stand(request).await.map_err(|error| refused(&error));
-        self.call(within, call).await
-    }
-
-    async fn install(
-        &self,
-        parts: mpsc::Receiver<pb::InstallSnapshotRequest>,
-    ) -> Result<pb::InstallSnapshotResponse, PeerError> {
-        let call = async |member: Arc<Member>| member.install(parts).await.map_err(|error| refused(&error));
-        self.call(SNAPSHOT, call).await
-    }
-
-    async fn read_index(&self, within: Duration) -> Result<pb::ReadIndexResponse, PeerError> {
-        self.call(within, async |member: Arc<Member>| Ok(member.read_index().await))
-            .await
-    }
-
-    async fn propose(
-        &self,
-        request: pb::ProposeRequest,
-        within: Duration,
-    ) -> Result<pb::ProposeResponse, PeerError> {
-        let call =
-            async |member: Arc<Member>| member.propose_for(request).await.map_err(|error| refused(&error));
-        self.call(within, call).await
     }
 }

@@ -19,6 +19,7 @@ use crate::defects::Defect;
 use crate::disk::Disk;
 use crate::nemesis::{self, Done};
 use crate::router::Router;
+use crate::shared::founding;
 use crate::watch::{self, Seen};
 
 /// How long things go wrong, and clients go on, in the cluster's time.
@@ -292,7 +293,7 @@ async fn founded(cluster: &mut Cluster, lots: &mut StdRng) -> Result<(), String>
                 .wait_until_leading(MENDED)
                 .await
                 .map_err(|error| error.to_string())?;
-            let answer = first.propose(&clients::founding()).await;
+            let answer = first.propose(&founding()).await;
             match answer {
                 Ok(Response::Founded(_)) => continue,
                 other => return Err(format!("it is not founded: {other:?}")),

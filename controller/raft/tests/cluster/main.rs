@@ -4,4 +4,6 @@
 
 mod cases;
 mod router;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod world;

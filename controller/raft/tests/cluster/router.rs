@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use tokio::sync::{RwLock, mpsc};
-use verger_controller_raft::{Member, Peer, PeerError, PeerRefused, Peers};
-use verger_proto::peer::v1 as pb;
+use tokio::sync::RwLock;
+use verger_controller_raft::{Member, Peer, PeerError, Peers};
+
+use crate::shared::{By, Way};
 
 /// Where a member is while it runs.
 pub(crate) type Seat = Arc<RwLock<Option<Arc<Member>>>>;
@@ -56,29 +56,29 @@ struct Of {
 
 impl Peers for Of {
     fn peer(&self, name: &str, _address: &str) -> Arc<dyn Peer> {
-        Arc::new(Way {
+        Arc::new(By(Line {
             router: Arc::clone(&self.router),
             from: self.name.clone(),
             to: name.to_owned(),
-        })
+        }))
     }
 }
 
-struct Way {
+struct Line {
     router: Arc<Router>,
     from: String,
     to: String,
 }
 
-fn refused(error: &PeerRefused) -> PeerError {
-    PeerError::Refused(error.to_string())
-}
-
-impl Way {
-    /// Calls, and brings the answer back. Either may be lost.
-    async fn call<T, F>(&self, within: Duration, call: impl FnOnce(Arc<Member>) -> F) -> Result<T, PeerError>
+impl Way for Line {
+    async fn call<T, F>(
+        &self,
+        within: Duration,
+        call: impl FnOnce(Arc<Member>) -> F + Send,
+    ) -> Result<T, PeerError>
     where
-        F: Future<Output = Result<T, PeerError>>,
+        T: Send,
+        F: Future<Output = Result<T, PeerError>> + Send,
     {
         if self.router.is_cut(&self.from, &self.to) {
             return Err(PeerError::Unreachable("the way is cut".to_owned()));
@@ -95,64 +95,5 @@ impl Way {
             return Err(lost());
         }
         answer
-    }
-}
-
-#[async_trait]
-impl Peer for Way {
-    async fn append(
-        &self,
-        request: pb::AppendRequest,
-        within: Duration,
-    ) -> Result<pb::AppendResponse, PeerError> {
-        let call = async |member: Arc<Member>| member.append(request).await.map_err(|error| refused(&error));
-        self.call(within, call).await
-    }
-
-    async fn vote(&self, request: pb::VoteRequest, within: Duration) -> Result<pb::VoteResponse, PeerError> {
-        let call = async |member: Arc<Member>| member.vote(request).await.map_err(|error| refused(&error));
-        self.call(within, call).await
-    }
-
-    async fn pre_vote(
-        &self,
-        request: pb::PreVoteRequest,
-        within: Duration,
-    ) -> Result<pb::PreVoteResponse, PeerError> {
-        let call =
-            async |member: Arc<Member>| member.pre_vote(request).await.map_err(|error| refused(&error));
-        self.call(within, call).await
-    }
-
-    async fn transfer_leader(
-        &self,
-        request: pb::TransferLeaderRequest,
-        within: Duration,
-    ) -> Result<pb::TransferLeaderResponse, PeerError> {
-        let call = async |member: Arc<Member>| member.stand(request).await.map_err(|error| refused(&error));
-        self.call(within, call).await
-    }
-
-    async fn install(
-        &self,
-        parts: mpsc::Receiver<pb::InstallSnapshotRequest>,
-    ) -> Result<pb::InstallSnapshotResponse, PeerError> {
-        let call = async |member: Arc<Member>| member.install(parts).await.map_err(|error| refused(&error));
-        self.call(Duration::from_secs(60), call).await
-    }
-
-    async fn read_index(&self, within: Duration) -> Result<pb::ReadIndexResponse, PeerError> {
-        self.call(within, async |member: Arc<Member>| Ok(member.read_index().await))
-            .await
-    }
-
-    async fn propose(
-        &self,
-        request: pb::ProposeRequest,
-        within: Duration,
-    ) -> Result<pb::ProposeResponse, PeerError> {
-        let call =
-            async |member: Arc<Member>| member.propose_for(request).await.map_err(|error| refused(&error));
-        self.call(within, call).await
     }
 }

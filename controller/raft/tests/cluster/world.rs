@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use verger_controller_raft::{Change, Member, MemberConfig, ProposeError};
 use verger_controller_state::{Action, Command, Response, State};
 use verger_policy::digest::Digest;
-use verger_seal::{SealingKey, TrustRoot};
 
 use crate::router::Router;
+use crate::shared::{command, founding};
 
 /// What does not come by then does not come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,18 +31,6 @@ pub(crate) fn name(id: u64) -> String {
 
 fn address(id: u64) -> String {
     format!("host-{id}:1")
-}
-
-fn command(action: Action) -> Command {
-    Command {
-        stamp: Timestamp::UNIX_EPOCH,
-        actor: "controller/c1".to_owned(),
-        request_id: None,
-        from: None,
-        policies: Vec::new(),
-        counted: false,
-        action,
-    }
 }
 
 /// Gives somebody a login with the key of this number.
@@ -75,12 +62,7 @@ impl World {
         world.begin(1).await;
         let first = world.member(1);
         first.wait_until_leading(PATIENCE).await.unwrap();
-        let key = SealingKey::from_seed([1; 32]);
-        let (_, envelope) = TrustRoot::found(&[("ada".to_owned(), &key)], 1).unwrap();
-        let founded = command(Action::Found {
-            trust_root: envelope.to_json().into(),
-        });
-        let founded = first.propose(&founded).await.unwrap();
+        let founded = first.propose(&founding()).await.unwrap();
         assert!(matches!(founded, Response::Founded(_)), "{founded:?}");
         for id in 2..=members {
             world.join(id).await;
