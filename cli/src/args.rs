@@ -2,6 +2,7 @@
 
 mod audit;
 mod auth;
+mod cluster;
 mod exceptions;
 mod findings;
 mod hosts;
@@ -19,6 +20,7 @@ use crate::output::note;
 
 pub(crate) use audit::{AuditCommand, AuditFilterArgs};
 pub(crate) use auth::{AskArgs, AuthCommand, WhoArgs};
+pub(crate) use cluster::{ClusterCommand, MemberChange};
 pub(crate) use exceptions::{ExceptionsArgs, ExceptionsCommand};
 pub(crate) use findings::{FilterArgs, FindingsCommand, VerifyFindingsArgs};
 pub(crate) use hosts::{Decision, HostsArgs};
@@ -161,6 +163,9 @@ pub(crate) enum Command {
     /// The trust root: whose keys may seal.
     #[command(subcommand)]
     Trust(TrustCommand),
+    /// The members of the control plane.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Join tokens for agents.
     #[command(subcommand)]
     Token(TokenCommand),

@@ -12,6 +12,7 @@ use tonic::{Request, Status};
 use verger_proto::cluster::v1::audit_service_client::AuditServiceClient;
 use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
 use verger_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
+use verger_proto::cluster::v1::member_service_client::MemberServiceClient;
 use verger_proto::findings::v1::findings_service_client::FindingsServiceClient;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_proto::policy::v1::proposal_service_client::ProposalServiceClient;
@@ -148,6 +149,10 @@ impl Session {
     /// When none does.
     pub(crate) async fn reconnect(&mut self) -> Result<(), ConnectError> {
         renewal::reload(&mut self.context, &self.place, &self.client);
+        // Whoever was asked last may be there, and have nobody to decide anything with.
+        if !self.context.addresses.is_empty() {
+            self.context.addresses.rotate_left(1);
+        }
         self.channel = channel(Arc::clone(&self.client), &self.context.addresses).await?;
         Ok(())
     }
@@ -170,6 +175,10 @@ impl Session {
 
     pub(crate) fn audit(&self) -> AuditServiceClient<Channel> {
         AuditServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    pub(crate) fn members(&self) -> MemberServiceClient<Channel> {
+        MemberServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn cluster(&self) -> ClusterServiceClient<Channel> {

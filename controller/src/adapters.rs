@@ -1,5 +1,8 @@
 //! The ports of the API, over Raft, the authorities and the system. Newtypes, in one place.
 
+mod membership;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,14 +10,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
 use verger_controller_api::ports::{
-    Ambient, AuditRows, Holder, IssueError, Issued, Issuer, Replicated, Unavailable,
+    Ambient, AuditRows, Below, Holder, IssueError, Issued, Issuer, Replicated, Unavailable,
 };
 use verger_controller_raft::{Member, ProposeError};
 use verger_controller_state::{Command, Response, State, Tree};
 use verger_policy::digest::Digest;
-use verger_transport::{Authority, AuthorityError, Peer, SpiffeId};
+use verger_transport::{Authority, AuthorityError, Label, Peer, Purpose, SpiffeId};
 
 use crate::login::time_left;
+
+pub(crate) use membership::RaftMembership;
 
 /// How long an agent's certificate is good; it renews at half of it.
 pub(crate) const AGENT_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
@@ -67,6 +72,8 @@ pub(crate) struct Authorities {
     pub(crate) agents: Authority,
     pub(crate) people: Authority,
     pub(crate) members: Vec<u8>,
+    /// Where the roots are, if they are here.
+    pub(crate) pki: PathBuf,
     /// How long a local login's certificate is good.
     pub(crate) person_lifetime: Duration,
 }
@@ -116,6 +123,27 @@ impl Issuer for Authorities {
             chain: issued.chain,
             not_after,
         })
+    }
+
+    fn below(&self, csrs: &[Vec<u8>; 3], member: &Label) -> Result<Below, IssueError> {
+        let id = SpiffeId {
+            cluster: self.cluster.clone(),
+            peer: Peer::Controller(member.clone()),
+        };
+        let (mut own, mut roots) = (<[Vec<u8>; 3]>::default(), <[Vec<u8>; 3]>::default());
+        for (place, purpose) in Purpose::ALL.into_iter().enumerate() {
+            // Read when it is needed, and not kept in memory.
+            let root = Authority::load_root(&self.pki, purpose).map_err(|error| match error {
+                AuthorityError::NoRoot(_) => IssueError::NoRoots(format!(
+                    "{error}; join by the member that founded the cluster, or bring them here (`verger-controller roots import`)"
+                )),
+                AuthorityError::NoneBelow => IssueError::NoRoots(error.to_string()),
+                other => issue_error(other),
+            })?;
+            own[place] = root.below(&csrs[place], purpose, &id).map_err(issue_error)?;
+            roots[place] = root.certificate().to_vec();
+        }
+        Ok(Below { own, roots })
     }
 
     fn member_cas(&self) -> Vec<Vec<u8>> {

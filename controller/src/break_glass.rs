@@ -110,7 +110,7 @@ async fn settle(config: &Config, question: Question) -> anyhow::Result<(String, 
     let answer = match emergency::ask(&config.emergency_socket(), &question).await? {
         Some(answer) => answer,
         None => {
-            let member = wire_up::open_member(config)
+            let member = wire_up::open_stopped(config)
                 .await
                 .context("no member answers here, and its stores cannot be opened")?;
             // It may have been off for days: what is recorded now is of now.

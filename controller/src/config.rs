@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use verger_controller_raft::Node;
 use verger_transport::config_file;
 use verger_transport::telemetry::LogFormat;
 
@@ -30,6 +31,12 @@ pub(crate) struct Config {
     /// What others call `enrol_listen`. Absent: the same.
     #[serde(default)]
     pub(crate) enrol_address: Option<String>,
+    /// Where it listens for the other members. Absent: it is alone, and nobody can join.
+    #[serde(default)]
+    pub(crate) peer_listen: Option<SocketAddr>,
+    /// What the others call `peer_listen`. Absent: the same.
+    #[serde(default)]
+    pub(crate) peer_address: Option<String>,
     /// How log lines look: `text` or `json`.
     #[serde(default)]
     pub(crate) log: LogFormat,
@@ -72,10 +79,24 @@ impl Config {
             "{}: `person_certificate_hours` is 24 to 720: a day to 30 days",
             file.display()
         );
-        for (field, listen, address) in [
+        anyhow::ensure!(
+            config.peer_listen.is_none_or(|peer| peer != config.listen && peer != config.enrol_listen),
+            "{}: `peer_listen` must be another than `listen` and `enrol_listen`: members have a listener of their own",
+            file.display()
+        );
+        anyhow::ensure!(
+            config.peer_listen.is_some() || config.peer_address.is_none(),
+            "{}: `peer_address` without `peer_listen`: nobody would listen there",
+            file.display()
+        );
+        let peers = config
+            .peer_listen
+            .map(|listen| ("peer_address", listen, &config.peer_address));
+        let others = [
             ("address", config.listen, &config.address),
             ("enrol_address", config.enrol_listen, &config.enrol_address),
-        ] {
+        ];
+        for (field, listen, address) in others.into_iter().chain(peers) {
             anyhow::ensure!(
                 !listen.ip().is_unspecified() || address.is_some(),
                 "{}: `{field}` is missing: nobody can connect to {listen}; write HOST:PORT as others reach it",
@@ -93,6 +114,25 @@ impl Config {
         self.enrol_address
             .clone()
             .unwrap_or_else(|| self.enrol_listen.to_string())
+    }
+
+    /// Where its peers call it; where nobody can, where everybody else does.
+    pub(crate) fn peer_address(&self) -> String {
+        let listen = self.peer_listen.map(|listen| listen.to_string());
+        self.peer_address
+            .clone()
+            .or(listen)
+            .unwrap_or_else(|| self.address())
+    }
+
+    /// What all members are told of it.
+    pub(crate) fn node(&self) -> Node {
+        Node {
+            name: self.member.clone(),
+            address: self.peer_address(),
+            api: self.address(),
+            enrol: self.enrol_address(),
+        }
     }
 
     /// How long a local login's certificate is good.
@@ -130,6 +170,14 @@ impl Config {
             self.enrol_listen,
             self.enrol_address(),
         )?;
+        match self.peer_listen {
+            Some(listen) => writeln!(
+                std::io::stdout(),
+                "other members at {listen} (called {})",
+                self.peer_address()
+            )?,
+            None => writeln!(std::io::stdout(), "alone: it listens for no other members (`peer_listen`)")?,
+        }
         if let Some(oidc) = &self.oidc {
             Oidc::new(oidc)?.explain()?;
         }

@@ -14,6 +14,7 @@ use verger_transport::{Authority, Label, Purpose, spki_pin};
 
 use crate::adapters::SystemAmbient;
 use crate::config::Config;
+use crate::seat::{FIRST, Seat};
 use crate::login::{NewLogin, Reserved, context_of};
 use crate::wire_up;
 
@@ -90,7 +91,7 @@ async fn found(
     let raft_dir = config.raft_dir();
     make_private_dir(&raft_dir)?;
     Member::create(&raft_dir)?;
-    let member = wire_up::open_member(config).await?;
+    let member = wire_up::open_alone(config, FIRST).await?;
     let command = |action| Command {
         stamp: SystemAmbient.now(),
         actor: format!("controller/{}", config.member),
@@ -117,7 +118,10 @@ async fn found(
     };
     member.stop().await;
     match (founded?, given?) {
-        (Response::Founded(cluster), Some(Response::LoginCreated)) => Ok(cluster.hex()),
+        (Response::Founded(cluster), Some(Response::LoginCreated)) => {
+            Seat::new(FIRST, cluster.hex()).keep(&raft_dir)?;
+            Ok(cluster.hex())
+        }
         (Response::Refused(reason), _) => anyhow::bail!("{}: {reason}", trust_root.display()),
         (_, Some(Response::Refused(reason))) => anyhow::bail!("--admin {person}: {reason}"),
         other => anyhow::bail!("the state machine answered {other:?}"),
@@ -175,6 +179,8 @@ impl Draft {
                 enrol_listen: config.enrol_listen,
                 address: config.address.clone(),
                 enrol_address: config.enrol_address.clone(),
+                peer_listen: config.peer_listen,
+                peer_address: config.peer_address.clone(),
                 log: config.log,
                 person_certificate_hours: config.person_certificate_hours,
                 oidc: None,
@@ -204,7 +210,7 @@ impl Drop for Draft {
 }
 
 /// Whether there is nothing there: no folder, or an empty one.
-fn is_vacant(dir: &Path) -> anyhow::Result<bool> {
+pub(crate) fn is_vacant(dir: &Path) -> anyhow::Result<bool> {
     match std::fs::read_dir(dir) {
         Ok(mut entries) => Ok(entries.next().is_none()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
@@ -212,7 +218,7 @@ fn is_vacant(dir: &Path) -> anyhow::Result<bool> {
     }
 }
 
-fn remove_dir(dir: &Path) -> anyhow::Result<()> {
+pub(crate) fn remove_dir(dir: &Path) -> anyhow::Result<()> {
     match std::fs::remove_dir_all(dir) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", dir.display()))
@@ -221,7 +227,7 @@ fn remove_dir(dir: &Path) -> anyhow::Result<()> {
     }
 }
 
-fn rename(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub(crate) fn rename(from: &Path, to: &Path) -> anyhow::Result<()> {
     std::fs::rename(from, to).with_context(|| format!("cannot move {} to {}", from.display(), to.display()))
 }
 

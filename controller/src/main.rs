@@ -4,12 +4,17 @@ mod adapters;
 mod break_glass;
 mod config;
 mod emergency;
+mod hearing;
 mod init;
+mod join;
 mod login;
 mod member_key;
 mod oidc;
+mod peers;
 mod recover;
+mod roots;
 mod run;
+mod seat;
 mod stamper;
 mod timekeeper;
 mod watchman;
@@ -42,6 +47,11 @@ struct Cli {
 enum Command {
     /// Found a cluster, once: stores, authorities, the first person's context file.
     Init(init::InitArgs),
+    /// Join a cluster as one more member, by the command that `verger cluster add` prints.
+    Join(join::JoinArgs),
+    /// Copy the root keys of the cluster's authorities out, or bring them to another member.
+    #[command(subcommand)]
+    Roots(roots::RootsCommand),
     /// Print this member's NAME=KEY for the trust root (`verger trust init --member`, `verger trust rotate --add-member`); makes the
     /// key where there is none. With it the member signs how fresh the policy set is, and nothing else.
     MemberKey,
@@ -73,6 +83,8 @@ fn carry_out(cli: &Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match &cli.command {
         Command::Init(args) => runtime.block_on(init::init(&config, args)),
+        Command::Join(args) => runtime.block_on(join::join(&config, args)),
+        Command::Roots(command) => roots::roots(&config, command),
         Command::MemberKey => member_key::print(&config),
         Command::RecoverLogin(args) => runtime.block_on(recover::recover(&config, args)),
         Command::BreakGlass(args) => runtime.block_on(break_glass::break_glass(&config, args)),

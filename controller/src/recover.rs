@@ -53,7 +53,7 @@ pub(crate) async fn recover(config: &Config, args: &RecoverArgs) -> anyhow::Resu
         limits::NAME_BYTES
     );
     let mut reserved = Reserved::new("--context", context)?;
-    let member = wire_up::open_member(config)
+    let member = wire_up::open_stopped(config)
         .await
         .context("the member's stores cannot be opened; stop the controller first")?;
     // It may have been off for days: what is recorded now is of now.
@@ -118,7 +118,7 @@ pub(crate) mod tests {
     pub(crate) fn opened(place: &Place) -> verger_controller_raft::Member {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         loop {
-            match place.runtime.block_on(wire_up::open_member(&place.config)) {
+            match place.runtime.block_on(wire_up::open_stopped(&place.config)) {
                 Ok(member) => return member,
                 Err(error) if format!("{error:#}").contains("in use") => {
                     assert!(std::time::Instant::now() < deadline, "{error:#}");

@@ -11,8 +11,9 @@ use tonic::transport::Server;
 use verger_controller_api::quotas::QuotasLayer;
 
 use crate::config::Config;
-use crate::wire_up::{MEMBER_LIFETIME, WiredUp, wire_up};
-use crate::{emergency, member_key, stamper, timekeeper, watchman};
+use crate::peers::{self, PeerDoor};
+use crate::wire_up::{MEMBER_LIFETIME, Opened, WiredUp, open_member, wire_up};
+use crate::{emergency, hearing, member_key, stamper, timekeeper, watchman};
 
 /// A silent connection is asked this often whether it lives.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -25,7 +26,25 @@ const UNREAD: u32 = 256 << 10;
 
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let key = member_key::load(&config)?;
-    let mut wired = wire_up(&config).await?;
+    let opened = open_member(&config).await?;
+    let stop = CancellationToken::new();
+    let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // First of all: without its peers it may not come to know anything.
+    let mut peering = peering(&config, &opened, &stop).await?;
+    let telling = tokio::spawn(hearing::keep_telling(
+        std::sync::Arc::clone(&opened.member),
+        std::sync::Arc::clone(&opened.peers),
+        std::sync::Arc::clone(&opened.fleet),
+        opened.start,
+    ));
+    let mut signals = signals;
+    tokio::select! {
+        ready = opened.ready(&config) => ready?,
+        ended = &mut peering => return ended?.map_err(Into::into),
+        _ = signals.0.recv() => return Ok(()),
+        _ = signals.1.recv() => return Ok(()),
+    }
+    let mut wired = wire_up(&config, &opened).await?;
     timekeeper::catch_up(&wired.member, &config.member).await;
     let time = tokio::spawn(timekeeper::keep_time(
         std::sync::Arc::clone(&wired.member),
@@ -56,14 +75,13 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}", config.enrol_listen))?;
     tracing::info!(listen = %listener.local_addr()?, enrol = %enrol.local_addr()?, "serving");
-    let stop = CancellationToken::new();
     let serves = wired.serves();
     let connections = ReceiverStream::new(verger_transport::accept_known(
         listener,
-        &wired.tls,
+        &opened.tls,
         move |certificate| serves(certificate),
     ));
-    let enrolments = ReceiverStream::new(verger_transport::accept_enrolments(enrol, &wired.tls));
+    let enrolments = ReceiverStream::new(verger_transport::accept_enrolments(enrol, &opened.tls));
     let api = std::mem::take(&mut wired.api);
     let enrolment = std::mem::take(&mut wired.enrolment);
     // One over both listeners.
@@ -96,11 +114,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .set_service_status("", tonic_health::ServingStatus::Serving)
         .await;
     // Whoever is told that it is ready may end it at once.
-    let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     notify(&[sd_notify::NotifyState::Ready]);
-    let ended = attend(&config, &wired, (serving, enrolling), signals, &stop).await;
+    let ended = attend(&config, &wired, (serving, enrolling, peering), signals, &stop).await;
     notify(&[sd_notify::NotifyState::Stopping]);
-    for task in [time, watch, emergency].into_iter().chain(fresh) {
+    for task in [time, watch, emergency, telling].into_iter().chain(fresh) {
         task.abort();
         let _ = task.await;
     }
@@ -113,6 +130,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         tracing::warn!("calls that were refused last are not on record");
     }
     drop(wired.api);
+    drop(opened);
     match std::sync::Arc::try_unwrap(wired.member) {
         Ok(member) => member.stop().await,
         // A stream that was cut has not let go yet; the log is durable, nothing is lost.
@@ -121,13 +139,33 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     ended
 }
 
+/// Serves peers, where the configuration says so.
+async fn peering(config: &Config, opened: &Opened, stop: &CancellationToken) -> anyhow::Result<Serving> {
+    let Some(address) = config.peer_listen else {
+        let stop = stop.clone();
+        return Ok(tokio::spawn(async move {
+            stop.cancelled().await;
+            Ok(())
+        }));
+    };
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))?;
+    tracing::info!(peers = %listener.local_addr()?, "serving other members");
+    let door = PeerDoor {
+        member: std::sync::Arc::clone(&opened.member),
+        fleet: std::sync::Arc::clone(&opened.fleet),
+    };
+    Ok(tokio::spawn(peers::serve(listener, &opened.tls, door, stop.clone())))
+}
+
 type Serving = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
 
 /// Renews the certificate and pets the watchdog, until a signal comes or a server fails.
 async fn attend(
     config: &Config,
     wired: &WiredUp,
-    (mut serving, mut enrolling): (Serving, Serving),
+    (mut serving, mut enrolling, mut peering): (Serving, Serving, Serving),
     (mut terminate, mut interrupt): (Signal, Signal),
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -140,6 +178,7 @@ async fn attend(
             _ = interrupt.recv() => break,
             ended = &mut serving => { ended??; anyhow::bail!("the API stopped by itself") }
             ended = &mut enrolling => { ended??; anyhow::bail!("enrolment stopped by itself") }
+            ended = &mut peering => { ended??; anyhow::bail!("what serves the other members stopped by itself") }
             _ = renewal.tick() => wired.renew(config)?,
             // The state must still be readable: a member that hangs is restarted.
             _ = pet.tick() => {
@@ -155,6 +194,8 @@ async fn attend(
         serving.abort();
     }
     enrolling.abort();
+    peering.abort();
+    let _ = peering.await;
     Ok(())
 }
 

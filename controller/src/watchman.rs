@@ -17,6 +17,7 @@ use verger_controller_state::{Action, Command};
 use verger_policy::model::AgentId;
 
 use crate::adapters::SystemAmbient;
+use crate::hearing;
 
 /// Between two looks at who was heard.
 const EVERY: Duration = Duration::from_secs(1);
@@ -92,6 +93,9 @@ pub(crate) async fn keep_watch(member: Arc<Member>, fleet: Arc<Fleet>, name: Str
             .checked_sub(SILENT_AFTER)
             .map(|limit| fleet.quiet_since(limit))
             .unwrap_or_default();
+        if is_lost(&member, &fleet, now) {
+            watch.since = now;
+        }
         if watch.is_due(now, leads, quiet) {
             let changed = changed(&member, &fleet, watch.since, now);
             if leads {
@@ -100,6 +104,14 @@ pub(crate) async fn keep_watch(member: Arc<Member>, fleet: Arc<Fleet>, name: Str
         }
         watch.looked = Instant::now();
     }
+}
+
+/// Whether a member fell silent that heard agents: they come back within a minute, elsewhere.
+fn is_lost(member: &Member, fleet: &Fleet, now: Instant) -> bool {
+    let members = member.standing().members;
+    now.checked_sub(hearing::TOLD_WITHIN).is_some_and(|limit| {
+        fleet.lose(limit, |name| members.iter().any(|member| member.node.name == name))
+    })
 }
 
 /// Who fell silent, or speaks again, and when it was heard last. Drops what was heard of hosts that were removed.

@@ -9,39 +9,41 @@ use tonic::service::RoutesBuilder;
 use verger_controller_api::denials::{Denials, DenialsLayer, keep_record, write_rest};
 use verger_controller_api::fleet::Fleet;
 use verger_controller_api::identity_provider::IdentityProvider;
-use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Replicated};
+use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Membership, Replicated};
 use verger_controller_api::quotas::{Serves, serves};
 use verger_controller_api::{
-    Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, LogIn, MESSAGE_BYTES, MemberInfo,
-    Policy, Proposals, SMALL_MESSAGE_BYTES,
+    Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, Joining, LogIn, MESSAGE_BYTES,
+    MemberInfo, Members, Policy, Proposals, SMALL_MESSAGE_BYTES,
 };
-use verger_controller_raft::{Member, MemberConfig, NoPeers};
+use verger_controller_raft::{Change, Member, MemberConfig, NoPeers, Part, Peers};
 use verger_proto::agent::v1::enrolment_service_server::EnrolmentServiceServer;
 use verger_proto::agent::v1::session_service_server::SessionServiceServer;
 use verger_proto::cluster::v1::audit_service_server::AuditServiceServer;
 use verger_proto::cluster::v1::certificate_service_server::CertificateServiceServer;
 use verger_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
+use verger_proto::cluster::v1::join_service_server::JoinServiceServer;
 use verger_proto::cluster::v1::login_service_server::LoginServiceServer;
+use verger_proto::cluster::v1::member_service_server::MemberServiceServer;
 use verger_proto::findings::v1::findings_service_server::FindingsServiceServer;
 use verger_proto::policy::v1::policy_service_server::PolicyServiceServer;
 use verger_proto::policy::v1::proposal_service_server::ProposalServiceServer;
-use verger_transport::{Authority, Identity, KeyPair, Peer, Purpose, Server, SpiffeId, spki_pin};
+use verger_transport::{Authority, Identity, KeyPair, Own, Peer, Purpose, Server, SpiffeId, spki_pin};
 
-use crate::adapters::{Authorities, RaftState, SystemAmbient};
+use crate::adapters::{Authorities, RaftMembership, RaftState, SystemAmbient};
 use crate::config::Config;
 use crate::oidc::Oidc;
+use crate::peers::TlsPeers;
+use crate::seat::{FIRST, Seat};
 
 /// How long a member's certificate is good; a fresh one is made every third of it.
 pub(crate) const MEMBER_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 /// A member that does not lead a cluster of one by then never will.
 const LEADING_LIMIT: Duration = Duration::from_secs(30);
-/// The only member's number.
-const FIRST_MEMBER: u64 = 1;
 
 /// The services of one member, ready to be served.
 pub(crate) struct WiredUp {
     pub(crate) member: Arc<Member>,
-    pub(crate) tls: Server,
+    own: Own,
     pub(crate) api: tonic::service::Routes,
     pub(crate) enrolment: tonic::service::Routes,
     /// Calls that are refused before they reach the log.
@@ -52,38 +54,153 @@ pub(crate) struct WiredUp {
     cluster: String,
 }
 
-/// Opens the stores, starts Raft, waits until this member leads.
-pub(crate) async fn open_member(config: &Config) -> anyhow::Result<Member> {
+/// Opens the stores and starts Raft.
+async fn open(config: &Config, number: u64, start: u64, peers: Arc<dyn Peers>) -> anyhow::Result<Member> {
+    let member = MemberConfig {
+        id: number,
+        node: config.node(),
+        is_first: number == FIRST,
+        start,
+    };
+    Ok(Member::open(member, config.raft_dir(), peers).await?)
+}
+
+/// A number that no other run has.
+fn start_number() -> u64 {
     let mut start = [0; 8];
     SystemAmbient.random(&mut start);
-    let member = MemberConfig {
-        id: FIRST_MEMBER,
-        name: config.member.clone(),
-        address: config.address(),
-        is_first: true,
-        start: u64::from_le_bytes(start),
-    };
-    let member = Member::open(member, config.raft_dir(), Arc::new(NoPeers)).await?;
+    u64::from_le_bytes(start)
+}
+
+/// Opens a member that needs nobody else to decide anything, and waits until it leads.
+///
+/// # Errors
+/// When it cannot be opened, or others vote, too.
+pub(crate) async fn open_alone(config: &Config, number: u64) -> anyhow::Result<Member> {
+    let member = open(config, number, start_number(), Arc::new(NoPeers)).await?;
+    let voters = voters(&member);
+    if voters > 1 {
+        member.stop().await;
+        anyhow::bail!("{voters} members vote in this cluster, and this one decides nothing without the others: start it");
+    }
     member.wait_until_leading(LEADING_LIMIT).await?;
     // What it had acknowledged before it was started is there.
     member.catch_up().await?;
     Ok(member)
 }
 
-/// Puts everything together.
-pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
-    let member = Arc::new(open_member(config).await?);
-    let cluster = member
-        .read(|state| state.cluster().map(|cluster| cluster.id.hex()))
-        .context("this member is not founded: run `verger-controller init`")?;
+fn voters(member: &Member) -> usize {
+    let members = member.standing().members;
+    members.iter().filter(|member| member.part == Part::Voter).count()
+}
+
+/// Which member this is. One that was founded before there could be others is told by its state.
+pub(crate) async fn seat(config: &Config) -> anyhow::Result<Seat> {
+    let dir = config.raft_dir();
+    if let Some(seat) = Seat::load(&dir)? {
+        return Ok(seat);
+    }
+    let member = open_alone(config, FIRST).await?;
+    let cluster = member.read(|state| state.cluster().map(|cluster| cluster.id.hex()));
+    member.stop().await;
+    let seat = Seat::new(
+        FIRST,
+        cluster.context("this member is not founded: run `verger-controller init`")?,
+    );
+    seat.keep(&dir)?;
+    Ok(seat)
+}
+
+/// Opens the member that is stopped, for a command on its host.
+///
+/// # Errors
+/// As [`open_alone`].
+pub(crate) async fn open_stopped(config: &Config) -> anyhow::Result<Member> {
+    let seat = seat(config).await?;
+    open_alone(config, seat.number).await
+}
+
+/// A member that runs, and is called by its peers; nobody else is served yet.
+pub(crate) struct Opened {
+    pub(crate) member: Arc<Member>,
+    pub(crate) tls: Server,
+    pub(crate) peers: Arc<TlsPeers>,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) seat: Seat,
+    /// A number that no other run of it has.
+    pub(crate) start: u64,
+    own: Own,
+}
+
+/// Opens the stores and starts Raft.
+pub(crate) async fn open_member(config: &Config) -> anyhow::Result<Opened> {
+    let seat = seat(config).await?;
     let pki = config.pki_dir();
-    let authorities = [Purpose::Members, Purpose::Agents, Purpose::People]
+    let authorities = Purpose::ALL
         .into_iter()
         .map(|purpose| Ok((purpose, Authority::load(&pki, purpose)?.certificate().to_vec())))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let members = Authority::load(&pki, Purpose::Members)?.certificate().to_vec();
+    let own = Own::new(&member_identity(config, &seat.cluster_id)?)?;
+    let tls = Server::with(&seat.cluster_id, own.clone(), &authorities)?;
+    // Whoever watches the network sees one address of a member.
+    let from = config.peer_listen.map(|listen| listen.ip()).filter(|ip| !ip.is_unspecified());
+    let peers = Arc::new(TlsPeers::new(&seat.cluster_id, own.clone(), vec![members], from));
+    let start = start_number();
+    let calling: Arc<dyn Peers> = Arc::<TlsPeers>::clone(&peers);
+    let member = Arc::new(open(config, seat.number, start, calling).await?);
+    Ok(Opened {
+        member,
+        tls,
+        peers,
+        fleet: Arc::new(Fleet::default()),
+        seat,
+        start,
+        own,
+    })
+}
+
+impl Opened {
+    /// Waits until this member can serve: what it had acknowledged is there, where it decides that alone, and its cluster is known to it.
+    pub(crate) async fn ready(&self, config: &Config) -> anyhow::Result<()> {
+        if voters(&self.member) == 1 && self.member.standing().members.iter().any(|of| of.id == self.seat.number && of.part == Part::Voter) {
+            self.member.wait_until_leading(LEADING_LIMIT).await?;
+            self.member.catch_up().await?;
+        }
+        let mut revisions = self.member.revisions();
+        while self.member.read(|state| state.cluster().is_none()) {
+            tracing::info!("waiting for the cluster's leader to call");
+            revisions.changed().await.context("the member stopped")?;
+        }
+        self.say_where(config).await;
+        Ok(())
+    }
+
+    /// Tells the others where this member is called now. It need not succeed: they call it there already, or it will be tried at the next start.
+    async fn say_where(&self, config: &Config) {
+        let members = self.member.standing().members;
+        let known = members.iter().find(|member| member.id == self.seat.number);
+        let node = config.node();
+        if known.is_none_or(|known| known.node == node) {
+            return;
+        }
+        let change = Change::Move {
+            id: self.seat.number,
+            node,
+        };
+        if let Err(error) = self.member.change(change, false).await {
+            tracing::warn!(%error, "the other members were not told where this one is called now");
+        }
+    }
+}
+
+/// Puts everything together.
+pub(crate) async fn wire_up(config: &Config, opened: &Opened) -> anyhow::Result<WiredUp> {
+    let (member, fleet) = (Arc::clone(&opened.member), Arc::clone(&opened.fleet));
+    let cluster = opened.seat.cluster_id.clone();
+    let pki = config.pki_dir();
+    let members = Authority::load(&pki, Purpose::Members)?.certificate().to_vec();
     let ca_pin = spki_pin(&members).context("the members' authority has no readable key")?;
-    let tls = Server::new(&cluster, &member_identity(config, &cluster)?, &authorities)?;
     let replicated: Arc<dyn Replicated> = Arc::new(RaftState(Arc::clone(&member)));
     let audit_rows: Arc<dyn AuditRows> = Arc::new(RaftState(Arc::clone(&member)));
     let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
@@ -92,6 +209,7 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
         agents: Authority::load(&pki, Purpose::Agents)?,
         people: Authority::load(&pki, Purpose::People)?,
         members,
+        pki: pki.clone(),
         person_lifetime: config.person_lifetime(),
     });
     let provider = config
@@ -101,7 +219,11 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
         .transpose()
         .context("`[oidc]`")?;
     let provider = provider.map(|provider| Arc::new(provider) as Arc<dyn IdentityProvider>);
-    let fleet = Arc::new(Fleet::default());
+    let membership: Arc<dyn Membership> = Arc::new(RaftMembership {
+        member: Arc::clone(&member),
+        name: config.member.clone(),
+        closed: closed(config),
+    });
     let authorizer = Authorizer::new(Arc::clone(&replicated));
     let info = MemberInfo {
         member: config.member.clone(),
@@ -142,6 +264,15 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
             Arc::clone(&fleet),
             Arc::clone(&authorizer),
             info,
+        ))
+        .max_decoding_message_size(SMALL_MESSAGE_BYTES),
+    );
+    api.add_service(
+        MemberServiceServer::new(Members::new(
+            Arc::clone(&replicated),
+            Arc::clone(&ambient),
+            Arc::clone(&membership),
+            Arc::clone(&authorizer),
         ))
         .max_decoding_message_size(SMALL_MESSAGE_BYTES),
     );
@@ -192,12 +323,21 @@ pub(crate) async fn wire_up(config: &Config) -> anyhow::Result<WiredUp> {
         .max_decoding_message_size(SMALL_MESSAGE_BYTES),
     );
     enrolment.add_service(
+        JoinServiceServer::new(Joining::new(
+            Arc::clone(&replicated),
+            Arc::clone(&ambient),
+            Arc::clone(&issuer),
+            membership,
+        ))
+        .max_decoding_message_size(SMALL_MESSAGE_BYTES),
+    );
+    enrolment.add_service(
         EnrolmentServiceServer::new(Enrolment::new(replicated, ambient, issuer))
             .max_decoding_message_size(SMALL_MESSAGE_BYTES),
     );
     Ok(WiredUp {
         member,
-        tls,
+        own: opened.own.clone(),
         api: api.routes(),
         enrolment: enrolment.routes(),
         denials: Arc::new(Denials::default()),
@@ -251,8 +391,18 @@ impl WiredUp {
 
     /// Makes a fresh certificate and uses it from the next handshake on.
     pub(crate) fn renew(&self, config: &Config) -> anyhow::Result<()> {
-        Ok(self.tls.replace(&member_identity(config, &self.cluster)?)?)
+        Ok(self.own.replace(&member_identity(config, &self.cluster)?)?)
     }
+}
+
+/// Why nobody can join by this member.
+fn closed(config: &Config) -> Option<String> {
+    config.peer_listen.is_none().then(|| {
+        format!(
+            "member {} listens for no other members: set `peer_listen` (and `peer_address`) in its configuration, and start it again",
+            config.member
+        )
+    })
 }
 
 // The key lives in memory only: each start, and each renewal, makes its own.

@@ -44,6 +44,8 @@ pub(crate) fn apply_request(set: &PolicySet, next: &PolicySet, seal: Vec<u8>) ->
 /// Who asks, and where.
 #[derive(Clone)]
 pub(crate) struct Access {
+    cluster: String,
+    member_cas: Vec<Vec<u8>>,
     client: Arc<Client>,
     addresses: Vec<String>,
     pub(crate) key: Arc<SealingKey>,
@@ -78,9 +80,41 @@ impl Access {
         }
         Ok(Self {
             client: Arc::new(Client::new(text("clusterId")?, &identity, &authorities)?),
+            cluster: text("clusterId")?.to_owned(),
+            member_cas: authorities,
             addresses: list("addresses"),
             key: Arc::new(key),
         })
+    }
+
+    /// The same, beginning with another address.
+    pub(crate) fn beginning(&self, with: usize) -> Self {
+        let mut turned = self.clone();
+        let count = turned.addresses.len().max(1);
+        turned.addresses.rotate_left(with % count);
+        turned
+    }
+
+    /// The addresses asked.
+    pub(crate) fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// The same as somebody else.
+    pub(crate) fn as_somebody(&self, identity: &Identity) -> Result<Self> {
+        let client = Client::new(&self.cluster, identity, &self.member_cas)?;
+        Ok(Self {
+            client: Arc::new(client),
+            ..self.clone()
+        })
+    }
+
+    /// The same, with one address alone.
+    pub(crate) fn at(&self, address: &str) -> Self {
+        Self {
+            addresses: vec![address.to_owned()],
+            ..self.clone()
+        }
     }
 
     /// The TLS side.
@@ -100,8 +134,14 @@ impl Access {
     {
         let deadline = Instant::now() + PATIENCE;
         let mut last = String::new();
+        let mut addresses = self.addresses.clone();
         while Instant::now() < deadline {
-            match channel(Arc::clone(&self.client), &self.addresses).await {
+            let connected = channel(Arc::clone(&self.client), &addresses).await;
+            // Whoever was asked may be there, and decide nothing: the next one is asked first.
+            if !addresses.is_empty() {
+                addresses.rotate_left(1);
+            }
+            match connected {
                 Ok(channel) => match tokio::time::timeout(CALL, attempt(channel)).await {
                     Ok(Ok(answer)) => return Ok(answer),
                     Ok(Err(status)) if is_lost(&status) => last = status.to_string(),

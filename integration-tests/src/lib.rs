@@ -16,6 +16,7 @@ pub mod kill;
 pub mod latency;
 pub mod launch;
 pub mod launch_window;
+pub mod members;
 pub mod people;
 pub mod podman;
 pub mod podman_proxy;

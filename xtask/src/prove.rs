@@ -316,6 +316,17 @@ pub(crate) const POINTS: &[Point] = &[
         }),
     },
     Point {
+        name: "members",
+        claim: "Three members as real processes, killed, frozen, cut off and slowed down under load: 0 acknowledged writes lost, every read current, a revoked login refused by every member, writes available again within 2 s (p99) after the leader is gone.",
+        cargo: &program!("prove-members"),
+        needs_docker: false,
+        sample: Some(Sample {
+            short: "1",
+            full: "20",
+            of: "times each of 9 faults",
+        }),
+    },
+    Point {
         name: "rpc-access",
         claim: "Every RPC is refused to who has no certificate, or another's, the wrong kind's, an ended or a revoked one; the role matrix is complete.",
         cargo: &program!("prove-rpc-access"),

@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod auth;
 mod bless;
+mod cluster;
 mod context;
 mod docker_env;
 mod exceptions;
@@ -57,6 +58,7 @@ pub(crate) async fn run(
         Command::Auth(command) => auth::auth(command, context, output).await,
         Command::Keys(command) => keys::keys(command, context, output).await,
         Command::Trust(command) => trust::trust(command, context, output).await,
+        Command::Cluster(command) => cluster::cluster(command, context, output).await,
         Command::Token(command) => token::token(command, context, output).await,
         Command::Login(args) => login::login(args, context, output).await,
         Command::Context(command) => self::context::context(command, context, output).await,

@@ -78,7 +78,8 @@ pub(crate) fn is_request_id(text: &str) -> bool {
     (1..=REQUEST_ID_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn request_id(text: &str) -> Result<Option<String>, Status> {
+/// The id of a request that changes something.
+pub(crate) fn request_id(text: &str) -> Result<Option<String>, Status> {
     match text.len() {
         0 => Err(argument(
             "request_id",

@@ -93,6 +93,7 @@ impl Cluster {
             controls,
             unreadable,
             findings_made,
+            changes: _,
         } = self.fleet.of(agent);
         let (epoch, root) = ledger.unwrap_or((0, Digest::from_bytes([0; 32])));
         Some(pb::Host {

@@ -66,6 +66,9 @@ pub enum IssueError {
     /// The authority is.
     #[error("the certificate could not be issued: {0}")]
     Authority(String),
+    /// The roots are not here.
+    #[error("{0}")]
+    NoRoots(String),
 }
 
 /// A certificate with its chain.
@@ -88,6 +91,70 @@ pub enum Holder {
     PersonUntil(Label, jiff::Timestamp),
 }
 
+/// The authorities of a member that joins, and the roots that they are below; each of members, agents and people, DER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Below {
+    /// Its own.
+    pub own: [Vec<u8>; 3],
+    /// The roots.
+    pub roots: [Vec<u8>; 3],
+}
+
+/// A change of who the members are, by their names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberChange {
+    /// A new one, as a learner.
+    Add(NewMember),
+    /// A learner votes from now on.
+    Promote(String),
+    /// A voter is a learner from now on.
+    Demote(String),
+    /// It is a member no more.
+    Remove(String),
+    /// It leads.
+    Lead(String),
+}
+
+/// A member that is new.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewMember {
+    /// Its number, which nobody else had.
+    pub number: u64,
+    /// Its name.
+    pub name: String,
+    /// Where its peers call it.
+    pub peer_address: String,
+    /// Where agents and people call it.
+    pub address: String,
+    /// Where agents enrol, and people log in.
+    pub enrol_address: String,
+}
+
+/// Why the members were not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct NotChanged {
+    /// Whether asking again may help: nobody leads, or what became of it is not known.
+    pub is_passing: bool,
+    /// A stable word.
+    pub reason: String,
+    /// For people.
+    pub detail: String,
+}
+
+/// Who the members of the control plane are.
+#[async_trait]
+pub trait Membership: Send + Sync + 'static {
+    /// As this member knows it; without invitations.
+    fn standing(&self) -> verger_proto::cluster::v1::ListMembersResponse;
+
+    /// Why nobody can join by this member, where that is so.
+    fn closed(&self) -> Option<String>;
+
+    /// Has whoever leads make a change, and waits for it. What would leave no quorum that is there is refused, unless it is forced.
+    async fn change(&self, change: MemberChange, is_forced: bool) -> Result<(), NotChanged>;
+}
+
 /// The authorities for certificates of agents and people.
 pub trait Issuer: Send + Sync + 'static {
     /// Checks a PKCS #10 request and gives the digest of its public key. Nothing else in it is used.
@@ -95,6 +162,9 @@ pub trait Issuer: Send + Sync + 'static {
 
     /// Issues a certificate of the life that its kind of holder has.
     fn issue(&self, csr: &[u8], holder: &Holder) -> Result<Issued, IssueError>;
+
+    /// Puts authorities for a member that joins below the roots, for the keys of these requests.
+    fn below(&self, csrs: &[Vec<u8>; 3], member: &Label) -> Result<Below, IssueError>;
 
     /// The certificates members are known by, DER.
     fn member_cas(&self) -> Vec<Vec<u8>>;

@@ -257,7 +257,7 @@ impl Session<'_> {
             }
             Some(Message::Status(status)) => self.status(status),
             Some(Message::Alive(pb::Alive {})) => {
-                self.note(|_| ());
+                self.agents.fleet.alive(self.agent, self.agents.ambient.now());
                 Ok(())
             }
         }

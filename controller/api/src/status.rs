@@ -76,6 +76,9 @@ pub(crate) fn issue(error: &IssueError) -> Status {
         IssueError::Request(_) => {
             with_reason(Code::InvalidArgument, "CERTIFICATE_REQUEST", error.to_string())
         }
+        IssueError::NoRoots(_) => {
+            with_reason(Code::FailedPrecondition, "NO_ROOT_KEYS", error.to_string())
+        }
         IssueError::Authority(_) => {
             tracing::error!(%error, "a certificate was not issued");
             with_reason(
@@ -109,6 +112,8 @@ pub(crate) fn refused(refused: &Refused) -> Status {
         Refused::NoBreakGlass(_) => Code::NotFound,
         Refused::RequestIdReused => Code::AlreadyExists,
         Refused::TooManyTokens => Code::ResourceExhausted,
+        Refused::MemberNameTaken(_) => Code::AlreadyExists,
+        Refused::TooManyMembers(_) => Code::ResourceExhausted,
         Refused::Token => Code::PermissionDenied,
         Refused::Rejected => Code::PermissionDenied,
         Refused::NotWaiting => Code::NotFound,

@@ -126,13 +126,7 @@ fn encode_membership(membership: &Membership<MemberId, Node>) -> stored::RaftMem
         nodes: membership
             .nodes()
             .map(|(id, node)| {
-                (
-                    *id,
-                    stored::RaftNode {
-                        address: node.address.clone(),
-                        name: node.name.clone(),
-                    },
-                )
+                (*id, encode_node(node))
             })
             .collect(),
     }
@@ -146,9 +140,33 @@ fn decode_membership(membership: stored::RaftMembership) -> io::Result<Membershi
         .collect();
     let nodes: BTreeMap<MemberId, Node> = nodes
         .into_iter()
-        .map(|(id, stored::RaftNode { address, name })| (id, Node { name, address }))
+        .map(|(id, node)| (id, decode_node(node)))
         .collect();
     Membership::new(configs, nodes).map_err(|error| damaged(&error.to_string()))
+}
+
+pub(crate) fn encode_node(node: &Node) -> stored::RaftNode {
+    stored::RaftNode {
+        address: node.address.clone(),
+        name: node.name.clone(),
+        api_address: node.api.clone(),
+        enrol_address: node.enrol.clone(),
+    }
+}
+
+pub(crate) fn decode_node(node: stored::RaftNode) -> Node {
+    let stored::RaftNode {
+        address,
+        name,
+        api_address: api,
+        enrol_address: enrol,
+    } = node;
+    Node {
+        name,
+        address,
+        api,
+        enrol,
+    }
 }
 
 pub(crate) fn encode_vote(vote: &Vote) -> Vec<u8> {
@@ -238,6 +256,7 @@ mod tests {
         Node {
             name: name.to_owned(),
             address: address.to_owned(),
+            ..Node::default()
         }
     }
 

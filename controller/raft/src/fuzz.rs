@@ -24,6 +24,7 @@ fn node(address: &str) -> Node {
     Node {
         name: "c".to_owned(),
         address: address.to_owned(),
+        ..Node::default()
     }
 }
 

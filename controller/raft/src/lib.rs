@@ -4,6 +4,7 @@
 //! `verger-controller-state`, and lets callers read the result. Small on purpose: instantiating `Raft` costs minutes per
 //! rebuild.
 
+mod changing;
 mod codec;
 #[cfg(test)]
 mod fuzz;
@@ -18,6 +19,8 @@ mod runtime;
 mod serving;
 mod snapshot;
 mod state_machine;
+#[cfg(test)]
+mod suite;
 mod tickets;
 mod types;
 mod wire;
@@ -27,3 +30,4 @@ pub use membership::{Change, ChangeError, MOST_VOTERS, MemberStanding, Part, Sta
 pub use peers::{NoPeers, Peer, PeerError, Peers};
 pub use runtime::seed;
 pub use serving::PeerRefused;
+pub use types::Node;

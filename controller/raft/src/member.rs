@@ -41,10 +41,8 @@ const READ_WITHIN: Duration = Duration::from_secs(5);
 pub struct MemberConfig {
     /// Its number in the cluster.
     pub id: u64,
-    /// Its name in its certificate.
-    pub name: String,
-    /// The address that peers call.
-    pub address: String,
+    /// What all are told of it where it founds its cluster.
+    pub node: Node,
     /// Whether it is its cluster's first, which founds it where its log is fresh. Others wait until a leader calls them.
     pub is_first: bool,
     /// A number that no other run of it has had.
@@ -159,8 +157,7 @@ impl Member {
     ) -> Result<Self, MemberError> {
         let MemberConfig {
             id,
-            name,
-            address,
+            node,
             is_first,
             start,
         } = config;
@@ -184,7 +181,7 @@ impl Member {
             .await
             .map_err(|error| MemberError::Raft(error.to_string()))?;
         if is_first && !initialised {
-            let members: std::collections::BTreeMap<u64, Node> = [(id, Node { name, address })].into();
+            let members: std::collections::BTreeMap<u64, Node> = [(id, node)].into();
             raft.initialize(members)
                 .await
                 .map_err(|error| MemberError::Raft(error.to_string()))?;
@@ -219,6 +216,10 @@ impl Member {
 
     pub(crate) const fn raft(&self) -> &Raft {
         &self.raft
+    }
+
+    pub(crate) fn peers(&self) -> &Arc<dyn Peers> {
+        &self.peers
     }
 
     pub(crate) const fn snapshots(&self) -> &Arc<SnapshotDir> {
@@ -313,6 +314,9 @@ impl Member {
     /// When the member stops, or nothing is applied yet.
     pub async fn snapshot_and_purge(&self) -> Result<(), MemberError> {
         let failed = |error: String| MemberError::Raft(error);
+        if self.raft.metrics().borrow_watched().last_applied.is_none() {
+            return Err(failed("nothing is applied yet".to_owned()));
+        }
         let applied = self.applied.read(State::revision);
         let trigger = self.raft.trigger();
         trigger
@@ -469,13 +473,14 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
         snapshots,
         place,
     } = stores;
-    let applied = db.applied()?.map_or(0, |mark| mark.last.index);
+    let applied = db.applied()?.map(|mark| mark.last.index);
     let latest = snapshots.latest()?;
-    let begins = log.last_purged().map_or(0, |id| id.index);
-    // Rows may stand earlier than the log begins after a crash: the snapshot covers what was purged.
+    let begins = log.last_purged().map(|id| id.index);
+    // Rows may stand earlier than the log begins after a crash: the snapshot covers what was purged. No rows at all are earlier than
+    // index 0, which is a log's first.
     if applied < begins {
         let snapshot = latest
-            .filter(|snapshot| snapshot.meta().last.index >= begins)
+            .filter(|snapshot| Some(snapshot.meta().last.index) >= begins)
             .ok_or(MemberError::Gap(place))?;
         tracing::info!(
             index = snapshot.meta().last.index,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::rt::{Instant as _, WatchReceiver as _};
+use tokio::time::{Instant, timeout_at};
 
 use crate::member::{Member, Raft};
 use crate::types::{MemberId, Node, TypeConfig};
@@ -29,10 +30,8 @@ pub enum Part {
 pub struct MemberStanding {
     /// Its number.
     pub id: MemberId,
-    /// Its name in its certificate.
-    pub name: String,
-    /// Where it is called.
-    pub address: String,
+    /// What all know of it.
+    pub node: Node,
     /// How it takes part.
     pub part: Part,
     /// Up to where its log is known to be as the leader's; only a leader knows.
@@ -71,10 +70,8 @@ pub enum Change {
     Add {
         /// Its number: one that nobody had.
         id: MemberId,
-        /// Its name in its certificate.
-        name: String,
-        /// Where it is called.
-        address: String,
+        /// What all are told of it.
+        node: Node,
     },
     /// A learner votes from now on.
     Promote(MemberId),
@@ -82,6 +79,15 @@ pub enum Change {
     Demote(MemberId),
     /// It is a member no more.
     Remove(MemberId),
+    /// It is called elsewhere from now on.
+    Move {
+        /// Who.
+        id: MemberId,
+        /// What all are told of it; its name stays.
+        node: Node,
+    },
+    /// It leads from now on.
+    Lead(MemberId),
 }
 
 /// Why the members are not changed.
@@ -92,7 +98,7 @@ pub enum ChangeError {
     NotLeader,
     /// There is no such member.
     #[error("there is no member {0}")]
-    Unknown(MemberId),
+    NoMember(MemberId),
     /// It is there already.
     #[error("member {0} is {1} already")]
     Already(MemberId, &'static str),
@@ -132,9 +138,48 @@ pub enum ChangeError {
         /// Where the leader's end.
         last: u64,
     },
-    /// Another change is under way, or the leader was lost meanwhile.
+    /// It does not vote.
+    #[error("member {0} is a learner, and learners do not lead")]
+    Learner(MemberId),
+    /// What the leader said.
+    #[error("{detail}")]
+    Refused {
+        /// A stable word.
+        reason: String,
+        /// For people.
+        detail: String,
+    },
+    /// Nobody leads whom this member can reach; nothing was changed.
+    #[error("nobody leads the cluster at the moment, as far as this member can tell; try again")]
+    Nobody,
+    /// The leader was lost meanwhile.
+    #[error("whether it was done is not known: {0}; look before you try again")]
+    Unknown(String),
+    /// Another change is under way.
     #[error("the change was not made: {0}")]
     Failed(String),
+}
+
+impl ChangeError {
+    /// A stable word for programs.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::NotLeader => "NOT_LEADER",
+            Self::Unknown(_) => "UNKNOWN_OUTCOME",
+            Self::NoMember(_) => "NO_SUCH_MEMBER",
+            Self::Already(..) => "ALREADY_SO",
+            Self::Taken(_) => "MEMBER_TAKEN",
+            Self::Leads(_) => "MEMBER_LEADS",
+            Self::LastVoter => "LAST_VOTER",
+            Self::TooMany => "TOO_MANY_VOTERS",
+            Self::NoQuorum { .. } => "NO_QUORUM",
+            Self::Behind { .. } => "MEMBER_BEHIND",
+            Self::Learner(_) => "MEMBER_IS_LEARNER",
+            Self::Refused { reason, .. } => reason,
+            Self::Nobody => "NO_LEADER",
+            Self::Failed(_) => "CHANGE_FAILED",
+        }
+    }
 }
 
 /// Entries that a learner may lack when it is to vote.
@@ -160,18 +205,32 @@ impl Standing {
         }
         let mut voters = self.voters();
         match change {
-            Change::Add { id, name, address } => {
+            Change::Add { id, node } => {
                 if self.of(*id).is_some() {
                     return Err(ChangeError::Already(*id, "a member"));
                 }
-                let same = |member: &&MemberStanding| member.name == *name || member.address == *address;
+                let same = |member: &&MemberStanding| member.node.name == node.name || member.node.address == node.address;
                 if let Some(taken) = self.members.iter().find(same) {
                     return Err(ChangeError::Taken(taken.id));
                 }
                 return Ok(());
             }
+            Change::Move { id, node } => {
+                self.of(*id).ok_or(ChangeError::NoMember(*id))?;
+                let same = |member: &&MemberStanding| {
+                    member.id != *id && (member.node.name == node.name || member.node.address == node.address)
+                };
+                let taken = self.members.iter().find(same);
+                return taken.map_or(Ok(()), |taken| Err(ChangeError::Taken(taken.id)));
+            }
+            Change::Lead(id) => {
+                return match self.of(*id).ok_or(ChangeError::NoMember(*id))?.part {
+                    Part::Voter => Ok(()),
+                    Part::Learner => Err(ChangeError::Learner(*id)),
+                };
+            }
             Change::Promote(id) => {
-                let member = self.of(*id).ok_or(ChangeError::Unknown(*id))?;
+                let member = self.of(*id).ok_or(ChangeError::NoMember(*id))?;
                 if !voters.insert(*id) {
                     return Err(ChangeError::Already(*id, "a voter"));
                 }
@@ -188,7 +247,7 @@ impl Standing {
                 }
             }
             Change::Demote(id) | Change::Remove(id) => {
-                self.of(*id).ok_or(ChangeError::Unknown(*id))?;
+                self.of(*id).ok_or(ChangeError::NoMember(*id))?;
                 let was_voter = voters.remove(id);
                 match (change, was_voter) {
                     (Change::Demote(_), false) => return Err(ChangeError::Already(*id, "a learner")),
@@ -222,22 +281,38 @@ impl Standing {
 }
 
 impl Member {
+    /// Checks a change. Who leads since a moment ago has heard of nobody yet: it is given the time to.
+    async fn checked(&self, change: &Change, is_meant: bool) -> Result<(), ChangeError> {
+        let deadline = Instant::now() + THERE_WITHIN;
+        let mut metrics = self.raft().metrics();
+        loop {
+            let checked = self.standing().check(change, is_meant);
+            let may_pass = matches!(
+                checked,
+                Err(ChangeError::NoQuorum { .. } | ChangeError::Behind { .. })
+            );
+            if !may_pass || !matches!(timeout_at(deadline, metrics.changed()).await, Ok(Ok(()))) {
+                return checked;
+            }
+        }
+    }
+
     /// How the cluster stands, as this member knows it.
     pub fn standing(&self) -> Standing {
         standing(self.raft())
     }
 
-    /// Changes who the members are, and waits until the change is committed. What would leave no quorum that is there is refused, unless
-    /// it `is_meant`.
+    /// Changes who the members are, as their leader, and waits until the change is committed. What would leave no quorum that is there is
+    /// refused, unless it `is_meant`. That another is to lead is begun, and not waited for: it does once its log is as this member's.
     ///
     /// # Errors
     /// When this member does not lead, the change may not be made, or is not.
-    pub async fn change(&self, change: Change, is_meant: bool) -> Result<(), ChangeError> {
-        self.standing().check(&change, is_meant)?;
+    pub(crate) async fn change_here(&self, change: Change, is_meant: bool) -> Result<(), ChangeError> {
+        self.checked(&change, is_meant).await?;
         let raft = self.raft();
         let (members, is_kept) = match change {
-            Change::Add { id, name, address } => {
-                let added = raft.add_learner(id, Node { name, address }, false).await;
+            Change::Add { id, node } => {
+                let added = raft.add_learner(id, node, false).await;
                 return added.map(drop).map_err(failed);
             }
             Change::Promote(id) => (ChangeMembers::AddVoterIds([id].into()), true),
@@ -246,40 +321,24 @@ impl Member {
                 (ChangeMembers::RemoveVoters([id].into()), false)
             }
             Change::Remove(id) => (ChangeMembers::RemoveNodes([id].into()), false),
+            Change::Move { id, node } => (ChangeMembers::SetNodes([(id, node)].into()), true),
+            Change::Lead(id) if id == *raft.node_id() => return Ok(()),
+            Change::Lead(id) => {
+                let begun = raft.trigger().transfer_leader(id).await;
+                return begun.map_err(|error| ChangeError::Failed(error.to_string()));
+            }
         };
         raft.change_membership(members, is_kept)
             .await
             .map(drop)
             .map_err(failed)
     }
-
-    /// Asks another voter to lead from now on. It does once its log is as this member's; whether it has, [`standing`](Self::standing) shows.
-    ///
-    /// # Errors
-    /// When this member does not lead, or that one does not vote.
-    pub async fn transfer_leader(&self, to: MemberId) -> Result<(), ChangeError> {
-        let standing = self.standing();
-        if standing.leader != Some(standing.id) {
-            return Err(ChangeError::NotLeader);
-        }
-        match standing.of(to) {
-            None => return Err(ChangeError::Unknown(to)),
-            Some(member) if member.part == Part::Learner => {
-                return Err(ChangeError::Already(to, "a learner, and learners do not lead"));
-            }
-            Some(_) => {}
-        }
-        self.raft()
-            .trigger()
-            .transfer_leader(to)
-            .await
-            .map_err(|error| ChangeError::Failed(error.to_string()))
-    }
 }
 
 fn failed(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ChangeError {
     match error.forward_to_leader() {
-        Some(_) => ChangeError::NotLeader,
+        // It led when it was asked: what it wrote may be committed by another.
+        Some(_) => ChangeError::Unknown("this member led, and does not any more".to_owned()),
         None => ChangeError::Failed(error.to_string()),
     }
 }
@@ -299,8 +358,7 @@ fn standing(raft: &Raft) -> Standing {
         .collect();
     let members = membership.nodes().map(|(id, node)| MemberStanding {
         id: *id,
-        name: node.name.clone(),
-        address: node.address.clone(),
+        node: node.clone(),
         part: match voters.contains(id) {
             true => Part::Voter,
             false => Part::Learner,
@@ -328,8 +386,7 @@ mod tests {
     fn member(id: MemberId, part: Part, heard: Option<u64>) -> MemberStanding {
         MemberStanding {
             id,
-            name: format!("c{id}"),
-            address: format!("h{id}:1"),
+            node: node(&format!("c{id}"), &format!("h{id}:1")),
             part,
             matched: Some(5_000),
             heard: heard.map(Duration::from_millis),
@@ -356,11 +413,18 @@ mod tests {
         }
     }
 
+    fn node(name: &str, address: &str) -> Node {
+        Node {
+            name: name.to_owned(),
+            address: address.to_owned(),
+            ..Node::default()
+        }
+    }
+
     fn add(id: MemberId, name: &str, address: &str) -> Change {
         Change::Add {
             id,
-            name: name.to_owned(),
-            address: address.to_owned(),
+            node: node(name, address),
         }
     }
 
@@ -381,7 +445,7 @@ mod tests {
             (add(5, "c5", "h3:1"), Err(ChangeError::Taken(3))),
             (Change::Promote(4), Ok(())),
             (Change::Promote(2), Err(ChangeError::Already(2, "a voter"))),
-            (Change::Promote(9), Err(ChangeError::Unknown(9))),
+            (Change::Promote(9), Err(ChangeError::NoMember(9))),
             // Who is away may go, and who is there may not: then of two one is there.
             (Change::Remove(3), Ok(())),
             (Change::Demote(3), Ok(())),

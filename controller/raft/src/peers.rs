@@ -63,6 +63,13 @@ pub trait Peer: Send + Sync + 'static {
         request: pb::ProposeRequest,
         within: Duration,
     ) -> Result<pb::ProposeResponse, PeerError>;
+
+    /// Has it, as the leader, change who the members are.
+    async fn change_members(
+        &self,
+        request: pb::ChangeMembersRequest,
+        within: Duration,
+    ) -> Result<pb::ChangeMembersResponse, PeerError>;
 }
 
 /// All of them.
@@ -123,6 +130,14 @@ impl Peer for Nobody {
     }
 
     async fn propose(&self, _: pb::ProposeRequest, _: Duration) -> Result<pb::ProposeResponse, PeerError> {
+        Err(self.error())
+    }
+
+    async fn change_members(
+        &self,
+        _: pb::ChangeMembersRequest,
+        _: Duration,
+    ) -> Result<pb::ChangeMembersResponse, PeerError> {
         Err(self.error())
     }
 }

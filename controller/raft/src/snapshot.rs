@@ -11,6 +11,8 @@ use verger_proto::stored::v1 as stored;
 
 /// Bytes of rows in one chunk, about.
 const CHUNK_BYTES: usize = 256 << 10;
+/// The only chunk of a state that has no rows yet, an empty row: a file without any could not be told from a lost state.
+const NO_ROWS: &[u8] = &[0];
 
 /// Writes the rows as they are now into a file that is durable on return; `None` while nothing is applied.
 pub(crate) fn write(db: &dyn StateDb, dir: &SnapshotDir) -> Result<Option<DurableSnapshot>, StoreError> {
@@ -31,6 +33,9 @@ pub(crate) fn write(db: &dyn StateDb, dir: &SnapshotDir) -> Result<Option<Durabl
     })?;
     if !chunk.is_empty() {
         chunks.push(chunk);
+    }
+    if chunks.is_empty() {
+        chunks.push(NO_ROWS.to_vec());
     }
     let AppliedMark { last, membership } = at.unwrap_or(mark);
     let mut writer = dir.begin(SnapshotMeta { last, membership })?;
@@ -69,6 +74,7 @@ impl Iterator for Rows<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         while !self.chunk.has_remaining() {
             match self.reader.next_chunk() {
+                Ok(Some(chunk)) if chunk == NO_ROWS => {}
                 Ok(Some(chunk)) => self.chunk = chunk.into(),
                 Ok(None) => return None,
                 Err(error) => return Some(Err(error)),

@@ -125,6 +125,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
         Ok(())
     }
 
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
+        // A builder that fails stops the member: of nothing there is none, unless it is needed.
+        if self.mark.applied.is_none() && !force {
+            return None;
+        }
+        Some(self.get_snapshot_builder().await)
+    }
+
     async fn get_snapshot_builder(&mut self) -> Builder {
         Builder {
             db: Arc::clone(&self.db),
@@ -184,7 +192,8 @@ mod tests {
     use openraft::Membership;
 
     use super::*;
-    use crate::member::{Member, Stores, recover};
+    use crate::member::{Member, MemberConfig, Stores, recover};
+    use crate::peers::NoPeers;
     use crate::types::{Entry, Node};
 
     fn tickets() -> Arc<Tickets> {
@@ -196,6 +205,33 @@ mod tests {
             log_id: codec::log_id(1, index),
             payload,
         }
+    }
+
+    #[tokio::test]
+    async fn who_has_applied_nothing_makes_no_snapshot_and_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        Member::create(dir.path()).unwrap();
+        let mut machine = recover(Stores::open(dir.path()).unwrap(), tickets())
+            .unwrap()
+            .machine;
+        assert!(machine.try_create_snapshot_builder(false).await.is_none());
+        drop(machine);
+        let config = MemberConfig {
+            id: 1,
+            node: Node::default(),
+            is_first: false,
+            start: 1,
+        };
+        let member = Member::open(config, dir.path().to_owned(), Arc::new(NoPeers))
+            .await
+            .unwrap();
+        let refused = member.snapshot_and_purge().await.unwrap_err();
+        assert!(
+            refused.to_string().ends_with("nothing is applied yet"),
+            "{refused}"
+        );
+        assert!(!member.raft().is_initialized().await.unwrap());
+        member.stop().await;
     }
 
     #[tokio::test]

@@ -28,11 +28,15 @@ pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
 
 /// What is known of a member by all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Node {
+pub struct Node {
     /// Its name in its certificate.
-    pub(crate) name: String,
-    /// Where its peers and clients call it.
-    pub(crate) address: String,
+    pub name: String,
+    /// Where its peers call it: `HOST:PORT`.
+    pub address: String,
+    /// Where agents and people call it; empty where that was never said.
+    pub api: String,
+    /// Where agents enrol and people log in; empty where that was never said.
+    pub enrol: String,
 }
 
 impl fmt::Display for Node {

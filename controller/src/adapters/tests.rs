@@ -62,7 +62,7 @@ fn a_command_that_is_too_long_is_answered_whatever_it_asks_and_not_written() {
     let place = Place::new();
     place.init("root.json", &place.path("ada.json")).unwrap();
     place.runtime.block_on(async {
-        let raft = RaftState(Arc::new(wire_up::open_member(&place.config).await.unwrap()));
+        let raft = RaftState(Arc::new(wire_up::open_stopped(&place.config).await.unwrap()));
         let before = raft.0.read(State::revision);
         let long = |bytes: usize| Command {
             action: Action::Stamp {
@@ -91,7 +91,7 @@ fn rows_of_the_audit_are_read_from_the_store() {
     let place = Place::new();
     place.init("root.json", &place.path("ada.json")).unwrap();
     place.runtime.block_on(async {
-        let raft = RaftState(Arc::new(wire_up::open_member(&place.config).await.unwrap()));
+        let raft = RaftState(Arc::new(wire_up::open_stopped(&place.config).await.unwrap()));
         assert_eq!(check(&raft).await, 0, "the founding, of the member's first run");
         for attempts in 1..=3 {
             assert_eq!(raft.propose(denied(attempts)).await, Ok(Response::DeniedNoted));

@@ -63,7 +63,11 @@ impl Place {
         assert_eq!(mode & 0o777, 0o600);
         let handed_over: serde_json::Value =
             serde_json::from_slice(&std::fs::read(&context).unwrap()).unwrap();
-        let wired = self.runtime.block_on(wire_up::wire_up(&self.config)).unwrap();
+        let wired = self.runtime.block_on(async {
+            let opened = wire_up::open_member(&self.config).await.unwrap();
+            opened.ready(&self.config).await.unwrap();
+            wire_up::wire_up(&self.config, &opened).await.unwrap()
+        });
         let founded = wired.member.read(|state| state.cluster().map(|it| it.id.hex()));
         assert_eq!(handed_over["clusterId"], founded.unwrap());
         assert_eq!(handed_over["person"], "ada");

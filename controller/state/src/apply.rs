@@ -3,6 +3,7 @@
 mod enrolment;
 mod ingest;
 mod logins;
+mod members;
 mod own;
 mod policy;
 mod proposals;
@@ -19,6 +20,7 @@ use verger_seal::TrustRoot;
 
 use self::ingest::Ingested;
 pub use self::ingest::authentic_head;
+pub(crate) use self::members::FOUNDER;
 use crate::admission::Presented;
 use crate::audit::{AuditMark, Done};
 use crate::command::{Action, Command};
@@ -234,6 +236,19 @@ impl State {
                 ends,
             } => self.break_glass(person, reason, *key, *ends, changes),
             Action::EndBreakGlass { person } => self.end_break_glass_of(person, changes),
+            Action::InviteMember {
+                member,
+                id,
+                secret_hash,
+                expires,
+            } => self.invite_member(member, id, *secret_hash, *expires, changes),
+            Action::AdmitMember {
+                member,
+                secret_hash,
+                key,
+            } => self.admit_member(member, *secret_hash, *key, changes),
+            Action::RemoveMember { member } => self.remove_member(member, &command.actor, changes),
+            Action::NoteMember { .. } => self.note_member(),
             Action::RemoveHost { agent } => self.remove_host(agent, changes),
             Action::DecideHost { agent, key, approved } => {
                 self.decide_host(agent, key, *approved, &command.actor, changes)

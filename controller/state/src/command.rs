@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use verger_policy::digest::Digest;
 use verger_policy::finding::{FindingUid, Transition};
-use verger_policy::model::{AgentId, ObjectKey};
+use verger_policy::model::{AgentId, Name, ObjectKey};
 use verger_seal::SignedHead;
 
 use crate::logins::in_short;
@@ -41,6 +41,27 @@ pub struct About {
     pub resource: String,
     /// The request's id.
     pub request_id: String,
+}
+
+/// What became of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberTurn {
+    /// It votes.
+    Promoted,
+    /// It votes no more.
+    Demoted,
+    /// It leads.
+    Leads,
+}
+
+impl MemberTurn {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Promoted => "promote-member",
+            Self::Demoted => "demote-member",
+            Self::Leads => "transfer-leader",
+        }
+    }
 }
 
 /// What to do.
@@ -194,6 +215,40 @@ pub enum Action {
         /// When it ends.
         ends: Timestamp,
     },
+    /// Let somebody come as a member, in place of any invitation under that name that nobody used.
+    InviteMember {
+        /// Under which name, of one label.
+        member: Name,
+        /// The public half of the invitation.
+        id: String,
+        /// The hash of its secret half.
+        secret_hash: Digest,
+        /// When it ends, which it does earlier where that is too long.
+        expires: Timestamp,
+    },
+    /// Use an invitation and record the member: both or neither.
+    AdmitMember {
+        /// Who it says it is.
+        member: Name,
+        /// The hash of the secret that was presented.
+        secret_hash: Digest,
+        /// Digest of the public key that it is to be known by.
+        key: Digest,
+    },
+    /// Take a member out for good, or an invitation that nobody used.
+    RemoveMember {
+        /// Whose.
+        member: Name,
+    },
+    /// Somebody had a member vote, vote no more, or lead: Raft holds that, and this is for the record.
+    NoteMember {
+        /// Which.
+        member: Name,
+        /// What became of it.
+        turn: MemberTurn,
+        /// Whether what might have stopped the cluster was meant.
+        forced: bool,
+    },
     /// Take a host out: its agent is no longer known, and what it told is forgotten.
     RemoveHost {
         /// Whose.
@@ -339,6 +394,12 @@ impl Action {
             Self::CreateToken { agent, .. } => format!("agent {agent}"),
             // Whoever verifies what the agent signs finds the key here.
             Self::Enrol { agent, key, .. } => format!("agent {agent}, key {key}"),
+            Self::InviteMember { member, .. } | Self::RemoveMember { member } => format!("member {member}"),
+            Self::AdmitMember { member, key, .. } => format!("member {member}, key {key}"),
+            Self::NoteMember { member, forced, .. } => match forced {
+                true => format!("member {member}, forced"),
+                false => format!("member {member}"),
+            },
             Self::ApplySet { expected_epoch, .. } | Self::Propose { expected_epoch, .. } => {
                 format!("on epoch {expected_epoch}")
             }
@@ -367,6 +428,10 @@ impl Action {
             Self::BreakGlass { .. } => "break-glass",
             Self::EndBreakGlass { .. } => "end-break-glass",
             Self::RecordCertificate { .. } => "record-certificate",
+            Self::InviteMember { .. } => "invite-member",
+            Self::AdmitMember { .. } => "admit-member",
+            Self::RemoveMember { .. } => "remove-member",
+            Self::NoteMember { turn, .. } => turn.word(),
             Self::RemoveHost { .. } => "remove-host",
             Self::DecideHost { approved: true, .. } => "approve-host",
             Self::DecideHost { approved: false, .. } => "reject-host",
@@ -416,6 +481,12 @@ impl Command {
                 agent: agent.clone(),
                 expires: Timestamp::UNIX_EPOCH,
                 approval: *approval,
+            },
+            Action::InviteMember { member, .. } => Action::InviteMember {
+                member: member.clone(),
+                id: String::new(),
+                secret_hash: Digest::from_bytes([0; 32]),
+                expires: Timestamp::UNIX_EPOCH,
             },
             action => action.clone(),
         };

@@ -6,7 +6,7 @@ use verger_policy::digest::Digest;
 use verger_policy::drift::{Check, Outcome};
 use verger_policy::facts::InstanceId;
 use verger_policy::finding::{FindingUid, Lifecycle, MAX_SAMPLES, Sample, SubjectClass, Transition};
-use verger_policy::model::ObjectKey;
+use verger_policy::model::{Name, ObjectKey};
 use verger_proto::stored::v1 as stored;
 use verger_seal::SignedHead;
 
@@ -77,6 +77,11 @@ pub(crate) fn object_key(key: stored::StoredKey) -> Option<ObjectKey> {
         kind: kind.parse().ok()?,
         name: name.parse().ok()?,
     })
+}
+
+/// Of one label, as in certificates.
+pub(crate) fn member_name(text: &str) -> Option<Name> {
+    text.parse().ok().filter(|_| !text.contains('/'))
 }
 
 const OUTCOMES: [(Outcome, &str); 6] = [

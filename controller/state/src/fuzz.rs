@@ -13,7 +13,7 @@ use verger_policy::digest::Digest;
 use verger_policy::drift::{Check, Outcome};
 use verger_policy::facts::InstanceId;
 use verger_policy::finding::{Lifecycle, Sample, SubjectClass, Transition, fingerprint};
-use verger_policy::model::{AgentId, Control, Mode, RuntimeKind, Severity, printable};
+use verger_policy::model::{AgentId, Control, Mode, Name, RuntimeKind, Severity, printable};
 use verger_policy::set::PolicySet;
 use verger_policy::{draft, rules};
 use verger_proto::stored::v1::SnapshotRow;
@@ -88,6 +88,13 @@ fn history() -> Vec<Bytes> {
     let seal = |set: &PolicySet| {
         let statement = SetStatement::new(&root, set.epoch(), set.root(), set.len() as u64, at(1_000_000));
         Bytes::from(statement.seal(&[&key]).to_json())
+    };
+    let name = |name: &str| name.parse::<Name>().unwrap();
+    let invite = |member: &str| Action::InviteMember {
+        member: name(member),
+        id: format!("of-{member}"),
+        secret_hash: Digest::of(member.as_bytes()),
+        expires: at(100),
     };
     let first = PolicySet::empty().change([host.clone()], []).unwrap();
     let second = first.change([], [host.key()]).unwrap();
@@ -225,6 +232,26 @@ fn history() -> Vec<Bytes> {
         Action::EndBreakGlass {
             person: "ada".to_owned(),
         },
+        invite("m2"),
+        Action::AdmitMember {
+            member: name("m2"),
+            secret_hash: Digest::of(b"m2"),
+            key: Digest::of(b"key"),
+        },
+        invite("m3"),
+        Action::AdmitMember {
+            member: name("m3"),
+            secret_hash: Digest::of(b"m3"),
+            key: Digest::of(b"another key"),
+        },
+        Action::NoteMember {
+            member: name("m2"),
+            turn: crate::MemberTurn::Promoted,
+            forced: true,
+        },
+        Action::RemoveMember { member: name("m2") },
+        invite("m4"),
+        Action::RemoveMember { member: name("m1") },
     ];
     let command = |(second, action)| Command {
         stamp: at(second),
@@ -294,7 +321,7 @@ fn assert_same(one: &State, other: &State) {
     assert_eq!((&one.set, &one.seal), (&other.set, &other.seal));
     assert_eq!(&one.objects, &other.objects);
     assert_eq!((&one.tokens, &one.hosts), (&other.tokens, &other.hosts));
-    assert_eq!(one.logins, other.logins);
+    assert_eq!((&one.logins, &one.members), (&other.logins, &other.members));
     assert_eq!(
         (&one.requests, &one.requests_by_time),
         (&other.requests, &other.requests_by_time)

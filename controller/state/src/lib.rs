@@ -31,7 +31,7 @@ pub use apply::authentic_head;
 pub use audit::{AuditHead, AuditPlace};
 pub use by_revision::Place;
 pub use clock::{HeldBack, ticks};
-pub use command::{About, Action, Command, InvalidCommand};
+pub use command::{About, Action, Command, InvalidCommand, MemberTurn};
 pub use logins::{BREAK_GLASS, break_glass_name, is_break_glass};
 pub use objects::ObjectChange;
 pub use proposals::Proposal;
@@ -39,4 +39,6 @@ pub use queries::{FindingChange, FindingNow};
 pub use response::{Refused, Response};
 pub use rows::{DamagedRow, Rebuild, RowChange, Tree};
 pub use stamps::Stamped;
-pub use state::{Asked, Cluster, Host, Login, LoginKind, Standing, State, Token, Verdict, Vouched};
+pub use state::{
+    Asked, Cluster, Host, Login, LoginKind, MemberRecord, Standing, State, Token, Verdict, Vouched,
+};

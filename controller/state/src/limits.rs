@@ -45,6 +45,8 @@ pub const PROVIDER_BYTES: usize = 512;
 pub const GROUPS: usize = 256;
 /// Unspent join tokens.
 pub const TOKENS: usize = 10_000;
+/// Members there are and were, and invitations. A name is used once, so that their rows stay.
+pub const MEMBERS: usize = in_tests_less(1_000, 8);
 /// How long a host waits for approval, seconds: a day.
 pub const WAITING_SECONDS: i64 = 86_400;
 /// Requests remembered.

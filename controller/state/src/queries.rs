@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use verger_policy::digest::Digest;
 use verger_policy::finding::{Finding, FindingUid, Transition, fold};
-use verger_policy::model::{AgentId, ObjectKey};
+use verger_policy::model::{AgentId, Name, ObjectKey};
 use verger_policy::rules;
 use verger_policy::set::PolicySet;
 
@@ -16,7 +16,7 @@ use crate::clock::HeldBack;
 use crate::findings::FindingState;
 use crate::objects::ObjectChange;
 use crate::proposals::Proposal;
-use crate::state::{Cluster, Host, Login, State};
+use crate::state::{Cluster, Host, Login, MemberRecord, State};
 
 /// A change of a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +136,17 @@ impl State {
     /// One of them.
     pub fn host(&self, agent: &AgentId) -> Option<&Host> {
         self.hosts.get(agent)
+    }
+
+    /// Members of the control plane that were invited, let in or removed, by name. The one that founded the cluster is not among
+    /// them until it is removed.
+    pub fn members(&self) -> impl Iterator<Item = (&Name, &MemberRecord)> {
+        self.members.iter()
+    }
+
+    /// One of them.
+    pub fn member(&self, name: &Name) -> Option<&MemberRecord> {
+        self.members.get(name)
     }
 
     /// The last transition of every finding of a host, in the order of uids, beginning after `after`. What controllers tell of

@@ -2,8 +2,7 @@
 
 use verger_policy::digest::Digest;
 use verger_policy::finding::FindingUid;
-use verger_policy::model::AgentId;
-use verger_policy::model::printable;
+use verger_policy::model::{AgentId, Name, printable};
 
 /// The answer to one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +45,17 @@ pub enum Response {
     LoginCreated,
     /// The break-glass login is over.
     BreakGlassEnded,
+    /// The member may come; the invitation's id.
+    MemberInvited(String),
+    /// The member is let in.
+    MemberAdmitted {
+        /// Its number, which no other has or had. 1 is that of the member that founded the cluster.
+        number: u64,
+    },
+    /// The member is none any more, or the invitation is gone.
+    MemberRemoved,
+    /// What became of a member is on record.
+    MemberNoted,
     /// The host is gone.
     HostRemoved,
     /// It is said.
@@ -155,6 +165,16 @@ pub enum Refused {
     /// Too many tokens wait to be used.
     #[error("too many join tokens are waiting to be used; let them expire first")]
     TooManyTokens,
+    /// The name is, or was, a member's.
+    #[error(
+        "the name {0} was given to a member already, and a name is used once: invite the new member under another name"
+    )]
+    MemberNameTaken(Name),
+    /// There are too many rows of members.
+    #[error(
+        "there are as many members, names of removed members and invitations as there may be: {0}; take out invitations that nobody used, or let them expire first"
+    )]
+    TooManyMembers(usize),
     /// No such token, another's, spent, expired, or the secret is wrong. One reason for all: which one is nobody's business.
     #[error(
         "the join token is not valid: it is unknown, spent, expired, or for another agent; make a new one with `verger token create`"
@@ -251,6 +271,8 @@ impl Refused {
             Self::LoginName => "LOGIN_NAME",
             Self::NoBreakGlass(_) => "NO_BREAK_GLASS",
             Self::TooManyTokens => "TOO_MANY_TOKENS",
+            Self::MemberNameTaken(_) => "MEMBER_NAME_TAKEN",
+            Self::TooManyMembers(_) => "TOO_MANY_MEMBERS",
             Self::Token => "TOKEN_REFUSED",
             Self::Rejected => "REJECTED",
             Self::NotWaiting => "NOT_WAITING",

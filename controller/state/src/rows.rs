@@ -37,6 +37,8 @@ pub enum Tree {
     Logins,
     /// Enrolled hosts.
     Hosts,
+    /// Members of the control plane that were invited, let in or removed.
+    Members,
     /// One row per finding and host.
     Findings,
     /// One row per finding, and tombstones of those that are gone.
@@ -49,13 +51,14 @@ pub enum Tree {
 
 impl Tree {
     /// Every tree.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Cluster,
         Self::Objects,
         Self::Proposals,
         Self::Tokens,
         Self::Logins,
         Self::Hosts,
+        Self::Members,
         Self::Findings,
         Self::FindingHeads,
         Self::Requests,
@@ -71,6 +74,7 @@ impl Tree {
             Self::Tokens => "tokens",
             Self::Logins => "logins",
             Self::Hosts => "hosts",
+            Self::Members => "members",
             Self::Findings => "findings",
             Self::FindingHeads => "finding_heads",
             Self::Requests => "requests",

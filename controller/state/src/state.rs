@@ -182,6 +182,50 @@ impl Login {
     }
 }
 
+/// A member of the control plane, as the cluster let it in. The first member, which founded the cluster, has none until it is
+/// removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberRecord {
+    /// Somebody may come under this name, with the secret of this invitation.
+    Invited {
+        /// Hash of the secret.
+        secret_hash: Digest,
+        /// When the invitation ends.
+        expires: Timestamp,
+    },
+    /// It was let in.
+    Admitted {
+        /// No other member has it, or had it.
+        number: u64,
+        /// Hash of the secret of the invitation that it used.
+        secret_hash: Digest,
+        /// Digest of the member's public key.
+        key: Digest,
+        /// When.
+        at: Timestamp,
+    },
+    /// It is a member no more; nobody comes under its name again.
+    Removed {
+        /// The number that it had; `None` where it was never let in: the member that founded the cluster.
+        number: Option<u64>,
+        /// Who removed it: `person/ada`.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl MemberRecord {
+    /// The number that it was given.
+    pub const fn number(&self) -> Option<u64> {
+        match self {
+            Self::Invited { .. } => None,
+            Self::Admitted { number, .. } => Some(*number),
+            Self::Removed { number, .. } => *number,
+        }
+    }
+}
+
 /// A request that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Remembered {
@@ -208,6 +252,8 @@ pub struct State {
     pub(crate) tokens: BTreeMap<String, Token>,
     pub(crate) logins: BTreeMap<String, Login>,
     pub(crate) hosts: BTreeMap<AgentId, Host>,
+    /// By their names, of one label.
+    pub(crate) members: BTreeMap<Name, MemberRecord>,
     pub(crate) findings: Findings,
     pub(crate) requests: BTreeMap<String, Remembered>,
     pub(crate) requests_by_time: BTreeSet<(Timestamp, String)>,

@@ -7,6 +7,7 @@ mod audit;
 mod frozen;
 mod heads;
 mod logins;
+mod members;
 mod objects;
 mod proposals;
 mod random;
@@ -77,7 +78,12 @@ impl Member {
 
     fn run(&mut self, command: &Command) -> Response {
         self.index += 1;
-        let (response, changes) = self.state.apply(self.index, 0, command.encode());
+        self.run_at(0, command)
+    }
+
+    /// Runs a command of the entry that was last begun.
+    fn run_at(&mut self, ordinal: u32, command: &Command) -> Response {
+        let (response, changes) = self.state.apply(self.index, ordinal, command.encode());
         for RowChange { tree, key, value } in changes {
             match value {
                 Some(value) => self.rows.insert((tree, key), value),

@@ -111,6 +111,11 @@ impl Held {
         })
     }
 
+    /// How many transitions it has made that nobody has acknowledged.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// What the controller's row of a finding must say when it has taken in everything up to `received`; `None` where the
     /// agent has told of it since, and no longer knows what it told before.
     fn told(&self, finding: &LocalFinding, received: u64) -> Option<Transition> {
@@ -257,15 +262,16 @@ async fn rows(access: &Access) -> Result<BTreeMap<FindingUid, Finding>> {
     }
 }
 
-/// Waits until the agent holds the last set and nothing new arrives.
+/// Waits until the agent holds the last set, all that it says it has made has arrived, and nothing new comes.
 pub(super) async fn quiet(access: &Access, epoch: u64) -> Result<()> {
     let deadline = tokio::time::Instant::now() + QUIET;
     let mut same = 0;
     let mut before = count(access).await?;
     while same < 20 {
         tokio::time::sleep(LOOK).await;
-        let now = count(access).await?;
-        same = if now == before && host(access).await?.epoch == epoch {
+        let host = host(access).await?;
+        let now = host.findings_received;
+        same = if now == before && host.findings_made == now && host.epoch == epoch {
             same + 1
         } else {
             0

@@ -33,6 +33,9 @@ const POWERS: u32 = 9;
 /// The kill comes so long after a write at most: within the next ones.
 const AFTER: Duration = Duration::from_millis(5);
 
+/// How often the agent may be stopped until nothing waits with it.
+const ENDS: u32 = 4;
+
 /// Whom to kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
@@ -162,10 +165,28 @@ impl Rig<'_> {
         writes: u64,
         watcher: Watcher,
     ) -> Result<audit::Last> {
+        for _ in 1..ENDS {
+            let held = Self::stopped(scene, runtime, access, writes)?;
+            if held.waiting() == 0 {
+                return runtime.block_on(audit::last(access, &held, writes, watcher));
+            }
+            tell(&format!("kill: {} transitions were made as the agent stopped; it is started again", held.waiting()));
+            scene.agent.start()?;
+        }
+        let held = Self::stopped(scene, runtime, access, writes)?;
+        runtime.block_on(audit::last(access, &held, writes, watcher))
+    }
+
+    /// An agent may find something between the last look and its end: it tells it when it is started again.
+    fn stopped(
+        scene: &mut Scene,
+        runtime: &tokio::runtime::Runtime,
+        access: &Access,
+        writes: u64,
+    ) -> Result<audit::Held> {
         runtime.block_on(audit::quiet(access, writes))?;
         scene.agent.stop()?;
-        let held = audit::Held::read(&scene.path("agent/store"))?;
-        runtime.block_on(audit::last(access, &held, writes, watcher))
+        audit::Held::read(&scene.path("agent/store"))
     }
 }
 

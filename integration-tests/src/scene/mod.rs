@@ -1,16 +1,19 @@
-//! A small cluster of real processes in a folder of its own: one controller, one agent, and the CLI with the context of
+//! A small cluster of real processes in a folder of its own: one controller or several, one agent, and the CLI with the context of
 //! its first administrator. It listens on loopback only, and is gone with this value.
 
 mod docker;
+mod members;
 mod namespace;
 mod program;
 mod watch;
 
 pub use docker::{DOCKER_HOST, Docker};
+pub use members::FIRST;
 pub(crate) use namespace::Namespace;
 pub use program::Program;
 pub use watch::{Line, Watch};
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -36,8 +39,10 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Scene {
     folder: tempfile::TempDir,
     programs: Programs,
-    /// Its only member.
+    /// The member that founded it.
     pub controller: Program,
+    /// Those that joined, by name.
+    others: BTreeMap<String, Program>,
     /// The agent of this machine.
     pub agent: Program,
 }
@@ -126,6 +131,7 @@ impl Scene {
         };
         Ok(Self {
             controller: program("controller")?,
+            others: BTreeMap::new(),
             agent: program("agent")?,
             programs: programs.clone(),
             folder,

@@ -31,6 +31,17 @@ const HANDSHAKES: usize = 1_024;
 /// Finished handshakes that wait for the server.
 const READY: usize = 64;
 
+/// Who may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    /// Whoever has a certificate.
+    Known,
+    /// Members of the control plane.
+    Members,
+    /// Who has none yet.
+    Strangers,
+}
+
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
 pub struct PeerInfo {
@@ -121,7 +132,22 @@ pub fn accept_known(
     server: &Server,
     serves: impl Fn(&PeerCertificate) -> bool + Send + Sync + 'static,
 ) -> mpsc::Receiver<io::Result<Accepted>> {
-    serve(listener, Arc::clone(&server.mutual), true, Admission::new(serves))
+    serve(
+        listener,
+        Arc::clone(&server.mutual),
+        Door::Known,
+        Admission::new(serves),
+    )
+}
+
+/// Accepts members of the control plane, and nobody else.
+pub fn accept_members(listener: TcpListener, server: &Server) -> mpsc::Receiver<io::Result<Accepted>> {
+    serve(
+        listener,
+        Arc::clone(&server.mutual),
+        Door::Members,
+        Admission::new(|_| true),
+    )
 }
 
 /// Accepts callers that have no certificate yet.
@@ -129,7 +155,7 @@ pub fn accept_enrolments(listener: TcpListener, server: &Server) -> mpsc::Receiv
     serve(
         listener,
         Arc::clone(&server.enrolment),
-        false,
+        Door::Strangers,
         Admission::new(|_| false),
     )
 }
@@ -137,7 +163,7 @@ pub fn accept_enrolments(listener: TcpListener, server: &Server) -> mpsc::Receiv
 fn serve(
     listener: TcpListener,
     config: Arc<ServerConfig>,
-    mutual: bool,
+    door: Door,
     admission: Admission,
 ) -> mpsc::Receiver<io::Result<Accepted>> {
     let (ready, accepted) = mpsc::channel(READY);
@@ -162,7 +188,7 @@ fn serve(
             handshakes.begin(async move {
                 let handshake = tokio::time::timeout(
                     HANDSHAKE_LIMIT,
-                    shake(acceptor, &admission, stream, address, mutual),
+                    shake(acceptor, &admission, stream, address, door),
                 )
                 .await;
                 match handshake {
@@ -204,17 +230,19 @@ async fn shake(
     admission: &Admission,
     stream: TcpStream,
     address: SocketAddr,
-    mutual: bool,
+    door: Door,
 ) -> io::Result<Accepted> {
     stream.set_nodelay(true)?;
     let stream = acceptor.accept(stream).await?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let certificate = certificate.and_then(|certificate| PeerCertificate::read(certificate));
-    if mutual && certificate.is_none() {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "the caller has no name",
-        ));
+    let refused = match (door, certificate.as_ref().map(|of| &of.peer)) {
+        (Door::Known | Door::Members, None) => Some("the caller has no name"),
+        (Door::Members, Some(Peer::Agent(_) | Peer::Person(_))) => Some("the caller is no member"),
+        _ => None,
+    };
+    if let Some(why) = refused {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
     let end = certificate.as_ref().and_then(connection_end).map(Box::pin);
     let info = PeerInfo { certificate, address };

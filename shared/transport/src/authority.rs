@@ -1,4 +1,7 @@
 //! Certificate authorities: one each for members, agents and people, so that no certificate passes for another kind.
+//!
+//! Of each there is a root, which is what everybody knows it by, and each member that joins has one below it with a key of its own, made
+//! there. Of the members' authority that one serves for its member's own name alone: it carries that name, and whoever verifies looks.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +10,6 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, SanType,
 };
-use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
@@ -42,8 +44,22 @@ impl Purpose {
         }
     }
 
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Members, Self::Agents, Self::People];
+
     fn file(self, dir: &Path) -> PathBuf {
         dir.join(format!("ca-{}.pem", self.word()))
+    }
+
+    /// Where a root is kept that was brought to a member which has one below it.
+    fn root_file(self, dir: &Path) -> PathBuf {
+        dir.join(format!("root-{}.pem", self.word()))
+    }
+}
+
+impl std::fmt::Display for Purpose {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
     }
 }
 
@@ -56,6 +72,15 @@ pub enum AuthorityError {
     /// What is in the file.
     #[error("{0:?} does not hold a certificate authority")]
     Content(PathBuf),
+    /// It is none that others can be put below.
+    #[error("{0:?} is not there: this member does not have the root keys")]
+    NoRoot(PathBuf),
+    /// Its certificate allows none below it.
+    #[error("the authorities of this cluster were made before members could join: their certificates allow no other below them")]
+    NoneBelow,
+    /// What was given as an authority below the root is none.
+    #[error("the authority that was given is not of the cluster, or not for this key")]
+    NotBelow,
     /// The request.
     #[error("the certificate request is not valid: {0}")]
     Request(String),
@@ -76,6 +101,8 @@ pub struct Issued {
 /// One authority.
 pub struct Authority {
     certificate: CertificateDer<'static>,
+    /// What it is below; `None` where it is the root.
+    root: Option<CertificateDer<'static>>,
     issuer: Issuer<'static, rcgen::KeyPair>,
 }
 
@@ -87,16 +114,11 @@ impl Authority {
     pub fn create(dir: &Path, purpose: Purpose, cluster: &str) -> Result<Self, AuthorityError> {
         let key = KeyPair::generate().map_err(|_| rcgen::Error::RingUnspecified)?;
         let mut params = CertificateParams::new([])?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        // One below it, as members have that joined.
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name = name(&format!(
-            "Verger {} of {}",
-            purpose.word(),
-            &cluster[..16.min(cluster.len())]
-        ));
-        let now = OffsetDateTime::now_utc();
-        params.not_before = now - BACKDATED;
-        params.not_after = now + Duration::from_secs(AUTHORITY_YEARS * 365 * 86_400);
+        params.distinguished_name = name(&format!("Verger {} of {}", purpose.word(), short(cluster)));
+        valid_for_years(&mut params);
         let certificate = params.self_signed(&key.0)?;
         let text = format!(
             "{}{}",
@@ -112,19 +134,128 @@ impl Authority {
     /// # Errors
     /// When it is not private, or does not hold an authority.
     pub fn load(dir: &Path, purpose: Purpose) -> Result<Self, AuthorityError> {
-        let file = purpose.file(dir);
-        let bytes = files::read(&file)?;
-        let content = || AuthorityError::Content(file.clone());
-        let text = std::str::from_utf8(&bytes).map_err(|_| content())?;
-        let certificate = CertificateDer::from_pem_slice(&bytes).map_err(|_| content())?;
-        let key = KeyPair::from_pem(text).map_err(|_| content())?;
-        let issuer = Issuer::from_ca_cert_der(&certificate, key.0).map_err(|_| content())?;
-        Ok(Self { certificate, issuer })
+        Self::read(&purpose.file(dir))
     }
 
-    /// Its certificate, DER.
+    /// Reads the root: the member's own authority where that is it, else one that was brought there.
+    ///
+    /// # Errors
+    /// When the root's key is not there, is not private, or is none.
+    pub fn load_root(dir: &Path, purpose: Purpose) -> Result<Self, AuthorityError> {
+        let own = Self::load(dir, purpose)?;
+        if own.root.is_none() {
+            return Ok(own);
+        }
+        let file = purpose.root_file(dir);
+        match Self::read(&file) {
+            Ok(root) if root.root.is_none() && root.certificate() == own.certificate() => Ok(root),
+            Ok(_) => Err(AuthorityError::Content(file)),
+            Err(AuthorityError::File(SecretFileError::Missing(file))) => Err(AuthorityError::NoRoot(file)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the root into another folder (0600), as [`bring_root`](Self::bring_root) takes it.
+    ///
+    /// # Errors
+    /// When it is not here, or is there already, or cannot be written.
+    pub fn copy_root(dir: &Path, purpose: Purpose, to: &Path) -> Result<(), AuthorityError> {
+        Self::load_root(dir, purpose)?;
+        let brought = purpose.root_file(dir);
+        let from = match brought.exists() {
+            true => brought,
+            false => purpose.file(dir),
+        };
+        Ok(files::create(&purpose.root_file(to), &files::read(&from)?)?)
+    }
+
+    /// Takes a root from a folder that [`copy_root`](Self::copy_root) wrote.
+    ///
+    /// # Errors
+    /// When it is none, is of another cluster, is here already, or cannot be written.
+    pub fn bring_root(dir: &Path, purpose: Purpose, from: &Path) -> Result<(), AuthorityError> {
+        let own = Self::load(dir, purpose)?;
+        let file = purpose.root_file(from);
+        let root = Self::read(&file)?;
+        if root.root.is_some() || root.certificate() != own.certificate() {
+            return Err(AuthorityError::Content(file));
+        }
+        let place = match own.root {
+            Some(_) => purpose.root_file(dir),
+            // It is here.
+            None => return Err(SecretFileError::Exists(purpose.file(dir)).into()),
+        };
+        Ok(files::create(&place, &files::read(&file)?)?)
+    }
+
+    fn read(file: &Path) -> Result<Self, AuthorityError> {
+        let bytes = files::read(file)?;
+        let content = || AuthorityError::Content(file.to_owned());
+        let text = std::str::from_utf8(&bytes).map_err(|_| content())?;
+        let mut certificates = pem::certificates(&bytes).map_err(|_| content())?.into_iter();
+        let certificate = certificates.next().ok_or_else(content)?;
+        let root = certificates.next();
+        let key = KeyPair::from_pem(text).map_err(|_| content())?;
+        let issuer = Issuer::from_ca_cert_der(&certificate, key.0).map_err(|_| content())?;
+        Ok(Self {
+            certificate,
+            root,
+            issuer,
+        })
+    }
+
+    /// What it is known by: the root's certificate, DER.
     pub fn certificate(&self) -> &[u8] {
-        &self.certificate
+        self.root.as_ref().unwrap_or(&self.certificate)
+    }
+
+    /// The authority below this one for a member that has the request's key, DER. Nothing is below it.
+    ///
+    /// # Errors
+    /// When the request is not valid, or this is not the root.
+    pub fn below(&self, request: &[u8], purpose: Purpose, member: &SpiffeId) -> Result<Vec<u8>, AuthorityError> {
+        if self.root.is_some() || !allows_below(&self.certificate) {
+            return Err(AuthorityError::NoneBelow);
+        }
+        let request = parse_request(request)?;
+        let mut params = CertificateParams::new([])?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.subject_alt_names.push(uri(member)?);
+        params.distinguished_name = name(&format!(
+            "Verger {} of {} at {}",
+            purpose.word(),
+            short(&member.cluster),
+            member.peer
+        ));
+        params.use_authority_key_identifier_extension = true;
+        valid_for_years(&mut params);
+        let made = params.signed_by(&request.public_key, &self.issuer)?;
+        Ok(made.der().to_vec())
+    }
+
+    /// Writes the file (0600) of an authority that was [put below](Self::below) the root, with its key.
+    ///
+    /// # Errors
+    /// When the certificates are not these: one for this key, signed by the root. When it is there already, or cannot be written.
+    pub fn keep_below(
+        dir: &Path,
+        purpose: Purpose,
+        key: &KeyPair,
+        certificate: &[u8],
+        root: &[u8],
+    ) -> Result<Self, AuthorityError> {
+        if !is_signed_by(certificate, root) || !is_of(certificate, &key.public_info()) {
+            return Err(AuthorityError::NotBelow);
+        }
+        let text = format!(
+            "{}{}{}",
+            pem::encode("CERTIFICATE", certificate),
+            pem::encode("CERTIFICATE", root),
+            key.to_pem().as_str()
+        );
+        files::create(&purpose.file(dir), text.as_bytes())?;
+        Self::load(dir, purpose)
     }
 
     /// Checks a request and gives the SHA-256 of its public key (SubjectPublicKeyInfo). Nothing else in a request is used.
@@ -151,11 +282,7 @@ impl Authority {
     ) -> Result<Issued, AuthorityError> {
         let request = parse_request(request)?;
         let mut params = CertificateParams::new(hosts.to_vec())?;
-        let uri = id
-            .to_string()
-            .try_into()
-            .map_err(|_| AuthorityError::Request("the name is not ASCII".to_owned()))?;
-        params.subject_alt_names.push(SanType::URI(uri));
+        params.subject_alt_names.push(uri(id)?);
         params.distinguished_name = name(&id.peer.to_string());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = match id.peer {
@@ -176,8 +303,12 @@ impl Authority {
         params.not_after = now + lifetime;
         let not_after = params.not_after.unix_timestamp();
         let leaf = params.signed_by(&request.public_key, &self.issuer)?;
+        let above = self.root.iter().map(|root| root.to_vec());
         Ok(Issued {
-            chain: vec![leaf.der().to_vec(), self.certificate.to_vec()],
+            chain: [leaf.der().to_vec(), self.certificate.to_vec()]
+                .into_iter()
+                .chain(above)
+                .collect(),
             not_after,
         })
     }
@@ -187,6 +318,47 @@ fn parse_request(request: &[u8]) -> Result<CertificateSigningRequestParams, Auth
     // Checks the signature: whoever asks holds the key.
     CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(request))
         .map_err(|error| AuthorityError::Request(error.to_string()))
+}
+
+fn uri(id: &SpiffeId) -> Result<SanType, AuthorityError> {
+    let uri = id
+        .to_string()
+        .try_into()
+        .map_err(|_| AuthorityError::Request("the name is not ASCII".to_owned()))?;
+    Ok(SanType::URI(uri))
+}
+
+fn valid_for_years(params: &mut CertificateParams) {
+    let now = OffsetDateTime::now_utc();
+    params.not_before = now - BACKDATED;
+    params.not_after = now + Duration::from_secs(AUTHORITY_YEARS * 365 * 86_400);
+}
+
+fn short(cluster: &str) -> &str {
+    &cluster[..16.min(cluster.len())]
+}
+
+fn allows_below(root: &[u8]) -> bool {
+    let Ok((_, root)) = x509_parser::parse_x509_certificate(root) else {
+        return false;
+    };
+    let constraints = root.basic_constraints().ok().flatten();
+    constraints.is_some_and(|of| of.value.path_len_constraint.is_none_or(|length| length > 0))
+}
+
+fn is_signed_by(certificate: &[u8], root: &[u8]) -> bool {
+    let (Ok((_, certificate)), Ok((_, root))) = (
+        x509_parser::parse_x509_certificate(certificate),
+        x509_parser::parse_x509_certificate(root),
+    ) else {
+        return false;
+    };
+    certificate.is_ca() && certificate.verify_signature(Some(root.public_key())).is_ok()
+}
+
+fn is_of(certificate: &[u8], key: &[u8]) -> bool {
+    x509_parser::parse_x509_certificate(certificate)
+        .is_ok_and(|(_, certificate)| certificate.public_key().raw == key)
 }
 
 fn name(common: &str) -> DistinguishedName {

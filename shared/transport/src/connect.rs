@@ -48,17 +48,32 @@ pub struct Connector {
     client: Arc<Client>,
     /// The address of this machine to call from; any where there is none.
     from: Option<IpAddr>,
+    /// Whether it calls from no other, also where the host has no address of that kind.
+    is_strict: bool,
 }
 
-async fn connect(host: &str, port: u16, from: Option<IpAddr>) -> io::Result<TcpStream> {
+impl Connector {
+    /// Connects whatever address it is given, as this client; from this address of the machine, where it is of the same kind.
+    pub const fn new(client: Arc<Client>, from: Option<IpAddr>) -> Self {
+        Self {
+            client,
+            from,
+            is_strict: false,
+        }
+    }
+}
+
+async fn connect(host: &str, port: u16, from: Option<IpAddr>, is_strict: bool) -> io::Result<TcpStream> {
     let Some(from) = from else {
         return TcpStream::connect((host, port)).await;
     };
     let mut last = io::Error::other("the host has no address of the kind to call from");
-    for to in lookup_host((host, port))
-        .await?
-        .filter(|to| to.is_ipv4() == from.is_ipv4())
-    {
+    let found: Vec<_> = lookup_host((host, port)).await?.collect();
+    let of_the_kind = || found.iter().copied().filter(|to| to.is_ipv4() == from.is_ipv4());
+    if !is_strict && of_the_kind().next().is_none() {
+        return TcpStream::connect(found.as_slice()).await;
+    }
+    for to in of_the_kind() {
         let socket = if from.is_ipv4() {
             TcpSocket::new_v4()
         } else {
@@ -83,12 +98,12 @@ impl tower::Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let (config, from) = (Arc::clone(&self.client.config), self.from);
+        let (config, from, is_strict) = (Arc::clone(&self.client.config), self.from, self.is_strict);
         Box::pin(async move {
             let authority = uri
                 .authority()
                 .ok_or_else(|| io::Error::other("an address without host"))?;
-            let stream = connect(authority.host(), authority.port_u16().unwrap_or(443), from).await?;
+            let stream = connect(authority.host(), authority.port_u16().unwrap_or(443), from, is_strict).await?;
             stream.set_nodelay(true)?;
             // Only a label for session resumption: controllers are known by their SPIFFE names.
             let name = ServerName::try_from(authority.host().trim_matches(['[', ']']).to_owned())
@@ -129,6 +144,7 @@ pub async fn channel_from(
             .connect_with_connector(Connector {
                 client: Arc::clone(&client),
                 from,
+                is_strict: true,
             })
             .await
         {

@@ -51,12 +51,7 @@ impl JoinCommand {
         agent: &str,
         token: &str,
     ) -> Result<Self, InvalidJoinCommand> {
-        if !is_cluster_id(cluster_id) {
-            return Err(InvalidJoinCommand::ClusterId);
-        }
-        if !ca_pin.strip_prefix("sha256:").is_some_and(is_cluster_id) {
-            return Err(InvalidJoinCommand::Pin);
-        }
+        check_cluster(cluster_id, ca_pin)?;
         Ok(Self {
             enrol_address: enrol_address.to_owned(),
             address: address.to_owned(),
@@ -89,4 +84,59 @@ impl fmt::Display for JoinCommand {
             "verger-agent join --agent {agent} --enrol {enrol_address} --controller {address} --cluster-id {cluster_id} --ca-pin {ca_pin}"
         )
     }
+}
+
+/// The same for a member of the control plane. Its name and addresses are its configuration's.
+#[derive(Clone, Debug)]
+pub struct MemberJoin {
+    /// Where who joins is served: `HOST:PORT`.
+    pub enrol_address: String,
+    /// The cluster id.
+    pub cluster_id: String,
+    /// The pin of the members' authority.
+    pub ca_pin: String,
+    /// The token.
+    pub token: JoinToken,
+}
+
+impl MemberJoin {
+    /// Checks the parts of a command line.
+    ///
+    /// # Errors
+    /// Names the flag that is not valid.
+    pub fn check(
+        enrol_address: &str,
+        cluster_id: &str,
+        ca_pin: &str,
+        token: &str,
+    ) -> Result<Self, InvalidJoinCommand> {
+        check_cluster(cluster_id, ca_pin)?;
+        Ok(Self {
+            enrol_address: enrol_address.to_owned(),
+            cluster_id: cluster_id.to_owned(),
+            ca_pin: ca_pin.to_owned(),
+            token: token.parse()?,
+        })
+    }
+
+    /// The command line, secret included: to be shown once.
+    pub fn reveal(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!(
+            "verger-controller join --enrol {} --cluster-id {} --ca-pin {} --token {}",
+            self.enrol_address,
+            self.cluster_id,
+            self.ca_pin,
+            self.token.reveal().as_str()
+        ))
+    }
+}
+
+fn check_cluster(cluster_id: &str, ca_pin: &str) -> Result<(), InvalidJoinCommand> {
+    if !is_cluster_id(cluster_id) {
+        return Err(InvalidJoinCommand::ClusterId);
+    }
+    if !ca_pin.strip_prefix("sha256:").is_some_and(is_cluster_id) {
+        return Err(InvalidJoinCommand::Pin);
+    }
+    Ok(())
 }

@@ -22,16 +22,18 @@ mod token;
 mod unix_socket;
 mod web;
 
-pub use acceptor::{Accepted, PeerInfo, accept, accept_enrolments, accept_known, certificate_of, peer_info};
+pub use acceptor::{
+    Accepted, PeerInfo, accept, accept_enrolments, accept_known, accept_members, certificate_of, peer_info,
+};
 pub use authority::{Authority, AuthorityError, Issued, Purpose, spki_pin};
 pub use certificate::{PeerCertificate, RENEWAL_GRACE};
 pub use connect::{ConnectError, Connector, channel, channel_from};
 pub use identity::{Identity, IdentityError, KeyPair};
-pub use join::{InvalidJoinCommand, JoinCommand};
+pub use join::{InvalidJoinCommand, JoinCommand, MemberJoin};
 pub use pem::{certificate_pem, certificates};
 pub use people::PeopleDoor;
 pub use spiffe_id::{InvalidPeer, Label, Peer, SpiffeId};
-pub use tls::{Client, Server, TlsError, install_crypto_provider};
+pub use tls::{Client, Own, Server, TlsError, install_crypto_provider};
 pub use token::{InvalidToken, JoinToken};
 pub use unix_socket::listen_at;
 pub use web::{WebRoots, WebRootsError};

@@ -23,7 +23,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use crate::authority::{Purpose, spki_pin};
 use crate::certificate::{begins, lapsed, spiffe_id};
 use crate::identity::{Identity, IdentityError};
-use crate::spiffe_id::{Peer, SpiffeId};
+use crate::spiffe_id::{Label, Peer, SpiffeId};
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -68,13 +68,23 @@ const fn is_expiry(error: &Error) -> bool {
     matches!(error, Error::InvalidCertificate(Expired | ExpiredContext { .. }))
 }
 
+/// Of what a peer shows between itself and the root, what may be: the authority of a member makes that member's own certificate, and
+/// no other member's.
+fn of_name<'a>(id: &SpiffeId, intermediates: &[CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
+    let may_be = |certificate: &&CertificateDer<'a>| match &id.peer {
+        Peer::Controller(_) => spiffe_id(certificate).is_none_or(|of| of == *id),
+        Peer::Agent(_) | Peer::Person(_) => true,
+    };
+    intermediates.iter().filter(may_be).cloned().collect()
+}
+
 pub(crate) fn wrong_name() -> Error {
     Error::InvalidCertificate(CertificateError::NotValidForName)
 }
 
 /// The own certificate, which can be replaced while connections go on.
 #[derive(Clone)]
-pub(crate) struct Own(Arc<ArcSwap<CertifiedKey>>);
+pub struct Own(Arc<ArcSwap<CertifiedKey>>);
 
 impl fmt::Debug for Own {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,11 +93,19 @@ impl fmt::Debug for Own {
 }
 
 impl Own {
-    pub(crate) fn new(identity: &Identity) -> Result<Self, TlsError> {
+    /// Begins with this one.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn new(identity: &Identity) -> Result<Self, TlsError> {
         Ok(Self(Arc::new(ArcSwap::new(identity.certified()?))))
     }
 
-    pub(crate) fn replace(&self, identity: &Identity) -> Result<(), TlsError> {
+    /// Uses another certificate from the next handshake on.
+    ///
+    /// # Errors
+    /// When it cannot be used; the old one stays.
+    pub fn replace(&self, identity: &Identity) -> Result<(), TlsError> {
         self.0.store(identity.certified()?);
         Ok(())
     }
@@ -128,7 +146,14 @@ impl Server {
         identity: &Identity,
         authorities: &[(Purpose, Vec<u8>)],
     ) -> Result<Self, TlsError> {
-        let own = Own::new(identity)?;
+        Self::with(cluster, Own::new(identity)?, authorities)
+    }
+
+    /// The same under a certificate that others use, too.
+    ///
+    /// # Errors
+    /// When a certificate cannot be used.
+    pub fn with(cluster: &str, own: Own, authorities: &[(Purpose, Vec<u8>)]) -> Result<Self, TlsError> {
         let of = |purpose: Purpose| -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
             let certificates: Vec<Vec<u8>> = authorities
                 .iter()
@@ -207,6 +232,7 @@ impl ClientCertVerifier for Callers {
             Peer::Agent(_) => &self.agents,
             Peer::Person(_) => &self.people,
         };
+        let intermediates = &of_name(&id, intermediates);
         let verified = authority.verify_client_cert(end_entity, intermediates, now);
         match (&id.peer, &verified) {
             // It may renew with the same key; whoever serves it more than that looks at its end.
@@ -257,11 +283,36 @@ impl Client {
     /// # Errors
     /// When a certificate cannot be used.
     pub fn new(cluster: &str, identity: &Identity, member_cas: &[Vec<u8>]) -> Result<Self, TlsError> {
-        let own = Own::new(identity)?;
-        let trusted = Trusted::Authorities(roots(member_cas)?);
+        Self::calling(
+            cluster,
+            Own::new(identity)?,
+            Trusted::Authorities(roots(member_cas)?),
+            None,
+        )
+    }
+
+    /// The same, where only this member may answer.
+    ///
+    /// # Errors
+    /// When a certificate cannot be used.
+    pub fn of_member(
+        cluster: &str,
+        identity: &Own,
+        member_cas: &[Vec<u8>],
+        member: &Label,
+    ) -> Result<Self, TlsError> {
+        Self::calling(
+            cluster,
+            identity.clone(),
+            Trusted::Authorities(roots(member_cas)?),
+            Some(member.clone()),
+        )
+    }
+
+    fn calling(cluster: &str, own: Own, trusted: Trusted, only: Option<Label>) -> Result<Self, TlsError> {
         let certain = Arc::new(AtomicI64::new(NOT_KNOWN));
         let mut config =
-            Self::builder(cluster, trusted, &certain)?.with_client_cert_resolver(Arc::new(own.clone()));
+            Self::builder(cluster, trusted, only, &certain)?.with_client_cert_resolver(Arc::new(own.clone()));
         config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self {
@@ -278,7 +329,7 @@ impl Client {
     pub fn pinned(cluster: &str, ca_pin: &str) -> Result<Self, TlsError> {
         let certain = Arc::new(AtomicI64::new(NOT_KNOWN));
         let pin = Trusted::Pin(ca_pin.to_owned());
-        let mut config = Self::builder(cluster, pin, &certain)?.with_no_client_auth();
+        let mut config = Self::builder(cluster, pin, None, &certain)?.with_no_client_auth();
         config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self {
@@ -291,6 +342,7 @@ impl Client {
     fn builder(
         cluster: &str,
         trusted: Trusted,
+        only: Option<Label>,
         certain: &Arc<AtomicI64>,
     ) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, TlsError> {
         Ok(ClientConfig::builder_with_provider(provider())
@@ -300,6 +352,7 @@ impl Client {
             .with_custom_certificate_verifier(Arc::new(Controllers {
                 cluster: cluster.to_owned(),
                 trusted,
+                only,
                 certain: Arc::clone(certain),
             })))
     }
@@ -333,6 +386,8 @@ enum Trusted {
 struct Controllers {
     cluster: String,
     trusted: Trusted,
+    /// The member that may answer; any where there is none.
+    only: Option<Label>,
     /// What time it is at least, seconds; [`NOT_KNOWN`] where only this host's clock says so.
     certain: Arc<AtomicI64>,
 }
@@ -340,6 +395,10 @@ struct Controllers {
 const NOT_KNOWN: i64 = i64::MIN;
 
 impl Controllers {
+    fn is_wanted(&self, name: &Label) -> bool {
+        self.only.as_ref().is_none_or(|only| only == name)
+    }
+
     /// The time to hold a certificate against.
     fn time(&self, end_entity: &CertificateDer<'_>, now: UnixTime) -> UnixTime {
         match self.certain.load(Ordering::Relaxed) {
@@ -376,12 +435,17 @@ impl ServerCertVerifier for Controllers {
         };
         let parsed = ParsedCertificate::try_from(end_entity)?;
         let at = self.time(end_entity, now);
-        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, at, algorithms().all)?;
-        match spiffe_id(end_entity) {
+        let id = spiffe_id(end_entity);
+        let intermediates = match &id {
+            Some(id) => of_name(id, intermediates),
+            None => intermediates.to_vec(),
+        };
+        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &intermediates, at, algorithms().all)?;
+        match id {
             Some(SpiffeId {
                 cluster,
-                peer: Peer::Controller(_),
-            }) if cluster == self.cluster => Ok(ServerCertVerified::assertion()),
+                peer: Peer::Controller(name),
+            }) if cluster == self.cluster && self.is_wanted(&name) => Ok(ServerCertVerified::assertion()),
             _ => Err(wrong_name()),
         }
     }

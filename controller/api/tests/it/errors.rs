@@ -38,6 +38,8 @@ fn told(refusal: &Refused) -> (Code, &'static str) {
         Refused::LoginOver => (Code::FailedPrecondition, "LOGIN_OVER"),
         Refused::LoginName => (Code::InvalidArgument, "LOGIN_NAME"),
         Refused::NoBreakGlass(_) => (Code::NotFound, "NO_BREAK_GLASS"),
+        Refused::MemberNameTaken(_) => (Code::AlreadyExists, "MEMBER_NAME_TAKEN"),
+        Refused::TooManyMembers(_) => (Code::ResourceExhausted, "TOO_MANY_MEMBERS"),
         Refused::Token => (Code::PermissionDenied, "TOKEN_REFUSED"),
         Refused::Rejected => (Code::PermissionDenied, "REJECTED"),
         Refused::NotWaiting => (Code::NotFound, "NOT_WAITING"),
@@ -87,6 +89,8 @@ fn refusals() -> Vec<Refused> {
         Refused::LoginOver,
         Refused::LoginName,
         Refused::NoBreakGlass("bea".to_owned()),
+        Refused::MemberNameTaken("m2".parse().unwrap()),
+        Refused::TooManyMembers(1),
         Refused::Token,
         Refused::Rejected,
         Refused::NotWaiting,
@@ -235,7 +239,7 @@ fn every_reason_is_the_word_of_its_refusal_and_no_two_share_one() {
     assert!(words.iter().all(|(word, reason)| word == reason), "{words:?}");
     words.sort_unstable();
     words.dedup();
-    assert_eq!(words.len(), 35);
+    assert_eq!(words.len(), 37);
 }
 
 #[tokio::test(start_paused = true)]

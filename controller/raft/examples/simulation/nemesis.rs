@@ -75,7 +75,7 @@ pub(crate) async fn harass(cluster: &mut Cluster, mut lots: StdRng, until: Insta
             8 => {
                 if let Some(member) = leader.and_then(|id| cluster.running.get(id)) {
                     // To a learner, or to itself, it does not.
-                    let _ = member.transfer_leader(one).await;
+                    let _ = tokio::time::timeout(CHANGE, member.change(Change::Lead(one), false)).await;
                 }
             }
             9 | 10 => {
@@ -85,10 +85,9 @@ pub(crate) async fn harass(cluster: &mut Cluster, mut lots: StdRng, until: Insta
                 }
             }
             _ => {
-                if let Some(member) = leader.and_then(|id| cluster.running.get(id)) {
-                    // Who leads goes on to.
-                    let mut members = member.standing().members;
-                    members.retain(|member| Some(member.id) != leader);
+                // At any of them; who leads and is to vote no more has another lead.
+                if let Some(member) = cluster.running.get(one) {
+                    let members = member.standing().members;
                     let Some(of) = members.get(lots.random_range(0..members.len().max(1))) else {
                         continue;
                     };

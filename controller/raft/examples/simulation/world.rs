@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, sleep};
-use verger_controller_raft::{Change, Member, MemberConfig, seed};
+use verger_controller_raft::{Change, Member, MemberConfig, Node, seed};
 use verger_controller_state::{Response, State};
 
 use crate::check::{self, Verdict};
@@ -78,6 +78,14 @@ pub(crate) fn name(id: u64) -> String {
     format!("c{id}")
 }
 
+fn node(id: u64) -> Node {
+    Node {
+        name: name(id),
+        address: format!("host-{id}:1"),
+        ..Node::default()
+    }
+}
+
 /// The members that run. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Running(Rc<RefCell<BTreeMap<u64, Arc<Member>>>>);
@@ -143,8 +151,7 @@ impl Cluster {
         self.runs += 1;
         let config = MemberConfig {
             id,
-            name: name(id),
-            address: format!("host-{id}:1"),
+            node: node(id),
             is_first: id == 1,
             start: self.runs,
         };
@@ -299,11 +306,7 @@ async fn founded(cluster: &mut Cluster, lots: &mut StdRng) -> Result<(), String>
                 other => return Err(format!("it is not founded: {other:?}")),
             }
         }
-        let add = Change::Add {
-            id,
-            name: name(id),
-            address: format!("host-{id}:1"),
-        };
+        let add = Change::Add { id, node: node(id) };
         for change in [add, Change::Promote(id)] {
             while let Err(error) = first.change(change.clone(), false).await {
                 if Instant::now() > within {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use verger_controller_raft::{Change, ChangeError, Part, ProposeError};
+use verger_controller_raft::{Change, ChangeError, Node, Part, ProposeError};
 use verger_controller_state::{Response, State};
 
 use crate::world::{World, knows, login, name, until};
@@ -119,11 +119,14 @@ async fn members_are_added_promoted_demoted_and_removed() {
     .await;
     let leader = world.leader().await;
     let follower = (1..=3).find(|id| *id != leader.standing().id).unwrap();
-    let elsewhere = world.member(follower).change(Change::Remove(4), false).await;
-    assert_eq!(elsewhere, Err(ChangeError::NotLeader));
     world.promote(4).await;
     until("it to vote", || part(&world, 4) == Some(Part::Voter)).await;
-    leader.change(Change::Demote(4), false).await.unwrap();
+    // At any member: whoever leads does it.
+    let asked = world.member(follower);
+    asked.change(Change::Demote(4), false).await.unwrap();
+    let again = asked.change(Change::Demote(4), false).await;
+    let reason = again.as_ref().map_err(ChangeError::reason);
+    assert_eq!(reason, Err("ALREADY_SO"), "{again:?}");
     until("it to learn", || part(&world, 4) == Some(Part::Learner)).await;
     leader.change(Change::Remove(4), false).await.unwrap();
     until("it to be gone", || part(&world, 4).is_none()).await;
@@ -152,9 +155,50 @@ async fn a_leader_hands_over_when_it_is_asked_to() {
     let world = World::of(3).await;
     let old = world.leader().await.standing().id;
     let to = (1..=3).find(|id| *id != old).unwrap();
-    world.member(old).transfer_leader(to).await.unwrap();
+    world.member(old).change(Change::Lead(to), false).await.unwrap();
     let new = world.member(to);
     new.wait_until_leading(Duration::from_secs(20)).await.unwrap();
     world.propose(old, &login("ada", 1)).await;
     world.agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_to_go_has_another_lead_first() {
+    for asked_at_leader in [true, false] {
+        let world = World::of(3).await;
+        let old = world.leader().await.standing().id;
+        let other = (1..=3).find(|id| *id != old).unwrap();
+        let asked = world.member(if asked_at_leader { old } else { other });
+        asked.change(Change::Remove(old), false).await.unwrap();
+        let left = world.member(other);
+        until("it to be gone", || {
+            left.standing().members.iter().all(|member| member.id != old)
+        })
+        .await;
+        assert_ne!(left.standing().leader, Some(old));
+        world.propose(other, &login("ada", 1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_moved_is_called_where_it_is() {
+    let world = World::of(3).await;
+    let node = Node {
+        name: name(2),
+        address: "elsewhere:1".to_owned(),
+        api: "elsewhere:2".to_owned(),
+        enrol: String::new(),
+    };
+    let change = |id, node: &Node| Change::Move {
+        id,
+        node: node.clone(),
+    };
+    world.member(2).change(change(2, &node), false).await.unwrap();
+    until("all to know", || {
+        let members = world.member(3).standing().members;
+        members.iter().any(|member| member.id == 2 && member.node == node)
+    })
+    .await;
+    let taken = world.member(1).change(change(3, &node), false).await;
+    assert_eq!(taken.map_err(|error| error.reason().to_owned()), Err("MEMBER_TAKEN".to_owned()));
 }

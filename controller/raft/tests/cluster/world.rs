@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
-use verger_controller_raft::{Change, Member, MemberConfig, ProposeError};
+use verger_controller_raft::{Change, Member, MemberConfig, Node, ProposeError};
 use verger_controller_state::{Action, Command, Response, State};
 use verger_policy::digest::Digest;
 
@@ -29,8 +29,12 @@ pub(crate) fn name(id: u64) -> String {
     format!("c{id}")
 }
 
-fn address(id: u64) -> String {
-    format!("host-{id}:1")
+fn node(id: u64) -> Node {
+    Node {
+        name: name(id),
+        address: format!("host-{id}:1"),
+        ..Node::default()
+    }
 }
 
 /// Gives somebody a login with the key of this number.
@@ -75,11 +79,7 @@ impl World {
     pub(crate) async fn join(&mut self, id: u64) {
         self.begin(id).await;
         let leader = self.leader().await;
-        let change = Change::Add {
-            id,
-            name: name(id),
-            address: address(id),
-        };
+        let change = Change::Add { id, node: node(id) };
         leader.change(change, false).await.unwrap();
     }
 
@@ -103,8 +103,7 @@ impl World {
     pub(crate) async fn start(&mut self, id: u64) {
         let config = MemberConfig {
             id,
-            name: name(id),
-            address: address(id),
+            node: node(id),
             is_first: id == 1,
             start: self.starts.fetch_add(1, Ordering::Relaxed),
         };

@@ -114,4 +114,14 @@ impl<W: Way> Peer for By<W> {
             async |member: Arc<Member>| member.propose_for(request).await.map_err(|error| refused(&error));
         self.0.call(within, call).await
     }
+
+    async fn change_members(
+        &self,
+        request: pb::ChangeMembersRequest,
+        within: Duration,
+    ) -> Result<pb::ChangeMembersResponse, PeerError> {
+        let call =
+            async |member: Arc<Member>| member.change_for(request).await.map_err(|error| refused(&error));
+        self.0.call(within, call).await
+    }
 }

@@ -22,16 +22,21 @@ impl State {
         expires: Timestamp,
         approval: bool,
     ) -> Token {
-        let longest = SignedDuration::from_secs(limits::REQUEST_SECONDS);
-        let longest = self.clock.now.saturating_add(longest).unwrap_or(Timestamp::MAX);
         Token {
             secret_hash,
             agent: agent.clone(),
-            expires: expires.min(longest),
+            expires: self.token_end(expires),
             spent: false,
             approval,
             asked: None,
         }
+    }
+
+    /// When what is used once ends: after the longest life there is at most.
+    pub(super) fn token_end(&self, expires: Timestamp) -> Timestamp {
+        let longest = SignedDuration::from_secs(limits::REQUEST_SECONDS);
+        let longest = self.clock.now.saturating_add(longest).unwrap_or(Timestamp::MAX);
+        expires.min(longest)
     }
 
     pub(super) fn create_token(&mut self, id: &str, token: Token, changes: &mut Vec<RowChange>) -> Outcome {

@@ -8,7 +8,7 @@ use crate::rows;
 use crate::state::State;
 
 impl State {
-    /// Digest of the stored record that an action is about: of a login, a host, a token, or the trust root in force; `None` of others,
+    /// Digest of the stored record that an action is about: of a login, a host, a token, a member, or the trust root in force; `None` of others,
     /// and of what is not there.
     pub(super) fn record_of(&self, action: &Action) -> Option<Digest> {
         let login = |person: &str| {
@@ -41,6 +41,13 @@ impl State {
             Action::CreateToken { id, .. } => {
                 let token = self.tokens.get(id)?;
                 rows::token(id, token).value
+            }
+            Action::InviteMember { member, .. }
+            | Action::AdmitMember { member, .. }
+            | Action::NoteMember { member, .. }
+            | Action::RemoveMember { member } => {
+                let record = self.members.get(member)?;
+                rows::member(member, record).value
             }
             Action::Found { .. }
             | Action::ApplySet { .. }

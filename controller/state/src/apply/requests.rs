@@ -25,6 +25,9 @@ impl State {
             (Response::TokenCreated(made), Action::CreateToken { id, .. }) if made != id => {
                 Response::Refused(Refused::TokenAlreadyCreated(made.clone()))
             }
+            (Response::MemberInvited(made), Action::InviteMember { id, .. }) if made != id => {
+                Response::Refused(Refused::TokenAlreadyCreated(made.clone()))
+            }
             _ => response.clone(),
         })
     }

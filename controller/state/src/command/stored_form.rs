@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use prost::Message as _;
 use verger_policy::finding::FindingUid;
-use verger_policy::model::ObjectKey;
+use verger_policy::model::{Name, ObjectKey};
 use verger_proto::stored::v1 as stored;
 use verger_seal::SignedHead;
 
-use super::{About, Action, Command, InvalidCommand};
+use super::{About, Action, Command, InvalidCommand, MemberTurn};
 use crate::convert;
 use crate::limits;
 use crate::state::Vouched;
@@ -149,6 +149,43 @@ impl Command {
             }),
             Action::EndBreakGlass { person } => Stored::EndBreakGlass(stored::EndBreakGlass {
                 person: person.clone(),
+            }),
+            Action::InviteMember {
+                member,
+                id,
+                secret_hash,
+                expires,
+            } => Stored::InviteMember(stored::InviteMember {
+                member: member.to_string(),
+                id: id.clone(),
+                secret_hash: convert::bytes(secret_hash),
+                expires_ms: expires.as_millisecond(),
+            }),
+            Action::AdmitMember {
+                member,
+                secret_hash,
+                key,
+            } => Stored::AdmitMember(stored::AdmitMember {
+                member: member.to_string(),
+                secret_hash: convert::bytes(secret_hash),
+                key_digest: convert::bytes(key),
+            }),
+            Action::RemoveMember { member } => Stored::RemoveMember(stored::RemoveMember {
+                member: member.to_string(),
+            }),
+            Action::NoteMember {
+                member,
+                turn,
+                forced,
+            } => Stored::NoteMember(stored::NoteMember {
+                member: member.to_string(),
+                turn: match turn {
+                    MemberTurn::Promoted => stored::MemberTurn::Promoted,
+                    MemberTurn::Demoted => stored::MemberTurn::Demoted,
+                    MemberTurn::Leads => stored::MemberTurn::Leads,
+                }
+                .into(),
+                forced: *forced,
             }),
             Action::RemoveHost { agent } => Stored::RemoveHost(stored::RemoveHost {
                 agent_id: agent.to_string(),
@@ -416,6 +453,39 @@ impl Command {
                 named("person", &person)?;
                 Action::EndBreakGlass { person }
             }
+            Stored::InviteMember(stored::InviteMember {
+                member,
+                id,
+                secret_hash,
+                expires_ms,
+            }) => Action::InviteMember {
+                member: member_name(&member)?,
+                id: bounded("id", &id).map(|()| id)?,
+                secret_hash: convert::digest(&secret_hash).ok_or(InvalidCommand::Field("secret_hash"))?,
+                expires: convert::time(expires_ms).ok_or(InvalidCommand::Field("expires_ms"))?,
+            },
+            Stored::AdmitMember(stored::AdmitMember {
+                member,
+                secret_hash,
+                key_digest,
+            }) => Action::AdmitMember {
+                member: member_name(&member)?,
+                secret_hash: convert::digest(&secret_hash).ok_or(InvalidCommand::Field("secret_hash"))?,
+                key: convert::digest(&key_digest).ok_or(InvalidCommand::Field("key_digest"))?,
+            },
+            Stored::RemoveMember(stored::RemoveMember { member }) => Action::RemoveMember {
+                member: member_name(&member)?,
+            },
+            Stored::NoteMember(note) => Action::NoteMember {
+                turn: match note.turn() {
+                    stored::MemberTurn::Promoted => MemberTurn::Promoted,
+                    stored::MemberTurn::Demoted => MemberTurn::Demoted,
+                    stored::MemberTurn::Leads => MemberTurn::Leads,
+                    stored::MemberTurn::Unspecified => return Err(InvalidCommand::Field("turn")),
+                },
+                member: member_name(&note.member)?,
+                forced: note.forced,
+            },
             Stored::RemoveHost(stored::RemoveHost { agent_id }) => Action::RemoveHost {
                 agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
             },
@@ -591,6 +661,10 @@ fn log_in(message: stored::LogIn) -> Result<Action, InvalidCommand> {
         ends: convert::time(ends_ms).ok_or(InvalidCommand::Field("ends_ms"))?,
         replaces,
     })
+}
+
+fn member_name(text: &str) -> Result<Name, InvalidCommand> {
+    convert::member_name(text).ok_or(InvalidCommand::Field("member"))
 }
 
 /// Bounded, and there.

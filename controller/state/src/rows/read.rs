@@ -1,5 +1,6 @@
 //! Rows to state.
 
+mod members;
 mod proposals;
 mod row;
 
@@ -97,6 +98,7 @@ impl Rebuild {
             Tree::Tokens => row.token(state)?,
             Tree::Logins => row.login(state)?,
             Tree::Hosts => row.host(state)?,
+            Tree::Members => row.member(state)?,
             Tree::Findings => row.finding(state)?,
             Tree::FindingHeads => row.finding_head(state)?,
             Tree::Requests => row.request(state)?,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use verger_policy::digest::Digest;
 use verger_policy::finding::FindingUid;
-use verger_policy::model::{AgentId, ObjectKey};
+use verger_policy::model::{AgentId, Name, ObjectKey};
 use verger_policy::set::PolicySet;
 use verger_proto::stored::v1 as stored;
 
@@ -21,7 +21,9 @@ use crate::objects::Version;
 use crate::proposals::Proposal;
 use crate::response::Response;
 use crate::stamps::{self, Stamped, Stamps};
-use crate::state::{Cluster, Host, Login, LoginKind, Remembered, Standing, State, Token, Verdict, Vouched};
+use crate::state::{
+    Cluster, Host, Login, LoginKind, MemberRecord, Remembered, Standing, State, Token, Verdict, Vouched,
+};
 
 fn put(tree: Tree, key: impl Into<Vec<u8>>, row: &impl prost::Message) -> RowChange {
     RowChange {
@@ -320,6 +322,41 @@ pub(crate) fn host(agent: &AgentId, host: &Host) -> RowChange {
     put(Tree::Hosts, agent.as_str(), &row)
 }
 
+pub(crate) fn member(name: &Name, record: &MemberRecord) -> RowChange {
+    use stored::member_row::Record;
+    let record = match record {
+        MemberRecord::Invited { secret_hash, expires } => Record::Invited(stored::StoredInvitation {
+            secret_hash: convert::bytes(secret_hash),
+            expires_ms: expires.as_millisecond(),
+        }),
+        MemberRecord::Admitted {
+            number,
+            secret_hash,
+            key,
+            at,
+        } => Record::Admitted(stored::StoredMember {
+            number: *number,
+            secret_hash: convert::bytes(secret_hash),
+            key_digest: convert::bytes(key),
+            admitted_ms: at.as_millisecond(),
+        }),
+        MemberRecord::Removed { number, by, at } => Record::Removed(stored::StoredRemoval {
+            by: by.clone(),
+            removed_ms: at.as_millisecond(),
+            number: number.unwrap_or_default(),
+        }),
+    };
+    let row = stored::MemberRow {
+        format: FORMAT,
+        record: Some(record),
+    };
+    put(Tree::Members, name.as_str(), &row)
+}
+
+pub(crate) fn member_gone(name: &Name) -> RowChange {
+    gone(Tree::Members, name.as_str())
+}
+
 fn finding_key(uid: &FindingUid, agent: &AgentId) -> Vec<u8> {
     let mut key = uid.0.as_bytes().to_vec();
     key.extend(agent.as_str().as_bytes());
@@ -398,12 +435,16 @@ pub(crate) fn request(id: &str, request: &Remembered) -> Option<RowChange> {
         Response::Withdrawn(number) => Answer::Withdrawn(*number),
         Response::HostRemoved => Answer::HostRemoved(true),
         Response::Decided => Answer::Decided(true),
+        Response::MemberInvited(id) => Answer::MemberInvited(id.clone()),
+        Response::MemberRemoved => Answer::MemberRemoved(true),
+        Response::MemberNoted => Answer::MemberNoted(true),
         Response::Founded(_)
         | Response::Enrolled
         | Response::AwaitsApproval
         | Response::Ingested(_)
         | Response::LoginCreated
         | Response::BreakGlassEnded
+        | Response::MemberAdmitted { .. }
         | Response::SilenceTold
         | Response::CopyTold
         | Response::DeniedNoted

@@ -13,7 +13,7 @@ fn rows(member: &Member) -> Vec<(Vec<u8>, Vec<u8>)> {
         .collect()
 }
 
-fn check_chain(member: &Member) {
+pub(super) fn check_chain(member: &Member) {
     let rows = rows(member);
     let head = member.state.audit_head();
     assert_eq!(head.written - head.dropped, rows.len() as u64);
@@ -109,7 +109,7 @@ fn a_row_that_is_missing_is_damage() {
 }
 
 /// The last row, as it is stored.
-fn last(member: &Member) -> stored::AuditRow {
+pub(super) fn last(member: &Member) -> stored::AuditRow {
     stored::AuditRow::decode(rows(member).pop().unwrap().1.as_slice()).unwrap()
 }
 

@@ -117,7 +117,7 @@ fn rows_of_before_are_read_and_gone_on_with() {
     assert_eq!(member.state.audit_head().written, 2);
 }
 
-/// Of every kind of row there is but those of proposals, which have a test of their own.
+/// Of every kind of row there is but those of proposals, logins and members, which have tests of their own.
 #[test]
 fn stored_bytes_of_rows_never_change() {
     let mut member = Member::founded();
@@ -140,7 +140,7 @@ fn stored_bytes_of_rows_never_change() {
     assert!(
         Tree::ALL
             .iter()
-            .filter(|tree| !matches!(tree, Tree::Proposals | Tree::Logins))
+            .filter(|tree| !matches!(tree, Tree::Proposals | Tree::Logins | Tree::Members))
             .all(|tree| member.rows.keys().any(|(of, _)| of == tree))
     );
     // Since addresses, roots and keys are kept, rows of the audit hold more, and so do those of hosts since there are chains; but
@@ -294,7 +294,7 @@ fn stored_bytes_of_silence_never_change() {
     }
 }
 
-fn hex_of(bytes: &[u8]) -> String {
+pub(super) fn hex_of(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admission;
+mod below;
 mod callers;
 mod cluster;
 mod connecting;

@@ -19,6 +19,8 @@ use crate::world::{Caller, World, host, instance, key_digest, key_of, request_of
 pub(super) struct Prepared {
     pub(super) world: World,
     token: String,
+    /// By which member `c9` joins.
+    invitation: String,
     uid: String,
 }
 
@@ -45,6 +47,12 @@ impl Prepared {
             approval: false,
         };
         let token = world.ada().cluster().create_join_token(token).await.unwrap();
+        let invitation = cpb::InviteMemberRequest {
+            request_id: world.request_id(),
+            name: "c9".to_owned(),
+            ttl_seconds: 0,
+        };
+        let invitation = world.ada().members().invite_member(invitation).await.unwrap();
         world.wait("h4", "h4");
         world.enrol(&["h5"]);
         world.run(Action::BanHost {
@@ -54,6 +62,7 @@ impl Prepared {
         Self {
             world,
             token: token.into_inner().token,
+            invitation: invitation.into_inner().token,
             uid: fault.uid.to_string(),
         }
     }
@@ -235,6 +244,45 @@ unary!(revoke_login, certificates.revoke_login, |prepared| {
         lift: false,
     }
 });
+unary!(list_members, members.list_members, |_prepared| {
+    cpb::ListMembersRequest { stale_ok: false }
+});
+unary!(invite_member, members.invite_member, |prepared| {
+    cpb::InviteMemberRequest {
+        request_id: prepared.world.request_id(),
+        name: "c8".to_owned(),
+        ttl_seconds: 60,
+    }
+});
+unary!(promote_member, members.promote_member, |prepared| {
+    cpb::PromoteMemberRequest {
+        request_id: prepared.world.request_id(),
+        name: "c2".to_owned(),
+        force: false,
+    }
+});
+unary!(demote_member, members.demote_member, |prepared| {
+    cpb::DemoteMemberRequest {
+        request_id: prepared.world.request_id(),
+        name: "c2".to_owned(),
+        force: false,
+    }
+});
+unary!(remove_member, members.remove_member, |prepared| {
+    cpb::RemoveMemberRequest {
+        request_id: prepared.world.request_id(),
+        name: "c2".to_owned(),
+        force: false,
+    }
+});
+unary!(transfer_leader, members.transfer_leader, |prepared| {
+    cpb::TransferLeaderRequest {
+        request_id: prepared.world.request_id(),
+        name: "c2".to_owned(),
+    }
+});
+unary!(join, joining.join, |prepared| joining(&prepared.invitation));
+
 unary!(create_login, certificates.create_login, |prepared| {
     cpb::CreateLoginRequest {
         request_id: prepared.world.request_id(),
@@ -336,4 +384,20 @@ pub(super) fn report(prepared: &Prepared, caller: Caller) -> Outcome<'_> {
         let mut reporter = caller.report().await?;
         reporter.tell(2, &[prepared.world.fault("group")]).await.map(drop)
     })
+}
+
+/// What member `c9` asks for.
+fn joining(token: &str) -> cpb::JoinRequest {
+    cpb::JoinRequest {
+        token: token.to_owned(),
+        name: "c9".to_owned(),
+        peer_address: "c9.example:7402".to_owned(),
+        address: "c9.example:7443".to_owned(),
+        enrol_address: "c9.example:7444".to_owned(),
+        csrs: Some(cpb::Authorities {
+            members: request_of("c9 members"),
+            agents: request_of("c9 agents"),
+            people: request_of("c9 people"),
+        }),
+    }
 }

@@ -19,7 +19,9 @@ use verger_proto::cluster::v1 as audit;
 use verger_proto::cluster::v1::audit_service_client::AuditServiceClient;
 use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
 use verger_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
+use verger_proto::cluster::v1::join_service_client::JoinServiceClient;
 use verger_proto::cluster::v1::login_service_client::LoginServiceClient;
+use verger_proto::cluster::v1::member_service_client::MemberServiceClient;
 use verger_proto::findings::v1::findings_service_client::FindingsServiceClient;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_proto::policy::v1::proposal_service_client::ProposalServiceClient;
@@ -49,6 +51,14 @@ impl Caller {
 
     pub(crate) fn cluster(&self) -> ClusterServiceClient<Channel> {
         ClusterServiceClient::new(self.0.clone())
+    }
+
+    pub(crate) fn members(&self) -> MemberServiceClient<Channel> {
+        MemberServiceClient::new(self.0.clone())
+    }
+
+    pub(crate) fn joining(&self) -> JoinServiceClient<Channel> {
+        JoinServiceClient::new(self.0.clone())
     }
 
     pub(crate) fn audit(&self) -> AuditServiceClient<Channel> {

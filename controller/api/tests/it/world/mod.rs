@@ -5,6 +5,7 @@
 mod callers;
 mod faults;
 mod log;
+mod members;
 mod objects;
 mod provider;
 mod surroundings;
@@ -18,10 +19,10 @@ use std::time::Duration;
 use tonic::service::RoutesBuilder;
 use verger_controller_api::denials::{Denials, DenialsLayer};
 use verger_controller_api::fleet::Fleet;
-use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Replicated};
+use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Membership, Replicated};
 use verger_controller_api::{
-    Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, LogIn, MESSAGE_BYTES, MemberInfo,
-    Policy, Proposals, SMALL_MESSAGE_BYTES,
+    Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, Joining, LogIn, MESSAGE_BYTES,
+    MemberInfo, Members as MembersService, Policy, Proposals, SMALL_MESSAGE_BYTES,
 };
 use verger_controller_state::{Action, Command, Response, RowChange, State, Tree};
 use verger_policy::digest::Digest;
@@ -32,7 +33,9 @@ use verger_proto::cluster::v1 as cpb;
 use verger_proto::cluster::v1::audit_service_server::AuditServiceServer;
 use verger_proto::cluster::v1::certificate_service_server::CertificateServiceServer;
 use verger_proto::cluster::v1::cluster_service_server::ClusterServiceServer;
+use verger_proto::cluster::v1::join_service_server::JoinServiceServer;
 use verger_proto::cluster::v1::login_service_server::LoginServiceServer;
+use verger_proto::cluster::v1::member_service_server::MemberServiceServer;
 use verger_proto::findings::v1::findings_service_server::FindingsServiceServer;
 use verger_proto::policy::v1::policy_service_server::PolicyServiceServer;
 use verger_proto::policy::v1::proposal_service_server::ProposalServiceServer;
@@ -42,6 +45,7 @@ use verger_transport::PeerCertificate;
 pub(crate) use callers::{Caller, Reporter, Talk, denied, fields, reason, refused, soon};
 pub(crate) use faults::batch;
 pub(crate) use log::Log;
+pub(crate) use members::Members;
 pub(crate) use objects::{binding, body, filler, guardrail, host, key_of, labelled, role, workload};
 pub(crate) use provider::Provider;
 pub(crate) use surroundings::{Authority, Surroundings, key_digest, request_of, start};
@@ -69,6 +73,7 @@ pub(crate) struct World {
     pub(crate) authority: Arc<Authority>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) provider: Arc<Provider>,
+    pub(crate) members: Arc<Members>,
     /// Calls that were refused, and that nobody writes unless a test does.
     pub(crate) denials: Arc<Denials>,
     /// The person's.
@@ -89,6 +94,8 @@ impl World {
         let authority = Arc::new(Authority::default());
         let fleet = Arc::new(Fleet::default());
         let provider = Arc::new(Provider::default());
+        let members = Arc::new(Members::new());
+        let membership: Arc<dyn Membership> = Arc::clone(&members) as _;
         let denials = Arc::new(Denials::default());
         let replicated: Arc<dyn Replicated> = Arc::clone(&log) as _;
         let ambient: Arc<dyn Ambient> = Arc::clone(&surroundings) as _;
@@ -173,6 +180,24 @@ impl World {
                 .max_decoding_message_size(SMALL_MESSAGE_BYTES),
             )
             .add_service(
+                MemberServiceServer::new(MembersService::new(
+                    Arc::clone(&replicated),
+                    Arc::clone(&ambient),
+                    Arc::clone(&membership),
+                    Arc::clone(&authorizer),
+                ))
+                .max_decoding_message_size(SMALL_MESSAGE_BYTES),
+            )
+            .add_service(
+                JoinServiceServer::new(Joining::new(
+                    Arc::clone(&replicated),
+                    Arc::clone(&ambient),
+                    Arc::clone(&issuer),
+                    membership,
+                ))
+                .max_decoding_message_size(SMALL_MESSAGE_BYTES),
+            )
+            .add_service(
                 EnrolmentServiceServer::new(Enrolment::new(replicated, ambient, issuer))
                     .max_decoding_message_size(SMALL_MESSAGE_BYTES),
             );
@@ -183,6 +208,7 @@ impl World {
             authority,
             fleet,
             provider,
+            members,
             key: SealingKey::from_seed([1; 32]),
             second: SealingKey::from_seed([2; 32]),
             member: MemberKey::from_seed([3; 32]),

@@ -4,8 +4,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
-use verger_controller_api::ports::{Ambient, Holder, IssueError, Issued, Issuer};
+use verger_controller_api::ports::{Ambient, Below, Holder, IssueError, Issued, Issuer};
 use verger_policy::digest::Digest;
+use verger_transport::Label;
 
 /// When every test begins.
 pub(crate) fn start() -> Timestamp {
@@ -60,6 +61,18 @@ impl Issuer for Authority {
         Ok(Issued {
             chain: vec![format!("{holder} holds {key}").into_bytes(), b"agents".to_vec()],
             not_after: start() + SignedDuration::from_hours(24),
+        })
+    }
+
+    fn below(&self, csrs: &[Vec<u8>; 3], member: &Label) -> Result<Below, IssueError> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(IssueError::NoRoots("the roots are elsewhere".to_owned()));
+        }
+        let own = |csr: &Vec<u8>| Ok(format!("{member} below with {}", Self::key(csr)?).into_bytes());
+        let [members, agents, people] = csrs;
+        Ok(Below {
+            own: [own(members)?, own(agents)?, own(people)?],
+            roots: ["members", "agents", "people"].map(|root| root.as_bytes().to_vec()),
         })
     }
 

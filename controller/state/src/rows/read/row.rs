@@ -49,7 +49,7 @@ impl Row<'_> {
         }
     }
 
-    fn text(&self) -> Result<&str, DamagedRow> {
+    pub(super) fn text(&self) -> Result<&str, DamagedRow> {
         std::str::from_utf8(self.key).map_err(|_| self.damaged("its key is not text"))
     }
 
@@ -57,7 +57,7 @@ impl Row<'_> {
         convert::time(milliseconds).ok_or_else(|| self.damaged("an instant is out of range"))
     }
 
-    fn digest(&self, bytes: &[u8]) -> Result<Digest, DamagedRow> {
+    pub(super) fn digest(&self, bytes: &[u8]) -> Result<Digest, DamagedRow> {
         convert::digest(bytes).ok_or_else(|| self.damaged("a digest is not of 32 bytes"))
     }
 
@@ -413,6 +413,9 @@ impl Row<'_> {
             Answer::Withdrawn(number) => Response::Withdrawn(number),
             Answer::HostRemoved(_) => Response::HostRemoved,
             Answer::Decided(_) => Response::Decided,
+            Answer::MemberInvited(id) => Response::MemberInvited(id),
+            Answer::MemberRemoved(_) => Response::MemberRemoved,
+            Answer::MemberNoted(_) => Response::MemberNoted,
             Answer::TokenCreated(id) => Response::TokenCreated(id),
             Answer::FindingAcknowledged(uid) => Response::FindingAcknowledged(FindingUid(self.digest(&uid)?)),
         };

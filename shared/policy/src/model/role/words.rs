@@ -124,6 +124,8 @@ words! {
         Images = "images",
         /// Instances; their name and labels are those of their host.
         Instances = "instances",
+        /// Members of the control plane: who they are, and which of them votes and leads.
+        Members = "members",
         /// Networks of a host's runtime.
         Networks = "networks",
         /// Changes that wait for signatures.
@@ -224,6 +226,7 @@ impl Resource {
                 Verb::Tag,
             ],
             Self::Instances => &[Verb::Get, Verb::List],
+            Self::Members => &[Verb::Create, Verb::Delete, Verb::Update],
             Self::Networks => &[
                 Verb::Connect,
                 Verb::Create,
@@ -257,6 +260,7 @@ impl Resource {
             Self::Audit
                 | Self::Certificates
                 | Self::Images
+                | Self::Members
                 | Self::Networks
                 | Self::Proposals
                 | Self::Runtime

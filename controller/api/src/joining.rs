@@ -1,0 +1,149 @@
+//! Joining the control plane: who does it has a token and no certificate yet.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tonic::{Code, Request, Response, Status};
+use verger_controller_state::{Action, Command, Refused, Response as Answer};
+use verger_policy::digest::Digest;
+use verger_proto::cluster::v1 as pb;
+use verger_proto::cluster::v1::join_service_server::JoinService;
+use verger_transport::{JoinToken, Label};
+use verger_wire::parse;
+
+use crate::caller;
+use crate::members::{name, not_changed};
+use crate::ports::{Ambient, Below, Issuer, MemberChange, Membership, NewMember, Replicated, read};
+use crate::status::{argument, invalid, issue, refused, unavailable, unexpected, with_reason};
+
+/// The longest address, bytes: a DNS name, and a port.
+const ADDRESS_BYTES: usize = 260;
+
+/// The service.
+pub struct Joining {
+    replicated: Arc<dyn Replicated>,
+    ambient: Arc<dyn Ambient>,
+    issuer: Arc<dyn Issuer>,
+    membership: Arc<dyn Membership>,
+}
+
+impl Joining {
+    /// Serves from the replicated state and the roots.
+    pub fn new(
+        replicated: Arc<dyn Replicated>,
+        ambient: Arc<dyn Ambient>,
+        issuer: Arc<dyn Issuer>,
+        membership: Arc<dyn Membership>,
+    ) -> Self {
+        Self {
+            replicated,
+            ambient,
+            issuer,
+            membership,
+        }
+    }
+}
+
+/// `HOST:PORT`, as others call it.
+fn address(field: &'static str, text: &str) -> Result<String, Status> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'_' | b'[' | b']');
+    let host_and_port = text.rsplit_once(':');
+    let is_one = host_and_port.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
+    match is_one && text.len() <= ADDRESS_BYTES && text.bytes().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err(argument(field, "is not HOST:PORT")),
+    }
+}
+
+fn authorities([members, agents, people]: [Vec<u8>; 3]) -> pb::Authorities {
+    pb::Authorities {
+        members: Bytes::from(members),
+        agents: Bytes::from(agents),
+        people: Bytes::from(people),
+    }
+}
+
+#[tonic::async_trait]
+impl JoinService for Joining {
+    async fn join(&self, request: Request<pb::JoinRequest>) -> Result<Response<pb::JoinResponse>, Status> {
+        let from = caller::from(&request);
+        let pb::JoinRequest {
+            token,
+            name: member,
+            peer_address,
+            address: api_address,
+            enrol_address,
+            csrs,
+        } = request.into_inner();
+        let label: Label = parse("name", &member).map_err(invalid)?;
+        let member = name(&member)?;
+        let new = |number| -> Result<NewMember, Status> {
+            Ok(NewMember {
+                number,
+                name: member.to_string(),
+                peer_address: address("peer_address", &peer_address)?,
+                address: address("address", &api_address)?,
+                enrol_address: address("enrol_address", &enrol_address)?,
+            })
+        };
+        new(0)?;
+        let token: JoinToken = token.parse().map_err(|_| refused(&Refused::Token))?;
+        let csrs = csrs.unwrap_or_default();
+        let csrs = [csrs.members.to_vec(), csrs.agents.to_vec(), csrs.people.to_vec()];
+        let key = self.issuer.key_of(&csrs[0]).map_err(|error| issue(&error))?;
+        let secret_hash = Digest::from_bytes(token.secret_hash());
+        // Whoever is not let in costs the log nothing, and is told nothing. What is decided here is decided again where the token is spent.
+        read(&*self.replicated, |state| state.may_admit(&member, &secret_hash, &key))
+            .map_err(|error| refused(&error))?;
+        if let Some(why) = self.membership.closed() {
+            return Err(with_reason(Code::FailedPrecondition, "CLOSED_TO_MEMBERS", why));
+        }
+        // Before the token is spent: this member may not have the roots.
+        let Below { own, roots } = self.issuer.below(&csrs, &label).map_err(|error| issue(&error))?;
+        let command = Command {
+            stamp: self.ambient.now(),
+            actor: format!("controller/{member}"),
+            request_id: None,
+            from,
+            policies: Vec::new(),
+            counted: true,
+            action: Action::AdmitMember {
+                member: member.clone(),
+                secret_hash,
+                key,
+            },
+        };
+        let answer = self.replicated.propose(command).await;
+        let number = match answer.map_err(|error| unavailable(&error))? {
+            Answer::MemberAdmitted { number } => number,
+            other => return Err(unexpected(&other)),
+        };
+        let is_there = |members: &[pb::Member]| members.iter().any(|other| other.number == number);
+        // It asks again where the answer was lost.
+        if !is_there(&self.membership.standing().members) {
+            let added = self.membership.change(MemberChange::Add(new(number)?), false).await;
+            added.map_err(|error| not_changed(&error))?;
+        }
+        tracing::info!(%member, number, "a member joined");
+        Ok(Response::new(pb::JoinResponse {
+            number,
+            authorities: Some(authorities(own)),
+            roots: Some(authorities(roots)),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for text in ["h2:7402", "10.0.0.2:1", "[fd00::2]:7402", "c2.example.org:65535"] {
+            assert!(address("address", text).is_ok(), "{text}");
+        }
+        for text in ["", "h2", ":7402", "h2:", "h2:0", "h2:99999", "h 2:1", "h2/x:1", "user@h2:1"] {
+            assert!(address("address", text).is_err(), "{text}");
+        }
+    }
+}

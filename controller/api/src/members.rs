@@ -1,0 +1,248 @@
+//! The members of the control plane: who they are, and changing that.
+
+use std::sync::Arc;
+
+use tonic::{Code, Request, Response, Status};
+use verger_controller_state::{Action, MemberRecord, MemberTurn, Response as Answer, State};
+use verger_policy::digest::Digest;
+use verger_policy::model::{Name, Resource, Verb};
+use verger_proto::cluster::v1 as pb;
+use verger_proto::cluster::v1::member_service_server::MemberService;
+use verger_transport::{JoinToken, Label};
+use verger_wire::{parse, timestamp};
+
+use crate::asking::request_id;
+use crate::authorizer::Authorizer;
+use crate::ports::{Ambient, MemberChange, Membership, NotChanged, Replicated, read};
+use crate::request_ids::Asked;
+use crate::status::{answered_otherwise, invalid, not_found, with_reason};
+
+/// Why a change is not made that was made before.
+const ALREADY: &str = "ALREADY_SO";
+/// The longest, and the usual, life of an invitation in seconds.
+const INVITATION_SECONDS: u32 = 600;
+
+/// The service.
+pub struct Members {
+    replicated: Arc<dyn Replicated>,
+    ambient: Arc<dyn Ambient>,
+    membership: Arc<dyn Membership>,
+    authorizer: Arc<Authorizer>,
+}
+
+impl Members {
+    /// Serves from what this member knows of the others.
+    pub fn new(
+        replicated: Arc<dyn Replicated>,
+        ambient: Arc<dyn Ambient>,
+        membership: Arc<dyn Membership>,
+        authorizer: Arc<Authorizer>,
+    ) -> Self {
+        Self {
+            replicated,
+            ambient,
+            membership,
+            authorizer,
+        }
+    }
+
+    fn is_member(&self, name: &str) -> bool {
+        let members = self.membership.standing().members;
+        members.iter().any(|member| member.name == name)
+    }
+
+    /// A change that is nothing but one of who votes and leads.
+    async fn change<M: Asked + Sync>(
+        &self,
+        request: &Request<M>,
+        (member, turn): (&str, MemberTurn),
+        is_forced: bool,
+    ) -> Result<(), Status> {
+        let permit = self
+            .authorizer
+            .person(request)?
+            .may(Verb::Update, Resource::Members)
+            .await?;
+        let id = request.get_ref().request_id();
+        // Before anything is changed.
+        request_id(id)?;
+        let noted = name(member)?;
+        let change = match turn {
+            MemberTurn::Promoted => MemberChange::Promote(member.to_owned()),
+            MemberTurn::Demoted => MemberChange::Demote(member.to_owned()),
+            MemberTurn::Leads => MemberChange::Lead(member.to_owned()),
+        };
+        match self.membership.change(change, is_forced).await {
+            // Whoever asks again had no answer the first time.
+            Err(error) if error.reason == ALREADY => {}
+            made => made.map_err(|error| not_changed(&error))?,
+        }
+        let note = Action::NoteMember {
+            member: noted,
+            turn,
+            forced: is_forced,
+        };
+        let asker = permit.asker();
+        match asker
+            .propose(&*self.replicated, &*self.ambient, id, note)
+            .await?
+        {
+            Answer::MemberNoted => Ok(()),
+            other => Err(answered_otherwise(&other)),
+        }
+    }
+}
+
+/// Says why the members were not changed.
+pub(crate) fn not_changed(error: &NotChanged) -> Status {
+    let code = match error.is_passing {
+        true => Code::Unavailable,
+        false => Code::FailedPrecondition,
+    };
+    with_reason(code, &error.reason, error.detail.clone())
+}
+
+/// A member's name: one label, as in its certificate.
+pub(crate) fn name(text: &str) -> Result<Name, Status> {
+    let _: Label = parse("name", text).map_err(invalid)?;
+    parse("name", text).map_err(invalid)
+}
+
+fn invitations(state: &State) -> Vec<pb::Invitation> {
+    let invited = state.members().filter_map(|(name, record)| match record {
+        MemberRecord::Invited { expires, .. } => Some(pb::Invitation {
+            name: name.to_string(),
+            expires: Some(timestamp(*expires)),
+        }),
+        MemberRecord::Admitted { .. } | MemberRecord::Removed { .. } => None,
+    });
+    invited.collect()
+}
+
+#[tonic::async_trait]
+impl MemberService for Members {
+    async fn list_members(
+        &self,
+        request: Request<pb::ListMembersRequest>,
+    ) -> Result<Response<pb::ListMembersResponse>, Status> {
+        let caller = self.authorizer.person(&request)?;
+        match request.get_ref().stale_ok {
+            true => caller.may_as_known_here(Verb::Get, Resource::Status)?,
+            false => caller.may(Verb::Get, Resource::Status).await?,
+        };
+        let standing = self.membership.standing();
+        Ok(Response::new(pb::ListMembersResponse {
+            invitations: read(&*self.replicated, invitations),
+            ..standing
+        }))
+    }
+
+    async fn invite_member(
+        &self,
+        request: Request<pb::InviteMemberRequest>,
+    ) -> Result<Response<pb::InviteMemberResponse>, Status> {
+        let caller = self.authorizer.person(&request)?;
+        let pb::InviteMemberRequest {
+            request_id,
+            name: member,
+            ttl_seconds,
+        } = request.into_inner();
+        let member = name(&member)?;
+        let permit = caller
+            .may(Verb::Create, Resource::Members)
+            .await?;
+        if self.is_member(member.as_str()) {
+            let what = format!("there is a member {member} already; a new one has another name");
+            return Err(with_reason(Code::AlreadyExists, "MEMBER_NAME_TAKEN", what));
+        }
+        let seconds = match ttl_seconds {
+            0 => INVITATION_SECONDS,
+            seconds => seconds.min(INVITATION_SECONDS),
+        };
+        let mut random = [0; 40];
+        self.ambient.random(&mut random);
+        let token = JoinToken::from_random(random);
+        // By the cluster's time, where that is ahead of this member's clock.
+        let begins = read(&*self.replicated, State::clock).max(self.ambient.now());
+        let expires = begins + jiff::SignedDuration::from_secs(seconds.into());
+        let action = Action::InviteMember {
+            member,
+            id: token.id().to_owned(),
+            secret_hash: Digest::from_bytes(token.secret_hash()),
+            expires,
+        };
+        let asker = permit.asker();
+        match asker
+            .propose(&*self.replicated, &*self.ambient, &request_id, action)
+            .await?
+        {
+            Answer::MemberInvited(_) => Ok(Response::new(pb::InviteMemberResponse {
+                token: token.reveal().to_string(),
+                expires: Some(timestamp(expires)),
+            })),
+            other => Err(answered_otherwise(&other)),
+        }
+    }
+
+    async fn promote_member(
+        &self,
+        request: Request<pb::PromoteMemberRequest>,
+    ) -> Result<Response<pb::PromoteMemberResponse>, Status> {
+        let pb::PromoteMemberRequest { name, force, .. } = request.get_ref().clone();
+        self.change(&request, (&name, MemberTurn::Promoted), force).await?;
+        Ok(Response::new(pb::PromoteMemberResponse {}))
+    }
+
+    async fn demote_member(
+        &self,
+        request: Request<pb::DemoteMemberRequest>,
+    ) -> Result<Response<pb::DemoteMemberResponse>, Status> {
+        let pb::DemoteMemberRequest { name, force, .. } = request.get_ref().clone();
+        self.change(&request, (&name, MemberTurn::Demoted), force).await?;
+        Ok(Response::new(pb::DemoteMemberResponse {}))
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<pb::RemoveMemberRequest>,
+    ) -> Result<Response<pb::RemoveMemberResponse>, Status> {
+        let caller = self.authorizer.person(&request)?;
+        let pb::RemoveMemberRequest {
+            request_id,
+            name: member,
+            force,
+        } = request.into_inner();
+        let member = name(&member)?;
+        let permit = caller
+            .may(Verb::Delete, Resource::Members)
+            .await?;
+        let is_recorded = read(&*self.replicated, |state| state.member(&member).is_some());
+        if self.is_member(member.as_str()) {
+            // First it counts for nothing, and then it is nobody: the other way round a cluster might be left without a quorum.
+            let removal = MemberChange::Remove(member.to_string());
+            self.membership
+                .change(removal, force)
+                .await
+                .map_err(|error| not_changed(&error))?;
+        } else if !is_recorded {
+            return Err(not_found("member of this name"));
+        }
+        let asker = permit.asker();
+        match asker
+            .propose(&*self.replicated, &*self.ambient, &request_id, Action::RemoveMember { member })
+            .await?
+        {
+            Answer::MemberRemoved => Ok(Response::new(pb::RemoveMemberResponse {})),
+            other => Err(answered_otherwise(&other)),
+        }
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<pb::TransferLeaderRequest>,
+    ) -> Result<Response<pb::TransferLeaderResponse>, Status> {
+        let pb::TransferLeaderRequest { name, .. } = request.get_ref().clone();
+        self.change(&request, (&name, MemberTurn::Leads), false).await?;
+        Ok(Response::new(pb::TransferLeaderResponse {}))
+    }
+}

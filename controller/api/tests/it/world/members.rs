@@ -1,0 +1,68 @@
+//! The members of the control plane, as a test has them.
+
+use std::sync::Mutex;
+
+use verger_controller_api::ports::{MemberChange, Membership, NotChanged};
+use verger_proto::cluster::v1 as pb;
+
+/// Does what it is told, and remembers it.
+pub(crate) struct Members {
+    pub(crate) names: Mutex<Vec<(String, u64)>>,
+    pub(crate) made: Mutex<Vec<(MemberChange, bool)>>,
+    /// What the next changes are refused with.
+    pub(crate) refused: Mutex<Option<NotChanged>>,
+    pub(crate) closed: Mutex<Option<String>>,
+}
+
+impl Members {
+    /// Two of them, of which the first leads.
+    pub(crate) fn new() -> Self {
+        Self {
+            names: Mutex::new(vec![("c1".to_owned(), 1), ("c2".to_owned(), 2)]),
+            made: Mutex::default(),
+            refused: Mutex::default(),
+            closed: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn made(&self) -> Vec<(MemberChange, bool)> {
+        self.made.lock().unwrap().clone()
+    }
+}
+
+#[tonic::async_trait]
+impl Membership for Members {
+    fn standing(&self) -> pb::ListMembersResponse {
+        let names = self.names.lock().unwrap();
+        let members = names.iter().map(|(name, number)| pb::Member {
+            name: name.clone(),
+            number: *number,
+            voter: true,
+            ..pb::Member::default()
+        });
+        pb::ListMembersResponse {
+            answered_by: "c1".to_owned(),
+            leader: "c1".to_owned(),
+            members: members.collect(),
+            ..pb::ListMembersResponse::default()
+        }
+    }
+
+    fn closed(&self) -> Option<String> {
+        self.closed.lock().unwrap().clone()
+    }
+
+    async fn change(&self, change: MemberChange, is_forced: bool) -> Result<(), NotChanged> {
+        if let Some(refused) = self.refused.lock().unwrap().clone() {
+            return Err(refused);
+        }
+        let mut names = self.names.lock().unwrap();
+        match &change {
+            MemberChange::Add(new) => names.push((new.name.clone(), new.number)),
+            MemberChange::Remove(name) => names.retain(|(other, _)| other != name),
+            MemberChange::Promote(_) | MemberChange::Demote(_) | MemberChange::Lead(_) => {}
+        }
+        self.made.lock().unwrap().push((change, is_forced));
+        Ok(())
+    }
+}

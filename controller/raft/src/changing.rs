@@ -1,0 +1,213 @@
+//! Changing who the members are, at any of them: whoever leads does it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use verger_proto::peer::v1 as pb;
+
+use crate::codec;
+use crate::leading::{self, Leads};
+use crate::member::Member;
+use crate::membership::{Change, ChangeError, Part};
+use crate::peers::PeerError;
+use crate::serving::PeerRefused;
+
+/// How long whoever leads is looked for.
+const FIND_WITHIN: Duration = Duration::from_secs(10);
+/// How long it may take to answer: two entries, each on a quorum's disks.
+const MADE_WITHIN: Duration = Duration::from_secs(20);
+
+impl Member {
+    /// Changes who the members are, and waits until the change is committed. What would leave no quorum that is there is refused, unless
+    /// it `is_meant`. A leader that is to go, or to vote no more, has another lead first. [`Change::Lead`] is done when that one leads.
+    ///
+    /// # Errors
+    /// When the change may not be made, is not, or that is not known.
+    pub async fn change(&self, change: Change, is_meant: bool) -> Result<(), ChangeError> {
+        let deadline = Instant::now() + FIND_WITHIN;
+        loop {
+            let leads = leading::now(self.raft());
+            let made = match &leads {
+                None => Err(ChangeError::NotLeader),
+                Some(Leads::Here) => self.change_here(change.clone(), is_meant).await,
+                Some(Leads::There(_, node)) => {
+                    let peer = self.peers().peer(&node.name, &node.address);
+                    outcome(peer.change_members(write(&change, is_meant), MADE_WITHIN).await)
+                }
+            };
+            let again = match made {
+                Ok(()) => return self.settled(&change, deadline).await,
+                Err(ChangeError::Leads(id)) => {
+                    self.hand_over(id).await?;
+                    true
+                }
+                Err(ChangeError::NotLeader) => true,
+                Err(error) => return Err(error),
+            };
+            if again && !leading::changes(self.raft(), leads.as_ref(), deadline).await {
+                return Err(ChangeError::Nobody);
+            }
+        }
+    }
+
+    /// Makes a change for a peer, if this member leads.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn change_for(
+        &self,
+        request: pb::ChangeMembersRequest,
+    ) -> Result<pb::ChangeMembersResponse, PeerRefused> {
+        use pb::change_members_response::Outcome;
+        let is_meant = request.force;
+        let change = read(request).ok_or_else(|| {
+            let unfit = std::io::Error::new(std::io::ErrorKind::InvalidData, "it names no change");
+            PeerRefused::Malformed(unfit)
+        })?;
+        let made = match self.change_here(change, is_meant).await {
+            // Whoever asked comes back when another leads.
+            Err(ChangeError::Leads(id)) => self.hand_over(id).await.and(Err(ChangeError::NotLeader)),
+            other => other,
+        };
+        let outcome = match made {
+            Ok(()) => Outcome::Done(pb::ChangeDone {}),
+            Err(error) => Outcome::Refused(pb::ChangeRefused {
+                not_leader: error == ChangeError::NotLeader,
+                unknown: matches!(error, ChangeError::Unknown(_)),
+                reason: error.reason().to_owned(),
+                detail: match &error {
+                    ChangeError::Unknown(why) => why.clone(),
+                    other => other.to_string(),
+                },
+            }),
+        };
+        Ok(pb::ChangeMembersResponse {
+            outcome: Some(outcome),
+        })
+    }
+
+    /// Has the voter lead whose log is the nearest to this leader's.
+    async fn hand_over(&self, leader: u64) -> Result<(), ChangeError> {
+        let standing = self.standing();
+        let next = standing
+            .members
+            .iter()
+            .filter(|member| member.part == Part::Voter && member.id != leader && member.heard.is_some())
+            .max_by_key(|member| (member.matched, std::cmp::Reverse(member.heard)));
+        let next = next.ok_or(ChangeError::Leads(leader))?;
+        self.change_here(Change::Lead(next.id), false).await
+    }
+
+    /// Waits until another leads who was to.
+    async fn settled(&self, change: &Change, deadline: Instant) -> Result<(), ChangeError> {
+        let Change::Lead(wanted) = change else {
+            return Ok(());
+        };
+        loop {
+            let leads = leading::now(self.raft());
+            let is_wanted = match &leads {
+                Some(Leads::Here) => self.raft().node_id() == wanted,
+                Some(Leads::There(id, _)) => id == wanted,
+                None => false,
+            };
+            if is_wanted {
+                return Ok(());
+            }
+            if !leading::changes(self.raft(), leads.as_ref(), deadline).await {
+                return Err(ChangeError::Failed(
+                    "it was asked to lead, and does not: its log may be behind, or it is not reached".to_owned(),
+                ));
+            }
+        }
+    }
+}
+
+fn outcome(answer: Result<pb::ChangeMembersResponse, PeerError>) -> Result<(), ChangeError> {
+    use pb::change_members_response::Outcome;
+    match answer.map(|answer| answer.outcome) {
+        Ok(Some(Outcome::Done(pb::ChangeDone {}))) => Ok(()),
+        Ok(Some(Outcome::Refused(refused))) => Err(match refused {
+            pb::ChangeRefused { not_leader: true, .. } => ChangeError::NotLeader,
+            pb::ChangeRefused {
+                unknown: true, detail, ..
+            } => ChangeError::Unknown(detail),
+            pb::ChangeRefused { reason, detail, .. } => ChangeError::Refused { reason, detail },
+        }),
+        Ok(None) => Err(ChangeError::Unknown("the leader's answer says nothing".to_owned())),
+        Err(PeerError::Unreachable(_)) => Err(ChangeError::NotLeader),
+        Err(PeerError::Refused(why)) => Err(ChangeError::Failed(why)),
+        Err(PeerError::Lost(why)) => Err(ChangeError::Unknown(why)),
+    }
+}
+
+fn write(change: &Change, force: bool) -> pb::ChangeMembersRequest {
+    use pb::change_members_request::Change as Said;
+    let learner = |id: &u64, node| pb::AddLearner {
+        id: *id,
+        node: Some(codec::encode_node(node)),
+    };
+    let change = match change {
+        Change::Add { id, node } => Said::Add(learner(id, node)),
+        Change::Promote(id) => Said::Promote(*id),
+        Change::Demote(id) => Said::Demote(*id),
+        Change::Remove(id) => Said::Remove(*id),
+        Change::Move { id, node } => Said::Move(learner(id, node)),
+        Change::Lead(id) => Said::TransferLeader(*id),
+    };
+    pb::ChangeMembersRequest {
+        change: Some(change),
+        force,
+    }
+}
+
+fn read(request: pb::ChangeMembersRequest) -> Option<Change> {
+    use pb::change_members_request::Change as Said;
+    Some(match request.change? {
+        Said::Add(pb::AddLearner { id, node }) => Change::Add {
+            id,
+            node: codec::decode_node(node?),
+        },
+        Said::Promote(id) => Change::Promote(id),
+        Said::Demote(id) => Change::Demote(id),
+        Said::Remove(id) => Change::Remove(id),
+        Said::Move(pb::AddLearner { id, node }) => Change::Move {
+            id,
+            node: codec::decode_node(node?),
+        },
+        Said::TransferLeader(id) => Change::Lead(id),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Node;
+
+    #[test]
+    fn every_change_reads_back() {
+        let node = Node {
+            name: "c4".to_owned(),
+            address: "h4:7402".to_owned(),
+            api: "h4:7400".to_owned(),
+            enrol: "h4:7401".to_owned(),
+        };
+        for change in [
+            Change::Add {
+                id: 4,
+                node: node.clone(),
+            },
+            Change::Promote(4),
+            Change::Demote(4),
+            Change::Remove(4),
+            Change::Move { id: 4, node },
+            Change::Lead(4),
+        ] {
+            for force in [false, true] {
+                let request = write(&change, force);
+                assert_eq!(request.force, force);
+                assert_eq!(read(request), Some(change.clone()));
+            }
+        }
+        assert_eq!(read(pb::ChangeMembersRequest::default()), None);
+    }
+}

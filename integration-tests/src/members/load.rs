@@ -1,0 +1,298 @@
+//! Who asks: a writer of sets, writers of logins, readers and one whose login is revoked again and again; each at whichever member answers.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use verger_policy::set::PolicySet;
+use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
+use verger_proto::cluster::v1::{CreateLoginRequest, RevokeLoginRequest, WhoAmIRequest};
+use verger_proto::policy::v1::GetSetRequest;
+use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
+use verger_seal::{SetStatement, TrustRoot};
+use verger_transport::{Identity, KeyPair};
+
+use super::history::{History, Read};
+use crate::access::{Access, Line, apply_request};
+
+/// Who give logins.
+const GIVERS: usize = 4;
+/// Who read.
+const READERS: usize = 3;
+
+/// What is known of it.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pub(super) history: History,
+    /// Logins asked for, and whether they were acknowledged.
+    pub(super) logins: BTreeMap<String, bool>,
+    /// Answers of writes, and when: begun, and acknowledged.
+    pub(super) writes: Vec<(Instant, Instant)>,
+    /// Logins revoked, and calls with them afterwards that were refused.
+    pub(super) revoked: u64,
+    pub(super) refused: u64,
+    pub(super) wrong: Vec<String>,
+    /// Why somebody stopped asking.
+    failed: Option<String>,
+}
+
+/// The book that all write into.
+#[derive(Clone, Default)]
+pub(super) struct Shared(Arc<Mutex<Book>>);
+
+impl Shared {
+    pub(super) fn open(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes and reads that were answered.
+    pub(super) fn answered(&self) -> usize {
+        let book = self.open();
+        book.writes.len() + book.history.reads()
+    }
+
+    /// Whether all of them still ask.
+    pub(super) fn is_whole(&self) -> Result<()> {
+        match &self.open().failed {
+            None => Ok(()),
+            Some(why) => bail!("somebody who asks has failed: {why}"),
+        }
+    }
+
+    fn wrote(&self, began: Instant) {
+        self.open().writes.push((began, Instant::now()));
+    }
+}
+
+/// All who ask.
+pub(super) struct Load {
+    pub(super) book: Shared,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+type Task = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+impl Load {
+    /// Has them begin.
+    pub(super) async fn start(access: &Access, names: &[String]) -> Result<Self> {
+        let (book, stop) = (Shared::default(), CancellationToken::new());
+        let mut tasks = Vec::new();
+        let mut sets = Sets::fetch(access).await?;
+        let (own, of, until) = (access.clone(), book.clone(), stop.clone());
+        let mut begin = |task: Task| {
+            let of = book.clone();
+            tasks.push(tokio::spawn(async move {
+                if let Err(error) = task.await {
+                    of.open().failed.get_or_insert(format!("{error:#}"));
+                }
+            }));
+        };
+        begin(Box::pin(async move {
+            let mut line = Line::new(&own);
+            while !until.is_cancelled() {
+                sets.write(&mut line, &of).await?;
+            }
+            Ok(())
+        }));
+        for number in 0..GIVERS {
+            let task = give_logins(access.beginning(number), number, book.clone(), stop.clone());
+            begin(Box::pin(task));
+        }
+        for number in 0..READERS {
+            let (own, at) = (access.beginning(number), names[number % names.len()].clone());
+            begin(Box::pin(read(own, at, book.clone(), stop.clone())));
+        }
+        begin(Box::pin(revoke(access.clone(), book.clone(), stop.clone())));
+        Ok(Self { book, stop, tasks })
+    }
+
+    /// Has them end with what they are at.
+    pub(super) async fn end(self) -> Result<Shared> {
+        self.stop.cancel();
+        for task in self.tasks {
+            task.await.context("somebody who asks was lost")?;
+        }
+        self.book.is_whole()?;
+        Ok(self.book)
+    }
+
+}
+
+/// The chain of sets.
+struct Sets {
+    set: PolicySet,
+    trust_root: TrustRoot,
+}
+
+impl Sets {
+    async fn fetch(access: &Access) -> Result<Self> {
+        let answer = access
+            .insist("the set", |channel| async move {
+                let request = GetSetRequest { with_bodies: true };
+                Ok(PolicyServiceClient::new(channel).get_set(request).await?.into_inner())
+            })
+            .await?;
+        anyhow::ensure!(answer.epoch == 0, "the chain of sets begins at the first");
+        let envelope = answer.trust_root.context("a cluster has a trust root")?;
+        Ok(Self {
+            set: PolicySet::empty(),
+            trust_root: TrustRoot::open_first(&envelope.json)?,
+        })
+    }
+
+    async fn write(&mut self, line: &mut Line<'_>, book: &Shared) -> Result<()> {
+        let next = self.set.change([], [])?;
+        let (epoch, root) = (next.epoch(), next.root());
+        let end = Timestamp::now() + SignedDuration::from_hours(24);
+        let statement = SetStatement::new(&self.trust_root, epoch, root, next.len() as u64, end);
+        let seal = statement.seal(&[&line.access().key]).to_json();
+        let request = apply_request(&self.set, &next, seal);
+        let began = Instant::now();
+        book.open().history.asked(epoch, root);
+        let answer = line
+            .insist("a set", |channel| {
+                let request = request.clone();
+                async move { Ok(PolicyServiceClient::new(channel).apply(request).await?.into_inner()) }
+            })
+            .await?;
+        let mut open = book.open();
+        if answer.epoch != epoch {
+            open.wrong.push(format!(
+                "epoch {epoch} was asked for, and {} was acknowledged",
+                answer.epoch
+            ));
+        }
+        open.history.acknowledged(epoch);
+        drop(open);
+        book.wrote(began);
+        self.set = next;
+        Ok(())
+    }
+}
+
+async fn give_logins(access: Access, giver: usize, book: Shared, stop: CancellationToken) -> Result<()> {
+    let mut line = Line::new(&access);
+    let csr = KeyPair::generate()?.request()?;
+    for number in 0.. {
+        if stop.is_cancelled() {
+            break;
+        }
+        let person = format!("g{giver}-{number}");
+        book.open().logins.insert(person.clone(), false);
+        let request = CreateLoginRequest {
+            request_id: uuid::Uuid::new_v4().to_string(),
+            person: person.clone(),
+            csr: csr.clone().into(),
+        };
+        let began = Instant::now();
+        line.insist("a login", |channel| {
+            let request = request.clone();
+            async move { CertificateServiceClient::new(channel).create_login(request).await.map(drop) }
+        })
+        .await?;
+        book.open().logins.insert(person, true);
+        book.wrote(began);
+    }
+    Ok(())
+}
+
+async fn read(access: Access, at: String, book: Shared, stop: CancellationToken) -> Result<()> {
+    let mut line = Line::new(&access);
+    while !stop.is_cancelled() {
+        // When the attempt that was answered began: one that was not says nothing.
+        let (began, answer) = line
+            .insist("the set", |channel| async move {
+                let began = Instant::now();
+                let request = GetSetRequest { with_bodies: false };
+                let answer = PolicyServiceClient::new(channel).get_set(request).await?;
+                Ok((began, answer.into_inner()))
+            })
+            .await?;
+        book.open().history.read(Read {
+            began,
+            ended: Instant::now(),
+            epoch: answer.epoch,
+            root: answer.root.to_vec(),
+            at: at.clone(),
+        });
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// Gives a login, uses it, revokes it, and tries it at every member from then on.
+async fn revoke(access: Access, book: Shared, stop: CancellationToken) -> Result<()> {
+    let mut line = Line::new(&access);
+    for number in 0.. {
+        if stop.is_cancelled() {
+            break;
+        }
+        let person = format!("shut-out-{number}");
+        let key = KeyPair::generate()?;
+        let request = CreateLoginRequest {
+            request_id: uuid::Uuid::new_v4().to_string(),
+            person: person.clone(),
+            csr: key.request()?.into(),
+        };
+        book.open().logins.insert(person.clone(), false);
+        let answer = line
+            .insist("a login", |channel| {
+                let request = request.clone();
+                async move { Ok(CertificateServiceClient::new(channel).create_login(request).await?.into_inner()) }
+            })
+            .await?;
+        book.open().logins.insert(person.clone(), true);
+        let chain = answer.chain.into_iter().map(Into::into).collect();
+        let theirs = access.as_somebody(&Identity::new(chain, &key))?;
+        // It serves at every member before it is revoked.
+        for address in access.addresses() {
+            let called = theirs.at(address).insist("who they are", who_am_i).await;
+            if let Err(error) = called {
+                book.open().wrong.push(format!("{person} is not let in at {address}: {error:#}"));
+            }
+        }
+        let request = RevokeLoginRequest {
+            request_id: uuid::Uuid::new_v4().to_string(),
+            person: person.clone(),
+            reason: "the test".to_owned(),
+            lift: false,
+        };
+        line.insist("a revocation", |channel| {
+            let request = request.clone();
+            async move { CertificateServiceClient::new(channel).revoke_login(request).await.map(drop) }
+        })
+        .await?;
+        book.open().revoked += 1;
+        for address in access.addresses() {
+            match theirs.at(address).insist("who they are", refusal).await {
+                Ok(true) => book.open().refused += 1,
+                Ok(false) => {
+                    let wrong = format!("{person} was revoked, and is let in at {address}");
+                    book.open().wrong.push(wrong);
+                }
+                Err(error) => book.open().wrong.push(format!("{person} at {address}: {error:#}")),
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn who_am_i(channel: tonic::transport::Channel) -> Result<(), tonic::Status> {
+    CertificateServiceClient::new(channel).who_am_i(WhoAmIRequest {}).await.map(drop)
+}
+
+/// Whether a call is refused because the login serves no more.
+async fn refusal(channel: tonic::transport::Channel) -> Result<bool, tonic::Status> {
+    match who_am_i(channel).await {
+        Ok(()) => Ok(false),
+        Err(status) if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) => Ok(true),
+        Err(status) => Err(status),
+    }
+}

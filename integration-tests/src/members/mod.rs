@@ -1,0 +1,403 @@
+//! Three members as real processes, behind proxies that fail, under load: nothing that was acknowledged is lost, every read is current, and
+//! writes go on soon.
+//!
+//! The faults: the leader is killed or frozen, a follower is, a member is cut off from all others, the leader hears the others and is not
+//! heard, everything between members is late, and another is asked to lead. What holds is told by the history of all calls (see
+//! [`history`]), by what is there at the end at every member, and by logins that were revoked: no member serves them after that was
+//! acknowledged.
+
+mod history;
+mod load;
+mod proxy;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use verger_proto::cluster::v1::audit_service_client::AuditServiceClient;
+use verger_proto::cluster::v1::{AuditRow, ListRequest};
+use verger_proto::policy::v1::GetSetRequest;
+use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
+
+use crate::access::Access;
+use crate::dice::Dice;
+use crate::point::{Verdict, tell};
+use crate::programs::Programs;
+use crate::scene::{Scene, free_port};
+use load::{Load, Shared};
+use proxy::{Network, Way, own_address};
+
+/// Members.
+const MEMBERS: usize = 3;
+/// Answers a second, before the first fault, below which a run proves nothing.
+const LEAST_RATE: f64 = 100.0;
+/// How long the load runs before the first fault.
+const BEFORE: Duration = Duration::from_secs(3);
+/// Between two faults everybody has this many answers, at least.
+const BETWEEN: usize = 200;
+/// A frozen member is so for this long, seconds.
+const FROZEN: (u64, u64) = (1, 5);
+/// A way that is cut is so for this long, seconds.
+const CUT: (u64, u64) = (1, 4);
+/// Writes are available again within this after the leader is gone, in 99 of 100 cases.
+const AVAILABLE: Duration = Duration::from_secs(2);
+/// Answers come again within this after any fault, or the cluster is stuck.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fault {
+    KillLeader,
+    KillFollower,
+    FreezeLeader,
+    FreezeFollower,
+    CutLeader,
+    CutFollower,
+    /// Nobody hears the leader, which hears everybody.
+    MuteLeader,
+    Late,
+    HandOver,
+}
+
+impl Fault {
+    const ALL: [Self; 9] = [
+        Self::KillLeader,
+        Self::KillFollower,
+        Self::FreezeLeader,
+        Self::FreezeFollower,
+        Self::CutLeader,
+        Self::CutFollower,
+        Self::MuteLeader,
+        Self::Late,
+        Self::HandOver,
+    ];
+
+    /// Whether writes need another leader.
+    const fn takes_the_leader(self) -> bool {
+        matches!(
+            self,
+            Self::KillLeader | Self::FreezeLeader | Self::CutLeader | Self::MuteLeader
+        )
+    }
+}
+
+/// Runs each fault 20 times, or once in the short form.
+///
+/// # Errors
+/// When the scene does not work. What was lost, stale or undecided is in the verdict.
+pub fn run(long: bool) -> Result<Verdict> {
+    let each = if long { 20 } else { 1 };
+    let seed = Dice::seed()?;
+    tell(&format!("members: seed {seed}"));
+    let mut dice = Dice::new(seed);
+    verger_transport::install_crypto_provider();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let network = Network::new();
+    let mut scene = runtime.block_on(stage(&network))?;
+    let names = scene.member_names();
+    let addresses = names
+        .iter()
+        .map(|name| scene.address(name))
+        .collect::<Result<Vec<_>>>()?;
+    let access = Access::of(&scene)?;
+    ensure!(
+        access.addresses().len() == MEMBERS,
+        "the context knows {} members, not {MEMBERS}",
+        access.addresses().len()
+    );
+    let load = runtime.block_on(Load::start(&access, &names))?;
+    let rate = runtime.block_on(answers_a_second(&load));
+    let mut faults: Vec<Fault> = Fault::ALL.iter().flat_map(|fault| vec![*fault; each]).collect();
+    shuffle(&mut faults, &mut dice);
+    let mut rig = Rig {
+        scene: &mut scene,
+        network: &network,
+        load: &load,
+        access: &access,
+        names: &names,
+        addresses: &addresses,
+        runtime: &runtime,
+        available: Vec::new(),
+        done: BTreeMap::new(),
+    };
+    for (round, fault) in faults.into_iter().enumerate() {
+        rig.round(fault, &mut dice)
+            .with_context(|| format!("fault {} ({fault:?}), seed {seed}", round + 1))?;
+    }
+    let (mut available, done) = (rig.available, rig.done);
+    let book = runtime.block_on(load.end())?;
+    let mut wrong = runtime.block_on(at_the_end(&access, &addresses, &book))?;
+    let open = book.open();
+    wrong.extend(open.wrong.clone());
+    wrong.extend(open.history.wrong());
+    for sentence in wrong.iter().take(20) {
+        tell(&format!("WRONG: {sentence}"));
+    }
+    available.sort();
+    let p99 = available
+        .get((available.len() * 99).div_ceil(100).saturating_sub(1))
+        .copied()
+        .unwrap_or_default();
+    let least = done.values().min().copied().unwrap_or(0);
+    Ok(Verdict {
+        figure: format!(
+            "{} lost, stale or undecided: {} writes and {} reads, {} logins revoked and {} calls with them refused; {} faults, each at \
+             least {least} times; writes again {:.2} s (p99) after the leader was gone; {rate:.0} answers/s before the first fault (at \
+             least {LEAST_RATE})",
+            wrong.len(),
+            open.writes.len(),
+            open.history.reads(),
+            open.revoked,
+            open.refused,
+            done.values().sum::<usize>(),
+            p99.as_secs_f64(),
+        ),
+        holds: wrong.is_empty()
+            && rate >= LEAST_RATE
+            && least >= each
+            && done.len() == Fault::ALL.len()
+            && open.revoked > 0
+            && open.refused > 0
+            && p99 <= AVAILABLE,
+    })
+}
+
+fn shuffle(faults: &mut [Fault], dice: &mut Dice) {
+    for place in (1..faults.len()).rev() {
+        let with = usize::try_from(dice.roll() % (place as u64 + 1)).unwrap_or(0);
+        faults.swap(place, with);
+    }
+}
+
+/// A cluster whose members call each other through proxies.
+async fn stage(network: &Network) -> Result<Scene> {
+    let programs = Programs::find()?;
+    let mut peers = Vec::new();
+    for number in 1..=MEMBERS {
+        let behind = SocketAddr::new(own_address(number), free_port()?);
+        let before = network.stand_before(number, behind).await?;
+        peers.push((behind, before));
+    }
+    // The scene's own steps block.
+    tokio::task::block_in_place(|| Scene::of_members_at(&programs, &peers))
+}
+
+async fn answers_a_second(load: &Load) -> f64 {
+    let (began, before) = (Instant::now(), load.book.answered());
+    tokio::time::sleep(BEFORE).await;
+    (load.book.answered() - before) as f64 / began.elapsed().as_secs_f64()
+}
+
+struct Rig<'a> {
+    scene: &'a mut Scene,
+    network: &'a Network,
+    load: &'a Load,
+    access: &'a Access,
+    names: &'a [String],
+    addresses: &'a [String],
+    runtime: &'a tokio::runtime::Runtime,
+    /// How long it took until a write that began after the leader was gone was acknowledged.
+    available: Vec<Duration>,
+    done: BTreeMap<Fault, usize>,
+}
+
+impl Rig<'_> {
+    fn number(&self, name: &str) -> usize {
+        self.names.iter().position(|other| other == name).map_or(0, |place| place + 1)
+    }
+
+    fn round(&mut self, fault: Fault, dice: &mut Dice) -> Result<()> {
+        self.load.book.is_whole()?;
+        let leader = self.scene.leader()?;
+        let followers: Vec<String> = self.names.iter().filter(|name| **name != leader).cloned().collect();
+        let follower = dice.pick(&followers).context("there are followers")?.clone();
+        let seconds = |dice: &mut Dice, (least, most): (u64, u64)| {
+            Duration::from_millis(least * 1_000 + dice.roll() % ((most - least) * 1_000))
+        };
+        let began = Instant::now();
+        match fault {
+            Fault::KillLeader | Fault::KillFollower => {
+                let victim = if fault == Fault::KillLeader { &leader } else { &follower };
+                self.scene.member(victim)?.kill()?;
+                self.await_writes(fault, began)?;
+                self.scene.member(victim)?.start()?;
+            }
+            Fault::FreezeLeader | Fault::FreezeFollower => {
+                let victim = if fault == Fault::FreezeLeader { &leader } else { &follower };
+                self.scene.member(victim)?.freeze()?;
+                self.await_writes(fault, began)?;
+                std::thread::sleep(seconds(dice, FROZEN).saturating_sub(began.elapsed()));
+                self.scene.member(victim)?.thaw()?;
+            }
+            Fault::CutLeader | Fault::CutFollower => {
+                let victim = self.number(if fault == Fault::CutLeader { &leader } else { &follower });
+                for other in (1..=MEMBERS).filter(|other| *other != victim) {
+                    self.network.set(victim, other, Way::Held);
+                    self.network.set(other, victim, Way::Held);
+                }
+                self.await_writes(fault, began)?;
+                std::thread::sleep(seconds(dice, CUT).saturating_sub(began.elapsed()));
+                self.network.heal();
+            }
+            Fault::MuteLeader => {
+                let victim = self.number(&leader);
+                for other in (1..=MEMBERS).filter(|other| *other != victim) {
+                    self.network.set(victim, other, Way::Held);
+                }
+                self.await_writes(fault, began)?;
+                std::thread::sleep(seconds(dice, CUT).saturating_sub(began.elapsed()));
+                self.network.heal();
+            }
+            Fault::Late => {
+                for from in 1..=MEMBERS {
+                    for to in (1..=MEMBERS).filter(|to| *to != from) {
+                        let by = Duration::from_millis(5 + dice.roll() % 60);
+                        self.network.set(from, to, Way::Late(by));
+                    }
+                }
+                std::thread::sleep(seconds(dice, CUT));
+                self.network.heal();
+            }
+            Fault::HandOver => {
+                self.scene.say(&["cluster", "transfer-leader", &follower])?;
+            }
+        }
+        self.go_on()?;
+        *self.done.entry(fault).or_default() += 1;
+        Ok(())
+    }
+
+    /// Waits until a write is acknowledged that began after the fault, and notes how long that took where there is a new leader to be found.
+    fn await_writes(&mut self, fault: Fault, began: Instant) -> Result<()> {
+        loop {
+            let first = {
+                let book = self.load.book.open();
+                let after = book.writes.iter().filter(|(asked, _)| *asked >= began);
+                after.map(|(_, acknowledged)| *acknowledged).min()
+            };
+            if let Some(acknowledged) = first {
+                if fault.takes_the_leader() {
+                    self.available.push(acknowledged.duration_since(began));
+                }
+                return Ok(());
+            }
+            self.load.book.is_whole()?;
+            if began.elapsed() > STUCK {
+                bail!("no write is acknowledged within {STUCK:?}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until all is well again: everybody is answered, and every member has what the others have.
+    fn go_on(&self) -> Result<()> {
+        let (began, before) = (Instant::now(), self.load.book.answered());
+        while self.load.book.answered() < before + BETWEEN {
+            if began.elapsed() > STUCK {
+                bail!("no {BETWEEN} answers within {STUCK:?} after the fault");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        for address in self.addresses {
+            let at = self.access.at(address);
+            self.runtime
+                .block_on(epoch(&at))
+                .with_context(|| format!("the member at {address} does not come back"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The epoch that a member shows.
+async fn epoch(access: &Access) -> Result<u64> {
+    let answer = access
+        .insist("the set", |channel| async move {
+            let request = GetSetRequest { with_bodies: false };
+            Ok(PolicyServiceClient::new(channel).get_set(request).await?.into_inner())
+        })
+        .await?;
+    Ok(answer.epoch)
+}
+
+/// When nobody asks any more: every member has the same, and all that was acknowledged, once.
+async fn at_the_end(access: &Access, addresses: &[String], book: &Shared) -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    let mut audits: Vec<Vec<AuditRow>> = Vec::new();
+    let last = book.open().history.last();
+    for address in addresses {
+        let at = access.at(address);
+        let shown = epoch(&at).await?;
+        if shown != last {
+            wrong.push(format!(
+                "{address} shows epoch {shown}, and {last} was acknowledged last"
+            ));
+        }
+        let rows = audit(&at).await?;
+        let given = logins_given(&rows);
+        for (person, is_acknowledged) in &book.open().logins {
+            match given.get(person.as_str()).copied().unwrap_or(0) {
+                1 => {}
+                0 if !is_acknowledged => {}
+                0 => wrong.push(format!(
+                    "{address}: the login of {person} was acknowledged and is lost"
+                )),
+                times => wrong.push(format!("{address}: the login of {person} was given {times} times")),
+            }
+        }
+        audits.push(rows);
+    }
+    // Rows go on to come: that somebody was refused is written a little later.
+    let common = audits.iter().map(Vec::len).min().unwrap_or(0);
+    ensure!(common > 0, "there is no audit");
+    if audits.windows(2).any(|pair| pair[0][..common] != pair[1][..common]) {
+        wrong.push(format!("members have different audits, of {common} rows"));
+    }
+    Ok(wrong)
+}
+
+/// Every row of the audit, the oldest first.
+async fn audit(access: &Access) -> Result<Vec<AuditRow>> {
+    let mut rows = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = ListRequest {
+            filter: None,
+            page_size: 1_000,
+            page_token,
+            newest_first: false,
+        };
+        let page = access
+            .insist("the audit", |channel| {
+                let request = request.clone();
+                async move { Ok(AuditServiceClient::new(channel).list(request).await?.into_inner()) }
+            })
+            .await?;
+        rows.extend(page.rows);
+        if page.next_page_token.is_empty() {
+            let first = rows.first().map(|row| row.number);
+            ensure!(first == Some(1), "the audit has dropped rows: the run is too long for this rig");
+            return Ok(rows);
+        }
+        page_token = page.next_page_token;
+    }
+}
+
+/// How often each login was given, by the audit.
+fn logins_given(rows: &[AuditRow]) -> BTreeMap<&str, usize> {
+    let mut given = BTreeMap::new();
+    for entry in rows.iter().filter_map(|row| row.entry.as_ref()) {
+        let about = entry.detail.strip_prefix("for person/");
+        if let Some(about) = about
+            && entry.action == "create-login"
+            && entry.outcome == "ok"
+        {
+            let person = about.split(',').next().unwrap_or(about);
+            *given.entry(person).or_default() += 1;
+        }
+    }
+    given
+}

@@ -1,0 +1,166 @@
+//! More members of the scene's cluster, each a process of its own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use super::{LOOK, PATIENCE, Program, Scene, checked, free_port, nowhere};
+use crate::programs::Programs;
+
+/// The name of the member that founds the cluster.
+pub const FIRST: &str = "c1";
+
+/// What a configuration says of where its peers find a member.
+fn peering((listen, called): &(SocketAddr, SocketAddr)) -> String {
+    format!("peer_listen = \"{listen}\"\npeer_address = \"{called}\"\n")
+}
+
+impl Scene {
+    /// A cluster of so many members that vote, `c1` and so on, all of which run when it comes back. There is no Docker, and its agent
+    /// has joined nothing.
+    ///
+    /// # Errors
+    /// When a step fails; says what it printed.
+    pub fn of_members(programs: &Programs, count: usize) -> Result<Self> {
+        let peers = (0..count).map(|_| {
+            let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+            Ok((address, address))
+        });
+        Self::of_members_at(programs, &peers.collect::<Result<Vec<_>>>()?)
+    }
+
+    /// The same, where each listens for its peers at one address and is called by them at another.
+    ///
+    /// # Errors
+    /// As [`of_members`](Self::of_members).
+    pub fn of_members_at(programs: &Programs, peers: &[(SocketAddr, SocketAddr)]) -> Result<Self> {
+        let (first, others) = peers.split_first().context("a cluster has a member")?;
+        let mut scene =
+            Self::founded_at(programs, &nowhere().join("docker.sock"), nowhere(), &peering(first))?;
+        for (number, peer) in (2..).zip(others) {
+            let name = format!("c{number}");
+            scene.join_member(&name, peer)?;
+            scene.promote(&name)?;
+        }
+        // The context learns where they are called.
+        scene.say(&["cluster", "members"])?;
+        Ok(scene)
+    }
+
+    /// Has one more member join, as a learner, and starts it.
+    ///
+    /// # Errors
+    /// When a step fails; says what it printed.
+    pub fn join_member(&mut self, name: &str, peer: &(SocketAddr, SocketAddr)) -> Result<()> {
+        let config = self.path(&format!("{name}.toml"));
+        fs::write(
+            &config,
+            format!(
+                "data_dir = {:?}\nmember = \"{name}\"\nlisten = \"127.0.0.1:{}\"\nenrol_listen = \"127.0.0.1:{}\"\n{}",
+                self.path(name),
+                free_port()?,
+                free_port()?,
+                peering(peer)
+            ),
+        )?;
+        checked(&mut self.join_command(name)?)?;
+        let mut line = vec![self.programs.path("verger-controller")?.into_os_string()];
+        line.extend(["--config".into(), config.into(), "run".into()]);
+        let mut member = Program::new(name, line, self.folder.path());
+        member.start()?;
+        self.others.insert(name.to_owned(), member);
+        Ok(())
+    }
+
+    /// The command by which a member joins, whose configuration is there.
+    ///
+    /// # Errors
+    /// When it is not invited.
+    pub fn join_command(&self, name: &str) -> Result<Command> {
+        let text = self.say(&["cluster", "add", name])?;
+        let line = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("verger-controller "))
+            .with_context(|| format!("no join command in {text:?}"))?;
+        let mut join = Command::new(self.programs.path("verger-controller")?);
+        join.arg("--config").arg(self.path(&format!("{name}.toml")));
+        join.args(line.split_whitespace()).stdin(Stdio::null());
+        Ok(join)
+    }
+
+    /// Has a learner vote, once it has what the others have.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub fn promote(&self, name: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let output = self.verger().args(["cluster", "promote", name]).output()?;
+            if output.status.success() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                bail!("{name} is not promoted: {}", String::from_utf8_lossy(&output.stderr));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// A member's program.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn member(&mut self, name: &str) -> Result<&mut Program> {
+        match name {
+            FIRST => Ok(&mut self.controller),
+            other => self
+                .others
+                .get_mut(other)
+                .with_context(|| format!("the scene has no member {other}")),
+        }
+    }
+
+    /// The names of all of them.
+    pub fn member_names(&self) -> Vec<String> {
+        let others = self.others.keys().cloned();
+        std::iter::once(FIRST.to_owned()).chain(others).collect()
+    }
+
+    /// Who leads, by whichever member answers.
+    ///
+    /// # Errors
+    /// When nobody does in time.
+    pub fn leader(&self) -> Result<String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let output = self.verger().args(["cluster", "status", "--output", "json"]).output()?;
+            if output.status.success() {
+                let status: Value = serde_json::from_slice(&output.stdout)?;
+                if let Some(leader) = status["leader"].as_str().filter(|leader| !leader.is_empty()) {
+                    return Ok(leader.to_owned());
+                }
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "nobody leads: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Where a member is called by agents and people.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn address(&self, name: &str) -> Result<String> {
+        let rows = self.rows(&["cluster", "members"])?;
+        let row = rows.iter().find(|row| row["member"] == name);
+        let address = row.and_then(|row| row["address"].as_str());
+        Ok(address.with_context(|| format!("no member {name}"))?.to_owned())
+    }
+}
