@@ -96,7 +96,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             .layer(wired.watch())
             // Within: what is over a quota is a refused call.
             .layer(quotas.clone())
-            .layer(tonic::service::InterceptorLayer::new(wired.check_logins()))
+            .layer(wired.check_logins())
     };
     let serving = tokio::spawn(
         server()

@@ -9,6 +9,7 @@ use tonic::service::RoutesBuilder;
 use verger_controller_api::denials::{Denials, DenialsLayer, keep_record, write_rest};
 use verger_controller_api::fleet::Fleet;
 use verger_controller_api::identity_provider::IdentityProvider;
+use verger_controller_api::logins::LoginsLayer;
 use verger_controller_api::ports::{Ambient, AuditRows, Issuer, Membership, Replicated};
 use verger_controller_api::quotas::{Serves, serves};
 use verger_controller_api::{
@@ -354,11 +355,8 @@ impl WiredUp {
     }
 
     /// Asks of every call whether its login still serves.
-    pub(crate) fn check_logins(
-        &self,
-    ) -> impl Fn(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> + Clone + use<> {
-        let replicated: Arc<dyn Replicated> = Arc::new(RaftState(Arc::clone(&self.member)));
-        move |request| verger_controller_api::logins::check(&replicated, request)
+    pub(crate) fn check_logins(&self) -> LoginsLayer {
+        LoginsLayer::new(Arc::new(RaftState(Arc::clone(&self.member))))
     }
 
     /// Says of a certificate whether who has it is served, as this member knows. One that stopped serves nobody.

@@ -148,15 +148,15 @@ impl Caller {
     pub(crate) async fn may_all(self, asks: impl FnOnce(&State) -> Vec<Ask>) -> Result<Permit, Status> {
         let caught_up = self.authorizer.replicated.catch_up().await;
         caught_up.map_err(|error| unavailable(&error))?;
-        self.as_known_here(asks)
+        self.known_here(asks)
     }
 
     /// The same as this member knows it, which may be out of date: to look at that alone, where nobody can tell.
     pub(crate) fn may_as_known_here(self, verb: Verb, resource: Resource) -> Result<Permit, Status> {
-        self.as_known_here(|_| vec![Ask::all(verb, resource)])
+        self.known_here(|_| vec![Ask::all(verb, resource)])
     }
 
-    fn as_known_here(self, asks: impl FnOnce(&State) -> Vec<Ask>) -> Result<Permit, Status> {
+    fn known_here(self, asks: impl FnOnce(&State) -> Vec<Ask>) -> Result<Permit, Status> {
         let authorizer = &self.authorizer;
         let (asks, known, standing) = read(&*authorizer.replicated, |state| {
             // Looked at before, as this member knew it then; now everything acknowledged before the call can be read.

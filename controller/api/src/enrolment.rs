@@ -15,7 +15,7 @@ use verger_wire::parse;
 
 use crate::agents::machine_in;
 use crate::caller;
-use crate::ports::{Ambient, Holder, Issuer, Replicated, read};
+use crate::ports::{Ambient, Holder, Issuer, Replicated, read, refused_surely};
 use crate::status::{invalid, issue, refused, unavailable, unexpected};
 
 /// The service.
@@ -53,16 +53,17 @@ impl EnrolmentService for Enrolment {
         let key = self.issuer.key_of(&csr).map_err(|error| issue(&error))?;
         let machine = machine_in(&machine)?;
         // Whoever is not let in costs the log nothing. What is decided here is decided again where the token is spent.
-        let admission = read(&*self.replicated, |state| {
-            state.admission(&Presented {
+        let admission = refused_surely(&*self.replicated, |state| {
+            let presented = Presented {
                 token: token.id(),
                 secret: &Digest::from_bytes(token.secret_hash()),
                 agent: &agent,
                 key: &key,
                 machine: machine.as_ref(),
-            })
+            };
+            state.admission(&presented).map_err(|error| refused(&error))
         });
-        if admission.map_err(|error| refused(&error))? == Admission::Waits {
+        if admission.await? == Admission::Waits {
             return Ok(Response::new(waiting()));
         }
         let command = Command {

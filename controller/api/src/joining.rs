@@ -13,7 +13,7 @@ use verger_wire::parse;
 
 use crate::caller;
 use crate::members::{name, not_changed};
-use crate::ports::{Ambient, Below, Issuer, MemberChange, Membership, NewMember, Replicated, read};
+use crate::ports::{Ambient, Below, Issuer, MemberChange, Membership, NewMember, Replicated, refused_surely};
 use crate::status::{argument, invalid, issue, refused, unavailable, unexpected, with_reason};
 
 /// The longest address, bytes: a DNS name, and a port.
@@ -93,8 +93,11 @@ impl JoinService for Joining {
         let key = self.issuer.key_of(&csrs[0]).map_err(|error| issue(&error))?;
         let secret_hash = Digest::from_bytes(token.secret_hash());
         // Whoever is not let in costs the log nothing, and is told nothing. What is decided here is decided again where the token is spent.
-        read(&*self.replicated, |state| state.may_admit(&member, &secret_hash, &key))
-            .map_err(|error| refused(&error))?;
+        refused_surely(&*self.replicated, |state| {
+            let may = state.may_admit(&member, &secret_hash, &key);
+            may.map_err(|error| refused(&error))
+        })
+        .await?;
         if let Some(why) = self.membership.closed() {
             return Err(with_reason(Code::FailedPrecondition, "CLOSED_TO_MEMBERS", why));
         }

@@ -1,16 +1,17 @@
 //! Which logins still serve, and what comes with one.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+mod layer;
 
-use tonic::{Code, Request, Status};
+use std::collections::BTreeSet;
+
+use tonic::{Code, Status};
 use verger_controller_state::{LoginKind, Refused, State, is_break_glass};
 use verger_policy::digest::Digest;
 use verger_policy::model::Name;
-use verger_transport::{Peer, PeerCertificate, certificate_of};
 
-use crate::ports::{Replicated, read};
 use crate::status::{refused, with_reason};
+
+pub use layer::{CheckLogins, LoginsLayer};
 
 /// What a login that serves says of its person beside the name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,23 +76,4 @@ fn over() -> Status {
         "LOGIN_ENDED",
         "this login is over: log in again with `verger login`, or ask whoever gave it",
     )
-}
-
-/// Refuses people whose login gave way to another, was revoked, is over, or was never given. Goes around all services, so that none can forget to ask.
-///
-/// # Errors
-/// When the caller is a person whose login serves no more.
-pub fn check<T>(replicated: &Arc<dyn Replicated>, request: Request<T>) -> Result<Request<T>, Status> {
-    if let Some(PeerCertificate {
-        peer: Peer::Person(name),
-        key,
-        not_after: _,
-    }) = certificate_of(&request)
-    {
-        let key = Digest::from_bytes(*key);
-        read(&**replicated, |state| {
-            Standing::of(state, &name.to_string(), &key).map(drop)
-        })?;
-    }
-    Ok(request)
 }

@@ -3,10 +3,13 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
+use tonic::Status;
 use verger_controller_state::{Command, Response, State};
 use verger_policy::digest::Digest;
 use verger_policy::model::AgentId;
 use verger_transport::Label;
+
+use crate::status::unavailable;
 
 /// Why the replicated state cannot be used now. Trying again may help.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +58,25 @@ pub fn read<R>(replicated: &dyn Replicated, look: impl FnOnce(&State) -> R) -> R
         }
     });
     result.expect("`show` calls its argument")
+}
+
+/// Looks at the state as it is here; where it refuses, once more as it is when everything is here that was acknowledged anywhere before.
+/// What is allowed may be out of date: whoever changes anything by it is asked again where that is applied.
+///
+/// # Errors
+/// What the state refuses, or that it cannot be brought up to date.
+pub(crate) async fn refused_surely<R>(
+    replicated: &dyn Replicated,
+    look: impl Fn(&State) -> Result<R, Status>,
+) -> Result<R, Status> {
+    match read(replicated, &look) {
+        Ok(value) => Ok(value),
+        Err(_) => {
+            let caught_up = replicated.catch_up().await;
+            caught_up.map_err(|error| unavailable(&error))?;
+            read(replicated, &look)
+        }
+    }
 }
 
 /// Why a certificate cannot be issued.

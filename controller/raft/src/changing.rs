@@ -29,8 +29,8 @@ impl Member {
             let leads = leading::now(self.raft());
             let made = match &leads {
                 None => Err(ChangeError::NotLeader),
-                Some(Leads::Here) => self.change_here(change.clone(), is_meant).await,
-                Some(Leads::There(_, node)) => {
+                Some(Leads::Here(_)) => self.change_here(change.clone(), is_meant).await,
+                Some(Leads::There(_, _, node)) => {
                     let peer = self.peers().peer(&node.name, &node.address);
                     outcome(peer.change_members(write(&change, is_meant), MADE_WITHIN).await)
                 }
@@ -106,8 +106,8 @@ impl Member {
         loop {
             let leads = leading::now(self.raft());
             let is_wanted = match &leads {
-                Some(Leads::Here) => self.raft().node_id() == wanted,
-                Some(Leads::There(id, _)) => id == wanted,
+                Some(Leads::Here(_)) => self.raft().node_id() == wanted,
+                Some(Leads::There(_, id, _)) => id == wanted,
                 None => false,
             };
             if is_wanted {

@@ -14,22 +14,31 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Who leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Leads {
-    /// This member.
-    Here,
+    /// This member, in this term.
+    Here(u64),
     /// A peer.
-    There(MemberId, Node),
+    There(u64, MemberId, Node),
+}
+
+impl Leads {
+    /// The term.
+    pub(crate) const fn term(&self) -> u64 {
+        match self {
+            Self::Here(term) | Self::There(term, ..) => *term,
+        }
+    }
 }
 
 /// Who leads now, as far as this member knows.
 pub(crate) fn now(raft: &Raft) -> Option<Leads> {
     let metrics = raft.server_metrics();
     let metrics = metrics.borrow_watched();
-    let leader = metrics.current_leader?;
+    let (leader, term) = (metrics.current_leader?, metrics.vote.leader_id().term);
     if leader == metrics.id {
-        return raft.is_leader().then_some(Leads::Here);
+        return raft.is_leader().then_some(Leads::Here(term));
     }
     let node = metrics.membership_config.membership().get_node(&leader)?;
-    Some(Leads::There(leader, node.clone()))
+    Some(Leads::There(term, leader, node.clone()))
 }
 
 /// Waits until somebody else than `before` leads, and no longer than this. What was told may be so still.

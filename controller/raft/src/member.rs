@@ -201,6 +201,7 @@ impl Member {
         let (proposer, packing) = Proposer::start(Carrier {
             raft: raft.clone(),
             peers: Arc::clone(&peers),
+            applied: Arc::clone(&applied),
             tickets,
         });
         Ok(Self {
@@ -263,19 +264,24 @@ impl Member {
         let mut why = "nobody leads the cluster at the moment".to_owned();
         loop {
             let leads = leading::now(&self.raft);
-            let confirmed = match &leads {
-                None => Err((true, why.clone())),
-                Some(Leads::Here) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    let confirmed = timeout(left, self.confirmed_index()).await;
-                    confirmed
-                        .unwrap_or_else(|_| Err((false, "a quorum did not confirm the leader".to_owned())))
+            let asked = async {
+                let left = deadline.saturating_duration_since(Instant::now());
+                match &leads {
+                    None => Err((true, why.clone())),
+                    Some(Leads::Here(_)) => timeout(left, self.confirmed_index())
+                        .await
+                        .unwrap_or_else(|_| Err((false, "a quorum did not confirm the leader".to_owned()))),
+                    Some(Leads::There(_, _, node)) => {
+                        let peer = self.peers.peer(&node.name, &node.address);
+                        index_of(peer.read_index(left).await)
+                    }
                 }
-                Some(Leads::There(_, node)) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    let peer = self.peers.peer(&node.name, &node.address);
-                    index_of(peer.read_index(left).await)
-                }
+            };
+            let confirmed = tokio::select! {
+                biased;
+                confirmed = asked => confirmed,
+                // Who was asked may never answer.
+                true = leading::changes(&self.raft, leads.as_ref(), deadline) => continue,
             };
             match confirmed {
                 Ok(index) => return self.reach(index, deadline).await,
@@ -490,9 +496,11 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
     }
     let (mark, state) = rebuilt(&*db)?;
     let revision = state.revision();
+    let term = mark.applied.as_ref().map_or(0, |id| codec::stored_id(id).term);
     let applied = Arc::new(Applied {
         state: RwLock::new(state),
         revision: crate::runtime::watch::Sender::new(revision),
+        term: crate::runtime::watch::Sender::new(term),
     });
     Ok(Recovered {
         log: LogStore(Arc::new(log)),

@@ -20,7 +20,8 @@ use crate::leading::{self, Leads};
 use crate::member::{ProposeError, Raft};
 use crate::peers::{PeerError, Peers};
 use crate::tickets::{Ticket, Tickets};
-use crate::types::{Batch, Replies};
+use crate::state_machine::Applied;
+use crate::types::{Batch, Origin, Replies};
 
 /// The most commands in one entry.
 const MAX_COMMANDS: usize = 256;
@@ -50,6 +51,7 @@ pub(crate) struct Proposer {
 pub(crate) struct Carrier {
     pub(crate) raft: Raft,
     pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) applied: Arc<Applied>,
     pub(crate) tickets: Arc<Tickets>,
 }
 
@@ -131,12 +133,16 @@ async fn pack(carrier: Arc<Carrier>, mut waiting: mpsc::Receiver<Waiting>) {
 
 /// What became of commands that somebody was given to commit.
 enum Given {
-    /// They are committed, up to this index.
-    Committed(u64),
+    /// They are committed.
+    Committed,
     /// They are written nowhere.
     Nowhere,
     /// They may be written.
     Somewhere(String),
+    /// Whoever leads in a later term does not have them, and nobody else ever will.
+    Superseded,
+    /// They are applied.
+    Answered(Replies),
     /// Who was given them cannot write, or could not read them; whether they are written somewhere is not known either, and is not waited for.
     Failed(String),
 }
@@ -154,38 +160,85 @@ impl Carrier {
             let leads = leading::now(&self.raft);
             let given = match &leads {
                 None => Given::Nowhere,
-                Some(Leads::Here) => commit(&self.raft, batch.clone()).await,
-                Some(Leads::There(_, node)) => {
-                    let peer = self.peers.peer(&node.name, &node.address);
-                    let request = pb::ProposeRequest {
-                        origin: Some(codec::encode_origin(&ticket.origin())),
-                        commands: batch.commands.clone(),
-                    };
-                    given(peer.propose(request, KNOWN_WITHIN).await)
+                Some(leads) => tokio::select! {
+                    biased;
+                    given = self.give(leads, &batch, ticket.origin()) => given,
+                    // Who was given it may never answer.
+                    () = self.is_superseded(leads.term()) => Given::Superseded,
+                },
+            };
+            let given = match (given, &leads) {
+                (Given::Committed, Some(leads)) => {
+                    self.known(&mut ticket, leads, "the leader says that it is committed").await?
                 }
+                (Given::Somewhere(why), Some(leads)) => self.known(&mut ticket, leads, &why).await?,
+                (given, _) => given,
             };
             match given {
-                Given::Committed(_) => {
-                    return known(&mut ticket, "the leader says that it is committed").await;
-                }
-                Given::Somewhere(why) => return known(&mut ticket, &why).await,
+                Given::Answered(replies) => return Ok(replies),
                 Given::Failed(why) => return Err(ProposeError::Failed(why)),
+                Given::Superseded => match ticket.try_answered() {
+                    Some(replies) => return Ok(replies),
+                    // It is written nowhere, and never will be: whoever leads now is given it.
+                    None if Instant::now() < deadline => {}
+                    None => return Err(ProposeError::NotLeader),
+                },
                 // Nothing was written: somebody else may write it.
-                Given::Nowhere if leading::changes(&self.raft, leads.as_ref(), deadline).await => {}
-                Given::Nowhere => return Err(ProposeError::NotLeader),
+                _ if leading::changes(&self.raft, leads.as_ref(), deadline).await => {}
+                _ => return Err(ProposeError::NotLeader),
             }
+        }
+    }
+
+    /// Gives a batch to who leads.
+    async fn give(&self, leads: &Leads, batch: &Batch, origin: Origin) -> Given {
+        match leads {
+            Leads::Here(term) => commit(&self.raft, batch.clone(), *term).await,
+            Leads::There(term, _, node) => {
+                let peer = self.peers.peer(&node.name, &node.address);
+                let request = pb::ProposeRequest {
+                    origin: Some(codec::encode_origin(&origin)),
+                    commands: batch.commands.clone(),
+                    term: *term,
+                };
+                given(peer.propose(request, KNOWN_WITHIN).await)
+            }
+        }
+    }
+
+    /// Waits until entries of a later term are applied here. What was given to who led in this one, and is not applied by then, is in no
+    /// log that a leader can have (leader completeness, Raft §5.4), and who leads in another term does not take it.
+    async fn is_superseded(&self, term: u64) {
+        let mut applied = self.applied.term.receiver();
+        if applied.until(|now| *now > term).await.is_err() {
+            // The member stops: who waits is told by that.
+            std::future::pending().await
+        }
+    }
+
+    /// The answers to what may be written, once it is applied here.
+    async fn known(&self, ticket: &mut Ticket<'_>, leads: &Leads, why: &str) -> Result<Given, ProposeError> {
+        let within = Instant::now() + KNOWN_WITHIN;
+        tokio::select! {
+            biased;
+            answered = timeout_at(within, ticket.answered()) => match answered {
+                Ok(Some(replies)) => Ok(Given::Answered(replies)),
+                Ok(None) => Err(ProposeError::Unknown("this member stops, or got a snapshot in place of the answer".to_owned())),
+                Err(_) => Err(ProposeError::Unknown(why.to_owned())),
+            },
+            () = self.is_superseded(leads.term()) => Ok(Given::Superseded),
         }
     }
 }
 
-/// Has the leader, which this member is, commit a batch.
-async fn commit(raft: &Raft, batch: Batch) -> Given {
-    if !raft.is_leader() {
+/// Has the leader of this term, which this member is, commit a batch. It was given away for this term alone.
+async fn commit(raft: &Raft, batch: Batch, term: u64) -> Given {
+    if leading::now(raft) != Some(Leads::Here(term)) {
         return Given::Nowhere;
     }
     // From here on it may be written, whatever is answered: another may lead by then.
     match raft.client_write(batch).await {
-        Ok(done) => Given::Committed(done.log_id.index),
+        Ok(_) => Given::Committed,
         Err(error) if error.forward_to_leader().is_some() => {
             Given::Somewhere("this member led, and does not any more".to_owned())
         }
@@ -194,7 +247,7 @@ async fn commit(raft: &Raft, batch: Batch) -> Given {
 }
 
 /// The same for a peer that took the batch.
-pub(crate) async fn commit_for(raft: &Raft, batch: Batch) -> pb::ProposeResponse {
+pub(crate) async fn commit_for(raft: &Raft, batch: Batch, term: u64) -> pb::ProposeResponse {
     use pb::propose_response::Outcome;
     let refusal = |not_leader, unknown, reason| {
         Outcome::Refused(pb::Refusal {
@@ -203,9 +256,9 @@ pub(crate) async fn commit_for(raft: &Raft, batch: Batch) -> pb::ProposeResponse
             reason,
         })
     };
-    let outcome = match commit(raft, batch).await {
-        Given::Committed(index) => Outcome::Proposed(pb::Proposed { index }),
-        Given::Nowhere => refusal(true, false, String::new()),
+    let outcome = match commit(raft, batch, term).await {
+        Given::Committed | Given::Answered(_) => Outcome::Proposed(pb::Proposed {}),
+        Given::Nowhere | Given::Superseded => refusal(true, false, String::new()),
         Given::Somewhere(why) => refusal(false, true, why),
         Given::Failed(why) => refusal(false, false, why),
     };
@@ -217,7 +270,7 @@ pub(crate) async fn commit_for(raft: &Raft, batch: Batch) -> pb::ProposeResponse
 fn given(answer: Result<pb::ProposeResponse, PeerError>) -> Given {
     use pb::propose_response::Outcome;
     match answer.map(|answer| answer.outcome) {
-        Ok(Some(Outcome::Proposed(pb::Proposed { index }))) => Given::Committed(index),
+        Ok(Some(Outcome::Proposed(pb::Proposed {}))) => Given::Committed,
         Ok(Some(Outcome::Refused(pb::Refusal {
             not_leader,
             unknown,
@@ -231,15 +284,6 @@ fn given(answer: Result<pb::ProposeResponse, PeerError>) -> Given {
         Err(PeerError::Unreachable(_)) => Given::Nowhere,
         Err(PeerError::Refused(why)) => Given::Failed(why),
         Err(PeerError::Lost(why)) => Given::Somewhere(why),
-    }
-}
-
-/// The answers to what may be written, once it is applied here.
-async fn known(ticket: &mut Ticket<'_>, why: &str) -> Result<Replies, ProposeError> {
-    match timeout_at(Instant::now() + KNOWN_WITHIN, ticket.answered()).await {
-        Ok(Some(replies)) => Ok(replies),
-        Ok(None) => Err(ProposeError::Stopped),
-        Err(_) => Err(ProposeError::Unknown(why.to_owned())),
     }
 }
 

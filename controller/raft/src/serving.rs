@@ -108,7 +108,11 @@ impl Member {
     /// # Errors
     /// When it says nobody who took it, or a command is longer than any may be.
     pub async fn propose_for(&self, request: pb::ProposeRequest) -> Result<pb::ProposeResponse, PeerRefused> {
-        let pb::ProposeRequest { origin, commands } = request;
+        let pb::ProposeRequest {
+            origin,
+            commands,
+            term,
+        } = request;
         let unfit = |what: &str| malformed(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()));
         let origin = origin.ok_or_else(|| unfit("nobody took it"))?;
         if commands
@@ -121,7 +125,7 @@ impl Member {
             commands,
             origin: Some(codec::decode_origin(&origin)),
         };
-        Ok(commit_for(self.raft(), batch).await)
+        Ok(commit_for(self.raft(), batch, term).await)
     }
 
     /// Takes a snapshot of whoever leads: its rows go to a file as they come, and then take the place of what is here.

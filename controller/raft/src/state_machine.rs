@@ -25,6 +25,8 @@ pub(crate) struct Applied {
     pub(crate) state: RwLock<State>,
     /// The log index applied last, for watchers.
     pub(crate) revision: watch::Sender<u64>,
+    /// The term of the log id applied last. Whoever waited for what was applied by then is answered.
+    pub(crate) term: watch::Sender<u64>,
 }
 
 impl Applied {
@@ -119,6 +121,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
         for (origin, replies) in answers {
             self.tickets.answer(&origin, replies);
         }
+        // After them: who is not answered when a later term's entries are applied never will be.
+        self.applied.term.replace(mark.last.term);
         for responder in responders {
             responder.send(Committed);
         }
@@ -151,8 +155,13 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let (mark, state) = installed.await?.map_err(io_error)?;
         let revision = state.revision();
         self.mark = mark;
+        // What somebody waits for may be in it, and its answer is not.
+        self.tickets.forget();
         *self.applied.state.write().unwrap_or_else(PoisonError::into_inner) = state;
         self.applied.revision.replace(revision);
+        if let Some(applied) = &self.mark.applied {
+            self.applied.term.replace(codec::stored_id(applied).term);
+        }
         Ok(())
     }
 

@@ -58,6 +58,11 @@ impl Tickets {
         }
     }
 
+    /// Sends everybody away who waits.
+    pub(crate) fn forget(&self) {
+        self.held().waiting.clear();
+    }
+
     /// Answers whoever waits for what was applied.
     pub(crate) fn answer(&self, origin: &Origin, replies: Replies) {
         if (origin.member, origin.start) != (self.member, self.start) {
@@ -72,11 +77,16 @@ impl Tickets {
 }
 
 impl Ticket<'_> {
+    /// The answers, where they are there.
+    pub(crate) fn try_answered(&mut self) -> Option<Replies> {
+        self.answer.try_recv().ok()
+    }
+
     pub(crate) const fn origin(&self) -> Origin {
         self.origin
     }
 
-    /// Waits for the answers. None: the member stops.
+    /// Waits for the answers. None: nobody gives any more, for the member stops or got a snapshot in place of what was applied.
     pub(crate) async fn answered(&mut self) -> Option<Replies> {
         (&mut self.answer).await.ok()
     }

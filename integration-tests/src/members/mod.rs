@@ -281,6 +281,8 @@ impl Rig<'_> {
             };
             if let Some(acknowledged) = first {
                 if fault.takes_the_leader() {
+                    let took = acknowledged.duration_since(began).as_secs_f64();
+                    tell(&format!("members: {fault:?}: writes again after {took:.2} s"));
                     self.available.push(acknowledged.duration_since(began));
                 }
                 return Ok(());
@@ -390,7 +392,7 @@ async fn audit(access: &Access) -> Result<Vec<AuditRow>> {
 fn logins_given(rows: &[AuditRow]) -> BTreeMap<&str, usize> {
     let mut given = BTreeMap::new();
     for entry in rows.iter().filter_map(|row| row.entry.as_ref()) {
-        let about = entry.detail.strip_prefix("for person/");
+        let about = entry.detail.strip_prefix("of person/");
         if let Some(about) = about
             && entry.action == "create-login"
             && entry.outcome == "ok"

@@ -16,6 +16,7 @@ mod limits;
 mod lists;
 mod logins;
 mod lookups;
+mod members;
 mod node_restriction;
 mod proposing;
 mod quotas;

@@ -438,11 +438,11 @@ pub(crate) fn request(id: &str, request: &Remembered) -> Option<RowChange> {
         Response::MemberInvited(id) => Answer::MemberInvited(id.clone()),
         Response::MemberRemoved => Answer::MemberRemoved(true),
         Response::MemberNoted => Answer::MemberNoted(true),
+        Response::LoginCreated => Answer::LoginCreated(true),
         Response::Founded(_)
         | Response::Enrolled
         | Response::AwaitsApproval
         | Response::Ingested(_)
-        | Response::LoginCreated
         | Response::BreakGlassEnded
         | Response::MemberAdmitted { .. }
         | Response::SilenceTold

@@ -10,13 +10,12 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::http::Uri;
-use tonic::service::InterceptorLayer;
 use tonic::service::Routes;
 use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint, Server};
 use tower::service_fn;
 use verger_controller_api::denials::DenialsLayer;
-use verger_controller_api::logins;
+use verger_controller_api::logins::LoginsLayer;
 use verger_controller_api::ports::{Replicated, read};
 use verger_controller_api::quotas::{QuotasLayer, serves};
 use verger_transport::{PeerCertificate, PeerInfo};
@@ -85,9 +84,7 @@ impl Door {
                 .initial_connection_window_size(UNREAD)
                 .layer(denials)
                 .layer(quotas)
-                .layer(InterceptorLayer::new(move |request| {
-                    logins::check(&replicated, request)
-                }))
+                .layer(LoginsLayer::new(replicated))
                 .add_routes(routes)
                 .serve_with_incoming(ReceiverStream::new(incoming)),
         );

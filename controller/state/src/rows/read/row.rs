@@ -416,6 +416,7 @@ impl Row<'_> {
             Answer::MemberInvited(id) => Response::MemberInvited(id),
             Answer::MemberRemoved(_) => Response::MemberRemoved,
             Answer::MemberNoted(_) => Response::MemberNoted,
+            Answer::LoginCreated(_) => Response::LoginCreated,
             Answer::TokenCreated(id) => Response::TokenCreated(id),
             Answer::FindingAcknowledged(uid) => Response::FindingAcknowledged(FindingUid(self.digest(&uid)?)),
         };
