@@ -1,6 +1,6 @@
 //! The connection to a controller: one TLS side, whose certificate renews itself.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -14,6 +14,7 @@ use verger_transport::{Client, ConnectError, Identity, PeopleDoor};
 use crate::config::Config;
 use crate::enrolment::Enrolment;
 use crate::machine;
+use crate::members::MembersFile;
 
 /// The largest message taken from a controller, bytes: a whole set, of which controllers hold at most
 /// [`MAX_SET_BYTES`](verger_policy::set::MAX_SET_BYTES), and the versions of the trust root.
@@ -28,7 +29,11 @@ const RENEW_EVERY: Duration = Duration::from_secs(3_600);
 /// How to reach the cluster.
 pub(crate) struct Controllers {
     client: Arc<Client>,
-    addresses: Vec<String>,
+    /// What joining said.
+    joined: Vec<String>,
+    /// Where to connect, in turn: what members said, and then what joining did.
+    addresses: Mutex<Vec<String>>,
+    file: MembersFile,
     /// Which machine this is, as controllers are told.
     machine: Bytes,
     /// The own door for people, which has the same certificate.
@@ -41,10 +46,13 @@ impl Controllers {
         config: &Config,
         door: Option<Arc<PeopleDoor>>,
     ) -> anyhow::Result<Self> {
+        let file = MembersFile::new(config);
         Ok(Self {
             door,
             client: Arc::new(enrolment.client(config)?),
-            addresses: enrolment.controllers.clone(),
+            addresses: Mutex::new(all(file.load(), &enrolment.controllers)),
+            joined: enrolment.controllers.clone(),
+            file,
             machine: machine::digest(&config.machine_id, &enrolment.cluster),
         })
     }
@@ -54,9 +62,44 @@ impl Controllers {
         self.machine.clone()
     }
 
+    fn addresses(&self) -> MutexGuard<'_, Vec<String>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Connects to the first that answers.
     pub(crate) async fn connect(&self) -> Result<SessionServiceClient<Channel>, ConnectError> {
-        let channel = verger_transport::channel(Arc::clone(&self.client), &self.addresses).await?;
+        let addresses = self.addresses().clone();
+        let channel = verger_transport::channel(Arc::clone(&self.client), &addresses).await?;
         Ok(SessionServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES))
+    }
+
+    /// Begins with another from now on: the first one answers, and serves nobody.
+    pub(crate) fn turn(&self) {
+        let mut addresses = self.addresses();
+        if !addresses.is_empty() {
+            addresses.rotate_left(1);
+        }
+    }
+
+    /// Keeps where the members are called, as they say.
+    pub(crate) fn know(&self, said: Vec<String>) {
+        match self.file.keep(said) {
+            Ok(said) => {
+                let mut addresses = self.addresses();
+                let mut known = all(said, &self.joined);
+                // Whoever serves goes on to.
+                if let Some(first) = addresses.first()
+                    && let Some(place) = known.iter().position(|address| address == first)
+                {
+                    known.rotate_left(place);
+                }
+                if *addresses != known {
+                    tracing::info!(members = known.len(), "the members said where they are called");
+                    *addresses = known;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "where the members are called is not kept"),
+        }
     }
 
     /// From now on controllers' certificates are held against what time it is at least, where that is known, and not against this
@@ -126,6 +169,12 @@ impl Controllers {
     }
 }
 
+/// What members said, and what joining did beside it.
+fn all(said: Vec<String>, joined: &[String]) -> Vec<String> {
+    let more: Vec<String> = joined.iter().filter(|address| !said.contains(address)).cloned().collect();
+    said.into_iter().chain(more).collect()
+}
+
 /// By the time since the last renewal of this run, and the seconds left by this host's clock.
 fn is_due(since: Option<Duration>, left: i64) -> bool {
     let half = i64::try_from(RENEW_AFTER.as_secs()).unwrap_or(i64::MAX);
@@ -166,7 +215,9 @@ mod tests {
         held.save(&config.identity_file()).unwrap();
         let controllers = Controllers {
             client: Arc::new(Client::new(&cluster, &held, &[authority.certificate().to_vec()]).unwrap()),
-            addresses: Vec::new(),
+            joined: Vec::new(),
+            addresses: Mutex::default(),
+            file: MembersFile::new(&config),
             machine: Bytes::new(),
             door: None,
         };

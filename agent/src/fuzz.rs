@@ -50,6 +50,7 @@ fn hostile_messages_of_a_controller_are_refused_or_offers_with_all_their_parts()
             stamp: Some(policy::Envelope {
                 json: b"{}".as_slice().into(),
             }),
+            members: vec!["c1:7400".to_owned()],
         })),
     };
     check!()

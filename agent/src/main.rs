@@ -15,6 +15,7 @@ mod join;
 mod launches;
 mod link;
 mod machine;
+mod members;
 mod proxy;
 mod reconciler;
 mod report;

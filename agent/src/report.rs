@@ -337,7 +337,11 @@ async fn next_of_link(link: &mut ReportLink) -> ReportEvent {
 fn open(controllers: Arc<Controllers>, after: u64) -> ReportLink {
     Link::open(after, move |queue| async move {
         let mut client = controllers.connect().await.map_err(Lost::because)?;
-        Ok(client.report(queue).await?)
+        let opened = client.report(queue).await;
+        opened.map_err(|status| {
+            controllers.turn();
+            status.into()
+        })
     })
 }
 

@@ -20,6 +20,7 @@ use crate::controller::Controllers;
 use crate::floor::FloorFile;
 use crate::link::{Heard, Link, Lost};
 use crate::wire;
+use verger_wire::InvalidMessage;
 
 /// Controllers are told this often that the agent is there: the time between two of their own heartbeats. Of one that is not heard of
 /// three times they say that it is silent.
@@ -60,7 +61,7 @@ pub(crate) async fn drive(mut session: Session, mut ports: SessionPorts, stop: C
             .map(|at| Duration::from_millis(at.saturating_sub(now().millis)));
         let event = tokio::select! {
             () = stop.cancelled() => return,
-            event = next_of_link(&mut link) => event,
+            event = next_of_link(&mut link, &ports.controllers) => event,
             done = finished(&mut writing) => match done {
                 Ok(()) => Event::LedgerCommitted,
                 Err(why) => Event::LedgerFailed { why },
@@ -162,13 +163,22 @@ async fn finished(writing: &mut Option<oneshot::Receiver<Result<(), StoreError>>
 }
 
 /// What the link tells, as the state machine takes it in. Cancellation safe, as [`Link::next`] is.
-async fn next_of_link(link: &mut SessionLink) -> Event {
+/// What a message says, once what it says of the members is kept.
+fn told(mut message: pb::ConnectResponse, controllers: &Controllers) -> Result<Incoming, InvalidMessage> {
+    let members = wire::members(&mut message);
+    if !members.is_empty() {
+        controllers.know(members);
+    }
+    wire::incoming(message)
+}
+
+async fn next_of_link(link: &mut SessionLink, controllers: &Controllers) -> Event {
     match link.next().await {
         Heard::Connected => {
             tracing::info!("connected to a controller");
             Event::Connected
         }
-        Heard::Message(message) => match wire::incoming(message) {
+        Heard::Message(message) => match told(message, controllers) {
             Ok(message) => {
                 if let Incoming::Unread { reason, detail, .. } = &message {
                     tracing::warn!(
@@ -209,6 +219,10 @@ fn open(
     Link::open(after, move |queue| async move {
         let _left = left;
         let mut client = controllers.connect().await.map_err(Lost::because)?;
-        Ok(client.connect(queue).await?)
+        let opened = client.connect(queue).await;
+        opened.map_err(|status| {
+            controllers.turn();
+            status.into()
+        })
     })
 }

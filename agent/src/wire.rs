@@ -14,7 +14,11 @@ pub(crate) fn incoming(message: pb::ConnectResponse) -> Result<Incoming, Invalid
     use pb::connect_response::Message;
     let pb::ConnectResponse { nonce, message } = message;
     Ok(match required("message", message)? {
-        Message::Heartbeat(pb::Heartbeat { epoch, stamp }) => Incoming::Heartbeat {
+        Message::Heartbeat(pb::Heartbeat {
+            epoch,
+            stamp,
+            members: _,
+        }) => Incoming::Heartbeat {
             epoch,
             stamp: stamp.map(|Envelope { json }| json.to_vec()),
         },
@@ -34,6 +38,14 @@ pub(crate) fn incoming(message: pb::ConnectResponse) -> Result<Incoming, Invalid
             },
         },
     })
+}
+
+/// Takes out where a message says that members are called.
+pub(crate) fn members(message: &mut pb::ConnectResponse) -> Vec<String> {
+    match &mut message.message {
+        Some(pb::connect_response::Message::Heartbeat(heartbeat)) => std::mem::take(&mut heartbeat.members),
+        _ => Vec::new(),
+    }
 }
 
 /// What there is more of than any set has. Its parts are read before its seal is looked at, so their number is bounded first.

@@ -3,6 +3,7 @@
 mod adapters;
 mod break_glass;
 mod config;
+mod currency;
 mod emergency;
 mod hearing;
 mod init;

@@ -13,7 +13,7 @@ use verger_controller_api::quotas::QuotasLayer;
 use crate::config::Config;
 use crate::peers::{self, PeerDoor};
 use crate::wire_up::{MEMBER_LIFETIME, Opened, WiredUp, open_member, wire_up};
-use crate::{emergency, hearing, member_key, stamper, timekeeper, watchman};
+use crate::{currency, emergency, hearing, member_key, stamper, timekeeper, watchman};
 
 /// A silent connection is asked this often whether it lives.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -113,11 +113,17 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .health
         .set_service_status("", tonic_health::ServingStatus::Serving)
         .await;
+    let tls = std::sync::Arc::clone(&opened.tls);
+    let asking = tokio::spawn(currency::keep_asking(
+        std::sync::Arc::clone(&wired.member),
+        wired.health.clone(),
+        move || tls.end_all(),
+    ));
     // Whoever is told that it is ready may end it at once.
     notify(&[sd_notify::NotifyState::Ready]);
     let ended = attend(&config, &wired, (serving, enrolling, peering), signals, &stop).await;
     notify(&[sd_notify::NotifyState::Stopping]);
-    for task in [time, watch, emergency, telling].into_iter().chain(fresh) {
+    for task in [time, watch, emergency, telling, asking].into_iter().chain(fresh) {
         task.abort();
         let _ = task.await;
     }

@@ -124,7 +124,7 @@ pub(crate) async fn open_stopped(config: &Config) -> anyhow::Result<Member> {
 /// A member that runs, and is called by its peers; nobody else is served yet.
 pub(crate) struct Opened {
     pub(crate) member: Arc<Member>,
-    pub(crate) tls: Server,
+    pub(crate) tls: Arc<Server>,
     pub(crate) peers: Arc<TlsPeers>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) seat: Seat,
@@ -152,7 +152,7 @@ pub(crate) async fn open_member(config: &Config) -> anyhow::Result<Opened> {
     let member = Arc::new(open(config, seat.number, start, calling).await?);
     Ok(Opened {
         member,
-        tls,
+        tls: Arc::new(tls),
         peers,
         fleet: Arc::new(Fleet::default()),
         seat,
@@ -308,6 +308,7 @@ pub(crate) async fn wire_up(config: &Config, opened: &Opened) -> anyhow::Result<
             Arc::clone(&ambient),
             Arc::clone(&issuer),
             Arc::clone(&fleet),
+            Arc::clone(&membership),
         ))
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(usize::MAX),

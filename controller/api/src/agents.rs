@@ -23,7 +23,7 @@ use crate::caller::{self, CallingAgent};
 use crate::denials::Noted;
 use crate::fleet::Fleet;
 use crate::logins::Standing;
-use crate::ports::{Ambient, Holder, Issuer, Replicated, read};
+use crate::ports::{Ambient, Holder, Issuer, Membership, Replicated, read};
 use crate::session;
 use crate::status::{argument, invalid, issue, refused, stopping, unavailable, unexpected};
 use crate::watch::Stream;
@@ -40,22 +40,33 @@ pub struct Agents {
     pub(crate) ambient: Arc<dyn Ambient>,
     issuer: Arc<dyn Issuer>,
     pub(crate) fleet: Arc<Fleet>,
+    membership: Arc<dyn Membership>,
 }
 
 impl Agents {
-    /// Serves from the replicated state; notes in `fleet` what agents say.
+    /// Serves from the replicated state; notes in `fleet` what agents say, and tells them where all members are called.
     pub fn new(
         replicated: Arc<dyn Replicated>,
         ambient: Arc<dyn Ambient>,
         issuer: Arc<dyn Issuer>,
         fleet: Arc<Fleet>,
+        membership: Arc<dyn Membership>,
     ) -> Self {
         Self {
             replicated,
             ambient,
             issuer,
             fleet,
+            membership,
         }
+    }
+
+    /// Where agents call the members, those that vote first.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        let mut members = self.membership.standing().members;
+        members.retain(|member| !member.address.is_empty());
+        members.sort_by_key(|member| (!member.voter, member.number));
+        members.into_iter().map(|member| member.address).collect()
     }
 
     /// Refuses an agent that is not enrolled under the key it calls with, or is shut out.

@@ -51,6 +51,7 @@ pub(crate) fn serve(
             held: (0, Digest::from_bytes([0; 32])),
             offered: None,
             stamp: None,
+            members: Vec::new(),
         };
         let ended = session.serve(incoming).await;
         if let Err(status) = ended {
@@ -80,6 +81,8 @@ struct Session<'a> {
     offered: Option<u64>,
     /// What was sent last of freshness.
     stamp: Option<Envelope>,
+    /// Where it was told that members are called.
+    members: Vec<String>,
 }
 
 impl Session<'_> {
@@ -208,7 +211,16 @@ impl Session<'_> {
         if stamp.is_some() {
             self.stamp.clone_from(&stamp);
         }
-        let heartbeat = pb::Heartbeat { epoch, stamp };
+        let mut members = self.agents.addresses();
+        match members == self.members {
+            true => members.clear(),
+            false => self.members.clone_from(&members),
+        }
+        let heartbeat = pb::Heartbeat {
+            epoch,
+            stamp,
+            members,
+        };
         self.send(room, pb::connect_response::Message::Heartbeat(heartbeat));
     }
 

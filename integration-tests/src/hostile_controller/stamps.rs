@@ -176,6 +176,7 @@ impl Campaign {
         let heartbeat = pb::Heartbeat {
             epoch: self.cluster.set.epoch(),
             stamp: Some(envelope(stamp)),
+            members: Vec::new(),
         };
         self.session.say(0, Some(Down::Heartbeat(heartbeat))).await
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use crate::admission::{Admission, Admitted};
@@ -30,6 +32,20 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 const HANDSHAKES: usize = 1_024;
 /// Finished handshakes that wait for the server.
 const READY: usize = 64;
+
+/// Ends connections that are open, and lets new ones be.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ends(Arc<ArcSwap<CancellationToken>>);
+
+impl Ends {
+    fn next(&self) -> CancellationToken {
+        CancellationToken::clone(&self.0.load())
+    }
+
+    pub(crate) fn end_all(&self) {
+        self.0.swap(Arc::new(CancellationToken::new())).cancel();
+    }
+}
 
 /// Who may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,22 +83,22 @@ pub struct Accepted {
     stream: TlsStream<TcpStream>,
     info: PeerInfo,
     end: Option<Pin<Box<Sleep>>>,
+    /// Whoever serves has had enough of all of them.
+    all_end: Pin<Box<WaitForCancellationFutureOwned>>,
     _admitted: Admitted,
 }
 
 impl Accepted {
-    fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
-        self.end
-            .as_mut()
-            .is_some_and(|end| end.as_mut().poll(cx).is_ready())
+    /// Why it is over, where it is.
+    fn ended(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
+        let is_over = self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready());
+        let why = match is_over {
+            true => "the caller's certificate has ended",
+            false if self.all_end.as_mut().poll(cx).is_ready() => "whoever serves ends all connections",
+            false => return None,
+        };
+        Some(io::Error::new(io::ErrorKind::ConnectionAborted, why))
     }
-}
-
-fn ended() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::ConnectionAborted,
-        "the caller's certificate has ended",
-    )
 }
 
 impl Connected for Accepted {
@@ -99,8 +115,8 @@ impl AsyncRead for Accepted {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.has_ended(cx) {
-            return Poll::Ready(Err(ended()));
+        if let Some(error) = self.ended(cx) {
+            return Poll::Ready(Err(error));
         }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
@@ -137,6 +153,7 @@ pub fn accept_known(
         Arc::clone(&server.mutual),
         Door::Known,
         Admission::new(serves),
+        server.ends.clone(),
     )
 }
 
@@ -147,6 +164,8 @@ pub fn accept_members(listener: TcpListener, server: &Server) -> mpsc::Receiver<
         Arc::clone(&server.mutual),
         Door::Members,
         Admission::new(|_| true),
+        // Peers are what it takes to serve anybody again.
+        Ends::default(),
     )
 }
 
@@ -157,6 +176,7 @@ pub fn accept_enrolments(listener: TcpListener, server: &Server) -> mpsc::Receiv
         Arc::clone(&server.enrolment),
         Door::Strangers,
         Admission::new(|_| false),
+        server.ends.clone(),
     )
 }
 
@@ -165,6 +185,7 @@ fn serve(
     config: Arc<ServerConfig>,
     door: Door,
     admission: Admission,
+    ends: Ends,
 ) -> mpsc::Receiver<io::Result<Accepted>> {
     let (ready, accepted) = mpsc::channel(READY);
     tokio::spawn(async move {
@@ -185,10 +206,11 @@ fn serve(
                 }
             };
             let (acceptor, ready, admission) = (acceptor.clone(), ready.clone(), admission.clone());
+            let all_end = ends.next();
             handshakes.begin(async move {
                 let handshake = tokio::time::timeout(
                     HANDSHAKE_LIMIT,
-                    shake(acceptor, &admission, stream, address, door),
+                    shake(acceptor, &admission, (stream, address), door, all_end),
                 )
                 .await;
                 match handshake {
@@ -228,9 +250,9 @@ impl Handshakes {
 async fn shake(
     acceptor: TlsAcceptor,
     admission: &Admission,
-    stream: TcpStream,
-    address: SocketAddr,
+    (stream, address): (TcpStream, SocketAddr),
     door: Door,
+    all_end: CancellationToken,
 ) -> io::Result<Accepted> {
     stream.set_nodelay(true)?;
     let stream = acceptor.accept(stream).await?;
@@ -253,6 +275,7 @@ async fn shake(
         stream,
         info,
         end,
+        all_end: Box::pin(all_end.cancelled_owned()),
         _admitted: admitted,
     })
 }

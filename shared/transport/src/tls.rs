@@ -20,6 +20,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use crate::acceptor::Ends;
 use crate::authority::{Purpose, spki_pin};
 use crate::certificate::{begins, lapsed, spiffe_id};
 use crate::identity::{Identity, IdentityError};
@@ -130,6 +131,8 @@ impl ResolvesClientCert for Own {
 /// The accepting side.
 pub struct Server {
     own: Own,
+    /// Connections of agents, people and those who enrol.
+    pub(crate) ends: Ends,
     /// Callers must have a certificate.
     pub(crate) mutual: Arc<ServerConfig>,
     /// Callers have none yet: for enrolment only.
@@ -190,6 +193,7 @@ impl Server {
         enrolment.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self {
             own,
+            ends: Ends::default(),
             mutual: Arc::new(mutual),
             enrolment: Arc::new(enrolment),
         })
@@ -201,6 +205,11 @@ impl Server {
     /// When it cannot be used; the old one stays.
     pub fn replace(&self, identity: &Identity) -> Result<(), TlsError> {
         self.own.replace(identity)
+    }
+
+    /// Ends all connections that are open, but those of members: who had one is to go to somebody else. Who comes anew is let in.
+    pub fn end_all(&self) {
+        self.ends.end_all();
     }
 }
 

@@ -216,3 +216,16 @@ async fn a_certificate_must_name_exactly_one_peer() {
     let client = cluster.client(&with_names(&cluster, &[name("agent/web-1")]));
     assert_eq!(listener.accepts(&client).await, Some(peer("agent/web-1")));
 }
+
+#[tokio::test]
+async fn all_connections_that_are_open_can_be_ended_and_who_comes_anew_is_let_in() {
+    let cluster = Cluster::new('a');
+    let server = cluster.server(&cluster.identity("controller/one"));
+    let mut listener = Listener::mutual(&server).await;
+    let agent = cluster.client(&cluster.identity("agent/web-1"));
+    let (channel, _) = listener.connects(&agent).await;
+    assert_eq!(listener.answers(&channel).await, Some(peer("agent/web-1")));
+    server.end_all();
+    listener.closes(&channel).await;
+    assert_eq!(listener.accepts(&agent).await, Some(peer("agent/web-1")));
+}

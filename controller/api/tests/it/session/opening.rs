@@ -150,7 +150,7 @@ async fn a_heartbeat_comes_at_once_and_every_five_seconds_with_the_epoch() {
             message,
             Some(Down::Heartbeat(pb::Heartbeat {
                 epoch: 1,
-                stamp: None
+                ..pb::Heartbeat::default()
             }))
         );
         assert_eq!(nonce, number + 1, "a nonce per message");
@@ -163,7 +163,7 @@ async fn a_heartbeat_comes_at_once_and_every_five_seconds_with_the_epoch() {
         next,
         Some(Down::Heartbeat(pb::Heartbeat {
             epoch: 2,
-            stamp: None
+            ..pb::Heartbeat::default()
         }))
     );
 }
@@ -175,7 +175,11 @@ async fn what_members_signed_of_freshness_is_sent_once_to_each_session_and_to_pe
         let stamp = stamp.map(|json| verger_proto::policy::v1::Envelope {
             json: json.to_vec().into(),
         });
-        Some(Down::Heartbeat(pb::Heartbeat { epoch: 1, stamp }))
+        Some(Down::Heartbeat(pb::Heartbeat {
+            epoch: 1,
+            stamp,
+            members: Vec::new(),
+        }))
     };
     let first = world.stamp();
     let mut talk = world.caller("agent/h1").hello(world.position()).await;
@@ -214,4 +218,22 @@ async fn sessions_are_told_to_try_elsewhere_when_the_member_stops() {
     let status = refused::<()>(Err(talk.end().await), Code::Unavailable, "NOT_LEADING");
     let retry = status.get_details_retry_info().unwrap().retry_delay;
     assert_eq!(retry, Some(Duration::from_millis(500)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_members_are_called_is_told_once_and_when_it_changes() {
+    let world = world().await;
+    world.members.call("c1", "c1.example:7400");
+    let mut talk = world.caller("agent/h1").hello((0, Default::default())).await;
+    let heard = async |talk: &mut Talk| {
+        loop {
+            if let Some(Down::Heartbeat(heartbeat)) = talk.next().await.unwrap().message {
+                return heartbeat.members;
+            }
+        }
+    };
+    assert_eq!(heard(&mut talk).await, ["c1.example:7400"]);
+    assert_eq!(heard(&mut talk).await, [""; 0]);
+    world.members.call("c2", "c2.example:7400");
+    assert_eq!(heard(&mut talk).await, ["c1.example:7400", "c2.example:7400"]);
 }

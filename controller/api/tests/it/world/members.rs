@@ -1,5 +1,6 @@
 //! The members of the control plane, as a test has them.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use verger_controller_api::ports::{MemberChange, Membership, NotChanged};
@@ -12,6 +13,8 @@ pub(crate) struct Members {
     /// What the next changes are refused with.
     pub(crate) refused: Mutex<Option<NotChanged>>,
     pub(crate) closed: Mutex<Option<String>>,
+    /// Where agents call whom.
+    addresses: Mutex<BTreeMap<String, String>>,
 }
 
 impl Members {
@@ -22,7 +25,14 @@ impl Members {
             made: Mutex::default(),
             refused: Mutex::default(),
             closed: Mutex::default(),
+            addresses: Mutex::default(),
         }
+    }
+
+    /// Has agents call a member there.
+    pub(crate) fn call(&self, name: &str, address: &str) {
+        let mut addresses = self.addresses.lock().unwrap();
+        addresses.insert(name.to_owned(), address.to_owned());
     }
 
     pub(crate) fn made(&self) -> Vec<(MemberChange, bool)> {
@@ -34,7 +44,9 @@ impl Members {
 impl Membership for Members {
     fn standing(&self) -> pb::ListMembersResponse {
         let names = self.names.lock().unwrap();
+        let addresses = self.addresses.lock().unwrap();
         let members = names.iter().map(|(name, number)| pb::Member {
+            address: addresses.get(name).cloned().unwrap_or_default(),
             name: name.clone(),
             number: *number,
             voter: true,

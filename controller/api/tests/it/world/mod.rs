@@ -166,6 +166,7 @@ impl World {
                     Arc::clone(&ambient),
                     Arc::clone(&issuer),
                     Arc::clone(&fleet),
+                    Arc::clone(&membership),
                 ))
                 .max_decoding_message_size(MESSAGE_BYTES),
             )
