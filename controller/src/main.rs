@@ -5,6 +5,7 @@ mod break_glass;
 mod config;
 mod currency;
 mod emergency;
+mod equality;
 mod hearing;
 mod init;
 mod join;

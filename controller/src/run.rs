@@ -13,7 +13,7 @@ use verger_controller_api::quotas::QuotasLayer;
 use crate::config::Config;
 use crate::peers::{self, PeerDoor};
 use crate::wire_up::{MEMBER_LIFETIME, Opened, WiredUp, open_member, wire_up};
-use crate::{currency, emergency, hearing, member_key, stamper, timekeeper, watchman};
+use crate::{currency, emergency, equality, hearing, member_key, stamper, timekeeper, watchman};
 
 /// A silent connection is asked this often whether it lives.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -37,9 +37,14 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         std::sync::Arc::clone(&opened.fleet),
         opened.start,
     ));
+    let mut comparing = tokio::spawn(equality::keep_comparing(
+        std::sync::Arc::clone(&opened.member),
+        config.raft_dir(),
+    ));
     let mut signals = signals;
     tokio::select! {
         ready = opened.ready(&config) => ready?,
+        diverged = &mut comparing => return Err(equality::why(diverged)),
         ended = &mut peering => return ended?.map_err(Into::into),
         _ = signals.0.recv() => return Ok(()),
         _ = signals.1.recv() => return Ok(()),
@@ -121,8 +126,14 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     ));
     // Whoever is told that it is ready may end it at once.
     notify(&[sd_notify::NotifyState::Ready]);
-    let ended = attend(&config, &wired, (serving, enrolling, peering), signals, &stop).await;
+    let ended = tokio::select! {
+        ended = attend(&config, &wired, (serving, enrolling, peering), signals, &stop) => ended,
+        // At once: nobody is served any more of what is wrong.
+        diverged = &mut comparing => return Err(equality::why(diverged)),
+    };
     notify(&[sd_notify::NotifyState::Stopping]);
+    comparing.abort();
+    let _ = comparing.await;
     for task in [time, watch, emergency, telling, asking].into_iter().chain(fresh) {
         task.abort();
         let _ = task.await;

@@ -5,6 +5,7 @@
 
 mod access;
 pub mod agent_dead;
+pub mod byte_flips;
 pub mod canonical;
 pub mod clock;
 pub mod cost;

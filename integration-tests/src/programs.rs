@@ -9,9 +9,6 @@ use anyhow::{Context as _, Result, bail};
 /// Says where the programs under test are.
 pub const PROGRAM_DIR: &str = "VERGER_BIN_DIR";
 
-/// Those whose cost is measured.
-const OPTIMISED: [&str; 2] = ["verger-agent", "verger-gate"];
-
 /// Builds the rigs' children; they are behind a feature, so that no release has them.
 const BUILD: &[&str] = &[
     "build",
@@ -31,8 +28,8 @@ pub const OPTIMISED_DIR: &str = "VERGER_OPTIMISED_DIR";
 #[derive(Clone, Debug)]
 pub struct Programs {
     folder: PathBuf,
-    /// Where some of them are that were built optimised.
-    optimised: Option<PathBuf>,
+    /// Where some of them are that were built optimised, and which.
+    optimised: Option<(PathBuf, &'static [&'static str])>,
 }
 
 impl Programs {
@@ -54,23 +51,23 @@ impl Programs {
         }
     }
 
-    /// As [`find`](Self::find), but `verger-agent` and `verger-gate` as they are built for a host: from the folder that
+    /// As [`find`](Self::find), but those whose cost is measured as they are built for a host: from the folder that
     /// `VERGER_OPTIMISED_DIR` names.
     ///
     /// # Errors
     /// When it names none, or they are not there.
-    pub fn find_optimised() -> Result<Self> {
+    pub fn find_optimised(measured: &'static [&'static str]) -> Result<Self> {
         let optimised = env::var_os(OPTIMISED_DIR).map(PathBuf::from);
         let optimised = optimised.with_context(|| {
             format!("{OPTIMISED_DIR} names no folder: run this through `cargo xtask bench`")
         })?;
-        for name in OPTIMISED {
+        for name in measured {
             if !optimised.join(name).is_file() {
                 bail!("{name} is not in {optimised:?}; run `cargo xtask dist`");
             }
         }
         Ok(Self {
-            optimised: Some(optimised),
+            optimised: Some((optimised, measured)),
             ..Self::find()?
         })
     }
@@ -123,8 +120,8 @@ impl Programs {
     /// # Errors
     /// When it is not there; says how to build it.
     pub fn path(&self, name: &str) -> Result<PathBuf> {
-        let folder = self.optimised.as_ref().filter(|_| OPTIMISED.contains(&name));
-        let path = folder.unwrap_or(&self.folder).join(name);
+        let measured = self.optimised.as_ref().filter(|(_, measured)| measured.contains(&name));
+        let path = measured.map_or(&self.folder, |(folder, _)| folder).join(name);
         if !path.is_file() {
             bail!(
                 "{name} is not in {:?}; run `cargo {}`, or set {PROGRAM_DIR} to the folder that has it",

@@ -53,6 +53,13 @@ pub(crate) const FOR_CHECKS: &[Package] = &[
     package("systemd", "systemd-analyze"),
 ];
 
+/// What replicated writes are measured beside, and by.
+pub(crate) const FOR_REPLICATION: &[Package] = &[
+    package("etcd-server", "etcd"),
+    package("linux-perf", "perf"),
+    package("util-linux", "setpriv"),
+];
+
 /// Where programs of packages lie; a plain user's PATH lacks the last two.
 const FOLDERS: &[&str] = &["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"];
 

@@ -4,10 +4,11 @@
 //! as anything is decided by it.
 
 use std::collections::VecDeque;
-use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 use verger_controller_store::RowOp;
+
+use crate::codec::Mark;
 
 /// Entries between two checkpoints.
 pub const CHECKPOINT_EVERY: u64 = 1_000;
@@ -39,18 +40,8 @@ impl Checkpoint {
 
     /// The chain in hex.
     pub fn hex(&self) -> String {
-        hex(&self.chain)
+        self.chain.iter().map(|byte| format!("{byte:02x}")).collect()
     }
-}
-
-impl fmt::Display for Checkpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} after entry {} (begun after {})", self.hex(), self.index, self.from)
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A chain that has begun.
@@ -92,7 +83,8 @@ impl Chain {
 
     /// Where it is, of a member that has applied this last.
     pub(crate) fn at(&self, index: u64) -> Option<Checkpoint> {
-        self.now.map(|Link { from, chain }| Checkpoint { index, from, chain })
+        self.now
+            .map(|Link { from, chain }| Checkpoint { index, from, chain })
     }
 }
 
@@ -128,9 +120,10 @@ pub(crate) struct Noted {
 
 impl Noted {
     /// What is known of a member that begins here: after a start, or with a snapshot.
-    pub(crate) fn begin(chain: &Chain, index: Option<u64>) -> Self {
+    pub(crate) fn begin(mark: &Mark) -> Self {
+        let Mark { applied, chain, .. } = mark;
         Self {
-            now: index.and_then(|index| chain.at(index)),
+            now: applied.and_then(|id| chain.at(id.index)),
             kept: chain.ended.into_iter().collect(),
         }
     }
@@ -158,6 +151,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::codec;
 
     fn put(key: &'static str, value: Option<&'static str>) -> RowOp {
         RowOp {
@@ -181,7 +175,7 @@ mod tests {
         let at = chain.at(1).expect("it is known");
         assert_eq!(
             at.hex(),
-            "1ce7ea7b0d0d1a7ab2e1c6a02fc6f0b2eb0f4b0ee4a2b3b1f6a6dbe6a7c0fa13"
+            "44dc47db289aee54386d547df3ed8909f144466463f4047f5ec36a0286deef3b"
         );
     }
 
@@ -222,17 +216,35 @@ mod tests {
 
     #[test]
     fn what_was_written_before_begins_at_the_next_thousand_and_comes_to_the_others_with_the_next_era() {
-        let (mut old, mut older, mut new) = (Chain::default(), Chain::default(), Chain::default());
+        let (mut old, mut new) = (Chain::default(), Chain::default());
         run(&mut new, 0..=2_500);
-        let early = run(&mut old, 2_501..=4_000);
-        assert_eq!(early, [], "nothing is known at 3000, and nothing is said");
+        let places =
+            |noted: &[Checkpoint]| -> Vec<_> { noted.iter().map(|at| (at.index, at.from)).collect() };
+        // At 3000 nothing is known yet, and nothing is said.
+        let (of_old, of_new) = (run(&mut old, 2_501..=4_000), run(&mut new, 2_501..=4_000));
+        assert_eq!(places(&of_old), [(4_000, 3_000)]);
+        assert_eq!(places(&of_new), [(3_000, 0), (4_000, 0)]);
+        assert!(!of_old[0].is_beside(&of_new[1]), "they cannot be compared");
+        let (of_old, of_new) = (run(&mut old, 4_001..=21_000), run(&mut new, 4_001..=21_000));
+        assert_eq!(
+            of_new.last().map(|at| (at.index, at.from)),
+            Some((21_000, 20_000))
+        );
+        assert_eq!(of_old.last(), of_new.last());
+        assert_eq!(new.ended.map(|at| (at.index, at.from)), Some((20_000, 0)));
+        assert_eq!(old.now, new.now);
     }
 
     #[test]
     fn of_many_checkpoints_the_newest_are_kept() {
         let mut chain = Chain::default();
         chain.add(0, &[]);
-        let mut noted = Noted::begin(&chain, Some(0));
+        let mark = |chain, index| Mark {
+            applied: Some(codec::log_id(1, index)),
+            chain,
+            ..Mark::default()
+        };
+        let mut noted = Noted::begin(&mark(chain, 0));
         for index in 1..=50_000 {
             let new = chain.add(index, &[]);
             noted.go_on(&chain, index, new.into_iter().collect());
@@ -241,7 +253,7 @@ mod tests {
         assert_eq!((kept.len(), kept[0].index), (KEPT, 19_000));
         assert_eq!(noted.now(), chain.at(50_000));
         // Who is started again says where the chain before ended.
-        let again = Noted::begin(&chain, Some(50_000));
+        let again = Noted::begin(&mark(chain, 50_000));
         let ended = kept.iter().find(|at| at.index == 40_000).copied();
         assert_eq!(again.kept(), ended.into_iter().collect::<Vec<_>>());
         assert_eq!(again.now(), noted.now());

@@ -11,6 +11,7 @@ use prost::Message as _;
 use verger_controller_store::LogId as StoredId;
 use verger_proto::stored::v1 as stored;
 
+use crate::chain::{Chain, Checkpoint, Link};
 use crate::types::{Batch, Entry, LogId, MemberId, Node, Origin, StoredMembership, Vote};
 
 const FORMAT: u32 = 1;
@@ -211,20 +212,50 @@ pub(crate) fn decode_committed(bytes: &[u8]) -> io::Result<LogId> {
     Ok(decode_log_id(&id))
 }
 
-/// The applied position and the membership at it.
-#[derive(Clone, Debug, PartialEq)]
+pub(crate) fn encode_checkpoint(checkpoint: &Checkpoint) -> stored::RaftCheckpoint {
+    let Checkpoint { index, from, chain } = checkpoint;
+    stored::RaftCheckpoint {
+        index: *index,
+        from: *from,
+        chain: Bytes::copy_from_slice(chain),
+    }
+}
+
+pub(crate) fn decode_checkpoint(checkpoint: &stored::RaftCheckpoint) -> io::Result<Checkpoint> {
+    let stored::RaftCheckpoint { index, from, chain } = checkpoint;
+    Ok(Checkpoint {
+        index: *index,
+        from: *from,
+        chain: decode_chain(chain)?,
+    })
+}
+
+fn decode_chain(chain: &[u8]) -> io::Result<[u8; 32]> {
+    chain.try_into().map_err(|_| damaged("a chain is not 32 bytes"))
+}
+
+/// The applied position, the membership at it, and the chain up to it.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Mark {
     pub(crate) applied: Option<LogId>,
     pub(crate) membership: StoredMembership,
+    pub(crate) chain: Chain,
 }
 
 pub(crate) fn encode_mark(mark: &Mark) -> Vec<u8> {
-    let Mark { applied, membership } = mark;
+    let Mark {
+        applied,
+        membership,
+        chain: Chain { now, ended },
+    } = mark;
     stored::RaftMark {
         format: FORMAT,
         applied: applied.as_ref().map(encode_log_id),
         membership_log_id: membership.log_id().as_ref().map(encode_log_id),
         membership: Some(encode_membership(membership.membership())),
+        chain: now.map_or_else(Bytes::new, |link| Bytes::copy_from_slice(&link.chain)),
+        chain_from: now.map_or(0, |link| link.from),
+        ended: ended.as_ref().map(encode_checkpoint),
     }
     .encode_to_vec()
 }
@@ -235,6 +266,9 @@ pub(crate) fn decode_mark(bytes: &[u8]) -> io::Result<Mark> {
         applied,
         membership_log_id,
         membership,
+        chain,
+        chain_from: from,
+        ended,
     } = stored::RaftMark::decode(bytes).map_err(|error| damaged(&error.to_string()))?;
     check_format(format)?;
     let membership = membership.ok_or_else(|| damaged("a mark without membership"))?;
@@ -244,6 +278,16 @@ pub(crate) fn decode_mark(bytes: &[u8]) -> io::Result<Mark> {
             membership_log_id.as_ref().map(decode_log_id),
             decode_membership(membership)?,
         ),
+        chain: Chain {
+            now: match chain.is_empty() {
+                true => None,
+                false => Some(Link {
+                    from,
+                    chain: decode_chain(&chain)?,
+                }),
+            },
+            ended: ended.as_ref().map(decode_checkpoint).transpose()?,
+        },
     })
 }
 
@@ -263,6 +307,20 @@ mod tests {
     fn membership() -> Membership<MemberId, Node> {
         let nodes: BTreeMap<_, _> = [(1, node("a", "a:1")), (2, node("b", "b:2"))].into();
         Membership::new(vec![[1].into()], nodes).unwrap()
+    }
+
+    fn chain() -> Chain {
+        Chain {
+            now: Some(Link {
+                from: 600,
+                chain: [0xab; 32],
+            }),
+            ended: Some(Checkpoint {
+                index: 600,
+                from: 1,
+                chain: [0xcd; 32],
+            }),
+        }
     }
 
     fn batch(commands: &[&'static str], origin: Option<Origin>) -> EntryPayload<Batch, MemberId, Node> {
@@ -304,10 +362,18 @@ mod tests {
                 Some(log_id(1, 1)),
                 Membership::new(vec![[1].into()], BTreeMap::from([(1, node("", "a:1"))])).unwrap(),
             ),
+            chain: Chain::default(),
         };
+        let before = "08011204080310041a040801100122100a030a01011209080112050a03613a31";
+        assert_eq!(hex(&encode_mark(&mark)), before);
+        let chained = Mark {
+            chain: chain(),
+            ..mark
+        };
+        let (now, ended) = ("ab".repeat(32), "cd".repeat(32));
         assert_eq!(
-            hex(&encode_mark(&mark)),
-            "08011204080310041a040801100122100a030a01011209080112050a03613a31"
+            hex(&encode_mark(&chained)),
+            format!("{before}2a20{now}30d8043a2708d80410011a20{ended}")
         );
     }
 
@@ -328,6 +394,7 @@ mod tests {
         let mark = Mark {
             applied: None,
             membership: StoredMembership::new(None, membership()),
+            chain: chain(),
         };
         let bytes = encode_mark(&mark);
         assert_eq!(decode_mark(&bytes).unwrap(), mark);
@@ -354,5 +421,13 @@ mod tests {
         );
         assert!(decode_entry(1, 1, &Bytes::from_static(b"\xff\xff")).is_err());
         assert!(decode_mark(b"").is_err());
+        let short = stored::RaftMark {
+            format: FORMAT,
+            membership: Some(encode_membership(&membership())),
+            chain: Bytes::from_static(b"short"),
+            ..Default::default()
+        };
+        let error = decode_mark(&short.encode_to_vec()).unwrap_err().to_string();
+        assert!(error.ends_with("a chain is not 32 bytes"), "{error}");
     }
 }

@@ -11,12 +11,15 @@ use openraft::{EntryPayload, Membership};
 use prost::Message as _;
 use verger_controller_store::{LogId, MemoryState, Row, SnapshotDir, SnapshotMeta, StateDb as _, StoreError};
 use verger_fuzz::Damaged;
+use verger_proto::peer::v1::CompareStateResponse;
 use verger_proto::stored::v1::SnapshotRow;
 
 use crate::codec::{
-    Mark, decode_committed, decode_entry, decode_mark, decode_vote, encode_committed, encode_mark,
-    encode_payload, encode_vote, log_id,
+    Mark, decode_committed, decode_entry, decode_mark, decode_vote, encode_checkpoint, encode_committed,
+    encode_mark, encode_payload, encode_vote, log_id,
 };
+use crate::chain::{Chain, Checkpoint, Link};
+use crate::equality::read_checkpoints;
 use crate::snapshot;
 use crate::types::{Batch, MemberId, Node, StoredMembership, Vote};
 
@@ -77,6 +80,13 @@ fn hostile_votes_and_marks_are_refused_or_stored_again_to_the_same() {
     let mark = Mark {
         applied: Some(log_id(3, 4)),
         membership: StoredMembership::new(Some(log_id(1, 1)), membership()),
+        chain: Chain {
+            now: Some(Link {
+                from: 3,
+                chain: [7; 32],
+            }),
+            ended: Some(CHECKPOINT),
+        },
     };
     check!()
         .with_generator((
@@ -100,6 +110,33 @@ fn hostile_votes_and_marks_are_refused_or_stored_again_to_the_same() {
             }
             if let Some(mark) = read(decode_mark(mark)) {
                 assert_eq!(decode_mark(&encode_mark(&mark)).unwrap(), mark);
+            }
+        });
+}
+
+const CHECKPOINT: Checkpoint = Checkpoint {
+    index: 3,
+    from: 1,
+    chain: [9; 32],
+};
+
+#[test]
+fn hostile_checkpoints_are_refused_or_read_as_they_were_told() {
+    let told = |count| {
+        let checkpoints = vec![encode_checkpoint(&CHECKPOINT); count];
+        CompareStateResponse { checkpoints }.encode_to_vec()
+    };
+    check!()
+        .with_generator(Damaged::proto([told(0), told(1), told(3)]))
+        .with_iterations(5_000)
+        .for_each(|bytes| {
+            // What is no message is refused before it is read.
+            let Ok(told) = CompareStateResponse::decode(&bytes[..]) else {
+                return;
+            };
+            if let Some(read) = read(read_checkpoints(told.clone())) {
+                let again: Vec<_> = read.iter().map(encode_checkpoint).collect();
+                assert_eq!(again, told.checkpoints);
             }
         });
 }

@@ -4,8 +4,10 @@
 //! `verger-controller-state`, and lets callers read the result. Small on purpose: instantiating `Raft` costs minutes per
 //! rebuild.
 
+mod chain;
 mod changing;
 mod codec;
+mod equality;
 #[cfg(test)]
 mod fuzz;
 mod leading;
@@ -25,6 +27,8 @@ mod tickets;
 mod types;
 mod wire;
 
+pub use chain::{CHECKPOINT_EVERY, Checkpoint};
+pub use equality::{Difference, Verdict, judge, mark_diverged};
 pub use member::{Member, MemberConfig, MemberError, ProposeError, ReadError, Stores};
 pub use membership::{Change, ChangeError, MOST_VOTERS, MemberStanding, Part, Standing};
 pub use peers::{NoPeers, Peer, PeerError, Peers};

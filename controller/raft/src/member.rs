@@ -1,7 +1,7 @@
 //! One member: its stores, its Raft, its state.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +13,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use verger_controller_state::{Command, Rebuild, Response, State, Tree};
 use verger_controller_store::{LogDb, LogWriter, RedbLog, SledState, SnapshotDir, StateDb, StoreError};
 
+use crate::chain::Noted;
 use crate::codec::{self, Mark};
+use crate::equality;
 use crate::leading::{self, Leads};
 use crate::log_store::LogStore;
 use crate::network::Network;
@@ -23,7 +25,7 @@ use crate::runtime::off_thread;
 use crate::snapshot;
 use crate::state_machine::{Applied, Machine};
 use crate::tickets::Tickets;
-use crate::types::{Node, StoredMembership, TypeConfig};
+use crate::types::{Node, TypeConfig};
 
 pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
 
@@ -58,6 +60,11 @@ pub enum MemberError {
     /// There is none.
     #[error("{0:?} holds no member: run `verger-controller init` first")]
     NotThere(PathBuf),
+    /// It came to another state than the others, and was stopped for that.
+    #[error(
+        "what this member had applied is not what the others have, and it does not start any more ({0:?} says where); remove it from the cluster (`verger cluster remove`), remove its data folder, and join again under another name"
+    )]
+    Diverged(PathBuf),
     /// The files cannot be used.
     #[error("the member's files cannot be used")]
     Store(#[from] StoreError),
@@ -131,7 +138,8 @@ impl Member {
     /// Opens the files, recovers the state and starts Raft.
     ///
     /// # Errors
-    /// When the files are not there, damaged, or do not fit together: never starts empty in place of damage.
+    /// When the files are not there, damaged, or do not fit together: never starts empty in place of damage. And where the member was found
+    /// to be another than the others.
     pub async fn open(
         config: MemberConfig,
         dir: PathBuf,
@@ -139,6 +147,9 @@ impl Member {
     ) -> Result<Self, MemberError> {
         if !RedbLog::exists(&dir) {
             return Err(MemberError::NotThere(dir));
+        }
+        if let Some(marker) = equality::marker(&dir) {
+            return Err(MemberError::Diverged(marker));
         }
         let stores = off_thread(move || Stores::open(&dir))
             .await
@@ -217,6 +228,10 @@ impl Member {
 
     pub(crate) const fn raft(&self) -> &Raft {
         &self.raft
+    }
+
+    pub(crate) fn applied(&self) -> &Applied {
+        &self.applied
     }
 
     pub(crate) fn peers(&self) -> &Arc<dyn Peers> {
@@ -501,6 +516,7 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
         state: RwLock::new(state),
         revision: crate::runtime::watch::Sender::new(revision),
         term: crate::runtime::watch::Sender::new(term),
+        noted: Mutex::new(Noted::begin(&mark)),
     });
     Ok(Recovered {
         log: LogStore(Arc::new(log)),
@@ -518,10 +534,7 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
 pub(crate) fn rebuilt(db: &dyn StateDb) -> Result<(Mark, State), MemberError> {
     let mark = match db.applied()? {
         Some(mark) => codec::decode_mark(&mark.membership).map_err(MemberError::Record)?,
-        None => Mark {
-            applied: None,
-            membership: StoredMembership::default(),
-        },
+        None => Mark::default(),
     };
     let revision = mark.applied.map_or(0, |id| id.index);
     // One by one: there may be a million of them.

@@ -186,11 +186,11 @@ impl ChangeError {
 const BEHIND: u64 = 1_000;
 
 impl Standing {
-    fn of(&self, id: MemberId) -> Option<&MemberStanding> {
+    pub(crate) fn of(&self, id: MemberId) -> Option<&MemberStanding> {
         self.members.iter().find(|member| member.id == id)
     }
 
-    fn voters(&self) -> BTreeSet<MemberId> {
+    pub(crate) fn voters(&self) -> BTreeSet<MemberId> {
         let voters = self.members.iter().filter(|member| member.part == Part::Voter);
         voters.map(|member| member.id).collect()
     }

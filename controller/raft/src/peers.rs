@@ -70,6 +70,9 @@ pub trait Peer: Send + Sync + 'static {
         request: pb::ChangeMembersRequest,
         within: Duration,
     ) -> Result<pb::ChangeMembersResponse, PeerError>;
+
+    /// Asks it where the chain over what it applied was.
+    async fn compare_state(&self, within: Duration) -> Result<pb::CompareStateResponse, PeerError>;
 }
 
 /// All of them.
@@ -138,6 +141,10 @@ impl Peer for Nobody {
         _: pb::ChangeMembersRequest,
         _: Duration,
     ) -> Result<pb::ChangeMembersResponse, PeerError> {
+        Err(self.error())
+    }
+
+    async fn compare_state(&self, _: Duration) -> Result<pb::CompareStateResponse, PeerError> {
         Err(self.error())
     }
 }

@@ -1,7 +1,7 @@
 //! openraft's state machine port over the pure state, its rows on disk and its snapshot files.
 
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use futures::{Stream, StreamExt as _};
 use openraft::EntryPayload;
@@ -9,6 +9,7 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use verger_controller_state::{RowChange, State};
 use verger_controller_store::{AppliedMark, DurableSnapshot, RowOp, SnapshotDir, StateDb};
 
+use crate::chain::Noted;
 use crate::codec::{self, Mark};
 use crate::member::{self, MemberError};
 use crate::runtime::{off_thread, watch};
@@ -27,9 +28,15 @@ pub(crate) struct Applied {
     pub(crate) revision: watch::Sender<u64>,
     /// The term of the log id applied last. Whoever waited for what was applied by then is answered.
     pub(crate) term: watch::Sender<u64>,
+    /// Where the chain over it was, for other members.
+    pub(crate) noted: Mutex<Noted>,
 }
 
 impl Applied {
+    pub(crate) fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
         look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -94,6 +101,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     {
         let mut ops = Vec::new();
         let (mut answers, mut responders) = (Vec::new(), Vec::new());
+        let mut checkpoints = Vec::new();
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
             self.mark.applied = Some(entry.log_id);
@@ -107,7 +115,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 EntryPayload::Normal(batch) => batch,
             };
             let origin = batch.origin;
+            let before = ops.len();
             let replies = self.apply_batch(index, batch, &mut ops);
+            checkpoints.extend(self.mark.chain.add(index, &ops[before..]));
             answers.extend(origin.map(|origin| (origin, replies)));
             responders.extend(responder);
         }
@@ -116,6 +126,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         };
         let index = mark.last.index;
         self.db.apply_batch(&ops, &mark).map_err(io_error)?;
+        self.applied.noted().go_on(&self.mark.chain, index, checkpoints);
         // After the rows, and before the answers: who is answered finds the revision published.
         self.applied.revision.replace(index);
         for (origin, replies) in answers {
@@ -158,6 +169,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
         // What somebody waits for may be in it, and its answer is not.
         self.tickets.forget();
         *self.applied.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        // What it was before is not what it is: nobody is to compare it.
+        *self.applied.noted() = Noted::begin(&self.mark);
         self.applied.revision.replace(revision);
         if let Some(applied) = &self.mark.applied {
             self.applied.term.replace(codec::stored_id(applied).term);
@@ -280,5 +293,112 @@ mod tests {
                 .read(State::clone);
             assert_eq!(after, before);
         }
+    }
+
+    /// A member that has nothing yet, in a folder.
+    fn fresh(dir: &std::path::Path) -> Machine {
+        Member::create(dir).unwrap();
+        recover(Stores::open(dir).unwrap(), tickets()).unwrap().machine
+    }
+
+    /// What a log of this length holds at an index: every seventh entry gives somebody a login.
+    fn logged(index: u64) -> Entry {
+        let payload = match index % 7 {
+            1 => EntryPayload::Normal(Batch {
+                commands: vec![command(index)],
+                origin: None,
+            }),
+            _ => EntryPayload::Blank,
+        };
+        entry(index, payload)
+    }
+
+    fn command(index: u64) -> Bytes {
+        let action = match index {
+            1 => {
+                let key = verger_seal::SealingKey::from_seed([1; 32]);
+                let people = [("ada".to_owned(), &key)];
+                let (_, envelope) = verger_seal::TrustRoot::found(&people, 1).unwrap();
+                verger_controller_state::Action::Found {
+                    trust_root: envelope.to_json().into(),
+                }
+            }
+            _ => verger_controller_state::Action::CreateLogin {
+                person: format!("person-{}", index % 5),
+                key: verger_policy::digest::Digest::of(&index.to_le_bytes()),
+            },
+        };
+        let command = verger_controller_state::Command {
+            stamp: jiff::Timestamp::UNIX_EPOCH,
+            actor: "controller/c1".to_owned(),
+            request_id: None,
+            from: None,
+            policies: Vec::new(),
+            counted: false,
+            action,
+        };
+        command.encode()
+    }
+
+    /// Applies the log from there to there, so many entries at once.
+    async fn follow(machine: &mut Machine, entries: std::ops::Range<u64>, at_once: usize) {
+        let entries: Vec<u64> = entries.collect();
+        for some in entries.chunks(at_once) {
+            let some: Vec<_> = some.iter().map(|index| Ok((logged(*index), None))).collect();
+            machine.apply(futures::stream::iter(some)).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_chain_is_one_however_entries_come_and_whoever_was_started_again_or_given_a_snapshot() {
+        let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let [mut one, mut other, mut late] = [0, 1, 2].map(|at: usize| fresh(dirs[at].path()));
+        follow(&mut one, 0..1_500, 1_500).await;
+        follow(&mut other, 0..777, 13).await;
+        other.db.flush().unwrap();
+        drop(other);
+        let mut other = recover(Stores::open(dirs[1].path()).unwrap(), tickets())
+            .unwrap()
+            .machine;
+        follow(&mut other, 777..1_500, 100).await;
+        // Nobody has it before it is asked for, and it is the same then.
+        let file = snapshot::write(&*one.db, &late.snapshots).unwrap().unwrap();
+        late.install_snapshot(&SnapshotMeta::default(), file).await.unwrap();
+        let now = one.applied.noted().now().unwrap();
+        assert_eq!((now.index, now.from), (1_499, 0));
+        for machine in [&mut one, &mut other, &mut late] {
+            assert_eq!(machine.applied.noted().now(), Some(now));
+            follow(machine, 1_500..2_500, 250).await;
+        }
+        let [of_one, of_other, of_late] = [&one, &other, &late].map(|machine| machine.applied.noted().kept());
+        assert_eq!(of_one.iter().map(|at| at.index).collect::<Vec<_>>(), [1_000, 2_000]);
+        assert_eq!(of_one, of_other);
+        // What was before its snapshot it does not tell.
+        assert_eq!(of_late, of_one[1..]);
+    }
+
+    #[tokio::test]
+    async fn who_decides_otherwise_has_another_chain_from_then_on() {
+        let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [mut one, mut other] = [0, 1].map(|at: usize| fresh(dirs[at].path()));
+        for machine in [&mut one, &mut other] {
+            follow(machine, 0..1_200, 100).await;
+        }
+        // As where the rules were changed at one member: it makes of one command what the others do not.
+        let changed = entry(
+            1_200,
+            EntryPayload::Normal(Batch {
+                commands: vec![command(1_206)],
+                origin: None,
+            }),
+        );
+        other.apply(futures::stream::iter([Ok((changed, None))])).await.unwrap();
+        follow(&mut one, 1_200..1_201, 1).await;
+        for machine in [&mut one, &mut other] {
+            follow(machine, 1_201..2_001, 100).await;
+        }
+        let [of_one, of_other] = [&one, &other].map(|machine| machine.applied.noted().kept());
+        assert_eq!(of_one[0], of_other[0]);
+        assert!(of_one[1].is_beside(&of_other[1]) && of_one[1] != of_other[1]);
     }
 }

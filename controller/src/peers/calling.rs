@@ -213,4 +213,9 @@ impl Peer for TlsPeer {
         let mut client = self.client()?;
         answered(within, client.change_members(request)).await
     }
+
+    async fn compare_state(&self, within: Duration) -> Result<pb::CompareStateResponse, PeerError> {
+        let mut client = self.client()?;
+        answered(within, client.compare_state(pb::CompareStateRequest {})).await
+    }
 }

@@ -196,4 +196,12 @@ impl PeerService for PeerDoor {
         let again = hearing::take(&self.fleet, &caller.to_string(), request.into_inner());
         Ok(Response::new(pb::ShareHeardResponse { again }))
     }
+
+    async fn compare_state(
+        &self,
+        request: Request<pb::CompareStateRequest>,
+    ) -> Result<Response<pb::CompareStateResponse>, Status> {
+        self.caller(&request)?;
+        Ok(Response::new(self.member.tell_state()))
+    }
 }

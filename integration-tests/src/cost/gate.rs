@@ -38,7 +38,7 @@ const OPTIONS: [&str; 4] = ["--network", "none", "--security-opt", "no-new-privi
 /// When a launch fails in either way.
 pub fn run(folder: &Path) -> Result<Verdict> {
     super::is_optimised()?;
-    let programs = Programs::find_optimised()?;
+    let programs = Programs::find_optimised(&["verger-agent", "verger-gate"])?;
     let docker = Docker::find()?;
     let mut scene = Scene::found(&programs, &docker)?;
     let name = docker.name("blessed");

@@ -1,8 +1,9 @@
-//! What the gate and the proxy cost, beside the runtime without them: both in turn, in one run, built optimised.
+//! What the gate, the proxy and a write cost, beside the runtime without them and beside a peer: both in turn, in one run, built optimised.
 
 mod gate;
 mod pairs;
 mod proxy;
+mod replicated;
 
 use std::path::Path;
 
@@ -12,6 +13,7 @@ use crate::point::tell;
 
 pub use gate::run as gate_launch;
 pub use proxy::run as proxy_streams;
+pub use replicated::run as replicated_writes;
 
 /// A debug build says nothing about cost.
 fn is_optimised() -> Result<()> {

@@ -58,7 +58,7 @@ impl Pairs {
 pub(super) const HEAD: &str =
     "| what | pairs | direct, ms | through, ms | added, ms | throughput kept |\n|---|---|---|---|---|---|\n";
 
-fn median(mut numbers: Vec<f64>) -> f64 {
+pub(super) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers.get(numbers.len() / 2).copied().unwrap_or(f64::MAX)
 }

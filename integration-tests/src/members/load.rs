@@ -19,10 +19,13 @@ use verger_seal::{SetStatement, TrustRoot};
 use verger_transport::{Identity, KeyPair};
 
 use super::history::{History, Read};
+use super::watch::{self, Followed};
 use crate::access::{Access, Line, apply_request};
 
 /// Who give logins.
 const GIVERS: usize = 4;
+/// Who follow the audit.
+const FOLLOWERS: usize = 3;
 /// Who read.
 const READERS: usize = 3;
 
@@ -38,6 +41,8 @@ pub(super) struct Book {
     pub(super) revoked: u64,
     pub(super) refused: u64,
     pub(super) wrong: Vec<String>,
+    /// What those saw who follow the audit.
+    pub(super) followed: Vec<Followed>,
     /// Why somebody stopped asking.
     failed: Option<String>,
 }
@@ -108,6 +113,14 @@ impl Load {
         for number in 0..READERS {
             let (own, at) = (access.beginning(number), names[number % names.len()].clone());
             begin(Box::pin(read(own, at, book.clone(), stop.clone())));
+        }
+        for number in 0..FOLLOWERS {
+            let (own, of, until) = (access.beginning(number), book.clone(), stop.clone());
+            begin(Box::pin(async move {
+                let followed = watch::follow(own, of.clone(), until).await?;
+                of.open().followed.push(followed);
+                Ok(())
+            }));
         }
         begin(Box::pin(revoke(access.clone(), book.clone(), stop.clone())));
         Ok(Self { book, stop, tasks })

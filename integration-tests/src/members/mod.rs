@@ -8,7 +8,9 @@
 
 mod history;
 mod load;
+pub mod power;
 mod proxy;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,7 +26,7 @@ use crate::access::Access;
 use crate::dice::Dice;
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
-use crate::scene::{Scene, free_port};
+use crate::scene::{Scene, Seat, free_port};
 use load::{Load, Shared};
 use proxy::{Network, Way, own_address};
 
@@ -166,24 +168,27 @@ pub fn run(long: bool) -> Result<Verdict> {
     })
 }
 
-fn shuffle(faults: &mut [Fault], dice: &mut Dice) {
-    for place in (1..faults.len()).rev() {
+fn shuffle<T>(items: &mut [T], dice: &mut Dice) {
+    for place in (1..items.len()).rev() {
         let with = usize::try_from(dice.roll() % (place as u64 + 1)).unwrap_or(0);
-        faults.swap(place, with);
+        items.swap(place, with);
     }
 }
 
 /// A cluster whose members call each other through proxies.
 async fn stage(network: &Network) -> Result<Scene> {
     let programs = Programs::find()?;
-    let mut peers = Vec::new();
+    let mut seats = Vec::new();
     for number in 1..=MEMBERS {
-        let behind = SocketAddr::new(own_address(number), free_port()?);
-        let before = network.stand_before(number, behind).await?;
-        peers.push((behind, before));
+        let listen = SocketAddr::new(own_address(number), free_port()?);
+        seats.push(Seat {
+            listen,
+            called: network.stand_before(number, listen).await?,
+            data: None,
+        });
     }
     // The scene's own steps block.
-    tokio::task::block_in_place(|| Scene::of_members_at(&programs, &peers))
+    tokio::task::block_in_place(|| Scene::of_members_at(&programs, &seats))
 }
 
 async fn answers_a_second(load: &Load) -> f64 {
@@ -351,6 +356,12 @@ async fn at_the_end(access: &Access, addresses: &[String], book: &Shared) -> Res
             }
         }
         audits.push(rows);
+    }
+    for followed in &book.open().followed {
+        // They were ended a moment before the last rows came.
+        if followed.last == 0 || followed.streams == 0 {
+            wrong.push("somebody who follows the audit was shown nothing".to_owned());
+        }
     }
     // Rows go on to come: that somebody was refused is written a little later.
     let common = audits.iter().map(Vec::len).min().unwrap_or(0);

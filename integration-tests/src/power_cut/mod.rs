@@ -16,6 +16,7 @@ mod machine;
 mod round;
 mod tally;
 
+pub(crate) use disk::{Disk, Mounted};
 pub use kind::Kind;
 pub use machine::{check, enter};
 pub use tally::{Tally, figure};

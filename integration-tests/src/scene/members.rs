@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -14,9 +15,38 @@ use crate::programs::Programs;
 /// The name of the member that founds the cluster.
 pub const FIRST: &str = "c1";
 
-/// What a configuration says of where its peers find a member.
-fn peering((listen, called): &(SocketAddr, SocketAddr)) -> String {
-    format!("peer_listen = \"{listen}\"\npeer_address = \"{called}\"\n")
+/// Where a member is.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    /// Where it listens for its peers.
+    pub listen: SocketAddr,
+    /// Where they call it.
+    pub called: SocketAddr,
+    /// Where it keeps its files; in the scene's folder where there is none.
+    pub data: Option<PathBuf>,
+}
+
+impl Seat {
+    /// On the loopback, in the scene's folder.
+    ///
+    /// # Errors
+    /// When there is no port.
+    pub fn anywhere() -> Result<Self> {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        Ok(Self {
+            listen: address,
+            called: address,
+            data: None,
+        })
+    }
+
+    /// What its configuration says of it.
+    fn peering(&self) -> String {
+        format!(
+            "peer_listen = \"{}\"\npeer_address = \"{}\"\n",
+            self.listen, self.called
+        )
+    }
 }
 
 impl Scene {
@@ -26,24 +56,26 @@ impl Scene {
     /// # Errors
     /// When a step fails; says what it printed.
     pub fn of_members(programs: &Programs, count: usize) -> Result<Self> {
-        let peers = (0..count).map(|_| {
-            let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
-            Ok((address, address))
-        });
-        Self::of_members_at(programs, &peers.collect::<Result<Vec<_>>>()?)
+        let seats = (0..count).map(|_| Seat::anywhere());
+        Self::of_members_at(programs, &seats.collect::<Result<Vec<_>>>()?)
     }
 
-    /// The same, where each listens for its peers at one address and is called by them at another.
+    /// The same, each of them there.
     ///
     /// # Errors
     /// As [`of_members`](Self::of_members).
-    pub fn of_members_at(programs: &Programs, peers: &[(SocketAddr, SocketAddr)]) -> Result<Self> {
-        let (first, others) = peers.split_first().context("a cluster has a member")?;
-        let mut scene =
-            Self::founded_at(programs, &nowhere().join("docker.sock"), nowhere(), &peering(first))?;
-        for (number, peer) in (2..).zip(others) {
+    pub fn of_members_at(programs: &Programs, seats: &[Seat]) -> Result<Self> {
+        let (first, others) = seats.split_first().context("a cluster has a member")?;
+        let mut scene = Self::founded_in(
+            programs,
+            &nowhere().join("docker.sock"),
+            nowhere(),
+            &first.peering(),
+            first.data.as_deref(),
+        )?;
+        for (number, seat) in (2..).zip(others) {
             let name = format!("c{number}");
-            scene.join_member(&name, peer)?;
+            scene.join_member(&name, seat)?;
             scene.promote(&name)?;
         }
         // The context learns where they are called.
@@ -55,16 +87,16 @@ impl Scene {
     ///
     /// # Errors
     /// When a step fails; says what it printed.
-    pub fn join_member(&mut self, name: &str, peer: &(SocketAddr, SocketAddr)) -> Result<()> {
+    pub fn join_member(&mut self, name: &str, seat: &Seat) -> Result<()> {
         let config = self.path(&format!("{name}.toml"));
         fs::write(
             &config,
             format!(
                 "data_dir = {:?}\nmember = \"{name}\"\nlisten = \"127.0.0.1:{}\"\nenrol_listen = \"127.0.0.1:{}\"\n{}",
-                self.path(name),
+                seat.data.clone().unwrap_or_else(|| self.path(name)),
                 free_port()?,
                 free_port()?,
-                peering(peer)
+                seat.peering()
             ),
         )?;
         checked(&mut self.join_command(name)?)?;
@@ -128,6 +160,15 @@ impl Scene {
     pub fn member_names(&self) -> Vec<String> {
         let others = self.others.keys().cloned();
         std::iter::once(FIRST.to_owned()).chain(others).collect()
+    }
+
+    /// The processes of all of them.
+    ///
+    /// # Errors
+    /// When one does not run.
+    pub fn member_pids(&self) -> Result<Vec<u32>> {
+        let all = std::iter::once(&self.controller).chain(self.others.values());
+        all.map(Program::pid).collect()
     }
 
     /// Who leads, by whichever member answers.

@@ -8,7 +8,7 @@ mod program;
 mod watch;
 
 pub use docker::{DOCKER_HOST, Docker};
-pub use members::FIRST;
+pub use members::{FIRST, Seat};
 pub(crate) use namespace::Namespace;
 pub use program::Program;
 pub use watch::{Line, Watch};
@@ -61,7 +61,18 @@ impl Scene {
 
     /// With a trust root of its own, which names its member.
     fn founded_at(programs: &Programs, socket: &Path, bundles: &Path, more: &str) -> Result<Self> {
-        let mut scene = Self::draw_up(programs, socket, bundles, more)?;
+        Self::founded_in(programs, socket, bundles, more, None)
+    }
+
+    /// The same, with the controller's files in this folder.
+    fn founded_in(
+        programs: &Programs,
+        socket: &Path,
+        bundles: &Path,
+        more: &str,
+        data: Option<&Path>,
+    ) -> Result<Self> {
+        let mut scene = Self::draw_up(programs, socket, bundles, more, data)?;
         let (key, root) = (scene.path("sealing-key.pem"), scene.path("trust-root.json"));
         checked(scene.verger().args(["keys", "generate", "--out"]).arg(&key))?;
         let mut member = Command::new(programs.path("verger-controller")?);
@@ -81,7 +92,7 @@ impl Scene {
     /// # Errors
     /// When a step fails; says what it printed.
     pub fn found_on(programs: &Programs, trust_root: &[u8], key: &SealingKey) -> Result<Self> {
-        let mut scene = Self::draw_up(programs, &nowhere().join("docker.sock"), nowhere(), "")?;
+        let mut scene = Self::draw_up(programs, &nowhere().join("docker.sock"), nowhere(), "", None)?;
         let pem = key.to_pem().context("the key is one of Verger's own")?;
         verger_transport::files::create(&scene.path("sealing-key.pem"), pem.as_bytes())?;
         fs::write(scene.path("trust-root.json"), trust_root)?;
@@ -92,7 +103,13 @@ impl Scene {
     }
 
     /// The folder with the configurations, of which the controller's ends with `more`; nothing runs.
-    fn draw_up(programs: &Programs, socket: &Path, bundles: &Path, more: &str) -> Result<Self> {
+    fn draw_up(
+        programs: &Programs,
+        socket: &Path,
+        bundles: &Path,
+        more: &str,
+        data: Option<&Path>,
+    ) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("verger-scene-")
             .tempdir()
@@ -102,7 +119,7 @@ impl Scene {
             at("controller.toml"),
             format!(
                 "data_dir = {:?}\nlisten = \"127.0.0.1:{}\"\nenrol_listen = \"127.0.0.1:{}\"\n{more}",
-                at("controller"),
+                data.map_or_else(|| at("controller"), Path::to_owned),
                 free_port()?,
                 free_port()?
             ),
@@ -176,7 +193,11 @@ impl Scene {
         checked(context.arg(&key)).map(drop)
     }
 
-    fn join_agent(&self) -> Result<()> {
+    /// Enrols the agent. It is not started.
+    ///
+    /// # Errors
+    /// When a step fails; says what it printed.
+    pub fn join_agent(&self) -> Result<()> {
         checked(&mut self.join(HOST, &[], "agent.toml")?).map(drop)
     }
 

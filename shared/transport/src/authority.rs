@@ -72,6 +72,12 @@ pub enum AuthorityError {
     /// What is in the file.
     #[error("{0:?} does not hold a certificate authority")]
     Content(PathBuf),
+    /// What is in a member's own file.
+    #[error(
+        "{0:?} does not hold the certificate authority that was written there: restore it from a copy, or remove this member from the \
+         cluster, and let it join again under another name"
+    )]
+    Damaged(PathBuf),
     /// It is none that others can be put below.
     #[error("{0:?} is not there: this member does not have the root keys")]
     NoRoot(PathBuf),
@@ -132,9 +138,12 @@ impl Authority {
     /// Reads its file.
     ///
     /// # Errors
-    /// When it is not private, or does not hold an authority.
+    /// When it is not private, or does not hold an authority as it was written.
     pub fn load(dir: &Path, purpose: Purpose) -> Result<Self, AuthorityError> {
-        Self::read(&purpose.file(dir))
+        Self::read(&purpose.file(dir)).map_err(|error| match error {
+            AuthorityError::Content(file) => AuthorityError::Damaged(file),
+            other => other,
+        })
     }
 
     /// Reads the root: the member's own authority where that is it, else one that was brought there.
@@ -196,6 +205,14 @@ impl Authority {
         let certificate = certificates.next().ok_or_else(content)?;
         let root = certificates.next();
         let key = KeyPair::from_pem(text).map_err(|_| content())?;
+        // A file that was changed may hold a certificate still, and a key: another one than everybody knows.
+        let above = root.as_ref().unwrap_or(&certificate);
+        let is_whole = is_signed_by(&certificate, above)
+            && is_signed_by(above, above)
+            && is_of(&certificate, &key.public_info());
+        if !is_whole {
+            return Err(content());
+        }
         let issuer = Issuer::from_ca_cert_der(&certificate, key.0).map_err(|_| content())?;
         Ok(Self {
             certificate,

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use cargo_metadata::MetadataCommand;
+use cargo_metadata::{MetadataCommand, Target};
 
 use crate::packages::{self, FOR_CHECKS, FOR_DOCKER, FOR_TESTS};
 use crate::prove::{self, Borrowed, DOCKER_HOST, PROGRAM_DIR, Point};
@@ -188,6 +188,10 @@ pub(crate) fn build_programs(workspace: &Workspace) -> Result<()> {
                 &features,
             ];
             run(&mut workspace.cargo(arguments))?;
+        }
+        // Libraries that rigs have the loader put before others.
+        if package.targets.iter().any(Target::is_cdylib) {
+            run(&mut workspace.cargo(["build", "--package", &package.name, "--lib"]))?;
         }
     }
     if metadata.packages.is_empty() {

@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     }
     let exercised = sum.is_exercised(seeds);
     println!(
-        "{seeds} seeds, {:.0} s of the clusters' time in {:.0} s: {violations} violations; {} operations acknowledged, {} unknown, {} refused; {} crashes, {} partitions, {} changes of members, {} snapshots, {} leaders; runs repeat: {repeated}; {} of {} planted defects found ({})",
+        "{seeds} seeds, {:.0} s of the clusters' time in {:.0} s: {violations} violations; {} operations acknowledged, {} unknown, {} refused; {} crashes, {} partitions, {} changes of members, {} snapshots, {} leaders, chains at {} entries; runs repeat: {repeated}; {} of {} planted defects found ({})",
         sum.seconds,
         began.elapsed().as_secs_f64(),
         sum.acknowledged,
@@ -86,6 +86,7 @@ fn main() -> ExitCode {
         sum.changes,
         sum.snapshots,
         sum.leaders,
+        sum.chains,
         found.len(),
         Defect::ALL.len(),
         found.join(", ")

@@ -45,6 +45,8 @@ pub(crate) struct Told {
     pub(crate) changes: u64,
     pub(crate) snapshots: u64,
     pub(crate) leaders: u64,
+    /// Entries after which the chain of a member was seen.
+    pub(crate) chains: u64,
     pub(crate) seconds: f64,
     /// Of all messages that were sent: two runs with one are the same.
     pub(crate) trace: u64,
@@ -60,6 +62,7 @@ impl Told {
         self.changes += other.changes;
         self.snapshots += other.snapshots;
         self.leaders += other.leaders;
+        self.chains += other.chains;
         self.seconds += other.seconds;
     }
 
@@ -71,6 +74,7 @@ impl Told {
             && self.snapshots > runs / 2
             && self.changes > runs / 4
             && self.leaders > 2 * runs
+            && self.chains > 50 * runs
     }
 }
 
@@ -277,6 +281,7 @@ fn told(
         changes: done.changes,
         snapshots: done.snapshots,
         leaders: seen.leaders(),
+        chains: seen.chains(),
         seconds: began.elapsed().as_secs_f64(),
         trace,
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use verger_controller_raft::{Change, ChangeError, Node, Part, ProposeError};
-use verger_controller_state::{Response, State};
+use verger_controller_raft::{CHECKPOINT_EVERY, Change, ChangeError, Member, Node, Part, ProposeError, Verdict};
+use verger_controller_state::{Action, Response, State, Tree};
 
+use crate::shared::command;
 use crate::world::{World, knows, login, name, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -201,4 +202,81 @@ async fn a_member_that_moved_is_called_where_it_is() {
     .await;
     let taken = world.member(1).change(change(3, &node), false).await;
     assert_eq!(taken.map_err(|error| error.reason().to_owned()), Err("MEMBER_TAKEN".to_owned()));
+}
+
+/// Gives somebody logins until a checkpoint was noted at all of them, and says after which entry.
+async fn noted_by_all(world: &World) -> u64 {
+    let leader = world.leader().await;
+    let at = leader.standing().id;
+    let due = (leader.read(State::revision) / CHECKPOINT_EVERY + 1) * CHECKPOINT_EVERY;
+    let mut number = 0;
+    while leader.read(State::revision) < due {
+        number += 1;
+        world.propose(at, &login("eve", number)).await;
+    }
+    for (id, member) in world.members() {
+        until(&format!("member {id} to note {due}"), || {
+            member.checkpoints().iter().any(|at| at.index == due)
+        })
+        .await;
+    }
+    due
+}
+
+fn chain_at(member: &Member, index: u64) -> String {
+    let checkpoints = member.checkpoints();
+    checkpoints.iter().find(|at| at.index == index).unwrap().hex()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_lost_a_row_is_found_once_anything_hangs_on_it_and_by_nobody_before() {
+    let mut world = World::of(3).await;
+    for person in ["ada", "bob"] {
+        world.propose(1, &login(person, 1)).await;
+    }
+    world.agree().await;
+    world.stop(3).await;
+    world.start_without(3, Some((Tree::Logins, b"ada"))).await;
+    // It says that it applied what the others did: nothing was decided by it.
+    world.propose(1, &login("bob", 2)).await;
+    let [one, two, third] = [1, 2, 3].map(|id| world.member(id));
+    until("all to have the same chain", || {
+        let chain = one.chain();
+        chain.is_some() && third.chain() == chain && two.chain() == chain
+    })
+    .await;
+    assert_ne!(third.read(State::clone), one.read(State::clone));
+    let revoked = command(Action::RevokeLogin {
+        person: "ada".to_owned(),
+        reason: "lost".to_owned(),
+    });
+    let leader = world.leader().await.standing().id;
+    world.propose(leader, &revoked).await;
+    let noted = noted_by_all(&world).await;
+    for healthy in [&one, &two] {
+        let Verdict::Differs(difference) = healthy.compare().await else {
+            panic!("nobody differs from it");
+        };
+        assert_eq!((difference.own.index, difference.members), (noted, vec![name(3)]));
+    }
+    let Verdict::Diverged(difference) = third.compare().await else {
+        panic!("it goes on");
+    };
+    assert_eq!(difference.own.hex(), chain_at(&third, noted));
+    assert_eq!(difference.other.hex(), chain_at(&one, noted));
+    assert_eq!(difference.members, [name(1), name(2)]);
+    // Who hears nobody accuses nobody.
+    world.part(&[3]);
+    assert_eq!(third.compare().await, Verdict::Same);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_one_goes_on_alone_when_the_other_votes_no_more_before_it_stops() {
+    let mut world = World::of(2).await;
+    let leader = world.leader().await.standing().id;
+    let other = 3 - leader;
+    world.member(other).change(Change::Demote(other), false).await.unwrap();
+    world.stop(other).await;
+    world.propose(leader, &login("ada", 1)).await;
+    world.member(leader).change(Change::Remove(other), false).await.unwrap();
 }

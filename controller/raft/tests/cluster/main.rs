@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cases;
+mod lossy;
 mod router;
 #[path = "../shared/mod.rs"]
 mod shared;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
-use verger_controller_raft::{Change, Member, MemberConfig, Node, ProposeError};
-use verger_controller_state::{Action, Command, Response, State};
+use verger_controller_raft::{Change, Member, MemberConfig, Node, ProposeError, Stores};
+use verger_controller_state::{Action, Command, Response, State, Tree};
 use verger_policy::digest::Digest;
 
+use crate::lossy::Lossy;
 use crate::router::Router;
 use crate::shared::{command, founding};
 
@@ -101,6 +102,11 @@ impl World {
     }
 
     pub(crate) async fn start(&mut self, id: u64) {
+        self.start_without(id, None).await;
+    }
+
+    /// Starts it, and this row is gone.
+    pub(crate) async fn start_without(&mut self, id: u64, lost: Option<(Tree, &'static [u8])>) {
         let config = MemberConfig {
             id,
             node: node(id),
@@ -109,7 +115,19 @@ impl World {
         };
         let dir = self.folders[&id].path().to_owned();
         let peers = self.router.peers_of(&name(id));
-        let member = Arc::new(Member::open(config, dir, peers).await.unwrap());
+        let member = match lost {
+            None => Member::open(config, dir, peers).await,
+            Some((tree, key)) => {
+                let mut stores = Stores::open(&dir).unwrap();
+                stores.state = Arc::new(Lossy {
+                    rows: stores.state,
+                    tree: tree.name(),
+                    key,
+                });
+                Member::open_on(config, stores, peers).await
+            }
+        };
+        let member = Arc::new(member.unwrap());
         *self.router.seat(&name(id)).write().await = Some(Arc::clone(&member));
         self.members.insert(id, member);
     }

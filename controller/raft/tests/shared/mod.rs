@@ -124,4 +124,10 @@ impl<W: Way> Peer for By<W> {
             async |member: Arc<Member>| member.change_for(request).await.map_err(|error| refused(&error));
         self.0.call(within, call).await
     }
+
+    async fn compare_state(&self, within: Duration) -> Result<pb::CompareStateResponse, PeerError> {
+        self.0
+            .call(within, async |member: Arc<Member>| Ok(member.tell_state()))
+            .await
+    }
 }

@@ -66,6 +66,28 @@ fn an_authority_is_made_once_and_its_file_is_private() {
 }
 
 #[test]
+fn every_changed_byte_of_an_authority_is_refused_by_name_or_changes_nothing() {
+    let cluster = Cluster::new('a');
+    let file = cluster.dir().join("ca-members.pem");
+    let whole = fs::read(&file).unwrap();
+    let mut refused = 0;
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        fs::write(&file, bytes).unwrap();
+        match Authority::load(cluster.dir(), Purpose::Members) {
+            Ok(kept) => assert_eq!(kept.certificate(), cluster.members.certificate(), "byte {at}"),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains("ca-members.pem") && error.contains("restore it"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > whole.len() / 2, "{refused} of {}", whole.len());
+}
+
+#[test]
 fn a_request_that_its_key_did_not_sign_is_refused() {
     let cluster = Cluster::new('a');
     let key = KeyPair::generate().unwrap();

@@ -1,0 +1,66 @@
+//! Rows of which one is not found again: a disk lost it, and says nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use verger_controller_store::{AppliedMark, Row, RowOp, StateDb, StoreError};
+
+/// Rows without this one.
+pub(crate) struct Lossy {
+    pub(crate) rows: Arc<dyn StateDb>,
+    pub(crate) tree: &'static str,
+    pub(crate) key: &'static [u8],
+}
+
+impl Lossy {
+    fn is_lost(&self, tree: &str, key: &[u8]) -> bool {
+        (tree, key) == (self.tree, self.key)
+    }
+}
+
+impl StateDb for Lossy {
+    fn apply_batch(&self, ops: &[RowOp], applied: &AppliedMark) -> Result<(), StoreError> {
+        self.rows.apply_batch(ops, applied)
+    }
+
+    fn get(&self, tree: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let value = self.rows.get(tree, key)?;
+        Ok(value.filter(|_| !self.is_lost(tree, key)))
+    }
+
+    fn scan_prefix(
+        &self,
+        tree: &str,
+        prefix: &[u8],
+        visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        self.rows.scan_prefix(tree, prefix, visit)
+    }
+
+    fn applied(&self) -> Result<Option<AppliedMark>, StoreError> {
+        self.rows.applied()
+    }
+
+    fn visit_all(
+        &self,
+        visit: &mut dyn FnMut(Row) -> Result<(), StoreError>,
+    ) -> Result<Option<AppliedMark>, StoreError> {
+        self.rows
+            .visit_all(&mut |row| match self.is_lost(&row.tree, &row.key) {
+                true => Ok(()),
+                false => visit(row),
+            })
+    }
+
+    fn replace_all(
+        &self,
+        rows: &mut dyn Iterator<Item = Result<Row, StoreError>>,
+        applied: &AppliedMark,
+    ) -> Result<(), StoreError> {
+        self.rows.replace_all(rows, applied)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.rows.flush()
+    }
+}

@@ -1,0 +1,273 @@
+//! The power of one member, of two, and of all of them is cut under load, as `power_cut` cuts it: each keeps its files on a file system of
+//! its own that drops all that is not on the disk. Killing a process shows less: the page cache survives it.
+//!
+//! The rig proves itself on members that leave out every sync: what they lose must be seen.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use verger_proto::cluster::v1::ListMembersRequest;
+use verger_proto::cluster::v1::member_service_client::MemberServiceClient;
+
+use super::load::Load;
+use super::{BETWEEN, MEMBERS, STUCK, at_the_end, epoch, shuffle};
+use crate::access::Access;
+use crate::dice::Dice;
+use crate::point::{Verdict, tell};
+use crate::power_cut::{self, Disk, Mounted};
+use crate::programs::Programs;
+use crate::scene::{Scene, Seat};
+
+/// A cut comes so long after it was decided on, at most.
+const AFTER: Duration = Duration::from_millis(300);
+/// Rounds in which members that leave out their syncs are given the chance to lose something.
+const PATIENCE: usize = 20;
+/// The library that leaves out every sync.
+const UNSYNCED: &str = "libverger_unsynced.so";
+
+/// Runs 200 rounds, or 10.
+///
+/// # Errors
+/// When the rig does not work. What was lost is in the verdict.
+pub fn run(long: bool) -> Result<Verdict> {
+    power_cut::check()?;
+    power_cut::enter()?;
+    verger_transport::install_crypto_provider();
+    let rounds = if long { 200 } else { 10 };
+    let seed = Dice::seed()?;
+    tell(&format!("members-power: seed {seed}"));
+    let mut dice = Dice::new(seed);
+    let programs = Programs::find()?;
+    let planted = planted(&programs, &mut dice)?;
+    tell(&format!("members-power: {planted}"));
+    let mut room = Room::of(&programs, false)?;
+    let mut victims: Vec<usize> = (0..rounds).map(|round| round % MEMBERS + 1).collect();
+    shuffle(&mut victims, &mut dice);
+    let mut cuts = [0_usize; MEMBERS];
+    for (round, count) in victims.into_iter().enumerate() {
+        room.cut(count, &mut dice)
+            .with_context(|| format!("round {}, the power of {count}, seed {seed}", round + 1))?;
+        cuts[count - 1] += 1;
+        if (round + 1) % 20 == 0 {
+            tell(&format!("members-power: {} rounds", round + 1));
+        }
+    }
+    let (wrong, summary) = room.end()?;
+    for sentence in wrong.iter().take(20) {
+        tell(&format!("WRONG: {sentence}"));
+    }
+    Ok(Verdict {
+        figure: format!(
+            "{} lost, stale or going back in {rounds} cuts of power (of one member {}, of two {}, of all three {}), 0 members that needed a \
+             hand: {summary}; {planted}",
+            wrong.len(),
+            cuts[0],
+            cuts[1],
+            cuts[2]
+        ),
+        holds: wrong.is_empty() && cuts.iter().all(|count| *count > 0),
+    })
+}
+
+/// What members lose that leave out every sync.
+fn planted(programs: &Programs, dice: &mut Dice) -> Result<String> {
+    let mut room = Room::of(programs, true)?;
+    for round in 1..=PATIENCE {
+        // That they do not come back, or that what they have is not what was acknowledged.
+        if let Err(error) = room.cut(MEMBERS, dice) {
+            return Ok(format!(
+                "without syncs caught in cut {round} ({})",
+                first_line(&format!("{error:#}"))
+            ));
+        }
+        let wrong = room.wrong()?;
+        if !wrong.is_empty() {
+            return Ok(format!("without syncs {} lost in cut {round}", wrong.len()));
+        }
+    }
+    bail!("members that leave out every sync lost nothing in {PATIENCE} cuts: the rig proves nothing")
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.chars().take(120).collect()
+}
+
+/// Members with a file system each, and who asks them.
+struct Room {
+    runtime: tokio::runtime::Runtime,
+    scene: Scene,
+    disks: Vec<(&'static Disk, Option<Mounted<'static>>)>,
+    load: Option<Load>,
+    access: Access,
+    names: Vec<String>,
+    addresses: Vec<String>,
+    wrong: Vec<String>,
+    _folders: Vec<tempfile::TempDir>,
+}
+
+impl Room {
+    fn of(programs: &Programs, is_unsynced: bool) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let (mut seats, mut disks, mut folders) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..MEMBERS {
+            let folder = tempfile::Builder::new().prefix("verger-disk-").tempdir()?;
+            // For as long as this program runs, which is as long as the disk is there.
+            let disk: &'static Disk = Box::leak(Box::new(Disk::make(folder.path())?));
+            let mounted = disk.mount()?;
+            mounted.make_store()?;
+            seats.push(Seat {
+                data: Some(mounted.store().join("data")),
+                ..Seat::anywhere()?
+            });
+            disks.push((disk, Some(mounted)));
+            folders.push(folder);
+        }
+        let mut scene = Scene::of_members_at(programs, &seats)?;
+        let names = scene.member_names();
+        if is_unsynced {
+            let library = programs.path(UNSYNCED)?;
+            for name in &names {
+                let member = scene.member(name)?;
+                member.stop()?;
+                member.set_env("LD_PRELOAD", &library);
+                member.start()?;
+            }
+        }
+        let addresses = names
+            .iter()
+            .map(|name| scene.address(name))
+            .collect::<Result<Vec<_>>>()?;
+        let access = Access::of(&scene)?;
+        let load = runtime.block_on(Load::start(&access, &names))?;
+        Ok(Self {
+            runtime,
+            scene,
+            disks,
+            load: Some(load),
+            access,
+            names,
+            addresses,
+            wrong: Vec::new(),
+            _folders: folders,
+        })
+    }
+
+    fn load(&self) -> Result<&Load> {
+        self.load.as_ref().context("the load goes on")
+    }
+
+    /// Cuts the power of so many members at one moment, and has them start again.
+    fn cut(&mut self, count: usize, dice: &mut Dice) -> Result<()> {
+        self.load()?.book.is_whole()?;
+        let mut places: Vec<usize> = (0..MEMBERS).collect();
+        shuffle(&mut places, dice);
+        places.truncate(count);
+        let before = self.terms()?;
+        let moment = Instant::now() + dice.pause(AFTER);
+        while Instant::now() < moment {
+            std::hint::spin_loop();
+        }
+        // All of them stop before any disk does: what they acknowledge after that would be no promise of theirs.
+        for place in &places {
+            self.scene.member(&self.names[*place])?.freeze()?;
+        }
+        for place in &places {
+            let (_, mounted) = &self.disks[*place];
+            mounted.as_ref().context("a disk is mounted")?.cut()?;
+        }
+        for place in &places {
+            self.scene.member(&self.names[*place])?.kill()?;
+            let (disk, mounted) = &mut self.disks[*place];
+            mounted.take().context("a disk is mounted")?.unmount()?;
+            *mounted = Some(disk.mount()?);
+        }
+        // Whoever needs the others to serve says that it is ready all the same, once it knows its cluster.
+        for place in &places {
+            let name = self.names[*place].clone();
+            self.scene
+                .member(&name)?
+                .start()
+                .with_context(|| format!("{name} needs a hand"))?;
+        }
+        self.go_on()?;
+        for ((name, before), after) in self.names.iter().zip(before).zip(self.terms()?) {
+            if after < before {
+                self.wrong
+                    .push(format!("{name} was in term {before}, and is in term {after}: its vote went back"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The term that each member is in, by its own word.
+    fn terms(&self) -> Result<Vec<u64>> {
+        let ask = |address: &String| {
+            let at = self.access.at(address);
+            let request = ListMembersRequest { stale_ok: true };
+            self.runtime.block_on(at.insist("the term", |channel| async move {
+                let answer = MemberServiceClient::new(channel).list_members(request).await?;
+                Ok(answer.into_inner().term)
+            }))
+        };
+        self.addresses.iter().map(ask).collect()
+    }
+
+    /// Waits until everybody is answered, and every member is back.
+    fn go_on(&self) -> Result<()> {
+        let book = &self.load()?.book;
+        let (began, before) = (Instant::now(), book.answered());
+        while book.answered() < before + BETWEEN {
+            book.is_whole()?;
+            ensure!(began.elapsed() < STUCK, "no {BETWEEN} answers within {STUCK:?} after the cut");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        for address in &self.addresses {
+            self.runtime
+                .block_on(epoch(&self.access.at(address)))
+                .with_context(|| format!("the member at {address} does not come back"))?;
+        }
+        Ok(())
+    }
+
+    /// What is wrong so far, by the history alone.
+    fn wrong(&self) -> Result<Vec<String>> {
+        let book = self.load()?.book.open();
+        Ok(book.wrong.iter().cloned().chain(book.history.wrong()).collect())
+    }
+
+    fn end(mut self) -> Result<(Vec<String>, String)> {
+        let load = self.load.take().context("the load goes on")?;
+        let book = self.runtime.block_on(load.end())?;
+        let mut wrong = std::mem::take(&mut self.wrong);
+        wrong.extend(
+            self.runtime
+                .block_on(at_the_end(&self.access, &self.addresses, &book))?,
+        );
+        let open = book.open();
+        wrong.extend(open.wrong.clone());
+        wrong.extend(open.history.wrong());
+        let summary = format!(
+            "{} writes and {} reads, {} logins revoked and {} calls with them refused",
+            open.writes.len(),
+            open.history.reads(),
+            open.revoked,
+            open.refused
+        );
+        Ok((wrong, summary))
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // Before the file systems go.
+        for name in self.names.clone() {
+            if let Ok(member) = self.scene.member(&name) {
+                let _ = member.kill();
+            }
+        }
+    }
+}

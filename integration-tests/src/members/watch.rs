@@ -1,0 +1,76 @@
+//! Somebody who follows the audit, wherever it goes on: rows are numbered, so that a gap and a repeat are seen at once.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use tokio_util::sync::CancellationToken;
+use verger_proto::cluster::v1::WatchRequest;
+use verger_proto::cluster::v1::audit_service_client::AuditServiceClient;
+
+use super::load::Shared;
+use crate::access::Access;
+
+/// Who hears nothing for so long while others are answered is stuck.
+const STUCK: Duration = Duration::from_secs(30);
+/// Between two attempts to follow again.
+const AGAIN: Duration = Duration::from_millis(50);
+/// A stream that is silent for so long is looked at by who holds it, not by us: the audit moves all the time.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What was followed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Followed {
+    /// The number of the last row seen.
+    pub(super) last: u64,
+    /// Streams opened.
+    pub(super) streams: u64,
+}
+
+/// Follows until stopped, and until it has seen row `until` then.
+pub(super) async fn follow(access: Access, book: Shared, stop: CancellationToken) -> Result<Followed> {
+    let mut followed = Followed::default();
+    let mut turn = 0;
+    let mut heard = Instant::now();
+    while !stop.is_cancelled() {
+        let at = access.beginning(turn);
+        turn += 1;
+        let Ok(channel) = at.channel().await else {
+            tokio::time::sleep(AGAIN).await;
+            continue;
+        };
+        let request = WatchRequest {
+            filter: None,
+            after: followed.last,
+        };
+        let Ok(stream) = AuditServiceClient::new(channel).watch(request).await else {
+            tokio::time::sleep(AGAIN).await;
+            continue;
+        };
+        followed.streams += 1;
+        let mut stream = stream.into_inner();
+        loop {
+            let message = tokio::select! {
+                () = stop.cancelled() => return Ok(followed),
+                message = tokio::time::timeout(LOOK, stream.message()) => message,
+            };
+            match message {
+                Ok(Ok(Some(message))) => {
+                    let Some(row) = message.row else { continue };
+                    heard = Instant::now();
+                    if row.number != followed.last + 1 {
+                        let wrong = format!("row {} of the audit was shown after row {}", row.number, followed.last);
+                        book.open().wrong.push(wrong);
+                    }
+                    followed.last = row.number;
+                }
+                Ok(_) => break,
+                // Nothing came: where that is so for long, nobody ended a stream that goes nowhere.
+                Err(_) if heard.elapsed() > STUCK => bail!(
+                    "nothing of the audit was shown for {STUCK:?}, and the stream is open"
+                ),
+                Err(_) => {}
+            }
+        }
+    }
+    Ok(followed)
+}
