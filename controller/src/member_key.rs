@@ -12,9 +12,6 @@ use crate::adapters::SystemAmbient;
 use crate::config::Config;
 use crate::init::make_private_dir;
 
-/// What stands before the key's public half in its file.
-const PUBLIC: &str = "public: ";
-
 /// Prints the public half of this member's key, as a trust root takes it; makes the key where there is none.
 ///
 /// # Errors
@@ -33,22 +30,8 @@ fn make(config: &Config) -> anyhow::Result<MemberKey> {
     let mut seed = Zeroizing::new([0; 32]);
     SystemAmbient.random(&mut *seed);
     let key = MemberKey::from_seed(*seed);
-    files::create(&config.member_key_file(), written(&key).as_bytes())?;
+    files::create(&config.member_key_file(), files::vouch(&key.to_pem()).as_bytes())?;
     Ok(key)
-}
-
-/// What the file holds: the public half before the key, which any 32 bytes would be.
-fn written(key: &MemberKey) -> Zeroizing<String> {
-    Zeroizing::new(format!("{PUBLIC}{}\n{}", key.public(), key.to_pem().as_str()))
-}
-
-/// The key in it; `None` where there is none, or it is not the one that was written. What stands before a key is not there in files of
-/// earlier versions.
-fn read(text: &str) -> Option<MemberKey> {
-    let Some((public, pem)) = text.strip_prefix(PUBLIC).and_then(|rest| rest.split_once('\n')) else {
-        return MemberKey::from_pem(text).ok();
-    };
-    MemberKey::from_pem(pem).ok().filter(|key| key.public().to_string() == public)
 }
 
 /// This member's key; `None` where none was ever made.
@@ -63,38 +46,12 @@ pub(crate) fn load(config: &Config) -> anyhow::Result<Option<MemberKey>> {
         Err(error) => return Err(error.into()),
     };
     let damaged = || {
-        anyhow::anyhow!(
+        format!(
             "{}: damaged; restore it, or remove it, make another with `verger-controller member-key`, and put that into the trust \
              root with `verger trust rotate`",
             file.display()
         )
     };
-    let key = std::str::from_utf8(&pem).ok().and_then(read);
-    key.map(Some).ok_or_else(damaged)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_changed_byte_is_refused_or_gives_the_same_key() {
-        let key = MemberKey::from_seed([7; 32]);
-        let whole = written(&key);
-        assert_eq!(read(&whole).map(|key| key.public()), Some(key.public()));
-        for at in 0..whole.len() {
-            for bit in 0..7 {
-                let mut bytes = whole.as_bytes().to_vec();
-                bytes[at] ^= 1 << bit;
-                let found = std::str::from_utf8(&bytes).ok().and_then(read);
-                assert!(found.is_none_or(|found| found.public() == key.public()), "byte {at}, bit {bit}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_key_of_an_earlier_version_is_read() {
-        let key = MemberKey::from_seed([7; 32]);
-        assert_eq!(read(&key.to_pem()).map(|key| key.public()), Some(key.public()));
-    }
+    let pem = files::vouched(&pem).ok_or_else(|| anyhow::anyhow!(damaged()))?;
+    Ok(Some(MemberKey::from_pem(pem).with_context(damaged)?))
 }

@@ -495,8 +495,8 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
         place,
     } = stores;
     let applied = db.applied()?.map(|mark| mark.last.index);
-    let latest = snapshots.latest()?;
     let begins = log.last_purged().map(|id| id.index);
+    let latest = snapshot::newest(&snapshots, applied < begins)?;
     // Rows may stand earlier than the log begins after a crash: the snapshot covers what was purged. No rows at all are earlier than
     // index 0, which is a log's first.
     if applied < begins {

@@ -47,6 +47,25 @@ pub(crate) fn write(db: &dyn StateDb, dir: &SnapshotDir) -> Result<Option<Durabl
     Ok(Some(snapshot))
 }
 
+/// The newest snapshot, read to its end. Where rows and log do without it, a damaged one is thrown away: another is made of the rows, before
+/// a peer or the next start needs it.
+pub(crate) fn newest(dir: &SnapshotDir, is_needed: bool) -> Result<Option<DurableSnapshot>, StoreError> {
+    let found = dir.latest().and_then(|found| {
+        if let Some(snapshot) = &found {
+            dir.verify(snapshot)?;
+        }
+        Ok(found)
+    });
+    match found {
+        Err(error) if error.is_damage() && !is_needed => {
+            tracing::error!(%error, "making another snapshot of the rows");
+            dir.discard()?;
+            Ok(None)
+        }
+        found => found,
+    }
+}
+
 /// Replaces the rows by those of a snapshot file.
 pub(crate) fn restore(
     db: &dyn StateDb,
@@ -90,5 +109,80 @@ impl Iterator for Rows<'_> {
                 }),
             },
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use verger_controller_store::SledState;
+
+    use super::*;
+    use crate::member::{Member, MemberConfig, MemberError};
+    use crate::peers::NoPeers;
+    use crate::types::Node;
+
+    async fn open(dir: &Path) -> Result<Member, MemberError> {
+        let config = MemberConfig {
+            id: 1,
+            node: Node::default(),
+            is_first: true,
+            start: 1,
+        };
+        Member::open(config, dir.to_owned(), Arc::new(NoPeers)).await
+    }
+
+    /// A member that is stopped, whose log begins behind its snapshot; and the snapshot's file.
+    async fn purged() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        Member::create(dir.path()).unwrap();
+        let member = open(dir.path()).await.unwrap();
+        member.wait_until_leading(Duration::from_secs(30)).await.unwrap();
+        member.catch_up().await.unwrap();
+        member.snapshot_and_purge().await.unwrap();
+        while member.standing().purged == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        member.stop().await;
+        let file = fs::read_dir(dir.path().join("snapshots")).unwrap().next().unwrap().unwrap().path();
+        (dir, file)
+    }
+
+    fn flip(file: &Path, at: usize) {
+        let mut bytes = fs::read(file).unwrap();
+        bytes[at] ^= 1;
+        fs::write(file, bytes).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_damaged_snapshot_that_nothing_needs_is_made_again() {
+        let (dir, file) = purged().await;
+        for at in 0..fs::metadata(&file).unwrap().len() {
+            flip(&file, usize::try_from(at).unwrap());
+            let member = open(dir.path()).await.unwrap();
+            member.stop().await;
+            let snapshots = SnapshotDir::open(&dir.path().join("snapshots")).unwrap();
+            let made = snapshots.latest().unwrap().unwrap();
+            snapshots.verify(&made).unwrap();
+            fs::rename(made.path(), &file).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_snapshot_that_the_rows_need_is_refused_with_the_remedy() {
+        let (dir, file) = purged().await;
+        let last = usize::try_from(fs::metadata(&file).unwrap().len()).unwrap() - 1;
+        flip(&file, last);
+        SledState::discard(dir.path()).unwrap();
+        let MemberError::Store(error) = open(dir.path()).await.err().unwrap() else {
+            panic!("it is of a store");
+        };
+        let error = error.to_string();
+        assert!(error.contains(file.to_str().unwrap()) && error.contains("another name"), "{error}");
     }
 }

@@ -11,7 +11,7 @@ pub enum Remedy {
     RejoinUnderNewId,
     /// The rows are rebuilt from snapshot and log.
     RebuildState,
-    /// Peers hold the same snapshot.
+    /// Nothing else on this member has what was in it, and peers have.
     FetchSnapshot,
     /// An exported file can be made again.
     ExportAgain,
@@ -21,13 +21,16 @@ impl std::fmt::Display for Remedy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::RejoinUnderNewId => {
-                "do not start this member again on these files: remove it from the cluster and let it join \
-                 as a learner under a new id; without a quorum, restore the cluster from a backup"
+                "do not start this member again on these files: remove it from the cluster and let it join again \
+                 under another name; without a quorum, restore the cluster from a backup"
             }
             Self::RebuildState => {
                 "discard the state directory; it is rebuilt from the last snapshot file and the log"
             }
-            Self::FetchSnapshot => "let this member fetch a fresh snapshot from its peers",
+            Self::FetchSnapshot => {
+                "remove this member from the cluster and let it join again under another name: it fetches a fresh \
+                 snapshot; without a quorum, restore the cluster from a backup"
+            }
             Self::ExportAgain => "make the export again",
         })
     }

@@ -206,6 +206,14 @@ impl SnapshotDir {
         Ok(names.len())
     }
 
+    /// Removes all snapshots, so that another can be made. The caller knows that it can: what they cover is elsewhere, too.
+    pub fn discard(&self) -> Result<(), StoreError> {
+        for name in self.snapshots()? {
+            self.remove(&name)?;
+        }
+        durable_fs::sync_dir(&self.dir)
+    }
+
     fn remove(&self, name: &str) -> Result<(), StoreError> {
         let path = self.dir.join(name);
         fs::remove_file(&path).map_err(|error| StoreError::io(&path, "remove", error))

@@ -76,6 +76,12 @@ pub(super) struct Callers {
     revoked: Stranger,
     evicted: Stranger,
     unknown: Stranger,
+    member: Channel,
+    nobody_at_members: Stranger,
+    person_at_members: Stranger,
+    agent_at_members: Stranger,
+    forged_at_members: Stranger,
+    lent_at_members: Stranger,
 }
 
 /// Whose calls an rpc is for.
@@ -87,6 +93,8 @@ enum For {
     Joining,
     /// There too, with the word of an identity provider, of which the scene has none.
     LoggingIn,
+    /// At the door of the other members.
+    Members,
     /// Whoever has a certificate.
     Anybody,
 }
@@ -94,7 +102,11 @@ enum For {
 fn whose(rpc: &str) -> For {
     if rpc.starts_with("verger.agent.v1.SessionService/") {
         For::Agents
-    } else if rpc.starts_with("verger.agent.v1.EnrolmentService/") {
+    } else if rpc.starts_with("verger.peer.v1.") {
+        For::Members
+    } else if rpc.starts_with("verger.agent.v1.EnrolmentService/")
+        || rpc.starts_with("verger.cluster.v1.JoinService/")
+    {
         For::Joining
     } else if rpc.starts_with("verger.cluster.v1.LoginService/") {
         For::LoggingIn
@@ -153,8 +165,22 @@ fn issue(authority: &Authority, cluster: &str, peer: &str, life: Duration) -> Re
     Ok((Identity::new(issued.chain, &key), key))
 }
 
+/// A certificate of `c1` that the authority of `c9` made, which has the root's leave for `c9` alone.
+fn lent(pki: &Pki, folder: &std::path::Path) -> Result<Identity> {
+    std::fs::create_dir_all(folder)?;
+    let key = KeyPair::generate()?;
+    let own = SpiffeId {
+        cluster: pki.cluster.clone(),
+        peer: "controller/c9".parse()?,
+    };
+    let root = pki.authority(Purpose::Members)?;
+    let below = root.below(&key.request()?, Purpose::Members, &own)?;
+    let below = Authority::keep_below(folder, Purpose::Members, &key, &below, root.certificate())?;
+    Ok(issue(&below, &pki.cluster, "controller/c1", HOUR)?.0)
+}
+
 impl Callers {
-    pub(super) async fn new(scene: &Scene) -> Result<Self> {
+    pub(super) async fn new(scene: &Scene, peers: String) -> Result<Self> {
         let access = Access::of(scene)?;
         let person = access.channel().await?;
         let status = ClusterServiceClient::new(person.clone())
@@ -235,7 +261,26 @@ impl Callers {
         while Timestamp::now().as_second() <= end {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        // The door of the other members.
+        let peers = Pki {
+            folder: pki.folder.clone(),
+            cluster: pki.cluster.clone(),
+            member_cas: pki.member_cas.clone(),
+            address: peers,
+        };
+        let (own, _) = issue(&pki.authority(Purpose::Members)?, &pki.cluster, "controller/c9", HOUR)?;
+        let member = peers.door(&own)?.open().await?;
+        let (person_there, _) = issue(&pki.authority(Purpose::People)?, &pki.cluster, "person/you", HOUR)?;
+        let (agent_there, _) = issue(&pki.authority(Purpose::Agents)?, &pki.cluster, "agent/enrolled-1", HOUR)?;
+        let (forged_member, _) = issue(&others, &pki.cluster, "controller/c9", HOUR)?;
+        let lent = lent(&pki, &scene.path("lent"))?;
         Ok(Self {
+            member: member.context("a member gets in where members come")?,
+            nobody_at_members: pinned(&peers.address)?,
+            person_at_members: peers.outside(&person_there)?,
+            agent_at_members: peers.outside(&agent_there)?,
+            forged_at_members: peers.outside(&forged_member)?,
+            lent_at_members: peers.outside(&lent)?,
             person,
             agent: agent.channel.context("an agent that is enrolled gets in")?,
             nobody: pinned(&status.address)?,
@@ -260,6 +305,7 @@ impl Callers {
         let answer = match whose(rpc) {
             For::People => ("a person", probe::call_over(self.person.clone(), rpc).await?),
             For::Agents => ("an agent", probe::call_over(self.agent.clone(), rpc).await?),
+            For::Members => ("a member", probe::call_over(self.member.clone(), rpc).await?),
             // Shown by the agents that were enrolled to be here.
             For::Joining | For::LoggingIn | For::Anybody => return Ok(Vec::new()),
         };
@@ -364,6 +410,16 @@ impl Callers {
                 add("a person", &self.wrong_person, NotServed);
                 add("an agent", &self.wrong_agent, NotServed);
                 add("a member", &self.wrong_member, NotServed);
+            }
+            For::Members => {
+                add("a person", &self.wrong_person, NotServed);
+                add("an agent", &self.wrong_agent, NotServed);
+                add("a member, where agents and people come", &self.wrong_member, NotServed);
+                add("nobody, where members come", &self.nobody_at_members, NoHandshake);
+                add("a person, where members come", &self.person_at_members, NoHandshake);
+                add("an agent, where members come", &self.agent_at_members, NoHandshake);
+                add("a member by another authority", &self.forged_at_members, NoHandshake);
+                add("a member under another's authority", &self.lent_at_members, NoHandshake);
             }
             For::Anybody => {}
         }

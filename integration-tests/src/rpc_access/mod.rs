@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
-use crate::scene::Scene;
+use crate::scene::{Scene, free_port};
 
 use callers::Callers;
 
@@ -25,21 +25,25 @@ const BESIDE: &[&str] = &[
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 ];
 
+/// What is served to members alone, at a door of their own.
+const BETWEEN_MEMBERS: &str = "verger.peer.v1.";
+
 /// Makes every call. There is one form.
 ///
 /// # Errors
 /// When the scene does not work. What was answered otherwise than it should be is in the verdict.
 pub fn run(_: bool) -> Result<Verdict> {
     verger_transport::install_crypto_provider();
-    let scene = Scene::without_agent(&Programs::find()?, "")?;
+    let peers = format!("127.0.0.1:{}", free_port()?);
+    let scene = Scene::without_agent(&Programs::find()?, &format!("peer_listen = \"{peers}\"\n"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(show(&scene))
+    runtime.block_on(show(&scene, peers))
 }
 
-async fn show(scene: &Scene) -> Result<Verdict> {
+async fn show(scene: &Scene, peers: String) -> Result<Verdict> {
     let rpcs = rpcs()?;
     ensure!(!rpcs.is_empty(), "the protos name no rpc");
-    let callers = Callers::new(scene).await?;
+    let callers = Callers::new(scene, peers).await?;
     let mut wrong = Vec::new();
 
     // That a right lets in what is refused below.
@@ -87,7 +91,9 @@ async fn show(scene: &Scene) -> Result<Verdict> {
     );
     tell(&format!("{refused} calls refused, {let_in} let in"));
 
-    let matrix = roles::hold(scene, &rpcs).await?;
+    // What members say to each other no role gives to anybody.
+    let of_roles: Vec<String> = rpcs.iter().filter(|rpc| !rpc.starts_with(BETWEEN_MEMBERS)).cloned().collect();
+    let matrix = roles::hold(scene, &of_roles).await?;
     wrong.extend(matrix.wrong);
     for sentence in &wrong {
         tell(&format!("WRONG: {sentence}"));

@@ -180,6 +180,29 @@ fn message(rpc: &str) -> Result<Bytes> {
             ..Default::default()
         }
         .encode_to_vec(),
+        "Join" => cpb::JoinRequest {
+            token: JoinToken::from_random([3; 40]).reveal().to_string(),
+            name: "nobody".to_owned(),
+            peer_address: "127.0.0.1:1".to_owned(),
+            address: "127.0.0.1:2".to_owned(),
+            enrol_address: "127.0.0.1:3".to_owned(),
+            csrs: Some(cpb::Authorities {
+                members: KeyPair::generate()?.request()?.into(),
+                agents: KeyPair::generate()?.request()?.into(),
+                people: KeyPair::generate()?.request()?.into(),
+            }),
+        }
+        .encode_to_vec(),
+        // Of nobody, and without the id of a request.
+        "InviteMember" | "PromoteMember" | "DemoteMember" | "RemoveMember" | "TransferLeader"
+            if rpc.contains("MemberService") =>
+        {
+            cpb::RemoveMemberRequest {
+                name: agent_id(),
+                ..Default::default()
+            }
+            .encode_to_vec()
+        }
         "GetInstance" => cpb::GetInstanceRequest {
             agent_id: agent_id(),
             instance: "nothing".to_owned(),

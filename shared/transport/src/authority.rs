@@ -131,7 +131,7 @@ impl Authority {
             pem::encode("CERTIFICATE", certificate.der()),
             key.to_pem().as_str()
         );
-        files::create(&purpose.file(dir), text.as_bytes())?;
+        files::create(&purpose.file(dir), files::vouch(&text).as_bytes())?;
         Self::load(dir, purpose)
     }
 
@@ -200,12 +200,12 @@ impl Authority {
     fn read(file: &Path) -> Result<Self, AuthorityError> {
         let bytes = files::read(file)?;
         let content = || AuthorityError::Content(file.to_owned());
-        let text = std::str::from_utf8(&bytes).map_err(|_| content())?;
-        let mut certificates = pem::certificates(&bytes).map_err(|_| content())?.into_iter();
+        let text = files::vouched(&bytes).ok_or_else(content)?;
+        let mut certificates = pem::certificates(text.as_bytes()).map_err(|_| content())?.into_iter();
         let certificate = certificates.next().ok_or_else(content)?;
         let root = certificates.next();
         let key = KeyPair::from_pem(text).map_err(|_| content())?;
-        // A file that was changed may hold a certificate still, and a key: another one than everybody knows.
+        // One that was changed may be a certificate still, and a key: another one than everybody knows.
         let above = root.as_ref().unwrap_or(&certificate);
         let is_whole = is_signed_by(&certificate, above)
             && is_signed_by(above, above)
@@ -271,7 +271,7 @@ impl Authority {
             pem::encode("CERTIFICATE", root),
             key.to_pem().as_str()
         );
-        files::create(&purpose.file(dir), text.as_bytes())?;
+        files::create(&purpose.file(dir), files::vouch(&text).as_bytes())?;
         Self::load(dir, purpose)
     }
 

@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 /// The largest secret file that is read, bytes.
@@ -100,6 +101,25 @@ fn sync_folder(file: &Path) -> Result<(), SecretFileError> {
         .map_err(failed(folder, "sync"))
 }
 
+/// What stands before the digest of a file's text.
+const DIGEST: &str = "sha256: ";
+
+/// A text of PEM with its digest in a line of its own before it, where who reads PEM passes it over. A key of which a bit is lost is
+/// another key, and a certificate another one than everybody knows.
+pub fn vouch(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!("{DIGEST}{}\n{text}", hex::encode(Sha256::digest(text))))
+}
+
+/// The text, as [`vouch`] was given it; `None` where it was changed since. Files of earlier versions have no digest, and are taken as they
+/// are.
+pub fn vouched(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let Some((digest, rest)) = text.strip_prefix(DIGEST).and_then(|text| text.split_once('\n')) else {
+        return Some(text);
+    };
+    (digest == hex::encode(Sha256::digest(rest))).then_some(rest)
+}
+
 /// Reads a secret file.
 ///
 /// # Errors
@@ -139,6 +159,20 @@ mod tests {
         assert!(matches!(create(&file, b"two"), Err(SecretFileError::Exists(_))));
         replace(&file, b"three").unwrap();
         assert_eq!(read(&file).unwrap().as_slice(), b"three");
+    }
+
+    #[test]
+    fn a_text_that_is_vouched_for_is_given_back_and_no_other() {
+        let whole = vouch("-----BEGIN X-----\nAAAA\n-----END X-----\n");
+        let text = vouched(whole.as_bytes()).unwrap();
+        assert!(text.starts_with("-----BEGIN X") && whole.ends_with(text));
+        assert_eq!(vouched(text.as_bytes()), Some(text));
+        for at in 0..whole.len() {
+            let mut bytes = whole.as_bytes().to_vec();
+            bytes[at] ^= 1 << (at % 7);
+            // A digest that is none any more says nothing of what is behind it.
+            assert!(vouched(&bytes).is_none_or(|found| found.ends_with(text)), "byte {at}");
+        }
     }
 
     #[test]

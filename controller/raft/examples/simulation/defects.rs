@@ -13,15 +13,18 @@ pub(crate) enum Defect {
     DoubledApply,
     /// A row is not kept: who is started again is another than the others.
     LostRow,
+    /// Who is started again takes what it had applied for something else, though its rows are those of the others.
+    OtherChain,
 }
 
 impl Defect {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::SkippedSync,
         Self::LostVote,
         Self::StaleRead,
         Self::DoubledApply,
         Self::LostRow,
+        Self::OtherChain,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -31,6 +34,7 @@ impl Defect {
             Self::StaleRead => "stale-read",
             Self::DoubledApply => "doubled-apply",
             Self::LostRow => "lost-row",
+            Self::OtherChain => "other-chain",
         }
     }
 }

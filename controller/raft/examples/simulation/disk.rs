@@ -33,8 +33,8 @@ pub(crate) struct Disk {
     state: Arc<MemoryState>,
     snapshots: TempDir,
     defect: Option<Defect>,
-    /// Whether the rows say that they stand before where they do.
-    is_set_back: bool,
+    /// Whether its power was cut: some defects show from then on.
+    was_cut: bool,
 }
 
 impl Disk {
@@ -46,7 +46,7 @@ impl Disk {
             state: Arc::default(),
             snapshots: tempfile::tempdir().unwrap(),
             defect,
-            is_set_back: false,
+            was_cut: false,
         }
     }
 
@@ -67,10 +67,11 @@ impl Disk {
             }
         });
         let rows = Arc::clone(&self.state);
-        let state: Arc<dyn StateDb> = match (self.is_set_back, self.defect) {
-            (false, Some(Defect::LostRow)) => Arc::new(Faulty(rows, Fault::LosesLogins)),
-            (false, _) => rows,
-            (true, _) => Arc::new(Faulty(rows, Fault::SetBack)),
+        let state: Arc<dyn StateDb> = match (self.defect, self.was_cut) {
+            (Some(Defect::LostRow), _) => Arc::new(Faulty(rows, Fault::LosesLogins)),
+            (Some(Defect::DoubledApply), true) => Arc::new(Faulty(rows, Fault::SetBack)),
+            (Some(Defect::OtherChain), true) => Arc::new(Faulty(rows, Fault::OtherChain)),
+            _ => rows,
         };
         let stores = Stores {
             log,
@@ -86,7 +87,7 @@ impl Disk {
         self.log.crash();
         let unflushed = self.state.unflushed();
         self.state = Arc::new(self.state.crash(lots.random_range(0..=unflushed)));
-        self.is_set_back = self.defect == Some(Defect::DoubledApply);
+        self.was_cut = true;
     }
 }
 
@@ -154,6 +155,8 @@ enum Fault {
     SetBack,
     /// What somebody's login became is not kept, but for the first.
     LosesLogins,
+    /// What they say of how they came about is something else.
+    OtherChain,
 }
 
 /// Rows with a fault.
@@ -178,6 +181,7 @@ impl StateDb for Faulty {
         Ok(match self.1 {
             Fault::SetBack => mark.map(one_before),
             Fault::LosesLogins => mark,
+            Fault::OtherChain => mark.map(otherwise),
         })
     }
 
@@ -211,6 +215,17 @@ impl StateDb for Faulty {
 
     fn flush(&self) -> Result<(), StoreError> {
         self.0.flush()
+    }
+}
+
+fn otherwise(mark: AppliedMark) -> AppliedMark {
+    let mut stored = RaftMark::decode(mark.membership.clone()).unwrap();
+    if !stored.chain.is_empty() {
+        stored.chain = stored.chain.iter().map(|byte| !byte).collect();
+    }
+    AppliedMark {
+        membership: stored.encode_to_vec().into(),
+        ..mark
     }
 }
 

@@ -154,5 +154,5 @@ fn a_missing_or_empty_file_is_no_fresh_start() {
     let error = RedbLog::open(dir.path()).err().unwrap();
     assert!(error.is_damage());
     assert!(error.to_string().contains("log.redb"), "{error}");
-    assert!(error.to_string().contains("new id"), "{error}");
+    assert!(error.to_string().contains("another name"), "{error}");
 }
