@@ -171,7 +171,11 @@ impl Controllers {
 
 /// What members said, and what joining did beside it.
 fn all(said: Vec<String>, joined: &[String]) -> Vec<String> {
-    let more: Vec<String> = joined.iter().filter(|address| !said.contains(address)).cloned().collect();
+    let more: Vec<String> = joined
+        .iter()
+        .filter(|address| !said.contains(address))
+        .cloned()
+        .collect();
     said.into_iter().chain(more).collect()
 }
 

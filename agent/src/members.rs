@@ -28,10 +28,14 @@ pub(crate) struct MembersFile(PathBuf);
 fn usable(addresses: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
     for address in addresses {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'_' | b'[' | b']');
+        let plain = |byte: u8| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'_' | b'[' | b']')
+        };
         let is_one = address.len() <= ADDRESS_BYTES
             && address.bytes().all(plain)
-            && address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+            && address
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
         if is_one && !kept.contains(&address) && kept.len() < MOST {
             kept.push(address);
         }
@@ -93,7 +97,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = MembersFile(folder.path().join("members.json"));
         assert!(file.load().is_empty());
-        let said = addresses(&["c1:7400", "c2.example:7400", "c1:7400", "x", "a b:1", "c:99999", ":1", "[fd00::1]:7400"]);
+        let said = addresses(&[
+            "c1:7400",
+            "c2.example:7400",
+            "c1:7400",
+            "x",
+            "a b:1",
+            "c:99999",
+            ":1",
+            "[fd00::1]:7400",
+        ]);
         let kept = addresses(&["c1:7400", "c2.example:7400", "[fd00::1]:7400"]);
         assert_eq!(file.keep(said).unwrap(), kept);
         assert_eq!(file.load(), kept);

@@ -80,7 +80,9 @@ impl Config {
             file.display()
         );
         anyhow::ensure!(
-            config.peer_listen.is_none_or(|peer| peer != config.listen && peer != config.enrol_listen),
+            config
+                .peer_listen
+                .is_none_or(|peer| peer != config.listen && peer != config.enrol_listen),
             "{}: `peer_listen` must be another than `listen` and `enrol_listen`: members have a listener of their own",
             file.display()
         );
@@ -176,7 +178,10 @@ impl Config {
                 "other members at {listen} (called {})",
                 self.peer_address()
             )?,
-            None => writeln!(std::io::stdout(), "alone: it listens for no other members (`peer_listen`)")?,
+            None => writeln!(
+                std::io::stdout(),
+                "alone: it listens for no other members (`peer_listen`)"
+            )?,
         }
         if let Some(oidc) = &self.oidc {
             Oidc::new(oidc)?.explain()?;

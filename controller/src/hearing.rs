@@ -110,9 +110,8 @@ impl Line {
         if whole {
             self.told.clear();
         }
-        let news = fleet.heard_here_of(|agent, seen| {
-            self.told.get(agent) != Some(&(seen.changes, seen.heard))
-        });
+        let news =
+            fleet.heard_here_of(|agent, seen| self.told.get(agent) != Some(&(seen.changes, seen.heard)));
         let agents: Vec<pb::HeardAgent> = news
             .into_iter()
             .map(|(agent, seen)| {
@@ -159,7 +158,11 @@ pub(crate) async fn keep_telling(member: Arc<Member>, peers: Arc<TlsPeers>, flee
             }
         }
         let standing = member.standing();
-        let others: Vec<_> = standing.members.into_iter().filter(|other| other.id != standing.id).collect();
+        let others: Vec<_> = standing
+            .members
+            .into_iter()
+            .filter(|other| other.id != standing.id)
+            .collect();
         lines.retain(|name, _| others.iter().any(|other| other.node.name == *name));
         for other in others {
             let name = other.node.name;

@@ -14,8 +14,8 @@ use verger_transport::{Authority, Label, Purpose, spki_pin};
 
 use crate::adapters::SystemAmbient;
 use crate::config::Config;
-use crate::seat::{FIRST, Seat};
 use crate::login::{NewLogin, Reserved, context_of};
+use crate::seat::{FIRST, Seat};
 use crate::wire_up;
 
 #[derive(Args)]

@@ -111,9 +111,8 @@ async fn ask(config: &Config, command: &MemberJoin, keys: &[KeyPair; 3]) -> anyh
     let client = Arc::new(Client::pinned(&command.cluster_id, &command.ca_pin)?);
     let channel = channel(client, std::slice::from_ref(&command.enrol_address)).await?;
     let answer = JoinServiceClient::new(channel).join(request).await;
-    let answer = answer.map_err(|status| {
-        anyhow::anyhow!("{}", verger_policy::model::printable(status.message()))
-    })?;
+    let answer =
+        answer.map_err(|status| anyhow::anyhow!("{}", verger_policy::model::printable(status.message())))?;
     Ok(answer.into_inner())
 }
 

@@ -55,3 +55,39 @@ pub(crate) fn load(config: &Config) -> anyhow::Result<Option<MemberKey>> {
     let pem = files::vouched(&pem).ok_or_else(|| anyhow::anyhow!(damaged()))?;
     Ok(Some(MemberKey::from_pem(pem).with_context(damaged)?))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_changed_byte_is_refused_by_name_or_gives_the_same_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("controller.toml");
+        let text = format!(
+            "data_dir = {:?}\nlisten = \"127.0.0.1:7400\"\nenrol_listen = \"127.0.0.1:7401\"\n",
+            folder.path()
+        );
+        std::fs::write(&file, text).unwrap();
+        let config = Config::load(&file).unwrap();
+        let key = make(&config).unwrap().public();
+        assert_eq!(load(&config).unwrap().unwrap().public(), key);
+        let file = config.member_key_file();
+        let whole = std::fs::read(&file).unwrap();
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 1 << bit;
+                std::fs::write(&file, bytes).unwrap();
+                match load(&config) {
+                    Ok(found) => assert_eq!(found.unwrap().public(), key, "byte {at}, bit {bit}"),
+                    Err(error) => {
+                        let error = format!("{error:#}");
+                        assert!(error.contains("member-key.pem: damaged; restore it"), "{error}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -173,7 +173,12 @@ async fn peering(config: &Config, opened: &Opened, stop: &CancellationToken) -> 
         member: std::sync::Arc::clone(&opened.member),
         fleet: std::sync::Arc::clone(&opened.fleet),
     };
-    Ok(tokio::spawn(peers::serve(listener, &opened.tls, door, stop.clone())))
+    Ok(tokio::spawn(peers::serve(
+        listener,
+        &opened.tls,
+        door,
+        stop.clone(),
+    )))
 }
 
 type Serving = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;

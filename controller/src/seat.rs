@@ -46,7 +46,8 @@ impl Seat {
 
     /// Whether it is as it was written.
     fn is_whole(&self) -> bool {
-        let is_id = self.cluster_id.len() == 64 && self.cluster_id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_id =
+            self.cluster_id.len() == 64 && self.cluster_id.bytes().all(|byte| byte.is_ascii_hexdigit());
         let is_vouched_for = match (self.format, &self.digest) {
             (1, None) => true,
             (FORMAT, Some(found)) => *found == digest(self.number, &self.cluster_id),
@@ -134,7 +135,11 @@ mod tests {
                     Ok(found) => assert_eq!(found.as_ref(), Some(&seat), "byte {at}, bit {bit}"),
                     Err(error) => {
                         let error = format!("{error:#}");
-                        assert!(error.contains("member.json") && error.contains("damaged; restore it") || error.contains("newer version"), "{error}");
+                        assert!(
+                            error.contains("member.json") && error.contains("damaged; restore it")
+                                || error.contains("newer version"),
+                            "{error}"
+                        );
                     }
                 }
             }

@@ -110,7 +110,9 @@ pub(crate) async fn keep_watch(member: Arc<Member>, fleet: Arc<Fleet>, name: Str
 fn is_lost(member: &Member, fleet: &Fleet, now: Instant) -> bool {
     let members = member.standing().members;
     now.checked_sub(hearing::TOLD_WITHIN).is_some_and(|limit| {
-        fleet.lose(limit, |name| members.iter().any(|member| member.node.name == name))
+        fleet.lose(limit, |name| {
+            members.iter().any(|member| member.node.name == name)
+        })
     })
 }
 

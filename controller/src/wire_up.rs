@@ -82,7 +82,9 @@ pub(crate) async fn open_alone(config: &Config, number: u64) -> anyhow::Result<M
     let voters = voters(&member);
     if voters > 1 {
         member.stop().await;
-        anyhow::bail!("{voters} members vote in this cluster, and this one decides nothing without the others: start it");
+        anyhow::bail!(
+            "{voters} members vote in this cluster, and this one decides nothing without the others: start it"
+        );
     }
     member.wait_until_leading(LEADING_LIMIT).await?;
     // What it had acknowledged before it was started is there.
@@ -145,7 +147,10 @@ pub(crate) async fn open_member(config: &Config) -> anyhow::Result<Opened> {
     let own = Own::new(&member_identity(config, &seat.cluster_id)?)?;
     let tls = Server::with(&seat.cluster_id, own.clone(), &authorities)?;
     // Whoever watches the network sees one address of a member.
-    let from = config.peer_listen.map(|listen| listen.ip()).filter(|ip| !ip.is_unspecified());
+    let from = config
+        .peer_listen
+        .map(|listen| listen.ip())
+        .filter(|ip| !ip.is_unspecified());
     let peers = Arc::new(TlsPeers::new(&seat.cluster_id, own.clone(), vec![members], from));
     let start = start_number();
     let calling: Arc<dyn Peers> = Arc::<TlsPeers>::clone(&peers);
@@ -164,7 +169,14 @@ pub(crate) async fn open_member(config: &Config) -> anyhow::Result<Opened> {
 impl Opened {
     /// Waits until this member can serve: what it had acknowledged is there, where it decides that alone, and its cluster is known to it.
     pub(crate) async fn ready(&self, config: &Config) -> anyhow::Result<()> {
-        if voters(&self.member) == 1 && self.member.standing().members.iter().any(|of| of.id == self.seat.number && of.part == Part::Voter) {
+        if voters(&self.member) == 1
+            && self
+                .member
+                .standing()
+                .members
+                .iter()
+                .any(|of| of.id == self.seat.number && of.part == Part::Voter)
+        {
             self.member.wait_until_leading(LEADING_LIMIT).await?;
             self.member.catch_up().await?;
         }

@@ -120,7 +120,10 @@ impl Programs {
     /// # Errors
     /// When it is not there; says how to build it.
     pub fn path(&self, name: &str) -> Result<PathBuf> {
-        let measured = self.optimised.as_ref().filter(|(_, measured)| measured.contains(&name));
+        let measured = self
+            .optimised
+            .as_ref()
+            .filter(|(_, measured)| measured.contains(&name));
         let path = measured.map_or(&self.folder, |(folder, _)| folder).join(name);
         if !path.is_file() {
             bail!(

@@ -133,7 +133,10 @@ fn push(sheet: &mut Sheet, member: &pb::Member, standing: &pb::ListMembersRespon
     // Only the leader knows.
     let heard = match member.heard_millis_ago {
         _ if is_leader => "-".to_owned(),
-        Some(millis) => format!("{:.1} s ago", std::time::Duration::from_millis(millis).as_secs_f64()),
+        Some(millis) => format!(
+            "{:.1} s ago",
+            std::time::Duration::from_millis(millis).as_secs_f64()
+        ),
         None if standing.answered_by == standing.leader => "never".to_owned(),
         None => "?".to_owned(),
     };
@@ -176,7 +179,12 @@ fn remember(session: &Session, standing: &pb::ListMembersResponse) -> anyhow::Re
         }
     }
     // Whoever was asked first is asked first.
-    addresses.sort_by_key(|address| known.iter().position(|other| other == address).unwrap_or(usize::MAX));
+    addresses.sort_by_key(|address| {
+        known
+            .iter()
+            .position(|other| other == address)
+            .unwrap_or(usize::MAX)
+    });
     if addresses.is_empty() || addresses == *known {
         return Ok(0);
     }
@@ -189,7 +197,9 @@ fn remember(session: &Session, standing: &pb::ListMembersResponse) -> anyhow::Re
 }
 
 async fn add(context: Option<&Path>, name: &str, ttl: u32, format: Format) -> anyhow::Result<Exit> {
-    let _: Label = name.parse().map_err(|error| Failure::input(format!("NAME `{name}`: {error}")))?;
+    let _: Label = name
+        .parse()
+        .map_err(|error| Failure::input(format!("NAME `{name}`: {error}")))?;
     let mut session = Session::open(context).await?;
     let status = session
         .cluster()

@@ -170,7 +170,8 @@ impl Fleet {
     /// Drops what was heard of agents that are not known any more and have no session.
     pub fn keep(&self, is_known: impl Fn(&AgentId) -> bool) {
         let all = &mut *self.all();
-        all.here.retain(|agent, seen| seen.sessions > 0 || is_known(agent));
+        all.here
+            .retain(|agent, seen| seen.sessions > 0 || is_known(agent));
         for told in all.elsewhere.values_mut() {
             told.agents.retain(|agent, _| is_known(agent));
         }
@@ -191,7 +192,9 @@ impl Fleet {
     pub fn heard_here_of(&self, is_wanted: impl Fn(&AgentId, &Seen) -> bool) -> Vec<(AgentId, Seen)> {
         let all = self.all();
         let wanted = all.here.iter().filter(|(agent, seen)| is_wanted(agent, seen));
-        wanted.map(|(agent, seen)| (agent.clone(), seen.clone())).collect()
+        wanted
+            .map(|(agent, seen)| (agent.clone(), seen.clone()))
+            .collect()
     }
 
     /// Takes in what another member heard; `start` tells its runs apart, and `whole` says that this is all of it. Says whether all of it
@@ -209,7 +212,16 @@ impl Fleet {
         }
         told.at = Some(Instant::now());
         let mut is_short = false;
-        for (agent, Heard { sessions, at, since, status }) in agents {
+        for (
+            agent,
+            Heard {
+                sessions,
+                at,
+                since,
+                status,
+            },
+        ) in agents
+        {
             let before = told.agents.remove(&agent);
             // What it said when it changed was lost on the way.
             is_short |= status.is_none() && before.is_none();

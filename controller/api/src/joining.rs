@@ -46,9 +46,11 @@ impl Joining {
 
 /// `HOST:PORT`, as others call it.
 fn address(field: &'static str, text: &str) -> Result<String, Status> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'_' | b'[' | b']');
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'_' | b'[' | b']');
     let host_and_port = text.rsplit_once(':');
-    let is_one = host_and_port.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
+    let is_one = host_and_port
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
     match is_one && text.len() <= ADDRESS_BYTES && text.bytes().all(plain) {
         true => Ok(text.to_owned()),
         false => Err(argument(field, "is not HOST:PORT")),
@@ -124,7 +126,10 @@ impl JoinService for Joining {
         let is_there = |members: &[pb::Member]| members.iter().any(|other| other.number == number);
         // It asks again where the answer was lost.
         if !is_there(&self.membership.standing().members) {
-            let added = self.membership.change(MemberChange::Add(new(number)?), false).await;
+            let added = self
+                .membership
+                .change(MemberChange::Add(new(number)?), false)
+                .await;
             added.map_err(|error| not_changed(&error))?;
         }
         tracing::info!(%member, number, "a member joined");
@@ -145,7 +150,17 @@ mod tests {
         for text in ["h2:7402", "10.0.0.2:1", "[fd00::2]:7402", "c2.example.org:65535"] {
             assert!(address("address", text).is_ok(), "{text}");
         }
-        for text in ["", "h2", ":7402", "h2:", "h2:0", "h2:99999", "h 2:1", "h2/x:1", "user@h2:1"] {
+        for text in [
+            "",
+            "h2",
+            ":7402",
+            "h2:",
+            "h2:0",
+            "h2:99999",
+            "h 2:1",
+            "h2/x:1",
+            "user@h2:1",
+        ] {
             assert!(address("address", text).is_err(), "{text}");
         }
     }

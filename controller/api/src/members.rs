@@ -83,10 +83,7 @@ impl Members {
             forced: is_forced,
         };
         let asker = permit.asker();
-        match asker
-            .propose(&*self.replicated, &*self.ambient, id, note)
-            .await?
-        {
+        match asker.propose(&*self.replicated, &*self.ambient, id, note).await? {
             Answer::MemberNoted => Ok(()),
             other => Err(answered_otherwise(&other)),
         }
@@ -148,9 +145,7 @@ impl MemberService for Members {
             ttl_seconds,
         } = request.into_inner();
         let member = name(&member)?;
-        let permit = caller
-            .may(Verb::Create, Resource::Members)
-            .await?;
+        let permit = caller.may(Verb::Create, Resource::Members).await?;
         if self.is_member(member.as_str()) {
             let what = format!("there is a member {member} already; a new one has another name");
             return Err(with_reason(Code::AlreadyExists, "MEMBER_NAME_TAKEN", what));
@@ -189,7 +184,8 @@ impl MemberService for Members {
         request: Request<pb::PromoteMemberRequest>,
     ) -> Result<Response<pb::PromoteMemberResponse>, Status> {
         let pb::PromoteMemberRequest { name, force, .. } = request.get_ref().clone();
-        self.change(&request, (&name, MemberTurn::Promoted), force).await?;
+        self.change(&request, (&name, MemberTurn::Promoted), force)
+            .await?;
         Ok(Response::new(pb::PromoteMemberResponse {}))
     }
 
@@ -213,9 +209,7 @@ impl MemberService for Members {
             force,
         } = request.into_inner();
         let member = name(&member)?;
-        let permit = caller
-            .may(Verb::Delete, Resource::Members)
-            .await?;
+        let permit = caller.may(Verb::Delete, Resource::Members).await?;
         let is_recorded = read(&*self.replicated, |state| state.member(&member).is_some());
         if self.is_member(member.as_str()) {
             // First it counts for nothing, and then it is nobody: the other way round a cluster might be left without a quorum.
@@ -229,7 +223,12 @@ impl MemberService for Members {
         }
         let asker = permit.asker();
         match asker
-            .propose(&*self.replicated, &*self.ambient, &request_id, Action::RemoveMember { member })
+            .propose(
+                &*self.replicated,
+                &*self.ambient,
+                &request_id,
+                Action::RemoveMember { member },
+            )
             .await?
         {
             Answer::MemberRemoved => Ok(Response::new(pb::RemoveMemberResponse {})),

@@ -76,9 +76,7 @@ pub(crate) fn issue(error: &IssueError) -> Status {
         IssueError::Request(_) => {
             with_reason(Code::InvalidArgument, "CERTIFICATE_REQUEST", error.to_string())
         }
-        IssueError::NoRoots(_) => {
-            with_reason(Code::FailedPrecondition, "NO_ROOT_KEYS", error.to_string())
-        }
+        IssueError::NoRoots(_) => with_reason(Code::FailedPrecondition, "NO_ROOT_KEYS", error.to_string()),
         IssueError::Authority(_) => {
             tracing::error!(%error, "a certificate was not issued");
             with_reason(

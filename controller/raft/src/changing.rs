@@ -115,7 +115,8 @@ impl Member {
             }
             if !leading::changes(self.raft(), leads.as_ref(), deadline).await {
                 return Err(ChangeError::Failed(
-                    "it was asked to lead, and does not: its log may be behind, or it is not reached".to_owned(),
+                    "it was asked to lead, and does not: its log may be behind, or it is not reached"
+                        .to_owned(),
                 ));
             }
         }
@@ -129,11 +130,15 @@ fn outcome(answer: Result<pb::ChangeMembersResponse, PeerError>) -> Result<(), C
         Ok(Some(Outcome::Refused(refused))) => Err(match refused {
             pb::ChangeRefused { not_leader: true, .. } => ChangeError::NotLeader,
             pb::ChangeRefused {
-                unknown: true, detail, ..
+                unknown: true,
+                detail,
+                ..
             } => ChangeError::Unknown(detail),
             pb::ChangeRefused { reason, detail, .. } => ChangeError::Refused { reason, detail },
         }),
-        Ok(None) => Err(ChangeError::Unknown("the leader's answer says nothing".to_owned())),
+        Ok(None) => Err(ChangeError::Unknown(
+            "the leader's answer says nothing".to_owned(),
+        )),
         Err(PeerError::Unreachable(_)) => Err(ChangeError::NotLeader),
         Err(PeerError::Refused(why)) => Err(ChangeError::Failed(why)),
         Err(PeerError::Lost(why)) => Err(ChangeError::Unknown(why)),

@@ -126,9 +126,7 @@ fn encode_membership(membership: &Membership<MemberId, Node>) -> stored::RaftMem
         configs: membership.get_joint_config().iter().map(voters).collect(),
         nodes: membership
             .nodes()
-            .map(|(id, node)| {
-                (*id, encode_node(node))
-            })
+            .map(|(id, node)| (*id, encode_node(node)))
             .collect(),
     }
 }

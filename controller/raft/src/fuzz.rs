@@ -14,11 +14,11 @@ use verger_fuzz::Damaged;
 use verger_proto::peer::v1::CompareStateResponse;
 use verger_proto::stored::v1::SnapshotRow;
 
+use crate::chain::{Chain, Checkpoint, Link};
 use crate::codec::{
     Mark, decode_committed, decode_entry, decode_mark, decode_vote, encode_checkpoint, encode_committed,
     encode_mark, encode_payload, encode_vote, log_id,
 };
-use crate::chain::{Chain, Checkpoint, Link};
 use crate::equality::read_checkpoints;
 use crate::snapshot;
 use crate::types::{Batch, MemberId, Node, StoredMembership, Vote};

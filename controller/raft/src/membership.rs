@@ -209,7 +209,9 @@ impl Standing {
                 if self.of(*id).is_some() {
                     return Err(ChangeError::Already(*id, "a member"));
                 }
-                let same = |member: &&MemberStanding| member.node.name == node.name || member.node.address == node.address;
+                let same = |member: &&MemberStanding| {
+                    member.node.name == node.name || member.node.address == node.address
+                };
                 if let Some(taken) = self.members.iter().find(same) {
                     return Err(ChangeError::Taken(taken.id));
                 }

@@ -19,8 +19,8 @@ use crate::codec;
 use crate::leading::{self, Leads};
 use crate::member::{ProposeError, Raft};
 use crate::peers::{PeerError, Peers};
-use crate::tickets::{Ticket, Tickets};
 use crate::state_machine::Applied;
+use crate::tickets::{Ticket, Tickets};
 use crate::types::{Batch, Origin, Replies};
 
 /// The most commands in one entry.
@@ -169,7 +169,8 @@ impl Carrier {
             };
             let given = match (given, &leads) {
                 (Given::Committed, Some(leads)) => {
-                    self.known(&mut ticket, leads, "the leader says that it is committed").await?
+                    self.known(&mut ticket, leads, "the leader says that it is committed")
+                        .await?
                 }
                 (Given::Somewhere(why), Some(leads)) => self.known(&mut ticket, leads, &why).await?,
                 (given, _) => given,

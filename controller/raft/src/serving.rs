@@ -205,7 +205,11 @@ async fn receive(
 pub(crate) fn described(
     snapshot: DurableSnapshot,
 ) -> io::Result<openraft::alias::SnapshotOf<crate::types::TypeConfig, DurableSnapshot>> {
-    let codec::Mark { applied, membership, chain: _ } = codec::decode_mark(&snapshot.meta().membership)?;
+    let codec::Mark {
+        applied,
+        membership,
+        chain: _,
+    } = codec::decode_mark(&snapshot.meta().membership)?;
     Ok(Snapshot {
         meta: SnapshotMeta {
             last_log_id: applied,

@@ -363,7 +363,9 @@ mod tests {
         follow(&mut other, 777..1_500, 100).await;
         // Nobody has it before it is asked for, and it is the same then.
         let file = snapshot::write(&*one.db, &late.snapshots).unwrap().unwrap();
-        late.install_snapshot(&SnapshotMeta::default(), file).await.unwrap();
+        late.install_snapshot(&SnapshotMeta::default(), file)
+            .await
+            .unwrap();
         let now = one.applied.noted().now().unwrap();
         assert_eq!((now.index, now.from), (1_499, 0));
         for machine in [&mut one, &mut other, &mut late] {
@@ -371,7 +373,10 @@ mod tests {
             follow(machine, 1_500..2_500, 250).await;
         }
         let [of_one, of_other, of_late] = [&one, &other, &late].map(|machine| machine.applied.noted().kept());
-        assert_eq!(of_one.iter().map(|at| at.index).collect::<Vec<_>>(), [1_000, 2_000]);
+        assert_eq!(
+            of_one.iter().map(|at| at.index).collect::<Vec<_>>(),
+            [1_000, 2_000]
+        );
         assert_eq!(of_one, of_other);
         // What was before its snapshot it does not tell.
         assert_eq!(of_late, of_one[1..]);
@@ -392,7 +397,10 @@ mod tests {
                 origin: None,
             }),
         );
-        other.apply(futures::stream::iter([Ok((changed, None))])).await.unwrap();
+        other
+            .apply(futures::stream::iter([Ok((changed, None))]))
+            .await
+            .unwrap();
         follow(&mut one, 1_200..1_201, 1).await;
         for machine in [&mut one, &mut other] {
             follow(machine, 1_201..2_001, 100).await;

@@ -43,7 +43,10 @@ impl RaftMembership {
 impl Membership for RaftMembership {
     fn standing(&self) -> pb::ListMembersResponse {
         let standing = self.member.standing();
-        let leader = standing.members.iter().find(|member| Some(member.id) == standing.leader);
+        let leader = standing
+            .members
+            .iter()
+            .find(|member| Some(member.id) == standing.leader);
         pb::ListMembersResponse {
             answered_by: self.name.clone(),
             leader: leader.map(|leader| leader.node.name.clone()).unwrap_or_default(),

@@ -188,7 +188,9 @@ impl Peer for TlsPeer {
         let mut client = self.client()?;
         // As long as it takes: the connection is asked whether it lives.
         let sent = client.install_snapshot(ReceiverStream::new(parts).fuse());
-        sent.await.map(Response::into_inner).map_err(|status| told(&status))
+        sent.await
+            .map(Response::into_inner)
+            .map_err(|status| told(&status))
     }
 
     async fn read_index(&self, within: Duration) -> Result<pb::ReadIndexResponse, PeerError> {

@@ -71,7 +71,8 @@ impl PeerDoor {
         };
         let is_gone = name.to_string().parse().is_ok_and(|of: Name| {
             let is_removed = |record: &MemberRecord| matches!(record, MemberRecord::Removed { .. });
-            self.member.read(|state| state.member(&of).is_some_and(is_removed))
+            self.member
+                .read(|state| state.member(&of).is_some_and(is_removed))
         });
         match is_gone {
             true => Err(Status::permission_denied(format!(

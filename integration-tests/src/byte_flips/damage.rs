@@ -109,7 +109,14 @@ pub(super) struct Damage {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { image, file, at, before, after, .. } = self;
+        let Self {
+            image,
+            file,
+            at,
+            before,
+            after,
+            ..
+        } = self;
         write!(f, "image {image}, {}, ", file.display())?;
         match self.way {
             Way::Bit | Way::Byte => write!(f, "byte {at}: {before:02x} is {after:02x}"),
@@ -121,9 +128,18 @@ impl fmt::Display for Damage {
 
 impl Damage {
     /// Chooses one of a file that holds these bytes. Every other one is where something is written: a store's files are mostly space.
-    pub(super) fn choose(image: usize, kind: Kind, file: &Path, bytes: &[u8], way: Way, dice: &mut Dice) -> Result<Self> {
+    pub(super) fn choose(
+        image: usize,
+        kind: Kind,
+        file: &Path,
+        bytes: &[u8],
+        way: Way,
+        dice: &mut Dice,
+    ) -> Result<Self> {
         let pages: Vec<&[u8]> = bytes.chunks(PAGE).collect();
-        let written: Vec<usize> = (0..pages.len()).filter(|page| pages[*page].iter().any(|byte| *byte != 0)).collect();
+        let written: Vec<usize> = (0..pages.len())
+            .filter(|page| pages[*page].iter().any(|byte| *byte != 0))
+            .collect();
         let below = |dice: &mut Dice, bound: usize| usize::try_from(dice.below(bound as u64)).unwrap_or(0);
         for number in 0..TRIES {
             let mut at = below(dice, bytes.len());

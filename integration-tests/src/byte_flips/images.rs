@@ -57,7 +57,9 @@ pub(super) struct Images {
 impl Images {
     /// Founds a cluster and lets it live.
     pub(super) fn make(programs: &Programs) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let mut scene = Scene::of_members(programs, 1)?;
         let access = Access::of(&scene)?;
         let made = Instant::now();
@@ -65,7 +67,11 @@ impl Images {
         let mut images: Vec<Image> = Vec::new();
         for (number, (last, with_snapshot)) in LIVES.into_iter().enumerate() {
             if number > 0 {
-                if with_snapshot && images.iter().all(|image| image.files.iter().all(|(kind, _)| *kind != Kind::Snapshot)) {
+                if with_snapshot
+                    && images
+                        .iter()
+                        .all(|image| image.files.iter().all(|(kind, _)| *kind != Kind::Snapshot))
+                {
                     snapshot(programs, &scene)?;
                 }
                 scene.controller.start()?;
@@ -109,7 +115,12 @@ impl Images {
 
     /// Kinds of files that are there.
     pub(super) fn kinds(&self) -> Vec<Kind> {
-        let kinds: BTreeSet<Kind> = self.images.iter().flat_map(|image| &image.files).map(|(kind, _)| *kind).collect();
+        let kinds: BTreeSet<Kind> = self
+            .images
+            .iter()
+            .flat_map(|image| &image.files)
+            .map(|(kind, _)| *kind)
+            .collect();
         kinds.into_iter().collect()
     }
 
@@ -137,7 +148,9 @@ impl Images {
             let of_kind = image.files.iter().filter(|(of, _)| *of == kind);
             files.extend(of_kind.map(|(_, file)| (number, file)));
         }
-        let (image, file) = *dice.pick(&files).with_context(|| format!("there is no {}", kind.word()))?;
+        let (image, file) = *dice
+            .pick(&files)
+            .with_context(|| format!("there is no {}", kind.word()))?;
         let bytes = fs::read(self.images[image].folder.join(file))?;
         Damage::choose(image, kind, file, &bytes, way, dice)
     }

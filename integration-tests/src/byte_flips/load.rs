@@ -94,7 +94,13 @@ impl Acknowledged {
     pub(super) fn next(&self, access: &Access) -> Result<(PolicySet, ApplyRequest)> {
         let next = self.set.change([object(self.set.epoch())?], [])?;
         let end = Timestamp::now() + SignedDuration::from_hours(24);
-        let statement = SetStatement::new(&self.trust_root, next.epoch(), next.root(), next.len() as u64, end);
+        let statement = SetStatement::new(
+            &self.trust_root,
+            next.epoch(),
+            next.root(),
+            next.len() as u64,
+            end,
+        );
         let request = apply_request(&self.set, &next, statement.seal(&[&access.key]).to_json());
         Ok((next, request))
     }
@@ -123,7 +129,11 @@ impl Acknowledged {
                     reason: "the rig".to_owned(),
                     lift: false,
                 };
-                ask("a revocation", CertificateServiceClient::new(channel.clone()).revoke_login(request)).await?;
+                ask(
+                    "a revocation",
+                    CertificateServiceClient::new(channel.clone()).revoke_login(request),
+                )
+                .await?;
                 person.serves = false;
             }
             self.above_people = above;
@@ -142,7 +152,13 @@ impl Acknowledged {
             match name {
                 "spare" => self.spare = (token, host),
                 _ => {
-                    self.above_hosts = enrol(access, &token, &host).await?.chain.split_off(1).into_iter().map(Into::into).collect();
+                    self.above_hosts = enrol(access, &token, &host)
+                        .await?
+                        .chain
+                        .split_off(1)
+                        .into_iter()
+                        .map(Into::into)
+                        .collect();
                     self.spent = (token, host);
                 }
             }
@@ -152,7 +168,11 @@ impl Acknowledged {
             name: format!("c9{helping}"),
             ttl_seconds: 0,
         };
-        ask("an invitation", MemberServiceClient::new(channel).invite_member(request)).await?;
+        ask(
+            "an invitation",
+            MemberServiceClient::new(channel).invite_member(request),
+        )
+        .await?;
         Ok(())
     }
 }
@@ -189,5 +209,9 @@ pub(super) async fn enrol(access: &Access, token: &str, host: &str) -> Result<En
         agent_id: host.to_owned(),
         machine: Default::default(),
     };
-    ask("a host that joins", EnrolmentServiceClient::new(channel).enrol(request)).await
+    ask(
+        "a host that joins",
+        EnrolmentServiceClient::new(channel).enrol(request),
+    )
+    .await
 }

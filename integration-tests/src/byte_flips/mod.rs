@@ -51,11 +51,18 @@ pub fn run(long: bool, seed: u64) -> Result<Verdict> {
         began.elapsed().as_secs_f64()
     ));
     let mut todo: Vec<Way> = Vec::new();
-    for (count, ways) in [(of(FLIPS), &[Way::Bit, Way::Byte][..]), (of(OTHERS), &[Way::Cut]), (of(OTHERS), &[Way::ZeroPage])] {
+    for (count, ways) in [
+        (of(FLIPS), &[Way::Bit, Way::Byte][..]),
+        (of(OTHERS), &[Way::Cut]),
+        (of(OTHERS), &[Way::ZeroPage]),
+    ] {
         todo.extend((0..count).map(|number| ways[number % ways.len()]));
     }
     let kinds = images.kinds();
-    ensure!(kinds == Kind::ALL, "files of these kinds alone are there: {kinds:?}");
+    ensure!(
+        kinds == Kind::ALL,
+        "files of these kinds alone are there: {kinds:?}"
+    );
     let mut tally = Tally::default();
     for (number, way) in todo.into_iter().enumerate() {
         if images.age() > FRESH {
@@ -70,16 +77,16 @@ pub fn run(long: bool, seed: u64) -> Result<Verdict> {
         }
         tally.count(damage.kind, way, &end);
         if (number + 1) % 50 == 0 {
-            tell(&format!("byte-flips: {} rounds ({:.0} s)", number + 1, began.elapsed().as_secs_f64()));
+            tell(&format!(
+                "byte-flips: {} rounds ({:.0} s)",
+                number + 1,
+                began.elapsed().as_secs_f64()
+            ));
         }
     }
     tally.tell();
     Ok(Verdict {
-        figure: format!(
-            "{}; {} planted differences seen",
-            tally.figure(),
-            planted
-        ),
+        figure: format!("{}; {} planted differences seen", tally.figure(), planted),
         holds: tally.wrong() == 0,
     })
 }
@@ -129,7 +136,10 @@ impl Tally {
     fn figure(&self) -> String {
         let of = |word| {
             let [named, healed, same, wrong] = self.sum(|_, way| way == word);
-            (named + healed + same + wrong, format!("{named} refused by name, {healed} healed, {same} without effect"))
+            (
+                named + healed + same + wrong,
+                format!("{named} refused by name, {healed} healed, {same} without effect"),
+            )
         };
         let ((flips, flipped), (cuts, cut), (zeroed, zero)) = (of("flip"), of("cut"), of("page"));
         format!(

@@ -37,7 +37,10 @@ pub(super) fn all(rounds: &mut Rounds, images: &mut Images) -> Result<usize> {
     ] {
         images.put(IMAGE)?;
         let reading = wrong(facts.reading.clone()).context("there is one to change")?;
-        let expected = Facts { reading, ..facts.clone() };
+        let expected = Facts {
+            reading,
+            ..facts.clone()
+        };
         seen(rounds, images, &expected, what)?;
         planted += 1;
     }
@@ -48,7 +51,10 @@ fn seen(rounds: &Rounds, images: &mut Images, facts: &Facts, what: &str) -> Resu
     match rounds.start(images, facts, Path::new("raft/state.sled/db"))? {
         End::Wrong(difference) => {
             let first = difference.lines().next().unwrap_or_default();
-            ensure!(first.contains("than was acknowledged") || first.contains("is refused"), "{what}: it is seen otherwise: {difference}");
+            ensure!(
+                first.contains("than was acknowledged") || first.contains("is refused"),
+                "{what}: it is seen otherwise: {difference}"
+            );
             Ok(())
         }
         end => bail!("{what}, and the rig does not see it: {end:?}"),
@@ -67,6 +73,9 @@ fn without(images: &Images, tree: Tree, named: &str) -> Result<()> {
     let goes = |row: &Row| row.tree == tree.name() && String::from_utf8_lossy(&row.key).contains(named);
     rows.retain(|row| !goes(row));
     ensure!(rows.len() < all, "there is no {named:?} in {}", tree.name());
-    state.replace_all(&mut rows.into_iter().map(Ok), &mark.context("something is applied")?)?;
+    state.replace_all(
+        &mut rows.into_iter().map(Ok),
+        &mark.context("something is applied")?,
+    )?;
     Ok(())
 }

@@ -49,7 +49,9 @@ pub(super) async fn ask<T>(what: &str, call: impl Future<Output = Result<Respons
 impl Reading {
     /// Reads all of it.
     pub(super) async fn take(access: &Access, people: &[Person]) -> Result<Self> {
-        let channel = timeout(HANGS, access.channel()).await.context("no connection")??;
+        let channel = timeout(HANGS, access.channel())
+            .await
+            .context("no connection")??;
         let mut policies = PolicyServiceClient::new(channel.clone());
         let mut set = ask("the set", policies.get_set(GetSetRequest { with_bodies: true })).await?;
         // They move with every entry of the log, and every minute.
@@ -60,10 +62,21 @@ impl Reading {
             page_size: 1_000,
             page_token: String::new(),
         };
-        let hosts = ask("the hosts", cluster.list_hosts(hosts)).await?.hosts.into_iter();
+        let hosts = ask("the hosts", cluster.list_hosts(hosts))
+            .await?
+            .hosts
+            .into_iter();
         let mut members = MemberServiceClient::new(channel.clone());
-        let listed = ask("the members", members.list_members(cpb::ListMembersRequest { stale_ok: false })).await?;
-        let me = ask("who I am", CertificateServiceClient::new(channel.clone()).who_am_i(cpb::WhoAmIRequest {})).await?;
+        let listed = ask(
+            "the members",
+            members.list_members(cpb::ListMembersRequest { stale_ok: false }),
+        )
+        .await?;
+        let me = ask(
+            "who I am",
+            CertificateServiceClient::new(channel.clone()).who_am_i(cpb::WhoAmIRequest {}),
+        )
+        .await?;
         let audit = audit(AuditServiceClient::new(channel)).await?;
         let without_times = |mut member: cpb::Member| {
             (member.matched, member.heard_millis_ago) = (None, None);
@@ -75,7 +88,9 @@ impl Reading {
             members: listed.members.into_iter().map(without_times).collect(),
             leader: listed.leader,
             invitations: listed.invitations,
-            hosts: hosts.map(|host| (host.agent_id, host.key.into(), host.standing)).collect(),
+            hosts: hosts
+                .map(|host| (host.agent_id, host.key.into(), host.standing))
+                .collect(),
             agent_cas: me.agent_cas.into_iter().map(Into::into).collect(),
             audit,
             people: let_in(people).await?,
@@ -87,7 +102,10 @@ impl Reading {
         let parts = [
             ("the set", self.set == later.set),
             ("the cluster's identity", self.cluster == later.cluster),
-            ("the members", (&self.members, &self.leader) == (&later.members, &later.leader)),
+            (
+                "the members",
+                (&self.members, &self.leader) == (&later.members, &later.leader),
+            ),
             ("the invitations", self.invitations == later.invitations),
             ("the hosts", self.hosts == later.hosts),
             ("by whom agents are known", self.agent_cas == later.agent_cas),
@@ -100,7 +118,9 @@ impl Reading {
             return Some("the audit is another than was acknowledged".to_owned());
         };
         // That somebody was refused is written a little later than it happens.
-        let made_up = more.iter().find(|row| row.entry.as_ref().is_none_or(|entry| entry.action != "denied"));
+        let made_up = more
+            .iter()
+            .find(|row| row.entry.as_ref().is_none_or(|entry| entry.action != "denied"));
         made_up.map(|row| format!("the audit has a row that nobody caused: {:?}", row.entry))
     }
 
@@ -176,7 +196,9 @@ async fn let_in(people: &[Person]) -> Result<BTreeMap<String, bool>> {
 
 /// Whether somebody is let in.
 async fn who_am_i(access: &Access) -> Result<bool> {
-    let channel = timeout(HANGS, access.channel()).await.context("no connection")??;
+    let channel = timeout(HANGS, access.channel())
+        .await
+        .context("no connection")??;
     let mut client = CertificateServiceClient::new(channel);
     let answer = timeout(HANGS, client.who_am_i(cpb::WhoAmIRequest {})).await;
     match answer.context("who I am: no answer")? {
@@ -187,12 +209,18 @@ async fn who_am_i(access: &Access) -> Result<bool> {
 }
 
 /// Uses what is there: what was acknowledged is good for what comes after it. `None` where it is, else what is wrong.
-pub(super) async fn used(access: &Access, acknowledged: &Acknowledged, tokens: bool) -> Result<Option<String>> {
+pub(super) async fn used(
+    access: &Access,
+    acknowledged: &Acknowledged,
+    tokens: bool,
+) -> Result<Option<String>> {
     if tokens {
         let (token, host) = &acknowledged.spare;
         let above: Vec<Vec<u8>> = match enrol(access, token, host).await {
             Ok(answer) => answer.chain.into_iter().skip(1).map(Into::into).collect(),
-            Err(error) if is_refused(&error) => return Ok(Some(format!("the token of {host} is refused: {error:#}"))),
+            Err(error) if is_refused(&error) => {
+                return Ok(Some(format!("the token of {host} is refused: {error:#}")));
+            }
             Err(error) => return Err(error),
         };
         if above != acknowledged.above_hosts {

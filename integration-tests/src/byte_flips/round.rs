@@ -14,7 +14,13 @@ use super::reading::{Reading, used};
 /// Tokens are not tried after this: they are good for ten minutes.
 const TOKENS: Duration = Duration::from_secs(540);
 /// How remedies begin.
-const REMEDIES: [&str; 5] = ["Remedy: ", "restore it", "run a newer program", "run that one", "join again"];
+const REMEDIES: [&str; 5] = [
+    "Remedy: ",
+    "restore it",
+    "run a newer program",
+    "run that one",
+    "join again",
+];
 
 /// How a round ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,7 +40,11 @@ pub(super) struct Rounds(Runtime);
 
 impl Rounds {
     pub(super) fn begin() -> Result<Self> {
-        Ok(Self(tokio::runtime::Builder::new_current_thread().enable_all().build()?))
+        Ok(Self(
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?,
+        ))
     }
 
     /// Images that nobody damaged read as before.
@@ -82,7 +92,9 @@ impl Rounds {
             let last = said.lines().rfind(|line| line.starts_with("verger-controller: "));
             return Ok(match last {
                 Some(line) if is_named(line, &place, file) && !has_panicked(&said) => End::Named,
-                _ => End::Wrong(format!("it does not start, and does not say why: {error:#}\n{said}")),
+                _ => End::Wrong(format!(
+                    "it does not start, and does not say why: {error:#}\n{said}"
+                )),
             });
         }
         let is_healing = !again && said().contains(" ERROR ");
@@ -99,8 +111,12 @@ impl Rounds {
             Ok(None) => End::Wrong(format!("it ended by itself:\n{said}")),
             Ok(Some(difference)) => End::Wrong(format!("{difference}\n{said}")),
             Err(error) => {
-                let mut told = said.lines().filter(|line| line.contains(" ERROR ") || line.starts_with("verger-controller: "));
-                match told.any(|line| is_named(line, &place, file)) || is_named(&format!("{error:#}"), &place, file) {
+                let mut told = said
+                    .lines()
+                    .filter(|line| line.contains(" ERROR ") || line.starts_with("verger-controller: "));
+                match told.any(|line| is_named(line, &place, file))
+                    || is_named(&format!("{error:#}"), &place, file)
+                {
                     true => End::Named,
                     false => End::Wrong(format!("it cannot be read: {error:#}\n{said}")),
                 }
@@ -110,19 +126,29 @@ impl Rounds {
 
     fn read(&self, images: &Images, facts: &Facts, is_healing: bool) -> Result<Option<String>> {
         let acknowledged = &facts.acknowledged;
-        let reading = self.0.block_on(Reading::take(&images.access, &acknowledged.people))?;
+        let reading = self
+            .0
+            .block_on(Reading::take(&images.access, &acknowledged.people))?;
         if let Some(difference) = facts.reading.differs(&reading) {
             return Ok(Some(difference));
         }
-        let verified = images.scene.verger().args(["audit", "verify", "--head", &facts.head]).output()?;
+        let verified = images
+            .scene
+            .verger()
+            .args(["audit", "verify", "--head", &facts.head])
+            .output()?;
         if !verified.status.success() {
             let text = String::from_utf8_lossy(&verified.stderr).into_owned();
-            return Ok(Some(format!("the audit does not verify ({}): {text}", verified.status)));
+            return Ok(Some(format!(
+                "the audit does not verify ({}): {text}",
+                verified.status
+            )));
         }
         if is_healing {
             return Ok(None);
         }
-        self.0.block_on(used(&images.access, acknowledged, images.age() < TOKENS))
+        self.0
+            .block_on(used(&images.access, acknowledged, images.age() < TOKENS))
     }
 }
 

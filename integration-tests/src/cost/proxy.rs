@@ -34,7 +34,10 @@ const LINE: usize = 1_023;
 /// When an answer is not the same in both ways.
 pub fn run(folder: &Path) -> Result<Verdict> {
     super::is_optimised()?;
-    let front = Front::found(&Programs::find_optimised(&["verger-agent", "verger-gate"])?, Docker::find()?)?;
+    let front = Front::found(
+        &Programs::find_optimised(&["verger-agent", "verger-gate"])?,
+        Docker::find()?,
+    )?;
     let name = front.docker.name("says");
     let lines = BYTES / (LINE as u64 + 1);
     let says = format!(

@@ -50,7 +50,13 @@ impl Campaign {
         let name = "heartbeats of epoch 2^63 and 2^64 - 1";
         for epoch in [1 << 63, u64::MAX, 0] {
             self.session
-                .say(0, Some(Down::Heartbeat(pb::Heartbeat { epoch, ..pb::Heartbeat::default() })))
+                .say(
+                    0,
+                    Some(Down::Heartbeat(pb::Heartbeat {
+                        epoch,
+                        ..pb::Heartbeat::default()
+                    })),
+                )
                 .await?;
         }
         self.reconnect(name, false).await?;

@@ -170,7 +170,10 @@ impl Rig<'_> {
             if held.waiting() == 0 {
                 return runtime.block_on(audit::last(access, &held, writes, watcher));
             }
-            tell(&format!("kill: {} transitions were made as the agent stopped; it is started again", held.waiting()));
+            tell(&format!(
+                "kill: {} transitions were made as the agent stopped; it is started again",
+                held.waiting()
+            ));
             scene.agent.start()?;
         }
         let held = Self::stopped(scene, runtime, access, writes)?;

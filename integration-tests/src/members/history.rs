@@ -61,7 +61,11 @@ impl History {
 
     /// The last epoch acknowledged.
     pub(super) fn last(&self) -> u64 {
-        let acknowledged = self.writes.iter().rev().find(|(_, write)| write.acknowledged.is_some());
+        let acknowledged = self
+            .writes
+            .iter()
+            .rev()
+            .find(|(_, write)| write.acknowledged.is_some());
         acknowledged.map_or(0, |(epoch, _)| *epoch)
     }
 
@@ -94,7 +98,10 @@ impl History {
                 None if read.epoch == 0 => {}
                 Some(write) if write.asked <= read.ended => {
                     if write.root.as_bytes() != read.root.as_slice() {
-                        wrong.push(format!("epoch {} has another root than was asked for", read.epoch));
+                        wrong.push(format!(
+                            "epoch {} has another root than was asked for",
+                            read.epoch
+                        ));
                     }
                 }
                 _ => wrong.push(format!(

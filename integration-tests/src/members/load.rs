@@ -135,7 +135,6 @@ impl Load {
         self.book.is_whole()?;
         Ok(self.book)
     }
-
 }
 
 /// The chain of sets.
@@ -149,7 +148,10 @@ impl Sets {
         let answer = access
             .insist("the set", |channel| async move {
                 let request = GetSetRequest { with_bodies: true };
-                Ok(PolicyServiceClient::new(channel).get_set(request).await?.into_inner())
+                Ok(PolicyServiceClient::new(channel)
+                    .get_set(request)
+                    .await?
+                    .into_inner())
             })
             .await?;
         anyhow::ensure!(answer.epoch == 0, "the chain of sets begins at the first");
@@ -172,7 +174,12 @@ impl Sets {
         let answer = line
             .insist("a set", |channel| {
                 let request = request.clone();
-                async move { Ok(PolicyServiceClient::new(channel).apply(request).await?.into_inner()) }
+                async move {
+                    Ok(PolicyServiceClient::new(channel)
+                        .apply(request)
+                        .await?
+                        .into_inner())
+                }
             })
             .await?;
         let mut open = book.open();
@@ -207,7 +214,12 @@ async fn give_logins(access: Access, giver: usize, book: Shared, stop: Cancellat
         let began = Instant::now();
         line.insist("a login", |channel| {
             let request = request.clone();
-            async move { CertificateServiceClient::new(channel).create_login(request).await.map(drop) }
+            async move {
+                CertificateServiceClient::new(channel)
+                    .create_login(request)
+                    .await
+                    .map(drop)
+            }
         })
         .await?;
         book.open().logins.insert(person, true);
@@ -258,7 +270,12 @@ async fn revoke(access: Access, book: Shared, stop: CancellationToken) -> Result
         let answer = line
             .insist("a login", |channel| {
                 let request = request.clone();
-                async move { Ok(CertificateServiceClient::new(channel).create_login(request).await?.into_inner()) }
+                async move {
+                    Ok(CertificateServiceClient::new(channel)
+                        .create_login(request)
+                        .await?
+                        .into_inner())
+                }
             })
             .await?;
         book.open().logins.insert(person.clone(), true);
@@ -268,7 +285,9 @@ async fn revoke(access: Access, book: Shared, stop: CancellationToken) -> Result
         for address in access.addresses() {
             let called = theirs.at(address).insist("who they are", who_am_i).await;
             if let Err(error) = called {
-                book.open().wrong.push(format!("{person} is not let in at {address}: {error:#}"));
+                book.open()
+                    .wrong
+                    .push(format!("{person} is not let in at {address}: {error:#}"));
             }
         }
         let request = RevokeLoginRequest {
@@ -279,7 +298,12 @@ async fn revoke(access: Access, book: Shared, stop: CancellationToken) -> Result
         };
         line.insist("a revocation", |channel| {
             let request = request.clone();
-            async move { CertificateServiceClient::new(channel).revoke_login(request).await.map(drop) }
+            async move {
+                CertificateServiceClient::new(channel)
+                    .revoke_login(request)
+                    .await
+                    .map(drop)
+            }
         })
         .await?;
         book.open().revoked += 1;
@@ -290,7 +314,10 @@ async fn revoke(access: Access, book: Shared, stop: CancellationToken) -> Result
                     let wrong = format!("{person} was revoked, and is let in at {address}");
                     book.open().wrong.push(wrong);
                 }
-                Err(error) => book.open().wrong.push(format!("{person} at {address}: {error:#}")),
+                Err(error) => book
+                    .open()
+                    .wrong
+                    .push(format!("{person} at {address}: {error:#}")),
             }
         }
     }
@@ -298,7 +325,10 @@ async fn revoke(access: Access, book: Shared, stop: CancellationToken) -> Result
 }
 
 async fn who_am_i(channel: tonic::transport::Channel) -> Result<(), tonic::Status> {
-    CertificateServiceClient::new(channel).who_am_i(WhoAmIRequest {}).await.map(drop)
+    CertificateServiceClient::new(channel)
+        .who_am_i(WhoAmIRequest {})
+        .await
+        .map(drop)
 }
 
 /// Whether a call is refused because the login serves no more.

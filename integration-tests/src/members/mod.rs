@@ -212,13 +212,21 @@ struct Rig<'a> {
 
 impl Rig<'_> {
     fn number(&self, name: &str) -> usize {
-        self.names.iter().position(|other| other == name).map_or(0, |place| place + 1)
+        self.names
+            .iter()
+            .position(|other| other == name)
+            .map_or(0, |place| place + 1)
     }
 
     fn round(&mut self, fault: Fault, dice: &mut Dice) -> Result<()> {
         self.load.book.is_whole()?;
         let leader = self.scene.leader()?;
-        let followers: Vec<String> = self.names.iter().filter(|name| **name != leader).cloned().collect();
+        let followers: Vec<String> = self
+            .names
+            .iter()
+            .filter(|name| **name != leader)
+            .cloned()
+            .collect();
         let follower = dice.pick(&followers).context("there are followers")?.clone();
         let seconds = |dice: &mut Dice, (least, most): (u64, u64)| {
             Duration::from_millis(least * 1_000 + dice.roll() % ((most - least) * 1_000))
@@ -226,20 +234,32 @@ impl Rig<'_> {
         let began = Instant::now();
         match fault {
             Fault::KillLeader | Fault::KillFollower => {
-                let victim = if fault == Fault::KillLeader { &leader } else { &follower };
+                let victim = if fault == Fault::KillLeader {
+                    &leader
+                } else {
+                    &follower
+                };
                 self.scene.member(victim)?.kill()?;
                 self.await_writes(fault, began)?;
                 self.scene.member(victim)?.start()?;
             }
             Fault::FreezeLeader | Fault::FreezeFollower => {
-                let victim = if fault == Fault::FreezeLeader { &leader } else { &follower };
+                let victim = if fault == Fault::FreezeLeader {
+                    &leader
+                } else {
+                    &follower
+                };
                 self.scene.member(victim)?.freeze()?;
                 self.await_writes(fault, began)?;
                 std::thread::sleep(seconds(dice, FROZEN).saturating_sub(began.elapsed()));
                 self.scene.member(victim)?.thaw()?;
             }
             Fault::CutLeader | Fault::CutFollower => {
-                let victim = self.number(if fault == Fault::CutLeader { &leader } else { &follower });
+                let victim = self.number(if fault == Fault::CutLeader {
+                    &leader
+                } else {
+                    &follower
+                });
                 for other in (1..=MEMBERS).filter(|other| *other != victim) {
                     self.network.set(victim, other, Way::Held);
                     self.network.set(other, victim, Way::Held);
@@ -324,7 +344,10 @@ async fn epoch(access: &Access) -> Result<u64> {
     let answer = access
         .insist("the set", |channel| async move {
             let request = GetSetRequest { with_bodies: false };
-            Ok(PolicyServiceClient::new(channel).get_set(request).await?.into_inner())
+            Ok(PolicyServiceClient::new(channel)
+                .get_set(request)
+                .await?
+                .into_inner())
         })
         .await?;
     Ok(answer.epoch)
@@ -352,7 +375,9 @@ async fn at_the_end(access: &Access, addresses: &[String], book: &Shared) -> Res
                 0 => wrong.push(format!(
                     "{address}: the login of {person} was acknowledged and is lost"
                 )),
-                times => wrong.push(format!("{address}: the login of {person} was given {times} times")),
+                times => wrong.push(format!(
+                    "{address}: the login of {person} was given {times} times"
+                )),
             }
         }
         audits.push(rows);
@@ -366,7 +391,10 @@ async fn at_the_end(access: &Access, addresses: &[String], book: &Shared) -> Res
     // Rows go on to come: that somebody was refused is written a little later.
     let common = audits.iter().map(Vec::len).min().unwrap_or(0);
     ensure!(common > 0, "there is no audit");
-    if audits.windows(2).any(|pair| pair[0][..common] != pair[1][..common]) {
+    if audits
+        .windows(2)
+        .any(|pair| pair[0][..common] != pair[1][..common])
+    {
         wrong.push(format!("members have different audits, of {common} rows"));
     }
     Ok(wrong)
@@ -392,7 +420,10 @@ async fn audit(access: &Access) -> Result<Vec<AuditRow>> {
         rows.extend(page.rows);
         if page.next_page_token.is_empty() {
             let first = rows.first().map(|row| row.number);
-            ensure!(first == Some(1), "the audit has dropped rows: the run is too long for this rig");
+            ensure!(
+                first == Some(1),
+                "the audit has dropped rows: the run is too long for this rig"
+            );
             return Ok(rows);
         }
         page_token = page.next_page_token;

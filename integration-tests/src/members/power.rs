@@ -196,8 +196,9 @@ impl Room {
         self.go_on()?;
         for ((name, before), after) in self.names.iter().zip(before).zip(self.terms()?) {
             if after < before {
-                self.wrong
-                    .push(format!("{name} was in term {before}, and is in term {after}: its vote went back"));
+                self.wrong.push(format!(
+                    "{name} was in term {before}, and is in term {after}: its vote went back"
+                ));
             }
         }
         Ok(())
@@ -222,7 +223,10 @@ impl Room {
         let (began, before) = (Instant::now(), book.answered());
         while book.answered() < before + BETWEEN {
             book.is_whole()?;
-            ensure!(began.elapsed() < STUCK, "no {BETWEEN} answers within {STUCK:?} after the cut");
+            ensure!(
+                began.elapsed() < STUCK,
+                "no {BETWEEN} answers within {STUCK:?} after the cut"
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
         for address in &self.addresses {

@@ -80,7 +80,12 @@ impl Network {
 }
 
 /// One connection, until either end has enough of it.
-async fn forward(stream: TcpStream, behind: SocketAddr, (from, to): (usize, usize), ways: watch::Receiver<Ways>) {
+async fn forward(
+    stream: TcpStream,
+    behind: SocketAddr,
+    (from, to): (usize, usize),
+    ways: watch::Receiver<Ways>,
+) {
     // The member hears whoever called it, as the proxy does.
     let Ok(inner) = TcpStream::connect(behind).await else {
         return;
@@ -93,7 +98,12 @@ async fn forward(stream: TcpStream, behind: SocketAddr, (from, to): (usize, usiz
     }
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, of: (usize, usize), mut ways: watch::Receiver<Ways>) {
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    of: (usize, usize),
+    mut ways: watch::Receiver<Ways>,
+) {
     let mut buffer = vec![0; 64 << 10];
     let of_it = |ways: &Ways| ways.get(&of).copied().unwrap_or_default();
     while let Ok(count) = from.read(&mut buffer).await {

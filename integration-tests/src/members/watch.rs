@@ -58,16 +58,19 @@ pub(super) async fn follow(access: Access, book: Shared, stop: CancellationToken
                     let Some(row) = message.row else { continue };
                     heard = Instant::now();
                     if row.number != followed.last + 1 {
-                        let wrong = format!("row {} of the audit was shown after row {}", row.number, followed.last);
+                        let wrong = format!(
+                            "row {} of the audit was shown after row {}",
+                            row.number, followed.last
+                        );
                         book.open().wrong.push(wrong);
                     }
                     followed.last = row.number;
                 }
                 Ok(_) => break,
                 // Nothing came: where that is so for long, nobody ended a stream that goes nowhere.
-                Err(_) if heard.elapsed() > STUCK => bail!(
-                    "nothing of the audit was shown for {STUCK:?}, and the stream is open"
-                ),
+                Err(_) if heard.elapsed() > STUCK => {
+                    bail!("nothing of the audit was shown for {STUCK:?}, and the stream is open")
+                }
                 Err(_) => {}
             }
         }

@@ -268,10 +268,20 @@ impl Callers {
             member_cas: pki.member_cas.clone(),
             address: peers,
         };
-        let (own, _) = issue(&pki.authority(Purpose::Members)?, &pki.cluster, "controller/c9", HOUR)?;
+        let (own, _) = issue(
+            &pki.authority(Purpose::Members)?,
+            &pki.cluster,
+            "controller/c9",
+            HOUR,
+        )?;
         let member = peers.door(&own)?.open().await?;
         let (person_there, _) = issue(&pki.authority(Purpose::People)?, &pki.cluster, "person/you", HOUR)?;
-        let (agent_there, _) = issue(&pki.authority(Purpose::Agents)?, &pki.cluster, "agent/enrolled-1", HOUR)?;
+        let (agent_there, _) = issue(
+            &pki.authority(Purpose::Agents)?,
+            &pki.cluster,
+            "agent/enrolled-1",
+            HOUR,
+        )?;
         let (forged_member, _) = issue(&others, &pki.cluster, "controller/c9", HOUR)?;
         let lent = lent(&pki, &scene.path("lent"))?;
         Ok(Self {
@@ -414,12 +424,32 @@ impl Callers {
             For::Members => {
                 add("a person", &self.wrong_person, NotServed);
                 add("an agent", &self.wrong_agent, NotServed);
-                add("a member, where agents and people come", &self.wrong_member, NotServed);
+                add(
+                    "a member, where agents and people come",
+                    &self.wrong_member,
+                    NotServed,
+                );
                 add("nobody, where members come", &self.nobody_at_members, NoHandshake);
-                add("a person, where members come", &self.person_at_members, NoHandshake);
-                add("an agent, where members come", &self.agent_at_members, NoHandshake);
-                add("a member by another authority", &self.forged_at_members, NoHandshake);
-                add("a member under another's authority", &self.lent_at_members, NoHandshake);
+                add(
+                    "a person, where members come",
+                    &self.person_at_members,
+                    NoHandshake,
+                );
+                add(
+                    "an agent, where members come",
+                    &self.agent_at_members,
+                    NoHandshake,
+                );
+                add(
+                    "a member by another authority",
+                    &self.forged_at_members,
+                    NoHandshake,
+                );
+                add(
+                    "a member under another's authority",
+                    &self.lent_at_members,
+                    NoHandshake,
+                );
             }
             For::Anybody => {}
         }

@@ -92,7 +92,11 @@ async fn show(scene: &Scene, peers: String) -> Result<Verdict> {
     tell(&format!("{refused} calls refused, {let_in} let in"));
 
     // What members say to each other no role gives to anybody.
-    let of_roles: Vec<String> = rpcs.iter().filter(|rpc| !rpc.starts_with(BETWEEN_MEMBERS)).cloned().collect();
+    let of_roles: Vec<String> = rpcs
+        .iter()
+        .filter(|rpc| !rpc.starts_with(BETWEEN_MEMBERS))
+        .cloned()
+        .collect();
     let matrix = roles::hold(scene, &of_roles).await?;
     wrong.extend(matrix.wrong);
     for sentence in &wrong {

@@ -136,7 +136,10 @@ impl Scene {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                bail!("{name} is not promoted: {}", String::from_utf8_lossy(&output.stderr));
+                bail!(
+                    "{name} is not promoted: {}",
+                    String::from_utf8_lossy(&output.stderr)
+                );
             }
             std::thread::sleep(LOOK);
         }
@@ -178,7 +181,10 @@ impl Scene {
     pub fn leader(&self) -> Result<String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let output = self.verger().args(["cluster", "status", "--output", "json"]).output()?;
+            let output = self
+                .verger()
+                .args(["cluster", "status", "--output", "json"])
+                .output()?;
             if output.status.success() {
                 let status: Value = serde_json::from_slice(&output.stdout)?;
                 if let Some(leader) = status["leader"].as_str().filter(|leader| !leader.is_empty()) {

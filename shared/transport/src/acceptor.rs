@@ -91,7 +91,10 @@ pub struct Accepted {
 impl Accepted {
     /// Why it is over, where it is.
     fn ended(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
-        let is_over = self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready());
+        let is_over = self
+            .end
+            .as_mut()
+            .is_some_and(|end| end.as_mut().poll(cx).is_ready());
         let why = match is_over {
             true => "the caller's certificate has ended",
             false if self.all_end.as_mut().poll(cx).is_ready() => "whoever serves ends all connections",

@@ -82,7 +82,9 @@ pub enum AuthorityError {
     #[error("{0:?} is not there: this member does not have the root keys")]
     NoRoot(PathBuf),
     /// Its certificate allows none below it.
-    #[error("the authorities of this cluster were made before members could join: their certificates allow no other below them")]
+    #[error(
+        "the authorities of this cluster were made before members could join: their certificates allow no other below them"
+    )]
     NoneBelow,
     /// What was given as an authority below the root is none.
     #[error("the authority that was given is not of the cluster, or not for this key")]
@@ -201,7 +203,9 @@ impl Authority {
         let bytes = files::read(file)?;
         let content = || AuthorityError::Content(file.to_owned());
         let text = files::vouched(&bytes).ok_or_else(content)?;
-        let mut certificates = pem::certificates(text.as_bytes()).map_err(|_| content())?.into_iter();
+        let mut certificates = pem::certificates(text.as_bytes())
+            .map_err(|_| content())?
+            .into_iter();
         let certificate = certificates.next().ok_or_else(content)?;
         let root = certificates.next();
         let key = KeyPair::from_pem(text).map_err(|_| content())?;
@@ -230,7 +234,12 @@ impl Authority {
     ///
     /// # Errors
     /// When the request is not valid, or this is not the root.
-    pub fn below(&self, request: &[u8], purpose: Purpose, member: &SpiffeId) -> Result<Vec<u8>, AuthorityError> {
+    pub fn below(
+        &self,
+        request: &[u8],
+        purpose: Purpose,
+        member: &SpiffeId,
+    ) -> Result<Vec<u8>, AuthorityError> {
         if self.root.is_some() || !allows_below(&self.certificate) {
             return Err(AuthorityError::NoneBelow);
         }

@@ -103,7 +103,13 @@ impl tower::Service<Uri> for Connector {
             let authority = uri
                 .authority()
                 .ok_or_else(|| io::Error::other("an address without host"))?;
-            let stream = connect(authority.host(), authority.port_u16().unwrap_or(443), from, is_strict).await?;
+            let stream = connect(
+                authority.host(),
+                authority.port_u16().unwrap_or(443),
+                from,
+                is_strict,
+            )
+            .await?;
             stream.set_nodelay(true)?;
             // Only a label for session resumption: controllers are known by their SPIFFE names.
             let name = ServerName::try_from(authority.host().trim_matches(['[', ']']).to_owned())

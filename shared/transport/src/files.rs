@@ -171,7 +171,10 @@ mod tests {
             let mut bytes = whole.as_bytes().to_vec();
             bytes[at] ^= 1 << (at % 7);
             // A digest that is none any more says nothing of what is behind it.
-            assert!(vouched(&bytes).is_none_or(|found| found.ends_with(text)), "byte {at}");
+            assert!(
+                vouched(&bytes).is_none_or(|found| found.ends_with(text)),
+                "byte {at}"
+            );
         }
     }
 

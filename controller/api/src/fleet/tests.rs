@@ -33,7 +33,10 @@ fn who_heard_an_agent_last_is_believed_and_sessions_are_added() {
     let later = Instant::now() + std::time::Duration::from_secs(1);
     assert!(!fleet.told("c2", 9, true, vec![(agent.clone(), heard(1, later, Some("2")))]));
     let seen = fleet.of(&agent);
-    assert_eq!((seen.version.as_str(), seen.sessions, seen.last), ("2", 2, Some(at(7))));
+    assert_eq!(
+        (seen.version.as_str(), seen.sessions, seen.last),
+        ("2", 2, Some(at(7)))
+    );
     assert_eq!(fleet.voice(&agent).heard, Some(later));
     assert!(fleet.quiet_since(later).is_empty());
     // A member that is silent has no sessions any more, and what it heard was heard.
@@ -42,7 +45,10 @@ fn who_heard_an_agent_last_is_believed_and_sessions_are_added() {
     assert!(!fleet.lose(later, |_| true), "once");
     let seen = fleet.of(&agent);
     assert_eq!((seen.version.as_str(), seen.sessions), ("2", 1));
-    assert!(fleet.told("c2", 9, false, Vec::new()), "it has to tell everything");
+    assert!(
+        fleet.told("c2", 9, false, Vec::new()),
+        "it has to tell everything"
+    );
     // One that is none any more has told nothing.
     assert!(fleet.lose(later, |member| member != "c2"));
     assert_eq!(fleet.of(&agent).version, "1");
@@ -65,7 +71,10 @@ fn what_did_not_change_is_kept_and_what_was_lost_is_asked_for() {
     // Another run of it.
     assert!(fleet.told("c2", 10, false, Vec::new()));
     assert!(!fleet.told("c2", 10, true, vec![(two.clone(), heard(1, now, Some("3")))]));
-    assert_eq!((fleet.of(&one).version.as_str(), fleet.of(&two).version.as_str()), ("", "3"));
+    assert_eq!(
+        (fleet.of(&one).version.as_str(), fleet.of(&two).version.as_str()),
+        ("", "3")
+    );
 }
 
 #[test]
@@ -75,7 +84,10 @@ fn a_word_that_says_nothing_new_is_no_change() {
     fleet.note(&agent, at(1), |seen| seen.sessions += 1);
     let changes = fleet.of(&agent).changes;
     fleet.alive(&agent, at(2));
-    assert_eq!((fleet.of(&agent).changes, fleet.of(&agent).last), (changes, Some(at(2))));
+    assert_eq!(
+        (fleet.of(&agent).changes, fleet.of(&agent).last),
+        (changes, Some(at(2)))
+    );
     fleet.ended(&agent);
     assert_eq!(fleet.of(&agent).changes, changes + 1);
     assert_eq!(fleet.heard_here_of(|of, _| *of == agent).len(), 1);

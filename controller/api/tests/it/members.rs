@@ -57,7 +57,10 @@ async fn whoever_is_invited_joins_as_a_learner_and_asks_again_where_the_answer_w
     };
     assert_eq!((new.number, new.name.as_str()), (number, "c3"));
     assert_eq!(new.peer_address, "c3.example:7402");
-    assert_eq!((new.address.as_str(), new.enrol_address.as_str()), ("c3.example:7400", "c3.example:7401"));
+    assert_eq!(
+        (new.address.as_str(), new.enrol_address.as_str()),
+        ("c3.example:7400", "c3.example:7401")
+    );
     let again = join(&world, joining(&token, "c3", "k")).await.unwrap();
     assert_eq!(again.number, number);
     assert_eq!(world.members.made().len(), 1, "it is a member already");
@@ -74,7 +77,10 @@ async fn nothing_is_spent_where_nobody_can_join() {
     let token = invite(&world, "c3").await.unwrap();
     *world.members.closed.lock().unwrap() = Some("set `peer_listen`".to_owned());
     let refused = join(&world, joining(&token, "c3", "k")).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "CLOSED_TO_MEMBERS"));
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (Code::FailedPrecondition, "CLOSED_TO_MEMBERS")
+    );
     assert!(refused.message().contains("peer_listen"), "{refused:?}");
     *world.members.closed.lock().unwrap() = None;
     let mut unfit = joining(&token, "c3", "k");
@@ -83,7 +89,10 @@ async fn nothing_is_spent_where_nobody_can_join() {
     assert!(refused.message().contains("peer_address"), "{refused:?}");
     world.authority.fail();
     let refused = join(&world, joining(&token, "c3", "k")).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "NO_ROOT_KEYS"));
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (Code::FailedPrecondition, "NO_ROOT_KEYS")
+    );
     assert!(matches!(record(&world, "c3"), Some(MemberRecord::Invited { .. })));
     assert!(world.members.made().is_empty());
 }
@@ -104,9 +113,18 @@ async fn a_name_that_a_member_has_or_had_is_invited_no_more() {
     }
     invite(&world, "c3").await.unwrap();
     let request = pb::ListMembersRequest { stale_ok: false };
-    let listed = world.ada().members().list_members(request).await.unwrap().into_inner();
+    let listed = world
+        .ada()
+        .members()
+        .list_members(request)
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(listed.invitations.len(), 1);
-    assert_eq!((listed.invitations[0].name.as_str(), listed.leader.as_str()), ("c3", "c1"));
+    assert_eq!(
+        (listed.invitations[0].name.as_str(), listed.leader.as_str()),
+        ("c3", "c1")
+    );
 }
 
 async fn remove(world: &World, name: &str, force: bool) -> Result<(), tonic::Status> {
@@ -127,11 +145,17 @@ async fn a_member_that_cannot_go_stays_who_it_is_and_one_that_goes_is_shut_out()
         detail: "too few would be there (`--force`)".to_owned(),
     });
     let refused = remove(&world, "c2", false).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "NO_QUORUM"));
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (Code::FailedPrecondition, "NO_QUORUM")
+    );
     assert_eq!(record(&world, "c2"), None);
     *world.members.refused.lock().unwrap() = None;
     remove(&world, "c2", true).await.unwrap();
-    assert_eq!(world.members.made(), [(MemberChange::Remove("c2".to_owned()), true)]);
+    assert_eq!(
+        world.members.made(),
+        [(MemberChange::Remove("c2".to_owned()), true)]
+    );
     assert!(matches!(record(&world, "c2"), Some(MemberRecord::Removed { .. })));
     // Once more, where the answer was lost.
     remove(&world, "c2", true).await.unwrap();
@@ -162,7 +186,12 @@ async fn who_had_a_member_vote_or_lead_is_on_record_and_what_was_refused_is_not(
         (refusal("NO_LEADER", true), Code::Unavailable),
     ] {
         *world.members.refused.lock().unwrap() = Some(refused);
-        let status = world.ada().members().promote_member(promote(false)).await.unwrap_err();
+        let status = world
+            .ada()
+            .members()
+            .promote_member(promote(false))
+            .await
+            .unwrap_err();
         assert_eq!(status.code(), code);
     }
     assert_eq!(world.log.proposed().len(), proposed);
@@ -170,7 +199,12 @@ async fn who_had_a_member_vote_or_lead_is_on_record_and_what_was_refused_is_not(
     world.ada().members().promote_member(promote(true)).await.unwrap();
     // It was made before: whoever asks again had no answer.
     *world.members.refused.lock().unwrap() = Some(refusal("ALREADY_SO", false));
-    world.ada().members().promote_member(promote(false)).await.unwrap();
+    world
+        .ada()
+        .members()
+        .promote_member(promote(false))
+        .await
+        .unwrap();
     let lead = pb::TransferLeaderRequest {
         request_id: world.request_id(),
         name: "c2".to_owned(),
@@ -204,9 +238,17 @@ async fn where_nobody_can_tell_what_is_current_who_says_so_is_shown_what_is_know
     world.log.fall_behind(lost);
     let list = |stale_ok| {
         let ada = world.ada();
-        async move { ada.members().list_members(pb::ListMembersRequest { stale_ok }).await }
+        async move {
+            ada.members()
+                .list_members(pb::ListMembersRequest { stale_ok })
+                .await
+        }
     };
     assert_eq!(list(false).await.unwrap_err().code(), Code::Unavailable);
     assert_eq!(list(true).await.unwrap().into_inner().members.len(), 2);
-    assert_eq!(list(false).await.unwrap_err().code(), Code::Unavailable, "it stays so");
+    assert_eq!(
+        list(false).await.unwrap_err().code(),
+        Code::Unavailable,
+        "it stays so"
+    );
 }

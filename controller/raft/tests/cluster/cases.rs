@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use verger_controller_raft::{CHECKPOINT_EVERY, Change, ChangeError, Member, Node, Part, ProposeError, Verdict};
+use verger_controller_raft::{
+    CHECKPOINT_EVERY, Change, ChangeError, Member, Node, Part, ProposeError, Verdict,
+};
 use verger_controller_state::{Action, Response, State, Tree};
 
 use crate::shared::command;
@@ -201,7 +203,10 @@ async fn a_member_that_moved_is_called_where_it_is() {
     })
     .await;
     let taken = world.member(1).change(change(3, &node), false).await;
-    assert_eq!(taken.map_err(|error| error.reason().to_owned()), Err("MEMBER_TAKEN".to_owned()));
+    assert_eq!(
+        taken.map_err(|error| error.reason().to_owned()),
+        Err("MEMBER_TAKEN".to_owned())
+    );
 }
 
 /// Gives somebody logins until a checkpoint was noted at all of them, and says after which entry.
@@ -275,8 +280,16 @@ async fn of_two_one_goes_on_alone_when_the_other_votes_no_more_before_it_stops()
     let mut world = World::of(2).await;
     let leader = world.leader().await.standing().id;
     let other = 3 - leader;
-    world.member(other).change(Change::Demote(other), false).await.unwrap();
+    world
+        .member(other)
+        .change(Change::Demote(other), false)
+        .await
+        .unwrap();
     world.stop(other).await;
     world.propose(leader, &login("ada", 1)).await;
-    world.member(leader).change(Change::Remove(other), false).await.unwrap();
+    world
+        .member(leader)
+        .change(Change::Remove(other), false)
+        .await
+        .unwrap();
 }

@@ -173,11 +173,7 @@ impl Command {
             Action::RemoveMember { member } => Stored::RemoveMember(stored::RemoveMember {
                 member: member.to_string(),
             }),
-            Action::NoteMember {
-                member,
-                turn,
-                forced,
-            } => Stored::NoteMember(stored::NoteMember {
+            Action::NoteMember { member, turn, forced } => Stored::NoteMember(stored::NoteMember {
                 member: member.to_string(),
                 turn: match turn {
                     MemberTurn::Promoted => stored::MemberTurn::Promoted,

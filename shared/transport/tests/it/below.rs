@@ -83,9 +83,7 @@ async fn a_member_that_joined_makes_no_other_members_certificate() {
 async fn a_pin_of_the_root_admits_a_member_that_joined() {
     let cluster = Cluster::new('a');
     let joined = join(&cluster, "controller/c2");
-    let client = |pin: &str| {
-        std::sync::Arc::new(verger_transport::Client::pinned(&cluster.id, pin).unwrap())
-    };
+    let client = |pin: &str| std::sync::Arc::new(verger_transport::Client::pinned(&cluster.id, pin).unwrap());
     let member = issue(&joined.members, &cluster.id, "controller/c2", HOUR);
     let mut listener = Listener::enrolment(&cluster.server(&member)).await;
     assert_eq!(listener.accepts(&client(&cluster.pin())).await, None);
@@ -107,10 +105,7 @@ async fn where_one_member_is_called_no_other_may_answer() {
         std::sync::Arc::new(client)
     };
     let mut listener = Listener::mutual(&cluster.server(&cluster.identity("controller/c2"))).await;
-    assert_eq!(
-        listener.accepts(&client("c2")).await,
-        Some(peer("controller/c1"))
-    );
+    assert_eq!(listener.accepts(&client("c2")).await, Some(peer("controller/c1")));
     listener.is_refused_by(&client("c3"), "NotValidForName").await;
 }
 
@@ -150,7 +145,10 @@ fn a_root_is_brought_to_a_member_that_joined_and_to_no_other_cluster() {
     let kept = tempfile::tempdir().unwrap();
     let of = Purpose::Members;
     let missing = Authority::load_root(joined.dir.path(), of).err().unwrap();
-    assert!(missing.to_string().contains("does not have the root keys"), "{missing}");
+    assert!(
+        missing.to_string().contains("does not have the root keys"),
+        "{missing}"
+    );
     assert!(Authority::copy_root(joined.dir.path(), of, kept.path()).is_err());
 
     Authority::copy_root(cluster.dir(), of, kept.path()).unwrap();

@@ -79,7 +79,10 @@ fn every_changed_byte_of_an_authority_is_refused_by_name_or_changes_nothing() {
             Ok(kept) => assert_eq!(kept.certificate(), cluster.members.certificate(), "byte {at}"),
             Err(error) => {
                 let error = error.to_string();
-                assert!(error.contains("ca-members.pem") && error.contains("restore it"), "{error}");
+                assert!(
+                    error.contains("ca-members.pem") && error.contains("restore it"),
+                    "{error}"
+                );
                 refused += 1;
             }
         }
