@@ -114,6 +114,17 @@ pub(crate) const POINTS: &[Point] = &[
         }),
     },
     Point {
+        name: "byte-flips",
+        claim: "A member of which one byte is changed, in any kind of file that it has, reads as was acknowledged, or does not start and names the file and the remedy: 0 silent.",
+        cargo: &program!("prove-byte-flips"),
+        needs_docker: false,
+        sample: Some(Sample {
+            short: "50",
+            full: "1000",
+            of: "flips of a byte",
+        }),
+    },
+    Point {
         name: "canonicalisation",
         claim: "Spellings of one configuration give no drift, a difference in one field exactly one finding that names it, on real containers.",
         cargo: &program!("prove-canonicalisation"),

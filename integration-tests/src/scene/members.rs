@@ -88,6 +88,45 @@ impl Scene {
     /// # Errors
     /// When a step fails; says what it printed.
     pub fn join_member(&mut self, name: &str, seat: &Seat) -> Result<()> {
+        self.join_member_by(name, seat, None)
+    }
+
+    /// The same by a member that serves who joins at this address; by whichever answers where there is none.
+    ///
+    /// # Errors
+    /// As [`join_member`](Self::join_member).
+    pub fn join_member_by(&mut self, name: &str, seat: &Seat, enrol: Option<&str>) -> Result<()> {
+        let config = self.draw_up_member(name, seat)?;
+        let mut join = self.join_command(name)?;
+        if let Some(enrol) = enrol {
+            let arguments: Vec<_> = join.get_args().map(ToOwned::to_owned).collect();
+            let mut arguments = arguments.into_iter();
+            let mut other = Command::new(join.get_program());
+            while let Some(argument) = arguments.next() {
+                let is_address = argument == "--enrol";
+                other.arg(argument);
+                if is_address {
+                    arguments.next();
+                    other.arg(enrol);
+                }
+            }
+            join = other;
+            join.stdin(Stdio::null());
+        }
+        checked(&mut join)?;
+        let mut line = vec![self.programs.path("verger-controller")?.into_os_string()];
+        line.extend(["--config".into(), config.into(), "run".into()]);
+        let mut member = Program::new(name, line, self.folder.path());
+        member.start()?;
+        self.others.insert(name.to_owned(), member);
+        Ok(())
+    }
+
+    /// Writes the configuration of a member that is to join, and says where.
+    ///
+    /// # Errors
+    /// When it cannot be written, or there are no ports.
+    pub fn draw_up_member(&self, name: &str, seat: &Seat) -> Result<PathBuf> {
         let config = self.path(&format!("{name}.toml"));
         fs::write(
             &config,
@@ -99,13 +138,7 @@ impl Scene {
                 seat.peering()
             ),
         )?;
-        checked(&mut self.join_command(name)?)?;
-        let mut line = vec![self.programs.path("verger-controller")?.into_os_string()];
-        line.extend(["--config".into(), config.into(), "run".into()]);
-        let mut member = Program::new(name, line, self.folder.path());
-        member.start()?;
-        self.others.insert(name.to_owned(), member);
-        Ok(())
+        Ok(config)
     }
 
     /// The command by which a member joins, whose configuration is there.

@@ -169,11 +169,20 @@ impl Scene {
     /// # Errors
     /// When it is not there.
     pub fn on_the_member(&self, arguments: &[&str]) -> Result<Command> {
+        self.on_member(FIRST, arguments)
+    }
+
+    /// The same on the host of any member.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn on_member(&self, name: &str, arguments: &[&str]) -> Result<Command> {
+        let file = match name {
+            FIRST => "controller.toml".to_owned(),
+            other => format!("{other}.toml"),
+        };
         let mut command = Command::new(self.programs.path("verger-controller")?);
-        command
-            .arg("--config")
-            .arg(self.path("controller.toml"))
-            .args(arguments);
+        command.arg("--config").arg(self.path(&file)).args(arguments);
         command.stdin(Stdio::null());
         Ok(command)
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod enrolment;
+mod members;
 mod people;
 mod power_cut;
 mod tripwire;

@@ -1,0 +1,166 @@
+//! A cluster's life: members join, are promoted, lead, go, and others come in their place.
+
+use std::time::{Duration, Instant};
+
+use verger_integration_tests::programs::Programs;
+use verger_integration_tests::scene::{FIRST, HOST, Scene, Seat};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waiting for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What a command that is refused says.
+fn refusal(command: &mut std::process::Command) -> String {
+    let output = command.output().unwrap();
+    assert!(!output.status.success(), "{command:?} is let through");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn parts(scene: &Scene) -> Vec<(String, String)> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let rows = scene.rows(&["cluster", "members"]).unwrap();
+    let mut parts: Vec<_> = rows.iter().map(|row| (text(&row["member"]), text(&row["part"]))).collect();
+    parts.sort();
+    parts
+}
+
+fn part(scene: &Scene, name: &str) -> Option<String> {
+    parts(scene).into_iter().find(|(of, _)| of == name).map(|(_, part)| part)
+}
+
+#[test]
+fn a_cluster_outlives_the_member_that_founded_it() {
+    let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
+    scene.join_agent().unwrap();
+    scene.agent.start().unwrap();
+    let connected = |scene: &Scene| {
+        let rows = scene.rows(&["hosts", HOST]);
+        rows.is_ok_and(|rows| rows.iter().any(|row| row["connected"] == true))
+    };
+    until("the agent to be connected", || connected(&scene));
+    // It knows them all.
+    let file = scene.path("agent/members.json");
+    until("the agent to know the members", || {
+        std::fs::read_to_string(&file).is_ok_and(|text| text.matches("127.0.0.1").count() == 3)
+    });
+
+    // A learner is no voter, and does not lead.
+    scene.join_member("c4", &Seat::anywhere().unwrap()).unwrap();
+    assert_eq!(part(&scene, "c4").as_deref(), Some("learner"));
+    let refused = refusal(scene.verger().args(["cluster", "transfer-leader", "c4"]));
+    assert!(refused.contains("learners do not lead"), "{refused}");
+    scene.promote("c4").unwrap();
+    scene.say(&["cluster", "members"]).unwrap();
+
+    // Whoever has no roots lets nobody in; with a copy of them it does.
+    let roots = scene.path("roots");
+    let on = |name: &str, arguments: &[&str]| scene.on_member(name, arguments).unwrap();
+    let folder = roots.to_str().unwrap().to_owned();
+    assert!(on(FIRST, &["roots", "export", "--to", &folder]).status().unwrap().success());
+    let refused = refusal(&mut on("c2", &["roots", "export", "--to", &folder]));
+    assert!(refused.contains("does not have the root keys"), "{refused}");
+    assert!(on("c2", &["roots", "import", "--from", &folder]).status().unwrap().success());
+
+    // The founder leads, and goes: another leads first.
+    scene.say(&["cluster", "transfer-leader", FIRST]).unwrap();
+    assert_eq!(scene.leader().unwrap(), FIRST);
+    scene.say(&["cluster", "remove", FIRST]).unwrap();
+    scene.controller.kill().unwrap();
+    until("the founder to be gone", || {
+        scene.rows(&["cluster", "members"]).is_ok() && part(&scene, FIRST).is_none()
+    });
+    scene.say(&["cluster", "members"]).unwrap();
+    until("the agent to be connected to another", || connected(&scene));
+    // What is not answered changes nothing: the cluster does.
+    scene.say(&["token", "create", "--agent", "web-9"]).unwrap();
+
+    // It is nobody any more, also when it runs again.
+    scene.controller.start().unwrap();
+    let log = scene.path("controller.log");
+    until("the founder to be told", || {
+        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("was removed from the cluster"))
+    });
+    assert_eq!(part(&scene, FIRST), None);
+    let refused = refusal(scene.verger().args(["cluster", "add", FIRST]));
+    assert!(refused.contains("once"), "{refused}");
+    scene.controller.kill().unwrap();
+
+    // Another joins by who has the roots now.
+    let mut members = scene.rows(&["cluster", "members"]).unwrap();
+    members.retain(|row| row["member"] == "c2");
+    let enrol = members[0]["enrolAddress"].as_str().unwrap().to_owned();
+    scene.join_member_by("c5", &Seat::anywhere().unwrap(), Some(&enrol)).unwrap();
+    scene.promote("c5").unwrap();
+    assert_eq!(
+        parts(&scene).into_iter().map(|(name, _)| name).collect::<Vec<_>>(),
+        ["c2", "c3", "c4", "c5"]
+    );
+
+    // Who did that is on record.
+    let rows = scene.rows(&["audit", "list", "--last", "0"]).unwrap();
+    for (action, about) in [
+        ("invite-member", "c5"),
+        ("admit-member", "c5"),
+        ("promote-member", "c5"),
+        ("remove-member", FIRST),
+        ("transfer-leader", FIRST),
+    ] {
+        let is_it = |row: &&serde_json::Value| {
+            row["action"] == action && row["detail"].as_str().is_some_and(|detail| detail.contains(about))
+        };
+        assert!(rows.iter().any(|row| is_it(&row)), "{action} of {about} is not on record");
+    }
+}
+
+#[test]
+fn what_would_stop_the_cluster_is_refused_and_a_token_serves_once() {
+    let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
+    let leader = scene.leader().unwrap();
+    let followers: Vec<String> = scene.member_names().into_iter().filter(|name| *name != leader).collect();
+    scene.member(&followers[0]).unwrap().kill().unwrap();
+    until("the follower to be missed", || {
+        let rows = scene.rows(&["cluster", "members"]).unwrap();
+        let away = rows.iter().find(|row| row["member"] == followers[0].as_str());
+        away.is_some_and(|row| row["heardMillisAgo"].as_u64().is_none_or(|millis| millis > 2_500))
+    });
+    let refused = refusal(scene.verger().args(["cluster", "remove", &followers[1]]));
+    assert!(refused.contains("--force"), "{refused}");
+    assert!(part(&scene, &followers[1]).is_some());
+    // Who is away may go.
+    scene.say(&["cluster", "remove", &followers[0]]).unwrap();
+    assert_eq!(part(&scene, &followers[0]), None);
+
+    // One token, two hosts.
+    let seat = Seat::anywhere().unwrap();
+    scene.draw_up_member("c8", &seat).unwrap();
+    let mut join = scene.join_command("c8").unwrap();
+    assert!(join.status().unwrap().success());
+    let again = refusal(&mut join);
+    assert!(again.contains("already holds a member"), "{again}");
+    std::fs::remove_dir_all(scene.path("c8")).unwrap();
+    let stolen = refusal(&mut join);
+    assert!(stolen.contains("token"), "{stolen}");
+}
+
+#[test]
+fn without_a_quorum_nothing_is_decided_and_the_cluster_is_shown_to_who_says_that_it_may_be_stale() {
+    let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
+    let leader = scene.leader().unwrap();
+    for name in scene.member_names() {
+        if name != leader {
+            scene.member(&name).unwrap().kill().unwrap();
+        }
+    }
+    let output = scene.verger().args(["cluster", "status"]).output().unwrap();
+    assert!(!output.status.success(), "a stale read");
+    let shown = scene.say(&["cluster", "status", "--stale-ok"]).unwrap();
+    assert!(shown.contains(&leader), "{shown}");
+    let shown = scene.rows(&["cluster", "members", "--stale-ok"]).unwrap();
+    assert_eq!(shown.len(), 3);
+}
