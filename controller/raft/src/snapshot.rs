@@ -1,11 +1,13 @@
 //! Rows in and out of snapshot files.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use bytes::{Buf, Bytes};
 use prost::Message as _;
 use verger_controller_store::{
-    AppliedMark, DurableSnapshot, Remedy, Row, SnapshotDir, SnapshotMeta, SnapshotReader, StateDb, StoreError,
+    AppliedMark, DurableSnapshot, Remedy, Row, SnapshotDir, SnapshotMeta, SnapshotReader, SnapshotWriter, StateDb,
+    StoreError,
 };
 use verger_proto::stored::v1 as stored;
 
@@ -14,37 +16,62 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// The only chunk of a state that has no rows yet, an empty row: a file without any could not be told from a lost state.
 const NO_ROWS: &[u8] = &[0];
 
-/// Writes the rows as they are now into a file that is durable on return; `None` while nothing is applied.
+/// Writes the rows as they are now into a file that is durable on return; `None` while nothing is applied. A chunk at a time is in memory,
+/// and the member goes on meanwhile.
 pub(crate) fn write(db: &dyn StateDb, dir: &SnapshotDir) -> Result<Option<DurableSnapshot>, StoreError> {
-    let Some(mark) = db.applied()? else {
-        return Ok(None);
-    };
-    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-    let mut chunks = Vec::new();
-    // The mark of the rows visited may be later than the one read above: the file is named after it.
-    let at = db.visit_all(&mut |row| {
-        let Row { tree, key, value } = row;
-        let row = stored::SnapshotRow { tree, key, value };
-        row.encode_length_delimited(&mut chunk).expect("a vector grows");
-        if chunk.len() >= CHUNK_BYTES {
-            chunks.push(std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK_BYTES)));
+    let drawn = RefCell::new(None);
+    let mut begin = |mark: Option<&AppliedMark>| {
+        if let Some(AppliedMark { last, membership }) = mark.cloned() {
+            *drawn.borrow_mut() = Some(Drawn {
+                writer: dir.begin(SnapshotMeta { last, membership })?,
+                chunk: Vec::with_capacity(CHUNK_BYTES),
+                is_empty: true,
+            });
         }
         Ok(())
+    };
+    db.visit_at(&mut begin, &mut |row| match &mut *drawn.borrow_mut() {
+        Some(drawn) => drawn.row(row),
+        // Nothing is applied, so there is none.
+        None => Ok(()),
     })?;
-    if !chunk.is_empty() {
-        chunks.push(chunk);
-    }
-    if chunks.is_empty() {
-        chunks.push(NO_ROWS.to_vec());
-    }
-    let AppliedMark { last, membership } = at.unwrap_or(mark);
-    let mut writer = dir.begin(SnapshotMeta { last, membership })?;
-    for chunk in &chunks {
-        writer.chunk(chunk)?;
-    }
-    let snapshot = writer.finish()?;
+    let Some(drawn) = drawn.into_inner() else {
+        return Ok(None);
+    };
+    let snapshot = drawn.finish()?;
     dir.prune()?;
     Ok(Some(snapshot))
+}
+
+/// A file that is being written.
+struct Drawn {
+    writer: SnapshotWriter,
+    chunk: Vec<u8>,
+    is_empty: bool,
+}
+
+impl Drawn {
+    fn row(&mut self, row: Row) -> Result<(), StoreError> {
+        let Row { tree, key, value } = row;
+        let row = stored::SnapshotRow { tree, key, value };
+        row.encode_length_delimited(&mut self.chunk)
+            .expect("a vector grows");
+        self.is_empty = false;
+        if self.chunk.len() >= CHUNK_BYTES {
+            self.writer.chunk(&self.chunk)?;
+            self.chunk.clear();
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<DurableSnapshot, StoreError> {
+        let rest = match self.is_empty {
+            true => NO_ROWS,
+            false => &self.chunk,
+        };
+        self.writer.chunk(rest)?;
+        self.writer.finish()
+    }
 }
 
 /// The newest snapshot, read to its end. Where rows and log do without it, a damaged one is thrown away: another is made of the rows, before

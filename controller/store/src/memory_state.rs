@@ -149,14 +149,14 @@ impl StateDb for MemoryState {
         Ok(lock(&self.held).now.mark.clone())
     }
 
-    fn visit_all(
+    fn visit_at(
         &self,
+        begin: &mut dyn FnMut(Option<&AppliedMark>) -> Result<(), StoreError>,
         visit: &mut dyn FnMut(Row) -> Result<(), StoreError>,
-    ) -> Result<Option<AppliedMark>, StoreError> {
-        let _writing = lock(&self.writing);
+    ) -> Result<(), StoreError> {
         let Image { rows, mark } = lock(&self.held).now.clone();
-        rows.iter().map(row).try_for_each(visit)?;
-        Ok(mark)
+        begin(mark.as_ref())?;
+        rows.iter().map(row).try_for_each(visit)
     }
 
     fn replace_all(

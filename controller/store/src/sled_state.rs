@@ -9,7 +9,7 @@ mod rows;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -27,6 +27,10 @@ const ROWS_TREE: &str = "rows";
 const REPLACING_KEY: &str = "replacing";
 /// sled's page cache. The controller reads its state from memory; rows are read at start only.
 const CACHE_BYTES: u64 = 32 << 20;
+/// Rows that a visit takes at a time: writers wait for no more.
+const AT_ONCE: usize = 256;
+/// Bytes that are kept for a visit of what is changed meanwhile; past it writers wait until it has moved on.
+const KEPT_BYTES: usize = 16 << 20;
 /// Bytes of rows in one batch while a snapshot is loaded.
 const LOAD_BYTES: usize = 1 << 20;
 
@@ -39,6 +43,10 @@ pub struct SledState {
     /// Off in the rig's planted defect alone.
     barrier: bool,
     present: Mutex<Present>,
+    /// One visit at a time.
+    visitors: Mutex<()>,
+    /// A visit has moved on, or is over.
+    moved: Condvar,
 }
 
 struct Present {
@@ -46,6 +54,60 @@ struct Present {
     mark: Option<AppliedMark>,
     tally: Tally,
     latched: Option<String>,
+    /// Who visits the rows as they were.
+    view: Option<View>,
+}
+
+/// The rows as they were when a visit began: those as they are, but for what was changed since and is not visited yet.
+struct View {
+    /// What comes before is visited.
+    next: Vec<u8>,
+    /// As it was; `None` where there was no such row.
+    kept: BTreeMap<Vec<u8>, Option<sled::IVec>>,
+    /// Bytes of it, about.
+    bytes: usize,
+}
+
+impl View {
+    /// From the first key a row can have: the mark lies before.
+    fn begin() -> Self {
+        Self {
+            next: vec![1],
+            kept: BTreeMap::new(),
+            bytes: 0,
+        }
+    }
+
+    fn keep(&mut self, key: &[u8], stored: Option<sled::IVec>) {
+        if key >= self.next.as_slice() && !self.kept.contains_key(key) {
+            let (key, stored) = (key.to_owned(), stored);
+            self.bytes += size((&key, &stored));
+            self.kept.insert(key, stored);
+        }
+    }
+
+    const fn is_full(&self) -> bool {
+        self.bytes > KEPT_BYTES
+    }
+}
+
+fn size((key, stored): (&Vec<u8>, &Option<sled::IVec>)) -> usize {
+    key.len() + stored.as_ref().map_or(0, |stored| stored.len())
+}
+
+/// Rows as they are stored.
+type StoredRows = Vec<(Vec<u8>, Option<sled::IVec>)>;
+
+/// Ends a visit.
+struct Over<'a>(&'a SledState);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        let mut present = self.0.present.lock().unwrap_or_else(PoisonError::into_inner);
+        present.view = None;
+        drop(present);
+        self.0.moved.notify_all();
+    }
 }
 
 impl SledState {
@@ -66,6 +128,8 @@ impl SledState {
             file,
             barrier: true,
             present: Mutex::new(present),
+            visitors: Mutex::default(),
+            moved: Condvar::new(),
         })
     }
 
@@ -185,11 +249,39 @@ impl Present {
             mark,
             tally,
             latched: None,
+            view: None,
         })
     }
 
+    /// The next rows of the view, in order, with their stored values, and whether they are the last. Without a value a row was not there.
+    fn next_of_view(&mut self, path: &Path) -> Result<(StoredRows, bool), StoreError> {
+        let Some(view) = &mut self.view else {
+            return Ok((Vec::new(), true));
+        };
+        let mut rows = BTreeMap::new();
+        let mut last = None;
+        for pair in self.rows.range(view.next.clone()..).take(AT_ONCE) {
+            let (key, stored) = pair.map_err(|error| fault(path, error))?;
+            last = Some(key.to_vec());
+            rows.insert(key.to_vec(), Some(stored));
+        }
+        let kept = match last.filter(|_| rows.len() == AT_ONCE) {
+            Some(last) => {
+                view.next = [last.as_slice(), &[0]].concat();
+                let rest = view.kept.split_off(&view.next);
+                let kept = std::mem::replace(&mut view.kept, rest);
+                view.bytes -= kept.iter().map(size).sum::<usize>();
+                kept
+            }
+            // What was taken away since may lie behind the last row that is there.
+            None => self.view.take().map(|view| view.kept).unwrap_or_default(),
+        };
+        rows.extend(kept);
+        Ok((rows.into_iter().collect(), self.view.is_none()))
+    }
+
     /// Encodes the last value per row, and what the tally becomes.
-    fn plan(&self, path: &Path, ops: &[RowOp]) -> Result<(sled::Batch, Tally), StoreError> {
+    fn plan(&mut self, path: &Path, ops: &[RowOp]) -> Result<(sled::Batch, Tally), StoreError> {
         let mut last: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         for op in ops {
             let key = row_key::join(&op.tree, &op.key)?;
@@ -203,8 +295,12 @@ impl Present {
         let mut tally = self.tally;
         let mut batch = sled::Batch::default();
         for (key, value) in last {
-            if let Some(stored) = self.rows.get(&key).map_err(|error| fault(path, error))? {
-                tally.remove(decode_value(path, &key, &stored)?.0);
+            let stored = self.rows.get(&key).map_err(|error| fault(path, error))?;
+            if let Some(stored) = &stored {
+                tally.remove(decode_value(path, &key, stored)?.0);
+            }
+            if let Some(view) = &mut self.view {
+                view.keep(&key, stored);
             }
             match value {
                 Some(value) => {
@@ -221,6 +317,9 @@ impl Present {
 impl StateDb for SledState {
     fn apply_batch(&self, ops: &[RowOp], applied: &AppliedMark) -> Result<(), StoreError> {
         let mut present = self.present()?;
+        while present.view.as_ref().is_some_and(View::is_full) {
+            present = self.moved.wait(present).unwrap_or_else(PoisonError::into_inner);
+        }
         applied.follows(present.mark.as_ref())?;
         self.write(&mut present, |present| {
             let (mut batch, tally) = present.plan(&self.path, ops)?;
@@ -268,17 +367,36 @@ impl StateDb for SledState {
         Ok(self.present()?.mark.clone())
     }
 
-    fn visit_all(
+    fn visit_at(
         &self,
+        begin: &mut dyn FnMut(Option<&AppliedMark>) -> Result<(), StoreError>,
         visit: &mut dyn FnMut(Row) -> Result<(), StoreError>,
-    ) -> Result<Option<AppliedMark>, StoreError> {
-        let present = self.present()?;
-        // From the first key a row can have: the mark lies before.
-        let mut pairs = present.rows.range(vec![1_u8]..);
-        while let Some(row) = next_row(&self.path, &mut pairs)? {
-            visit(row)?;
+    ) -> Result<(), StoreError> {
+        let _one = self.visitors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mark = {
+            let mut present = self.present()?;
+            present.view = Some(View::begin());
+            present.mark.clone()
+        };
+        let _over = Over(self);
+        begin(mark.as_ref())?;
+        loop {
+            let (rows, is_over) = {
+                let mut present = self.present()?;
+                contained(&self.path, Remedy::RebuildState, || {
+                    present.next_of_view(&self.path)
+                })?
+            };
+            self.moved.notify_all();
+            for (key, stored) in rows {
+                if let Some(stored) = stored {
+                    visit(decode_row(&self.path, &key, &stored)?.1)?;
+                }
+            }
+            if is_over {
+                return Ok(());
+            }
         }
-        Ok(present.mark.clone())
     }
 
     fn replace_all(
@@ -286,6 +404,8 @@ impl StateDb for SledState {
         rows: &mut dyn Iterator<Item = Result<Row, StoreError>>,
         applied: &AppliedMark,
     ) -> Result<(), StoreError> {
+        // What is being visited is of the rows that go.
+        let _none = self.visitors.lock().unwrap_or_else(PoisonError::into_inner);
         let mut present = self.present()?;
         self.write(&mut present, |present| {
             let loaded = self

@@ -85,14 +85,28 @@ pub trait StateDb: Send + Sync {
     /// Gives the mark; `None` when there is no state yet, or it has to be rebuilt.
     fn applied(&self) -> Result<Option<AppliedMark>, StoreError>;
 
-    /// Visits every row of the state at the returned mark: tree by tree, shorter names first, and by key in
-    /// each, so that two members make the same snapshot of the same rows. Writers wait meanwhile: a running
-    /// member makes its snapshots from its memory image; this is for starting, for backup and for
-    /// verification.
+    /// Tells at which mark it is, and visits every row of the state as it is then: tree by tree, shorter names first, and by key in
+    /// each, so that two members make the same snapshot of the same rows. Writers go on meanwhile, and nothing of
+    /// theirs is seen; what they change is kept until it is visited, and they wait where that is too much.
+    fn visit_at(
+        &self,
+        begin: &mut dyn FnMut(Option<&AppliedMark>) -> Result<(), StoreError>,
+        visit: &mut dyn FnMut(Row) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError>;
+
+    /// The same, for who needs the mark at the end only.
     fn visit_all(
         &self,
         visit: &mut dyn FnMut(Row) -> Result<(), StoreError>,
-    ) -> Result<Option<AppliedMark>, StoreError>;
+    ) -> Result<Option<AppliedMark>, StoreError> {
+        let mut at = None;
+        let mut begin = |mark: Option<&AppliedMark>| {
+            at = mark.cloned();
+            Ok(())
+        };
+        self.visit_at(&mut begin, visit)?;
+        Ok(at)
+    }
 
     /// Replaces everything by a snapshot's rows, durable on return. The mark may go back here. After a crash in
     /// between, or a failed row, the state is empty and without a mark: the old rows do not come back.

@@ -127,7 +127,8 @@ impl fmt::Display for Damage {
 }
 
 impl Damage {
-    /// Chooses one of a file that holds these bytes. Every other one is where something is written: a store's files are mostly space.
+    /// Chooses one of a file that holds these bytes. Half of them are where something is
+    /// written: a store's files are mostly space.
     pub(super) fn choose(
         image: usize,
         kind: Kind,
@@ -141,9 +142,9 @@ impl Damage {
             .filter(|page| pages[*page].iter().any(|byte| *byte != 0))
             .collect();
         let below = |dice: &mut Dice, bound: usize| usize::try_from(dice.below(bound as u64)).unwrap_or(0);
-        for number in 0..TRIES {
+        for _ in 0..TRIES {
             let mut at = below(dice, bytes.len());
-            if (number + usize::from(dice.roll() % 2 == 0)) % 2 == 1
+            if dice.roll().is_multiple_of(2)
                 && let Some(page) = dice.pick(&written)
             {
                 at = page * PAGE + below(dice, pages[*page].len());

@@ -198,11 +198,12 @@ impl StateDb for Faulty {
         self.0.scan_prefix(tree, prefix, visit)
     }
 
-    fn visit_all(
+    fn visit_at(
         &self,
+        begin: &mut dyn FnMut(Option<&AppliedMark>) -> Result<(), StoreError>,
         visit: &mut dyn FnMut(Row) -> Result<(), StoreError>,
-    ) -> Result<Option<AppliedMark>, StoreError> {
-        self.0.visit_all(visit)
+    ) -> Result<(), StoreError> {
+        self.0.visit_at(begin, visit)
     }
 
     fn replace_all(

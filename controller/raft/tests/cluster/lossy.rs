@@ -41,12 +41,13 @@ impl StateDb for Lossy {
         self.rows.applied()
     }
 
-    fn visit_all(
+    fn visit_at(
         &self,
+        begin: &mut dyn FnMut(Option<&AppliedMark>) -> Result<(), StoreError>,
         visit: &mut dyn FnMut(Row) -> Result<(), StoreError>,
-    ) -> Result<Option<AppliedMark>, StoreError> {
+    ) -> Result<(), StoreError> {
         self.rows
-            .visit_all(&mut |row| match self.is_lost(&row.tree, &row.key) {
+            .visit_at(begin, &mut |row| match self.is_lost(&row.tree, &row.key) {
                 true => Ok(()),
                 false => visit(row),
             })

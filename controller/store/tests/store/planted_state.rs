@@ -252,6 +252,23 @@ impl StateDb for Planted {
         Ok(self.shown(self.state.applied()?))
     }
 
+    fn visit_at(
+        &self,
+        begin: &mut dyn FnMut(Option<&AppliedMark>) -> Result<(), StoreError>,
+        visit: &mut dyn FnMut(Row) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if self.defect != Defect::VisitsWhatIsWrittenMeanwhile {
+            return self.state.visit_at(begin, visit);
+        }
+        begin(self.shown(self.state.applied()?).as_ref())?;
+        for Row { tree, key, .. } in rows(&self.state)? {
+            if let Some(value) = self.state.get(&tree, &key)? {
+                visit(Row { tree, key, value })?;
+            }
+        }
+        Ok(())
+    }
+
     fn visit_all(
         &self,
         visit: &mut dyn FnMut(Row) -> Result<(), StoreError>,

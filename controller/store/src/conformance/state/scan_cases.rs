@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use bytes::Bytes;
+
 use super::{Case, Image, StateRig, changes, mark, put, stands};
 use crate::StoreError;
 use crate::conformance::{Broken, Outcome, holds, same};
-use crate::state_db::{Row, StateDb};
+use crate::state_db::{Row, RowOp, StateDb};
 
 pub(super) const CASES: &[(&str, Case)] = &[
     ("a_scan_keeps_to_its_tree", scan_tree),
@@ -15,6 +17,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("a_scan_stops_when_told", scan_stops),
     ("a_visit_goes_tree_by_tree_and_by_key", visit_order),
     ("a_visitors_error_is_handed_on", visitor_fails),
+    ("a_visit_holds_up_no_writer", writes_go_on),
     ("a_visit_beside_a_writer_sees_one_mark", one_mark),
 ];
 
@@ -195,6 +198,59 @@ fn one_mark(rig: &mut dyn StateRig) -> Outcome {
         visited
     })?;
     stands(&*state, &images[LAST as usize], Some(&mark(LAST)))
+}
+
+/// More rows than anybody takes at a time, and every kind of change of them in the middle of a visit: it is not held up, and not seen.
+fn writes_go_on(rig: &mut dyn StateRig) -> Outcome {
+    const ROWS: u64 = 1_500;
+    let key = |number: u64| Bytes::from(format!("{number:06}"));
+    let op = |number: u64, value: Option<&'static str>| RowOp {
+        tree: "t".to_owned(),
+        key: key(number),
+        value: value.map(|value| Bytes::from_static(value.as_bytes())),
+    };
+    let state = rig.open()?;
+    let all: Vec<_> = (0..ROWS).map(|number| op(number * 2, Some("old"))).collect();
+    state.apply_batch(&all, &mark(1))?;
+    let mut seen = Vec::new();
+    let mut begun = None;
+    let mut index = 1;
+    state.visit_at(
+        &mut |at| {
+            begun = at.cloned();
+            Ok(())
+        },
+        &mut |row| {
+            seen.push(row);
+            // Before and behind where the visit is, and at its end: changed, taken away, put there.
+            let here = seen.len() as u64;
+            if here.is_multiple_of(100) {
+                index += 1;
+                let changes = [
+                    op(here, Some("new")),
+                    op(2 * (ROWS - here), Some("new")),
+                    op(2 * (ROWS - here) + 2, None),
+                    op(2 * (ROWS - here) + 1, Some("put")),
+                    op(2 * ROWS + here, Some("put")),
+                    op(2 * ROWS - 2, None),
+                ];
+                state.apply_batch(&changes, &mark(index))?;
+                // Twice: what was there first counts.
+                index += 1;
+                state.apply_batch(&[op(2 * (ROWS - here), None)], &mark(index))?;
+            }
+            Ok(())
+        },
+    )?;
+    same("the mark", begun, Some(mark(1)))?;
+    let found: Vec<_> = seen.into_iter().map(|row| (row.key, row.value)).collect();
+    let want: Vec<_> = (0..ROWS)
+        .map(|number| (key(number * 2), Bytes::from_static(b"old")))
+        .collect();
+    same("rows", found.len(), want.len())?;
+    holds("the rows must be those of the mark", found == want)?;
+    // Who comes later sees what was changed.
+    same("the mark after it", state.visit_all(&mut |_| Ok(()))?, Some(mark(index)))
 }
 
 /// Visits once, while others write; the rows must be those of the mark.
