@@ -104,3 +104,60 @@ async fn vote_no_more(member: &Member) {
         Err(_) => tracing::error!("this member still votes, and the other decides nothing without it"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use verger_controller_raft::{Checkpoint, MemberConfig, NoPeers, Node};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_stops_says_what_differs_and_what_to_do_and_does_not_start_again() {
+        let dir = tempfile::tempdir().unwrap();
+        Member::create(dir.path()).unwrap();
+        let config = MemberConfig {
+            id: 1,
+            node: Node::default(),
+            is_first: true,
+            start: 1,
+        };
+        let open = || Member::open(config.clone(), dir.path().to_owned(), Arc::new(NoPeers));
+        let member = open().await.unwrap();
+        assert_eq!(member.compare().await, Verdict::Same);
+        let at = |chain| Checkpoint {
+            index: 3_000,
+            from: 0,
+            chain: [chain; 32],
+        };
+        let difference = Difference {
+            own: at(0xab),
+            other: at(0xcd),
+            members: vec!["c2".to_owned(), "c3".to_owned()],
+        };
+        let told = format!("{:#}", stop(&member, dir.path(), &difference).await);
+        for part in [
+            "entry 3000",
+            "abab",
+            "cdcd",
+            "c2",
+            "verger cluster remove",
+            "another name",
+        ] {
+            assert!(told.contains(part), "{told}");
+        }
+        member.stop().await;
+        let again = open().await.err().unwrap().to_string();
+        assert!(again.contains("does not start any more"), "{again}");
+        // Where it cannot be written down that is said, and it stops all the same.
+        std::fs::remove_file(dir.path().join("diverged")).unwrap();
+        let member = open().await.unwrap();
+        let nowhere = dir.path().join("nowhere");
+        let told = format!("{:#}", stop(&member, &nowhere, &difference).await);
+        assert!(
+            told.contains("entry 3000") && told.contains("was not written down"),
+            "{told}"
+        );
+        member.stop().await;
+    }
+}

@@ -1,7 +1,8 @@
-//! One join token, used by many hosts at once, through a controller that runs: exactly one of them gets in.
+//! One join token, used by many hosts at once, at all members of a cluster whose leader changes meanwhile: exactly one of them gets in.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::sync::Barrier;
@@ -20,6 +21,12 @@ use crate::point::{Verdict, tell};
 use crate::programs::Programs;
 use crate::scene::Scene;
 
+/// Members; hosts come to each of them in turn.
+const MEMBERS: usize = 3;
+/// Every so many rounds another member begins to lead while the token is used.
+const LEADER_EVERY: usize = 4;
+/// Who is told that nothing is decided just now asks again, and no longer than this.
+const UNDECIDED: Duration = Duration::from_secs(30);
 /// Hosts that use one token at once, each with a key and a connection of its own.
 const HOSTS: usize = 50;
 /// Every so many rounds a person has to approve who wins.
@@ -31,7 +38,7 @@ const APPROVAL_EVERY: usize = 5;
 /// When the scene does not work. Tokens that were spent otherwise than once are in the verdict.
 pub fn run(long: bool) -> Result<Verdict> {
     verger_transport::install_crypto_provider();
-    let scene = Scene::without_agent(&Programs::find()?, "")?;
+    let scene = Scene::of_members(&Programs::find()?, MEMBERS)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(spend(&scene, if long { 1_000 } else { 50 }))
 }
@@ -45,6 +52,8 @@ struct Tally {
     lost: usize,
     /// Other answers than a certificate, and the refusal of the token.
     odd: usize,
+    /// Rounds in which another member began to lead.
+    changes: usize,
 }
 
 /// A host that wants to get in.
@@ -57,8 +66,19 @@ struct Host {
 
 async fn spend(scene: &Scene, rounds: usize) -> Result<Verdict> {
     let access = Access::of(scene)?;
-    let mut people = ClusterServiceClient::new(access.channel().await?);
-    let status = people.get_status(cpb::GetStatusRequest {}).await?.into_inner();
+    let status = access
+        .insist("the cluster", |channel| async move {
+            let mut people = ClusterServiceClient::new(channel);
+            Ok(people.get_status(cpb::GetStatusRequest {}).await?.into_inner())
+        })
+        .await?;
+    let doors: Vec<String> = scene
+        .rows(&["cluster", "members"])?
+        .iter()
+        .filter_map(|row| row["enrolAddress"].as_str().map(str::to_owned))
+        .collect();
+    ensure!(doors.len() == MEMBERS, "{MEMBERS} members have a door each: {doors:?}");
+    let mut leaders = scene.member_names().into_iter().cycle();
     let mut hosts = Vec::new();
     for number in 1..=HOSTS {
         // Hosts are told apart by where they call from.
@@ -68,7 +88,7 @@ async fn spend(scene: &Scene, rounds: usize) -> Result<Verdict> {
         hosts.push(Host {
             channel: channel_from(
                 client,
-                std::slice::from_ref(&status.enrol_address),
+                std::slice::from_ref(&doors[number % MEMBERS]),
                 Some(from.into()),
             )
             .await?,
@@ -79,23 +99,40 @@ async fn spend(scene: &Scene, rounds: usize) -> Result<Verdict> {
     let mut tally = Tally::default();
     for round in 0..rounds {
         let approval = round % APPROVAL_EVERY == APPROVAL_EVERY - 1;
-        one_round(&mut people, &hosts, round, approval, &mut tally).await?;
+        let leader = (round % LEADER_EVERY == 0).then(|| leaders.next()).flatten();
+        let change = leader.map(|leader| {
+            let mut command = scene.verger();
+            command.args(["cluster", "transfer-leader", &leader]);
+            tokio::task::spawn_blocking(move || command.output())
+        });
+        one_round(&access, &hosts, round, approval, &mut tally).await?;
+        if let Some(change) = change {
+            let output = change.await??;
+            tally.changes += usize::from(output.status.success());
+        }
         if (round + 1) % 100 == 0 {
             tell(&format!("{} rounds", round + 1));
         }
     }
-    let Tally { doubled, lost, odd } = tally;
+    let Tally {
+        doubled,
+        lost,
+        odd,
+        changes,
+    } = tally;
     Ok(Verdict {
         figure: format!(
-            "{doubled} double spends, {lost} lost, {odd} odd answers in {rounds} rounds of {HOSTS} concurrent uses, {} of them with approval",
+            "{doubled} double spends, {lost} lost, {odd} odd answers in {rounds} rounds of {HOSTS} concurrent uses at {MEMBERS} members, {} of them with approval, {changes} with \
+             another leader meanwhile",
             rounds / APPROVAL_EVERY
         ),
-        holds: doubled == 0 && lost == 0 && odd == 0,
+        // Most of them: who is to lead may be behind, and then another goes on to.
+        holds: doubled == 0 && lost == 0 && odd == 0 && changes * 2 >= rounds / LEADER_EVERY,
     })
 }
 
 async fn one_round(
-    people: &mut ClusterServiceClient<Channel>,
+    access: &Access,
     hosts: &[Host],
     round: usize,
     approval: bool,
@@ -108,7 +145,15 @@ async fn one_round(
         ttl_seconds: 0,
         approval,
     };
-    let token = people.create_join_token(request).await?.into_inner().token;
+    let token = access
+        .insist("a token", |channel| {
+            let request = request.clone();
+            async move {
+                let mut people = ClusterServiceClient::new(channel);
+                Ok(people.create_join_token(request).await?.into_inner().token)
+            }
+        })
+        .await?;
     let start = Arc::new(Barrier::new(hosts.len()));
     let mut uses = JoinSet::new();
     for (number, host) in hosts.iter().cloned().enumerate() {
@@ -142,7 +187,12 @@ async fn one_round(
     let request = cpb::GetHostRequest {
         agent_id: agent.clone(),
     };
-    let host = people.get_host(request).await?.into_inner().host;
+    let host = access
+        .insist("the host", |channel| {
+            let request = request.clone();
+            async move { Ok(ClusterServiceClient::new(channel).get_host(request).await?.into_inner().host) }
+        })
+        .await?;
     let host = host.context("there is a host")?;
     let known: Vec<&[u8]> = match approval {
         true => host.waiting.iter().map(|waiting| &*waiting.key).collect(),
@@ -177,10 +227,19 @@ async fn enrol(host: &Host, token: &str, agent: &str) -> Result<apb::EnrolRespon
         agent_id: agent.to_owned(),
         machine: Default::default(),
     };
-    let answer = EnrolmentServiceClient::new(host.channel.clone())
-        .enrol(request)
-        .await;
-    answer.map(tonic::Response::into_inner)
+    let deadline = Instant::now() + UNDECIDED;
+    loop {
+        let answer = EnrolmentServiceClient::new(host.channel.clone())
+            .enrol(request.clone())
+            .await;
+        match answer {
+            // Nothing is known of what became of it: as an agent does, it asks again, with the key that it has.
+            Err(status) if status.code() == Code::Unavailable && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            answer => return answer.map(tonic::Response::into_inner),
+        }
+    }
 }
 
 /// Whether the token was refused, in Verger's own words.

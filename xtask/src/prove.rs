@@ -368,7 +368,7 @@ pub(crate) const POINTS: &[Point] = &[
     },
     Point {
         name: "token-spend",
-        claim: "Of 50 hosts that use one join token at once, exactly one is let in, in 1,000 rounds.",
+        claim: "Of 50 hosts that use one join token at once, at three members whose leader changes in between, exactly one is let in, in 1,000 rounds.",
         cargo: &program!("prove-token-spend"),
         needs_docker: false,
         sample: Some(Sample {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::errors::ForwardReason;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -37,6 +38,9 @@ const QUEUE_BYTES: usize = 4 * limits::COMMAND_BYTES;
 const FIND_WITHIN: Duration = Duration::from_secs(10);
 /// How long is waited for what may have been written, before nobody knows.
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long is waited where the leader takes nothing for a moment.
+const MOMENT: Duration = Duration::from_millis(50);
 
 type Answer = oneshot::Sender<Result<Response, ProposeError>>;
 
@@ -137,6 +141,8 @@ enum Given {
     Committed,
     /// They are written nowhere.
     Nowhere,
+    /// Nor will they be for a moment: the leader hands over, or waits to hear from a quorum.
+    NotNow,
     /// They may be written.
     Somewhere(String),
     /// Whoever leads in a later term does not have them, and nobody else ever will.
@@ -180,10 +186,14 @@ impl Carrier {
                 Given::Failed(why) => return Err(ProposeError::Failed(why)),
                 Given::Superseded => match ticket.try_answered() {
                     Some(replies) => return Ok(replies),
-                    // It is written nowhere, and never will be: whoever leads now is given it.
-                    None if Instant::now() < deadline => {}
+                    // It is written nowhere, and never will be: whoever leads now is given it, once this member knows who that is.
+                    None if leading::changes(&self.raft, leads.as_ref(), deadline).await => {}
                     None => return Err(ProposeError::NotLeader),
                 },
+                Given::NotNow if Instant::now() < deadline => {
+                    let moment = deadline.min(Instant::now() + MOMENT);
+                    leading::changes(&self.raft, leads.as_ref(), moment).await;
+                }
                 // Nothing was written: somebody else may write it.
                 _ if leading::changes(&self.raft, leads.as_ref(), deadline).await => {}
                 _ => return Err(ProposeError::NotLeader),
@@ -240,10 +250,12 @@ async fn commit(raft: &Raft, batch: Batch, term: u64) -> Given {
     // From here on it may be written, whatever is answered: another may lead by then.
     match raft.client_write(batch).await {
         Ok(_) => Given::Committed,
-        Err(error) if error.forward_to_leader().is_some() => {
-            Given::Somewhere("this member led, and does not any more".to_owned())
-        }
-        Err(error) => Given::Failed(error.to_string()),
+        Err(error) => match error.forward_to_leader().map(|forward| forward.reason) {
+            // It leads, and took nothing.
+            Some(ForwardReason::LeadershipTransfer | ForwardReason::LeaseExpired) => Given::NotNow,
+            Some(_) => Given::Somewhere("this member led, and does not any more".to_owned()),
+            None => Given::Failed(error.to_string()),
+        },
     }
 }
 
@@ -260,6 +272,7 @@ pub(crate) async fn commit_for(raft: &Raft, batch: Batch, term: u64) -> pb::Prop
     let outcome = match commit(raft, batch, term).await {
         Given::Committed | Given::Answered(_) => Outcome::Proposed(pb::Proposed {}),
         Given::Nowhere | Given::Superseded => refusal(true, false, String::new()),
+        Given::NotNow => refusal(true, true, String::new()),
         Given::Somewhere(why) => refusal(false, true, why),
         Given::Failed(why) => refusal(false, false, why),
     };
@@ -277,7 +290,8 @@ fn given(answer: Result<pb::ProposeResponse, PeerError>) -> Given {
             unknown,
             reason,
         }))) => match (not_leader, unknown) {
-            (true, _) => Given::Nowhere,
+            (true, false) => Given::Nowhere,
+            (true, true) => Given::NotNow,
             (false, true) => Given::Somewhere(reason),
             (false, false) => Given::Failed(reason),
         },
