@@ -77,7 +77,10 @@ async fn spend(scene: &Scene, rounds: usize) -> Result<Verdict> {
         .iter()
         .filter_map(|row| row["enrolAddress"].as_str().map(str::to_owned))
         .collect();
-    ensure!(doors.len() == MEMBERS, "{MEMBERS} members have a door each: {doors:?}");
+    ensure!(
+        doors.len() == MEMBERS,
+        "{MEMBERS} members have a door each: {doors:?}"
+    );
     let mut leaders = scene.member_names().into_iter().cycle();
     let mut hosts = Vec::new();
     for number in 1..=HOSTS {
@@ -190,7 +193,13 @@ async fn one_round(
     let host = access
         .insist("the host", |channel| {
             let request = request.clone();
-            async move { Ok(ClusterServiceClient::new(channel).get_host(request).await?.into_inner().host) }
+            async move {
+                Ok(ClusterServiceClient::new(channel)
+                    .get_host(request)
+                    .await?
+                    .into_inner()
+                    .host)
+            }
         })
         .await?;
     let host = host.context("there is a host")?;

@@ -6,8 +6,8 @@ use std::path::Path;
 use bytes::{Buf, Bytes};
 use prost::Message as _;
 use verger_controller_store::{
-    AppliedMark, DurableSnapshot, Remedy, Row, SnapshotDir, SnapshotMeta, SnapshotReader, SnapshotWriter, StateDb,
-    StoreError,
+    AppliedMark, DurableSnapshot, Remedy, Row, SnapshotDir, SnapshotMeta, SnapshotReader, SnapshotWriter,
+    StateDb, StoreError,
 };
 use verger_proto::stored::v1 as stored;
 

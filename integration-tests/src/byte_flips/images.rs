@@ -158,7 +158,10 @@ impl Images {
 
 /// Has the member that is stopped write a snapshot, and take what it covers out of its log.
 fn snapshot(programs: &Programs, scene: &Scene) -> Result<()> {
-    let mut command = Command::new(programs.path("verger-member-snapshot")?);
+    let program = programs.path("verger-member-snapshot");
+    let program =
+        program.context("`cargo build -p verger-controller-raft --features rig --bins` makes it")?;
+    let mut command = Command::new(program);
     command.arg(scene.path("controller").join("raft")).arg("1");
     checked(&mut command).map(drop)
 }

@@ -25,13 +25,19 @@ fn refusal(command: &mut std::process::Command) -> String {
 fn parts(scene: &Scene) -> Vec<(String, String)> {
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let rows = scene.rows(&["cluster", "members"]).unwrap();
-    let mut parts: Vec<_> = rows.iter().map(|row| (text(&row["member"]), text(&row["part"]))).collect();
+    let mut parts: Vec<_> = rows
+        .iter()
+        .map(|row| (text(&row["member"]), text(&row["part"])))
+        .collect();
     parts.sort();
     parts
 }
 
 fn part(scene: &Scene, name: &str) -> Option<String> {
-    parts(scene).into_iter().find(|(of, _)| of == name).map(|(_, part)| part)
+    parts(scene)
+        .into_iter()
+        .find(|(of, _)| of == name)
+        .map(|(_, part)| part)
 }
 
 #[test]
@@ -62,10 +68,20 @@ fn a_cluster_outlives_the_member_that_founded_it() {
     let roots = scene.path("roots");
     let on = |name: &str, arguments: &[&str]| scene.on_member(name, arguments).unwrap();
     let folder = roots.to_str().unwrap().to_owned();
-    assert!(on(FIRST, &["roots", "export", "--to", &folder]).status().unwrap().success());
+    assert!(
+        on(FIRST, &["roots", "export", "--to", &folder])
+            .status()
+            .unwrap()
+            .success()
+    );
     let refused = refusal(&mut on("c2", &["roots", "export", "--to", &folder]));
     assert!(refused.contains("does not have the root keys"), "{refused}");
-    assert!(on("c2", &["roots", "import", "--from", &folder]).status().unwrap().success());
+    assert!(
+        on("c2", &["roots", "import", "--from", &folder])
+            .status()
+            .unwrap()
+            .success()
+    );
 
     // The founder leads, and goes: another leads first.
     scene.say(&["cluster", "transfer-leader", FIRST]).unwrap();
@@ -95,10 +111,15 @@ fn a_cluster_outlives_the_member_that_founded_it() {
     let mut members = scene.rows(&["cluster", "members"]).unwrap();
     members.retain(|row| row["member"] == "c2");
     let enrol = members[0]["enrolAddress"].as_str().unwrap().to_owned();
-    scene.join_member_by("c5", &Seat::anywhere().unwrap(), Some(&enrol)).unwrap();
+    scene
+        .join_member_by("c5", &Seat::anywhere().unwrap(), Some(&enrol))
+        .unwrap();
     scene.promote("c5").unwrap();
     assert_eq!(
-        parts(&scene).into_iter().map(|(name, _)| name).collect::<Vec<_>>(),
+        parts(&scene)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect::<Vec<_>>(),
         ["c2", "c3", "c4", "c5"]
     );
 
@@ -112,9 +133,15 @@ fn a_cluster_outlives_the_member_that_founded_it() {
         ("transfer-leader", FIRST),
     ] {
         let is_it = |row: &&serde_json::Value| {
-            row["action"] == action && row["detail"].as_str().is_some_and(|detail| detail.contains(about))
+            row["action"] == action
+                && row["detail"]
+                    .as_str()
+                    .is_some_and(|detail| detail.contains(about))
         };
-        assert!(rows.iter().any(|row| is_it(&row)), "{action} of {about} is not on record");
+        assert!(
+            rows.iter().any(|row| is_it(&row)),
+            "{action} of {about} is not on record"
+        );
     }
 }
 
@@ -122,7 +149,11 @@ fn a_cluster_outlives_the_member_that_founded_it() {
 fn what_would_stop_the_cluster_is_refused_and_a_token_serves_once() {
     let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
     let leader = scene.leader().unwrap();
-    let followers: Vec<String> = scene.member_names().into_iter().filter(|name| *name != leader).collect();
+    let followers: Vec<String> = scene
+        .member_names()
+        .into_iter()
+        .filter(|name| *name != leader)
+        .collect();
     scene.member(&followers[0]).unwrap().kill().unwrap();
     until("the follower to be missed", || {
         let rows = scene.rows(&["cluster", "members"]).unwrap();

@@ -81,14 +81,14 @@ impl<'a> Rig<'a> {
     }
 
     /// Calls that wait for a disk for each write, of all members, while so many clients write.
-    fn syncs(&mut self, handle: &Handle, folder: &Path, count: usize) -> Result<f64> {
+    fn syncs(&mut self, handle: &Handle, folder: &Path, count: usize) -> Result<[f64; 2]> {
         let before = self.acknowledged.count();
         let syncs = Syncs::count(folder, &self.side.pids()?)?;
         self.window(handle, count)?;
         let syncs = syncs.end()?;
         let writes = self.acknowledged.count() - before;
         ensure!(writes > 0, "{}: nothing was written", self.side.name());
-        Ok(syncs as f64 / writes as f64)
+        Ok(syncs.map(|syncs| syncs as f64 / writes as f64))
     }
 
     /// Everything that was acknowledged is at every member, which all have as much.

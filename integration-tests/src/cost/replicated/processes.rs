@@ -10,8 +10,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Until it counts.
 const ATTACHED: Duration = Duration::from_millis(400);
-/// Calls that come back when something is on the disk.
-const CALLS: [&str; 4] = ["fsync", "fdatasync", "msync", "sync_file_range"];
+/// Calls that come back when something is on the disk, however the power goes; and one that comes back when it was given to the disk.
+const CALLS: [&str; 4] = ["fsync", "fdatasync", "msync", GIVEN];
+const GIVEN: &str = "sync_file_range";
 
 fn ticks(count: u64) -> Duration {
     Duration::from_secs_f64(count as f64 / rustix::param::clock_ticks_per_second() as f64)
@@ -143,8 +144,8 @@ impl Syncs {
         })
     }
 
-    /// How many there were.
-    pub(super) fn end(mut self) -> Result<u64> {
+    /// How many there were; and of `sync_file_range`, how many.
+    pub(super) fn end(mut self) -> Result<[u64; 2]> {
         let mut perf = self.perf.take().context("it counts")?;
         kill_process(Pid::from_child(&perf), Signal::INT).context("asking perf to end")?;
         perf.wait()?;
@@ -161,18 +162,18 @@ impl Drop for Syncs {
     }
 }
 
-/// The sum of perf's table.
-fn counted(table: &str) -> Result<u64> {
-    let (mut sum, mut lines) = (0, 0);
+/// The sums of perf's table.
+fn counted(table: &str) -> Result<[u64; 2]> {
+    let (mut sums, mut lines) = ([0; 2], 0);
     for line in table.lines().filter(|line| line.contains("sys_enter_")) {
         let count = line.split(';').next().unwrap_or_default();
         ensure!(count != "<not supported>", "perf cannot count here: {line}");
         // What never happened is "not counted".
-        sum += count.parse::<u64>().unwrap_or(0);
+        sums[usize::from(line.contains(GIVEN))] += count.parse::<u64>().unwrap_or(0);
         lines += 1;
     }
     ensure!(lines == CALLS.len(), "perf has no table of all calls: {table}");
-    Ok(sum)
+    Ok(sums)
 }
 
 #[cfg(test)]
@@ -199,12 +200,12 @@ mod tests {
             let rest = [
                 ("30", "fdatasync"),
                 ("<not counted>", "msync"),
-                ("0", "sync_file_range"),
+                ("7", "sync_file_range"),
             ];
             let rest: String = rest.iter().map(|(count, call)| line(count, call)).collect();
             format!("# started on\n\n{}{rest}", line(first, "fsync"))
         };
-        assert_eq!(counted(&table("12")).unwrap(), 42);
+        assert_eq!(counted(&table("12")).unwrap(), [42, 7]);
         assert!(counted(&table("<not supported>")).is_err());
         assert!(counted("").is_err());
     }

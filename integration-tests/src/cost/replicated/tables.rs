@@ -20,7 +20,8 @@ const NAMES: Both<&str> = ["Verger", "etcd"];
 pub(super) struct Figures {
     version: String,
     pub(super) windows: [Both<Vec<Window>>; CLIENTS.len()],
-    pub(super) syncs: [Both<Vec<f64>>; CLIENTS.len()],
+    /// Of each write: calls that wait until something is on the disk, and until the disk has it.
+    pub(super) syncs: [Both<Vec<[f64; 2]>>; CLIENTS.len()],
     /// Milliseconds, by round.
     pub(super) floor: Vec<f64>,
     /// Seconds.
@@ -66,6 +67,11 @@ impl Figures {
         )
     }
 
+    /// Of one write, at the middle of the windows in which that was counted.
+    fn synced(&self, load: usize, place: usize, kind: usize) -> f64 {
+        median(self.syncs[load][place].iter().map(|kinds| kinds[kind]).collect())
+    }
+
     /// The last round, in a line.
     pub(super) fn round(&self) -> String {
         let mut line = format!("round {}:", self.floor.len());
@@ -87,24 +93,25 @@ impl Figures {
     pub(super) fn table(&self) -> String {
         let mut table = format!(
             "{}. {ROUNDS} rounds; others took {:.2} cores meanwhile.\n\n\
-             | clients | | writes/s | p50, ms | p99, ms | CPU of three, µs a write | writes per CPU-s | syncs a write |\n\
-             |---|---|---|---|---|---|---|---|\n",
+             | clients | | writes/s | p50, ms | p99, ms | CPU of three, µs a write | writes per CPU-s | fsyncs a write | sync_file_range a write |\n\
+             |---|---|---|---|---|---|---|---|---|\n",
             self.version, self.others
         );
         for (load, clients) in CLIENTS.iter().enumerate() {
             for (place, name) in NAMES.iter().enumerate() {
                 table.push_str(&format!(
-                    "| {clients} | {name} | {:.0} | {:.2} | {:.2} | {:.0} | {:.0} | {:.2} |\n",
+                    "| {clients} | {name} | {:.0} | {:.2} | {:.2} | {:.0} | {:.0} | {:.2} | {:.2} |\n",
                     self.middle(load, place, Window::per_second),
                     self.middle(load, place, |window| window.percentile(50)),
                     self.middle(load, place, |window| window.percentile(99)),
                     1e6 / self.middle(load, place, Window::per_cpu_second),
                     self.middle(load, place, Window::per_cpu_second),
-                    median(self.syncs[load][place].clone())
+                    self.synced(load, place, 0),
+                    self.synced(load, place, 1)
                 ));
             }
             table.push_str(&format!(
-                "| {clients} | Verger / etcd | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | |\n",
+                "| {clients} | Verger / etcd | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | | |\n",
                 self.ratio(load, Window::per_second),
                 self.ratio(load, |window| window.percentile(50)),
                 self.ratio(load, |window| window.percentile(99)),

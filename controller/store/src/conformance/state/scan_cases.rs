@@ -250,7 +250,11 @@ fn writes_go_on(rig: &mut dyn StateRig) -> Outcome {
     same("rows", found.len(), want.len())?;
     holds("the rows must be those of the mark", found == want)?;
     // Who comes later sees what was changed.
-    same("the mark after it", state.visit_all(&mut |_| Ok(()))?, Some(mark(index)))
+    same(
+        "the mark after it",
+        state.visit_all(&mut |_| Ok(()))?,
+        Some(mark(index)),
+    )
 }
 
 /// Visits once, while others write; the rows must be those of the mark.

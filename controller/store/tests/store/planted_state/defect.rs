@@ -59,10 +59,7 @@ impl Defect {
             "a_visit_goes_tree_by_tree_and_by_key",
         ),
         (Self::SwallowsTheVisitorsError, "a_visitors_error_is_handed_on"),
-        (
-            Self::VisitsWhatIsWrittenMeanwhile,
-            "a_visit_holds_up_no_writer",
-        ),
+        (Self::VisitsWhatIsWrittenMeanwhile, "a_visit_holds_up_no_writer"),
         (
             Self::VisitsWithoutWaiting,
             "a_visit_beside_a_writer_sees_one_mark",
