@@ -3,7 +3,7 @@
 //!
 //! The faults: the leader is killed or frozen, a follower is, a member is cut off from all others, the leader hears the others and is not
 //! heard, everything between members is late, and another is asked to lead. What holds is told by the history of all calls (see
-//! [`history`]), by what is there at the end at every member, and by logins that were revoked: no member serves them after that was
+//! `history`), by what is there at the end at every member, and by logins that were revoked: no member serves them after that was
 //! acknowledged.
 
 mod history;

@@ -266,6 +266,11 @@ pub(super) const RULES: Rules = Rules {
             name: "verger-rig",
             ..LIBRARY
         },
+        // What a rig has the loader put before the libraries of a member: nothing of ours, and no product links it.
+        CrateRule {
+            name: "verger-unsynced",
+            ..LIBRARY
+        },
         // What roles decide, by the controllers' engine, by the agents' compiled form and by peers.
         CrateRule {
             name: "verger-decisions",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cargo_metadata::MetadataCommand;
@@ -47,7 +47,7 @@ fn follow(file: &Path, root: bool, compiled: &mut BTreeSet<PathBuf>) {
         follow(&folder.join(included), false, compiled);
     }
     for path in &declared.at_path {
-        follow(&folder.join(path), true, compiled);
+        follow(&straightened(&folder.join(path)), true, compiled);
     }
     // A module inside an inline module lies one folder deeper.
     let bases = std::iter::once(base.clone()).chain(declared.inline.iter().map(|name| base.join(name)));
@@ -57,6 +57,20 @@ fn follow(file: &Path, root: bool, compiled: &mut BTreeSet<PathBuf>) {
             follow(&base.join(name).join("mod.rs"), false, compiled);
         }
     }
+}
+
+/// The same path without `..`, by its words alone.
+fn straightened(path: &Path) -> PathBuf {
+    let mut straight = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                straight.pop();
+            }
+            part => straight.push(part),
+        }
+    }
+    straight
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -147,7 +161,11 @@ mod tests {
             ("src/lib.rs", "mod used;\n"),
             ("src/used.rs", "mod deep;\n"),
             ("src/used/deep.rs", ""),
-            ("tests/it/main.rs", "mod known;\n"),
+            (
+                "tests/it/main.rs",
+                "mod known;\n#[path = \"../beside/mod.rs\"]\nmod beside;\n",
+            ),
+            ("tests/beside/mod.rs", ""),
             ("tests/it/known.rs", ""),
             ("tests/it/forgotten.rs", ""),
         ];

@@ -12,14 +12,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
-use tonic::{Code, Request, Status};
-use tonic_prost::ProstCodec;
+use tonic::{Code, Status};
 use verger_transport::{Authority, Client, Identity, KeyPair, Purpose, SpiffeId, certificate_pem, channel};
 
 use super::MEMBERS;
-use super::side::{Side, Write};
+use super::side::{Side, Write, call};
 use crate::scene::{PATIENCE, checked, free_port};
 
 /// A certificate lives longer than a run.
@@ -77,23 +75,6 @@ mod pb {
         #[prost(uint64, tag = "4")]
         pub(super) leader: u64,
     }
-}
-
-/// One call.
-async fn call<Q, A>(channel: &Channel, path: &'static str, question: Q) -> Result<A, Status>
-where
-    Q: prost::Message + Send + Sync + 'static,
-    A: prost::Message + Default + Send + Sync + 'static,
-{
-    let mut client = tonic::client::Grpc::new(channel.clone());
-    let ready = client.ready().await;
-    ready.map_err(|error| Status::unavailable(error.to_string()))?;
-    let answer = client.unary(
-        Request::new(question),
-        PathAndQuery::from_static(path),
-        ProstCodec::default(),
-    );
-    Ok(answer.await?.into_inner())
 }
 
 /// One put of one client.
@@ -338,11 +319,14 @@ impl Side for Etcd {
         Ok(())
     }
 
-    fn connect(&self, number: usize, member: usize) -> Result<Write> {
-        Ok(Write::Etcd(Put {
-            channel: self.connected(member)?,
-            key: Bytes::from(super::key_of(number)),
-        }))
+    fn connect(&self, number: usize, member: usize) -> Result<(Write, Channel)> {
+        let channel = self.connected(member)?;
+        let key = Bytes::from(super::key_of(number));
+        let put = Put {
+            channel: channel.clone(),
+            key,
+        };
+        Ok((Write::Etcd(put), channel))
     }
 
     fn written(&self, member: usize) -> Result<u64> {

@@ -8,19 +8,19 @@ use anyhow::{Context as _, Result, bail};
 use tokio::runtime::Handle;
 
 use super::processes;
-use super::side::{Client, Side};
+use super::side::{Client, Side, Task};
 
 /// Before a window begins.
 const WARM: Duration = Duration::from_millis(250);
-/// After a write that was refused.
+/// After a call that was refused.
 const AGAIN: Duration = Duration::from_millis(10);
-/// One write of so many may be refused, or the window is void.
+/// One call of so many may be refused, or the window is void.
 const REFUSED: u64 = 1_000;
 
 /// What came of a window of time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Window {
-    /// Writes acknowledged within it.
+    /// Writes acknowledged within it, or other calls answered.
     pub(super) writes: u64,
     pub(super) took: Duration,
     /// Of all members.
@@ -48,7 +48,7 @@ impl Window {
     }
 }
 
-/// All that was acknowledged, in and out of windows.
+/// All that was answered, in and out of windows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Acknowledged(Arc<AtomicU64>);
 
@@ -62,11 +62,11 @@ impl Acknowledged {
     }
 }
 
-/// Has these clients write one after the other each, all at a time, for so long; gives them back.
+/// Has these clients call one after the other each, all at a time, for so long; gives them back.
 pub(super) fn window(
     handle: &Handle,
     side: &dyn Side,
-    clients: Vec<Client>,
+    (clients, call): (Vec<Client>, Task),
     length: Duration,
     acknowledged: &Acknowledged,
 ) -> Result<(Vec<Client>, Window)> {
@@ -80,7 +80,7 @@ pub(super) fn window(
             let (mut times, mut last) = (Vec::new(), None);
             while !stop.load(Ordering::Relaxed) {
                 let began = Instant::now();
-                match client.write().await {
+                match client.one(call).await {
                     Ok(()) => {
                         let ended = Instant::now();
                         times.push((ended, ended.duration_since(began)));
@@ -119,7 +119,7 @@ pub(super) fn window(
     let refused = refused.load(Ordering::Relaxed);
     match last {
         Some(status) if refused * REFUSED > window.writes => bail!(
-            "{}: {refused} writes were refused beside {} acknowledged: {status}",
+            "{}: {refused} calls were refused beside {} answered: {status}",
             side.name(),
             window.writes
         ),

@@ -21,7 +21,7 @@ use crate::programs::Programs;
 use etcd::Etcd;
 use load::{Acknowledged, Window, window};
 use processes::{Others, Syncs};
-use side::{Client, Side};
+use side::{Client, Side, Task};
 use tables::Figures;
 use verger::Verger;
 
@@ -29,6 +29,7 @@ use verger::Verger;
 const MEMBERS: usize = 3;
 /// Clients that write at a time. One writes at the leader; more are spread over the members.
 const CLIENTS: [usize; 3] = [1, 64, 500];
+const MOST: usize = CLIENTS[CLIENTS.len() - 1];
 /// Rounds, each of one window of every load on both sides.
 const ROUNDS: usize = 10;
 const WINDOW: Duration = Duration::from_millis(1_000);
@@ -56,8 +57,7 @@ struct Rig<'a> {
 
 impl<'a> Rig<'a> {
     fn of(side: &'a mut dyn Side) -> Result<Self> {
-        let most = CLIENTS.into_iter().max().unwrap_or_default();
-        let clients = (0..most).map(|number| Client::connect(side, number, number % MEMBERS));
+        let clients = (0..MOST).map(|number| Client::connect(side, number, number % MEMBERS));
         Ok(Self {
             clients: clients.collect::<Result<_>>()?,
             acknowledged: Acknowledged::default(),
@@ -66,15 +66,26 @@ impl<'a> Rig<'a> {
         })
     }
 
-    /// A window of so many clients.
+    /// A window of so many clients that write.
     fn window(&mut self, handle: &Handle, count: usize) -> Result<Window> {
+        let acknowledged = self.acknowledged.clone();
+        self.calls(handle, count, Task::Write, &acknowledged)
+    }
+
+    fn calls(
+        &mut self,
+        handle: &Handle,
+        count: usize,
+        task: Task,
+        answered: &Acknowledged,
+    ) -> Result<Window> {
         let first = match count {
             1 => self.side.leader()?,
             _ => 0,
         };
         let rest = self.clients.split_off(first + count);
         let chosen = self.clients.split_off(first);
-        let (chosen, window) = window(handle, self.side, chosen, WINDOW, &self.acknowledged)?;
+        let (chosen, window) = window(handle, self.side, (chosen, task), WINDOW, answered)?;
         self.clients.extend(chosen);
         self.clients.extend(rest);
         Ok(window)
@@ -154,6 +165,12 @@ pub fn run(folder: &Path) -> Result<Verdict> {
                 let window = rigs[place].window(handle, clients)?;
                 figures.windows[load][place].push(window);
             }
+        }
+        for turn in 0..rigs.len() {
+            let place = (round + turn) % rigs.len();
+            let nothing = Acknowledged::default();
+            let window = rigs[place].calls(handle, MOST, Task::Ask, &nothing)?;
+            figures.asked[place].push(window);
         }
         tell(&figures.round());
     }

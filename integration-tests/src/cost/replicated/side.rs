@@ -1,7 +1,10 @@
 //! What is measured: either of the two clusters, and a client of it.
 
 use anyhow::Result;
-use tonic::Status;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+use tonic_prost::ProstCodec;
 
 use super::etcd::Put;
 use super::verger::Revocation;
@@ -30,13 +33,43 @@ pub(super) trait Side {
     fn start(&mut self, member: usize) -> Result<()>;
 
     /// A connection of its own to a member, for a client of this number.
-    fn connect(&self, number: usize, member: usize) -> Result<Write>;
+    fn connect(&self, number: usize, member: usize) -> Result<(Write, Channel)>;
 
     /// How much was ever written, as a member tells it that has everything acknowledged before: no less than was acknowledged.
     fn written(&self, member: usize) -> Result<u64>;
 }
 
-/// What a client does.
+/// One call.
+pub(super) async fn call<Q, A>(channel: &Channel, path: &'static str, question: Q) -> Result<A, Status>
+where
+    Q: prost::Message + Send + Sync + 'static,
+    A: prost::Message + Default + Send + Sync + 'static,
+{
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    let ready = client.ready().await;
+    ready.map_err(|error| Status::unavailable(error.to_string()))?;
+    let answer = client.unary(
+        Request::new(question),
+        PathAndQuery::from_static(path),
+        ProstCodec::default(),
+    );
+    Ok(answer.await?.into_inner())
+}
+
+/// What is asked of health, of `grpc.health.v1`: of the whole program.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Health {}
+
+/// What clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    /// They write.
+    Write,
+    /// They ask whether the member serves, which both sides answer by themselves: what a call costs that does nothing.
+    Ask,
+}
+
+/// How a client writes.
 pub(super) enum Write {
     Verger(Revocation),
     Etcd(Put),
@@ -45,6 +78,7 @@ pub(super) enum Write {
 /// A client: one connection, over which it writes.
 pub(super) struct Client {
     write: Write,
+    channel: Channel,
     /// All values begin so.
     text: String,
     sequence: u64,
@@ -58,11 +92,24 @@ impl Client {
             text.push_str(&format!("{:016x}", dice.roll()));
         }
         text.truncate(VALUE - SEQUENCE);
+        let (write, channel) = side.connect(number, member)?;
         Ok(Self {
-            write: side.connect(number, member)?,
+            write,
+            channel,
             text,
             sequence: 0,
         })
+    }
+
+    /// One of these, which is done when it comes back.
+    pub(super) async fn one(&mut self, task: Task) -> Result<(), Status> {
+        match task {
+            Task::Write => self.write().await,
+            Task::Ask => {
+                let answer = call(&self.channel, "/grpc.health.v1.Health/Check", Health {}).await;
+                answer.map(|Health {}| ())
+            }
+        }
     }
 
     /// One write, which is durable on a quorum when it comes back.

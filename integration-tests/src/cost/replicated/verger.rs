@@ -125,13 +125,14 @@ impl Side for Verger {
         self.written(member).map(drop)
     }
 
-    fn connect(&self, number: usize, member: usize) -> Result<Write> {
+    fn connect(&self, number: usize, member: usize) -> Result<(Write, Channel)> {
         let who = self.people[number % PEOPLE].at(&self.addresses[member]);
         let channel = self.handle.block_on(who.channel())?;
-        Ok(Write::Verger(Revocation {
-            client: CertificateServiceClient::new(channel),
+        let revocation = Revocation {
+            client: CertificateServiceClient::new(channel.clone()),
             person: super::key_of(number),
-        }))
+        };
+        Ok((Write::Verger(revocation), channel))
     }
 
     fn written(&self, member: usize) -> Result<u64> {
