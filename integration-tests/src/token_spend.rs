@@ -243,12 +243,20 @@ async fn enrol(host: &Host, token: &str, agent: &str) -> Result<apb::EnrolRespon
             .await;
         match answer {
             // Nothing is known of what became of it: as an agent does, it asks again, with the key that it has.
-            Err(status) if status.code() == Code::Unavailable && Instant::now() < deadline => {
+            Err(status) if is_undecided(status.code()) && Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             answer => return answer.map(tonic::Response::into_inner),
         }
     }
+}
+
+/// Whether nothing is known of what became of a call.
+const fn is_undecided(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown
+    )
 }
 
 /// Whether the token was refused, in Verger's own words.

@@ -319,14 +319,15 @@ impl Side for Etcd {
         Ok(())
     }
 
-    fn connect(&self, number: usize, member: usize) -> Result<(Write, Channel)> {
-        let channel = self.connected(member)?;
-        let key = Bytes::from(super::key_of(number));
-        let put = Put {
+    fn connect(&self, _number: usize, member: usize) -> Result<Channel> {
+        self.connected(member)
+    }
+
+    fn write_over(&self, number: usize, channel: &Channel) -> Write {
+        Write::Etcd(Put {
             channel: channel.clone(),
-            key,
-        };
-        Ok((Write::Etcd(put), channel))
+            key: Bytes::from(super::key_of(number)),
+        })
     }
 
     fn written(&self, member: usize) -> Result<u64> {

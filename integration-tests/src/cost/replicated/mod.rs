@@ -27,9 +27,23 @@ use verger::Verger;
 
 /// Members of each cluster, that all vote.
 const MEMBERS: usize = 3;
-/// Clients that write at a time. One writes at the leader; more are spread over the members.
-const CLIENTS: [usize; 3] = [1, 64, 500];
-const MOST: usize = CLIENTS[CLIENTS.len() - 1];
+/// Who writes at a time: one at the leader, or more that are spread over the members.
+const LOADS: [Load; 4] = [
+    Load::each(1),
+    Load::each(64),
+    Load::each(MOST),
+    Load {
+        clients: MOST,
+        connections: SHARED,
+    },
+];
+/// Which of them the goals are about.
+const ONE: usize = 0;
+const ALL: usize = 2;
+/// Clients of the largest loads.
+const MOST: usize = 500;
+/// Connections of as many clients where they share some.
+const SHARED: usize = 15;
 /// Rounds, each of one window of every load on both sides.
 const ROUNDS: usize = 10;
 const WINDOW: Duration = Duration::from_millis(1_000);
@@ -45,11 +59,39 @@ fn key_of(client: usize) -> String {
     format!("written-{client:04}")
 }
 
+/// Who writes at a time, and over how many connections.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    clients: usize,
+    connections: usize,
+}
+
+impl Load {
+    /// A connection for each.
+    const fn each(clients: usize) -> Self {
+        Self {
+            clients,
+            connections: clients,
+        }
+    }
+}
+
+impl std::fmt::Display for Load {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.clients == self.connections {
+            return write!(f, "{}", self.clients);
+        }
+        write!(f, "{} over {}", self.clients, self.connections)
+    }
+}
+
 /// One side, with its clients.
 struct Rig<'a> {
     side: &'a mut dyn Side,
-    /// All of them; the first three are one at each member.
+    /// With a connection for each; the first three are one at each member.
     clients: Vec<Client>,
+    /// With few connections for all.
+    shared: Vec<Client>,
     acknowledged: Acknowledged,
     /// What was written before.
     before: u64,
@@ -58,7 +100,11 @@ struct Rig<'a> {
 impl<'a> Rig<'a> {
     fn of(side: &'a mut dyn Side) -> Result<Self> {
         let clients = (0..MOST).map(|number| Client::connect(side, number, number % MEMBERS));
+        let connections = (0..SHARED).map(|number| side.connect(number, number % MEMBERS));
+        let connections = connections.collect::<Result<Vec<_>>>()?;
+        let shared = (0..MOST).map(|number| Client::over(side, number, connections[number % SHARED].clone()));
         Ok(Self {
+            shared: shared.collect(),
             clients: clients.collect::<Result<_>>()?,
             acknowledged: Acknowledged::default(),
             before: side.written(0)?,
@@ -66,36 +112,38 @@ impl<'a> Rig<'a> {
         })
     }
 
-    /// A window of so many clients that write.
-    fn window(&mut self, handle: &Handle, count: usize) -> Result<Window> {
+    /// A window of a load of writes.
+    fn window(&mut self, handle: &Handle, load: Load) -> Result<Window> {
         let acknowledged = self.acknowledged.clone();
-        self.calls(handle, count, Task::Write, &acknowledged)
+        self.calls(handle, load, Task::Write, &acknowledged)
     }
 
-    fn calls(
-        &mut self,
-        handle: &Handle,
-        count: usize,
-        task: Task,
-        answered: &Acknowledged,
-    ) -> Result<Window> {
-        let first = match count {
+    fn calls(&mut self, handle: &Handle, load: Load, task: Task, answered: &Acknowledged) -> Result<Window> {
+        let first = match load.clients {
             1 => self.side.leader()?,
             _ => 0,
         };
-        let rest = self.clients.split_off(first + count);
-        let chosen = self.clients.split_off(first);
+        let clients = match load.connections {
+            SHARED => &mut self.shared,
+            _ => &mut self.clients,
+        };
+        let rest = clients.split_off(first + load.clients);
+        let chosen = clients.split_off(first);
         let (chosen, window) = window(handle, self.side, (chosen, task), WINDOW, answered)?;
-        self.clients.extend(chosen);
-        self.clients.extend(rest);
+        let clients = match load.connections {
+            SHARED => &mut self.shared,
+            _ => &mut self.clients,
+        };
+        clients.extend(chosen);
+        clients.extend(rest);
         Ok(window)
     }
 
-    /// Calls that wait for a disk for each write, of all members, while so many clients write.
-    fn syncs(&mut self, handle: &Handle, folder: &Path, count: usize) -> Result<[f64; 2]> {
+    /// Calls that wait for a disk for each write, of all members, under a load.
+    fn syncs(&mut self, handle: &Handle, folder: &Path, load: Load) -> Result<[f64; 2]> {
         let before = self.acknowledged.count();
         let syncs = Syncs::count(folder, &self.side.pids()?)?;
-        self.window(handle, count)?;
+        self.window(handle, load)?;
         let syncs = syncs.end()?;
         let writes = self.acknowledged.count() - before;
         ensure!(writes > 0, "{}: nothing was written", self.side.name());
@@ -158,27 +206,27 @@ pub fn run(folder: &Path) -> Result<Verdict> {
     let others = Others::watch(&pids(&rigs)?)?;
     for round in 0..ROUNDS {
         figures.floor.push(floor::append_and_sync(&data, FLOOR)?);
-        for (load, clients) in CLIENTS.into_iter().enumerate() {
+        for (place_of, load) in LOADS.into_iter().enumerate() {
             for turn in 0..rigs.len() {
                 // Who is first changes.
                 let place = (round + turn) % rigs.len();
-                let window = rigs[place].window(handle, clients)?;
-                figures.windows[load][place].push(window);
+                let window = rigs[place].window(handle, load)?;
+                figures.windows[place_of][place].push(window);
             }
         }
         for turn in 0..rigs.len() {
             let place = (round + turn) % rigs.len();
             let nothing = Acknowledged::default();
-            let window = rigs[place].calls(handle, MOST, Task::Ask, &nothing)?;
+            let window = rigs[place].calls(handle, LOADS[ALL], Task::Ask, &nothing)?;
             figures.asked[place].push(window);
         }
         tell(&figures.round());
     }
     figures.others = others.cores(&pids(&rigs)?)?;
     for _ in 0..COUNTED {
-        for (load, clients) in CLIENTS.into_iter().enumerate() {
+        for (place_of, load) in LOADS.into_iter().enumerate() {
             for (place, rig) in rigs.iter_mut().enumerate() {
-                figures.syncs[load][place].push(rig.syncs(handle, &data, clients)?);
+                figures.syncs[place_of][place].push(rig.syncs(handle, &data, load)?);
             }
         }
     }

@@ -32,8 +32,11 @@ pub(super) trait Side {
     /// Starts it again, and waits until it has what the others have.
     fn start(&mut self, member: usize) -> Result<()>;
 
-    /// A connection of its own to a member, for a client of this number.
-    fn connect(&self, number: usize, member: usize) -> Result<(Write, Channel)>;
+    /// A new connection to a member, which is one of so many.
+    fn connect(&self, number: usize, member: usize) -> Result<Channel>;
+
+    /// How the client of this number writes over a connection.
+    fn write_over(&self, number: usize, channel: &Channel) -> Write;
 
     /// How much was ever written, as a member tells it that has everything acknowledged before: no less than was acknowledged.
     fn written(&self, member: usize) -> Result<u64>;
@@ -75,7 +78,7 @@ pub(super) enum Write {
     Etcd(Put),
 }
 
-/// A client: one connection, over which it writes.
+/// A client, and the connection over which it calls.
 pub(super) struct Client {
     write: Write,
     channel: Channel,
@@ -85,20 +88,25 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// With a connection of its own.
     pub(super) fn connect(side: &dyn Side, number: usize, member: usize) -> Result<Self> {
+        Ok(Self::over(side, number, side.connect(number, member)?))
+    }
+
+    /// Over this connection, which others may use too.
+    pub(super) fn over(side: &dyn Side, number: usize, channel: Channel) -> Self {
         let mut dice = Dice::new(number as u64);
         let mut text = String::new();
         while text.len() < VALUE - SEQUENCE {
             text.push_str(&format!("{:016x}", dice.roll()));
         }
         text.truncate(VALUE - SEQUENCE);
-        let (write, channel) = side.connect(number, member)?;
-        Ok(Self {
-            write,
+        Self {
+            write: side.write_over(number, &channel),
             channel,
             text,
             sequence: 0,
-        })
+        }
     }
 
     /// One of these, which is done when it comes back.

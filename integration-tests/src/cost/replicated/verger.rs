@@ -6,6 +6,7 @@
 //! one. That the name has no login yet makes no difference. It is authorized, remembered by its id and on record in the audit's chain as
 //! everything else is.
 
+use anyhow::{Context as _, Result, ensure};
 use tokio::runtime::Handle;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -13,8 +14,6 @@ use verger_proto::cluster::v1::audit_service_client::AuditServiceClient;
 use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
 use verger_proto::cluster::v1::{CreateLoginRequest, HeadRequest, RevokeLoginRequest};
 use verger_transport::{Identity, KeyPair};
-
-use anyhow::{Context as _, Result, ensure};
 
 use super::MEMBERS;
 use super::side::{Side, Write};
@@ -125,14 +124,16 @@ impl Side for Verger {
         self.written(member).map(drop)
     }
 
-    fn connect(&self, number: usize, member: usize) -> Result<(Write, Channel)> {
+    fn connect(&self, number: usize, member: usize) -> Result<Channel> {
         let who = self.people[number % PEOPLE].at(&self.addresses[member]);
-        let channel = self.handle.block_on(who.channel())?;
-        let revocation = Revocation {
+        self.handle.block_on(who.channel())
+    }
+
+    fn write_over(&self, number: usize, channel: &Channel) -> Write {
+        Write::Verger(Revocation {
             client: CertificateServiceClient::new(channel.clone()),
             person: super::key_of(number),
-        };
-        Ok((Write::Verger(revocation), channel))
+        })
     }
 
     fn written(&self, member: usize) -> Result<u64> {
