@@ -43,6 +43,7 @@ pub(crate) enum MemberChange {
         force: bool,
     },
     /// Have a voter vote no more. It goes on to have what the others have.
+    #[command(after_help = "Example: verger cluster demote c2")]
     Demote {
         name: String,
 
