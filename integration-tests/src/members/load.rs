@@ -22,6 +22,8 @@ use super::history::{History, Read};
 use super::watch::{self, Followed};
 use crate::access::{Access, Line, apply_request};
 
+/// People to whom each of them gives logins, in turn: a cluster has 10,000 at most.
+const PEOPLE: usize = 1_500;
 /// Who give logins.
 const GIVERS: usize = 4;
 /// Who follow the audit.
@@ -33,8 +35,8 @@ const READERS: usize = 3;
 #[derive(Debug, Default)]
 pub(super) struct Book {
     pub(super) history: History,
-    /// Logins asked for, and whether they were acknowledged.
-    pub(super) logins: BTreeMap<String, bool>,
+    /// By person: how often a login was asked for, and acknowledged.
+    pub(super) logins: BTreeMap<String, (usize, usize)>,
     /// Answers of writes, and when: begun, and acknowledged.
     pub(super) writes: Vec<(Instant, Instant)>,
     /// Logins revoked, and calls with them afterwards that were refused.
@@ -68,6 +70,14 @@ impl Shared {
             None => Ok(()),
             Some(why) => bail!("somebody who asks has failed: {why}"),
         }
+    }
+
+    fn asks_for(&self, person: &str) {
+        self.open().logins.entry(person.to_owned()).or_default().0 += 1;
+    }
+
+    fn has_given(&self, person: &str) {
+        self.open().logins.entry(person.to_owned()).or_default().1 += 1;
     }
 
     fn wrote(&self, began: Instant) {
@@ -204,8 +214,8 @@ async fn give_logins(access: Access, giver: usize, book: Shared, stop: Cancellat
         if stop.is_cancelled() {
             break;
         }
-        let person = format!("g{giver}-{number}");
-        book.open().logins.insert(person.clone(), false);
+        let person = format!("g{giver}-{}", number % PEOPLE);
+        book.asks_for(&person);
         let request = CreateLoginRequest {
             request_id: uuid::Uuid::new_v4().to_string(),
             person: person.clone(),
@@ -222,7 +232,7 @@ async fn give_logins(access: Access, giver: usize, book: Shared, stop: Cancellat
             }
         })
         .await?;
-        book.open().logins.insert(person, true);
+        book.has_given(&person);
         book.wrote(began);
     }
     Ok(())
@@ -266,7 +276,7 @@ async fn revoke(access: Access, book: Shared, stop: CancellationToken) -> Result
             person: person.clone(),
             csr: key.request()?.into(),
         };
-        book.open().logins.insert(person.clone(), false);
+        book.asks_for(&person);
         let answer = line
             .insist("a login", |channel| {
                 let request = request.clone();
@@ -278,7 +288,7 @@ async fn revoke(access: Access, book: Shared, stop: CancellationToken) -> Result
                 }
             })
             .await?;
-        book.open().logins.insert(person.clone(), true);
+        book.has_given(&person);
         let chain = answer.chain.into_iter().map(Into::into).collect();
         let theirs = access.as_somebody(&Identity::new(chain, &key))?;
         // It serves at every member before it is revoked.
