@@ -155,6 +155,7 @@ pub(crate) async fn open_member(config: &Config) -> anyhow::Result<Opened> {
     let start = start_number();
     let calling: Arc<dyn Peers> = Arc::<TlsPeers>::clone(&peers);
     let member = Arc::new(open(config, seat.number, start, calling).await?);
+    keeps_its_name(config, &member, seat.number)?;
     Ok(Opened {
         member,
         tls: Arc::new(tls),
@@ -164,6 +165,19 @@ pub(crate) async fn open_member(config: &Config) -> anyhow::Result<Opened> {
         start,
         own,
     })
+}
+
+/// Refuses a configuration with another name than the others know the member by: they would let nobody in who shows it.
+fn keeps_its_name(config: &Config, member: &Member, number: u64) -> anyhow::Result<()> {
+    let members = member.standing().members;
+    let known = members.iter().find(|member| member.id == number);
+    match known.map(|known| known.node.name.as_str()) {
+        Some(name) if !name.is_empty() && name != config.member => anyhow::bail!(
+            "`member` is {} in the configuration, and {name} in the cluster: a member keeps its name; write `member = \"{name}\"`",
+            config.member
+        ),
+        _ => Ok(()),
+    }
 }
 
 impl Opened {

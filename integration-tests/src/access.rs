@@ -6,12 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
+use verger_policy::digest::Digest;
+use verger_policy::model::PolicyObject;
 use verger_policy::set::{PolicySet, diff};
-use verger_proto::policy::v1::{ApplyRequest, Envelope};
-use verger_seal::SealingKey;
+use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
+use verger_proto::policy::v1::{ApplyRequest, Envelope, GetSetRequest};
+use verger_seal::{SealingKey, SetStatement, TrustRoot};
 use verger_transport::{Client, Identity, channel};
 use verger_wire::IntoWire as _;
 
@@ -200,6 +204,77 @@ impl<'a> Line<'a> {
             .await;
         self.channel = used;
         answer
+    }
+}
+
+/// A chain of sealed policy sets, each the successor of the one before.
+pub(crate) struct SetChain {
+    set: PolicySet,
+    trust_root: TrustRoot,
+}
+
+impl SetChain {
+    /// Of a cluster that has no set yet.
+    pub(crate) async fn fetch(access: &Access) -> Result<Self> {
+        let answer = access
+            .insist("the set", |channel| async move {
+                let request = GetSetRequest { with_bodies: true };
+                Ok(PolicyServiceClient::new(channel)
+                    .get_set(request)
+                    .await?
+                    .into_inner())
+            })
+            .await?;
+        anyhow::ensure!(answer.epoch == 0, "the chain of sets begins at the first");
+        let envelope = answer.trust_root.context("a cluster has a trust root")?;
+        Ok(Self {
+            set: PolicySet::empty(),
+            trust_root: TrustRoot::open_first(&envelope.json)?,
+        })
+    }
+
+    /// The epoch that was acknowledged last.
+    pub(crate) const fn epoch(&self) -> u64 {
+        self.set.epoch()
+    }
+
+    /// Has the next set put in force, with these objects in it; `asks` is told of it first. Gives its epoch, and what is wrong with the
+    /// answer.
+    pub(crate) async fn go_on(
+        &mut self,
+        line: &mut Line<'_>,
+        objects: Vec<PolicyObject>,
+        asks: impl FnOnce(u64, Digest),
+    ) -> Result<(u64, Option<String>)> {
+        let next = self.set.change(objects, [])?;
+        let (epoch, root) = (next.epoch(), next.root());
+        let end = Timestamp::now() + SignedDuration::from_hours(24);
+        let statement = SetStatement::new(&self.trust_root, epoch, root, next.len() as u64, end);
+        let seal = statement.seal(&[&line.access().key]).to_json();
+        let request = apply_request(&self.set, &next, seal);
+        asks(epoch, root);
+        let answer = line
+            .insist("a set", |channel| {
+                let request = request.clone();
+                async move {
+                    Ok(PolicyServiceClient::new(channel)
+                        .apply(request)
+                        .await?
+                        .into_inner())
+                }
+            })
+            .await?;
+        let is_it = answer.epoch == epoch && *answer.root == *root.as_bytes();
+        self.set = next;
+        Ok((
+            epoch,
+            (!is_it).then(|| {
+                format!(
+                    "epoch {epoch} was asked for and epoch {} was acknowledged",
+                    answer.epoch
+                )
+            }),
+        ))
     }
 }
 

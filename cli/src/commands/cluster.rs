@@ -4,11 +4,14 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use tonic::transport::Channel;
+use tonic::{Request, Status};
 use verger_proto::cluster::v1 as pb;
+use verger_proto::cluster::v1::member_service_client::MemberServiceClient;
 use verger_transport::{Label, MemberJoin, files};
 use verger_wire::instant;
 
-use super::token::{address, trusted_pin};
+use super::token::{address, trusted_status};
 use crate::args::{ClusterCommand, Format, MemberChange};
 use crate::connect::{Session, call, request_id};
 use crate::context::Context;
@@ -201,24 +204,16 @@ async fn add(context: Option<&Path>, name: &str, ttl: u32, format: Format) -> an
         .parse()
         .map_err(|error| Failure::input(format!("NAME `{name}`: {error}")))?;
     let mut session = Session::open(context).await?;
-    let status = session
-        .cluster()
-        .get_status(call(pb::GetStatusRequest {}))
-        .await?
-        .into_inner();
-    let pin = trusted_pin(&session, &status)?;
+    let (status, pin) = trusted_status(&session).await?;
     let request = pb::InviteMemberRequest {
         request_id: request_id(),
         name: name.to_owned(),
         ttl_seconds: ttl,
     };
-    let answer = session
-        .insist(|session| {
-            let (mut client, request) = (session.members(), call(request.clone()));
-            async move { client.invite_member(request).await }
-        })
-        .await?;
-    let pb::InviteMemberResponse { token, expires } = answer.into_inner();
+    let answer = insisted(&mut session, &request, async |mut members, request| {
+        members.invite_member(request).await
+    });
+    let pb::InviteMemberResponse { token, expires } = answer.await?.into_inner();
     let expires = expires.map(|at| instant("expires", at)).transpose()?;
     let enrol = address("enrol_address", &status.enrol_address)?;
     let command = MemberJoin::check(enrol, &session.context().cluster_id, &pin, &token)?.reveal();
@@ -244,61 +239,65 @@ async fn made(session: &mut Session, change: MemberChange) -> anyhow::Result<Exi
     let request_id = request_id();
     let said = match change {
         MemberChange::Promote { name, force } => {
+            let said = format!("{name} votes");
             let request = pb::PromoteMemberRequest {
                 request_id,
-                name: name.clone(),
+                name,
                 force,
             };
-            session
-                .insist(|session| {
-                    let (mut client, request) = (session.members(), call(request.clone()));
-                    async move { client.promote_member(request).await }
-                })
-                .await?;
-            format!("{name} votes")
+            insisted(session, &request, async |mut members, request| {
+                members.promote_member(request).await.map(drop)
+            })
+            .await?;
+            said
         }
         MemberChange::Demote { name, force } => {
+            let said = format!("{name} votes no more");
             let request = pb::DemoteMemberRequest {
                 request_id,
-                name: name.clone(),
+                name,
                 force,
             };
-            session
-                .insist(|session| {
-                    let (mut client, request) = (session.members(), call(request.clone()));
-                    async move { client.demote_member(request).await }
-                })
-                .await?;
-            format!("{name} votes no more")
+            insisted(session, &request, async |mut members, request| {
+                members.demote_member(request).await.map(drop)
+            })
+            .await?;
+            said
         }
         MemberChange::Remove { name, force } => {
+            let said = format!("{name} is no member any more; stop it there, and remove its files");
             let request = pb::RemoveMemberRequest {
                 request_id,
-                name: name.clone(),
+                name,
                 force,
             };
-            session
-                .insist(|session| {
-                    let (mut client, request) = (session.members(), call(request.clone()));
-                    async move { client.remove_member(request).await }
-                })
-                .await?;
-            format!("{name} is no member any more; stop it there, and remove its files")
+            insisted(session, &request, async |mut members, request| {
+                members.remove_member(request).await.map(drop)
+            })
+            .await?;
+            said
         }
         MemberChange::TransferLeader { name } => {
-            let request = pb::TransferLeaderRequest {
-                request_id,
-                name: name.clone(),
-            };
-            session
-                .insist(|session| {
-                    let (mut client, request) = (session.members(), call(request.clone()));
-                    async move { client.transfer_leader(request).await }
-                })
-                .await?;
-            format!("{name} leads")
+            let said = format!("{name} leads");
+            let request = pb::TransferLeaderRequest { request_id, name };
+            insisted(session, &request, async |mut members, request| {
+                members.transfer_leader(request).await.map(drop)
+            })
+            .await?;
+            said
         }
     };
     note(&said);
     Ok(Exit::Clean)
+}
+
+/// Offers a request until somebody answers.
+async fn insisted<M: Clone, T>(
+    session: &mut Session,
+    request: &M,
+    offer: impl AsyncFn(MemberServiceClient<Channel>, Request<M>) -> Result<T, Status>,
+) -> anyhow::Result<T> {
+    session
+        .insist(|session| offer(session.members(), call(request.clone())))
+        .await
 }

@@ -23,12 +23,7 @@ pub(super) async fn token(
         .parse()
         .map_err(|error| Failure::input(format!("--agent `{agent}`: {error}")))?;
     let mut session = Session::open(context).await?;
-    let status = session
-        .cluster()
-        .get_status(call(pb::GetStatusRequest {}))
-        .await?
-        .into_inner();
-    let pin = trusted_pin(&session, &status)?;
+    let (status, pin) = trusted_status(&session).await?;
 
     let request = pb::CreateJoinTokenRequest {
         request_id: request_id(),
@@ -76,6 +71,17 @@ pub(super) async fn token(
         emit(&document(&object, format)?)?;
     }
     Ok(Exit::Clean)
+}
+
+/// What the controller says of the cluster, and the pin that whoever joins is given.
+pub(super) async fn trusted_status(session: &Session) -> anyhow::Result<(pb::GetStatusResponse, String)> {
+    let status = session
+        .cluster()
+        .get_status(call(pb::GetStatusRequest {}))
+        .await?
+        .into_inner();
+    let pin = trusted_pin(session, &status)?;
+    Ok((status, pin))
 }
 
 /// The pin the agent is given: of the authority in the context. The controller may say nothing else.

@@ -138,6 +138,9 @@ pub enum ChangeError {
         /// Where the leader's end.
         last: u64,
     },
+    /// It would have another name.
+    #[error("member {0} is {1}, and keeps that name")]
+    Renamed(MemberId, String),
     /// It does not vote.
     #[error("member {0} is a learner, and learners do not lead")]
     Learner(MemberId),
@@ -175,6 +178,7 @@ impl ChangeError {
             Self::NoQuorum { .. } => "NO_QUORUM",
             Self::Behind { .. } => "MEMBER_BEHIND",
             Self::Learner(_) => "MEMBER_IS_LEARNER",
+            Self::Renamed(..) => "MEMBER_RENAMED",
             Self::Refused { reason, .. } => reason,
             Self::Nobody => "NO_LEADER",
             Self::Failed(_) => "CHANGE_FAILED",
@@ -218,7 +222,11 @@ impl Standing {
                 return Ok(());
             }
             Change::Move { id, node } => {
-                self.of(*id).ok_or(ChangeError::NoMember(*id))?;
+                let known = &self.of(*id).ok_or(ChangeError::NoMember(*id))?.node.name;
+                // Members of before had none here.
+                if !known.is_empty() && *known != node.name {
+                    return Err(ChangeError::Renamed(*id, known.clone()));
+                }
                 let same = |member: &&MemberStanding| {
                     member.id != *id && (member.node.name == node.name || member.node.address == node.address)
                 };

@@ -5,20 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use verger_policy::digest::Digest;
-use verger_policy::set::PolicySet;
 use verger_proto::findings::v1::findings_service_client::FindingsServiceClient;
 use verger_proto::findings::v1::{self as findings, AckRequest};
-use verger_proto::policy::v1::GetSetRequest;
-use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
-use verger_seal::{SetStatement, TrustRoot};
 
 use super::policy;
-use crate::access::{Access, Line, apply_request};
+use crate::access::{Access, Line, SetChain};
 
 /// People who say words on findings while sets are applied.
 const WORDS: usize = 2;
@@ -91,8 +86,8 @@ impl Load {
             stop: CancellationToken::new(),
         };
         let access = Arc::new(access.clone());
-        let mut sets = Sets::fetch(&access, image).await?;
-        sets.write(&mut Line::new(&access), &book).await?;
+        let (mut sets, image) = (SetChain::fetch(&access).await?, image.to_owned());
+        write(&mut sets, &mut Line::new(&access), &image, &book).await?;
         let lasting = lasting_findings(&access).await?;
         let mut tasks = Vec::new();
         for uid in lasting {
@@ -102,7 +97,7 @@ impl Load {
         tasks.push(tokio::spawn(async move {
             let mut line = Line::new(&access);
             while !book.stop.is_cancelled() {
-                sets.write(&mut line, &book).await?;
+                write(&mut sets, &mut line, &image, &book).await?;
             }
             Ok(())
         }));
@@ -148,61 +143,18 @@ impl Load {
     }
 }
 
-/// The chain of sets.
-struct Sets {
-    image: String,
-    set: PolicySet,
-    trust_root: TrustRoot,
-}
-
-impl Sets {
-    async fn fetch(access: &Access, image: &str) -> Result<Self> {
-        let answer = access
-            .insist("the set", |channel| async move {
-                let mut client = PolicyServiceClient::new(channel);
-                let answer = client.get_set(GetSetRequest { with_bodies: true }).await?;
-                Ok(answer.into_inner())
-            })
-            .await?;
-        anyhow::ensure!(answer.epoch == 0, "the chain of sets begins at the first");
-        let envelope = answer.trust_root.context("a cluster has a trust root")?;
-        Ok(Self {
-            image: image.to_owned(),
-            set: PolicySet::empty(),
-            trust_root: TrustRoot::open_first(&envelope.json)?,
-        })
-    }
-
-    async fn write(&mut self, line: &mut Line<'_>, book: &Book) -> Result<()> {
-        let object = policy::object(&self.image, self.set.epoch())?;
-        let next = self.set.change([object], [])?;
-        let (epoch, root) = (next.epoch(), next.root());
-        let end = Timestamp::now() + SignedDuration::from_hours(24);
-        let statement = SetStatement::new(&self.trust_root, epoch, root, next.len() as u64, end);
-        let seal = statement.seal(&[&line.access().key]).to_json();
-        let request = apply_request(&self.set, &next, seal);
+/// Puts the next set in force: requirements that flip findings.
+async fn write(sets: &mut SetChain, line: &mut Line<'_>, image: &str, book: &Book) -> Result<()> {
+    let object = policy::object(image, sets.epoch())?;
+    let asks = |epoch, root| {
         book.open().roots.insert(epoch, root);
-        let answer = line
-            .insist("a set", |channel| {
-                let request = request.clone();
-                async move {
-                    Ok(PolicyServiceClient::new(channel)
-                        .apply(request)
-                        .await?
-                        .into_inner())
-                }
-            })
-            .await?;
-        if answer.epoch != epoch || *answer.root != *root.as_bytes() {
-            book.wrong(format!(
-                "epoch {epoch} was asked for and epoch {} was acknowledged",
-                answer.epoch
-            ));
-        }
-        self.set = next;
-        book.acknowledged(|promised| promised.epoch = epoch);
-        Ok(())
+    };
+    let (epoch, wrong) = sets.go_on(line, vec![object], asks).await?;
+    if let Some(wrong) = wrong {
+        book.wrong(wrong);
     }
+    book.acknowledged(|promised| promised.epoch = epoch);
+    Ok(())
 }
 
 /// Findings that stay open whatever is applied: a person's word on them stays too.

@@ -6,21 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
-use verger_policy::set::PolicySet;
+use verger_proto::cluster::v1::audit_service_client::AuditServiceClient;
 use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
-use verger_proto::cluster::v1::{CreateLoginRequest, RevokeLoginRequest, WhoAmIRequest};
+use verger_proto::cluster::v1::{CreateLoginRequest, HeadRequest, RevokeLoginRequest, WhoAmIRequest};
 use verger_proto::policy::v1::GetSetRequest;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
-use verger_seal::{SetStatement, TrustRoot};
 use verger_transport::{Identity, KeyPair};
 
 use super::history::{History, Read};
 use super::watch::{self, Followed};
-use crate::access::{Access, Line, apply_request};
+use crate::access::{Access, Line, SetChain};
 
 /// People to whom each of them gives logins, in turn: a cluster has 10,000 at most.
 const PEOPLE: usize = 1_500;
@@ -89,6 +87,8 @@ impl Shared {
 pub(super) struct Load {
     pub(super) book: Shared,
     stop: CancellationToken,
+    /// The last row of the audit that is to be shown, once that is known.
+    last: tokio::sync::watch::Sender<Option<u64>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -98,8 +98,9 @@ impl Load {
     /// Has them begin.
     pub(super) async fn start(access: &Access, names: &[String]) -> Result<Self> {
         let (book, stop) = (Shared::default(), CancellationToken::new());
+        let last = tokio::sync::watch::Sender::new(None);
         let mut tasks = Vec::new();
-        let mut sets = Sets::fetch(access).await?;
+        let mut sets = SetChain::fetch(access).await?;
         let (own, of, until) = (access.clone(), book.clone(), stop.clone());
         let mut begin = |task: Task| {
             let of = book.clone();
@@ -112,7 +113,7 @@ impl Load {
         begin(Box::pin(async move {
             let mut line = Line::new(&own);
             while !until.is_cancelled() {
-                sets.write(&mut line, &of).await?;
+                write(&mut sets, &mut line, &of).await?;
             }
             Ok(())
         }));
@@ -125,7 +126,7 @@ impl Load {
             begin(Box::pin(read(own, at, book.clone(), stop.clone())));
         }
         for number in 0..FOLLOWERS {
-            let (own, of, until) = (access.beginning(number), book.clone(), stop.clone());
+            let (own, of, until) = (access.beginning(number), book.clone(), last.subscribe());
             begin(Box::pin(async move {
                 let followed = watch::follow(own, of.clone(), until).await?;
                 of.open().followed.push(followed);
@@ -133,12 +134,24 @@ impl Load {
             }));
         }
         begin(Box::pin(revoke(access.clone(), book.clone(), stop.clone())));
-        Ok(Self { book, stop, tasks })
+        Ok(Self {
+            book,
+            stop,
+            last,
+            tasks,
+        })
     }
 
-    /// Has them end with what they are at.
-    pub(super) async fn end(self) -> Result<Shared> {
+    /// Has them end with what they are at; who follows the audit, when all of it was shown that is there then.
+    pub(super) async fn end(self, access: &Access) -> Result<Shared> {
         self.stop.cancel();
+        let head = access
+            .insist("the audit's head", |channel| async move {
+                let answer = AuditServiceClient::new(channel).head(HeadRequest {}).await?;
+                Ok(answer.into_inner().written)
+            })
+            .await?;
+        self.last.send_replace(Some(head));
         for task in self.tasks {
             task.await.context("somebody who asks was lost")?;
         }
@@ -147,64 +160,17 @@ impl Load {
     }
 }
 
-/// The chain of sets.
-struct Sets {
-    set: PolicySet,
-    trust_root: TrustRoot,
-}
-
-impl Sets {
-    async fn fetch(access: &Access) -> Result<Self> {
-        let answer = access
-            .insist("the set", |channel| async move {
-                let request = GetSetRequest { with_bodies: true };
-                Ok(PolicyServiceClient::new(channel)
-                    .get_set(request)
-                    .await?
-                    .into_inner())
-            })
-            .await?;
-        anyhow::ensure!(answer.epoch == 0, "the chain of sets begins at the first");
-        let envelope = answer.trust_root.context("a cluster has a trust root")?;
-        Ok(Self {
-            set: PolicySet::empty(),
-            trust_root: TrustRoot::open_first(&envelope.json)?,
-        })
-    }
-
-    async fn write(&mut self, line: &mut Line<'_>, book: &Shared) -> Result<()> {
-        let next = self.set.change([], [])?;
-        let (epoch, root) = (next.epoch(), next.root());
-        let end = Timestamp::now() + SignedDuration::from_hours(24);
-        let statement = SetStatement::new(&self.trust_root, epoch, root, next.len() as u64, end);
-        let seal = statement.seal(&[&line.access().key]).to_json();
-        let request = apply_request(&self.set, &next, seal);
-        let began = Instant::now();
-        book.open().history.asked(epoch, root);
-        let answer = line
-            .insist("a set", |channel| {
-                let request = request.clone();
-                async move {
-                    Ok(PolicyServiceClient::new(channel)
-                        .apply(request)
-                        .await?
-                        .into_inner())
-                }
-            })
-            .await?;
-        let mut open = book.open();
-        if answer.epoch != epoch {
-            open.wrong.push(format!(
-                "epoch {epoch} was asked for, and {} was acknowledged",
-                answer.epoch
-            ));
-        }
-        open.history.acknowledged(epoch);
-        drop(open);
-        book.wrote(began);
-        self.set = next;
-        Ok(())
-    }
+/// Puts the next set in force, with nothing changed in it.
+async fn write(sets: &mut SetChain, line: &mut Line<'_>, book: &Shared) -> Result<()> {
+    let began = Instant::now();
+    let asks = |epoch, root| book.open().history.asked(epoch, root);
+    let (epoch, wrong) = sets.go_on(line, Vec::new(), asks).await?;
+    let mut open = book.open();
+    open.wrong.extend(wrong);
+    open.history.acknowledged(epoch);
+    drop(open);
+    book.wrote(began);
+    Ok(())
 }
 
 async fn give_logins(access: Access, giver: usize, book: Shared, stop: CancellationToken) -> Result<()> {

@@ -131,7 +131,7 @@ pub fn run(long: bool) -> Result<Verdict> {
             .with_context(|| format!("fault {} ({fault:?}), seed {seed}", round + 1))?;
     }
     let (mut available, done) = (rig.available, rig.done);
-    let book = runtime.block_on(load.end())?;
+    let book = runtime.block_on(load.end(&access))?;
     let mut wrong = runtime.block_on(at_the_end(&access, &addresses, &book))?;
     let open = book.open();
     wrong.extend(open.wrong.clone());
@@ -379,7 +379,7 @@ async fn at_the_end(access: &Access, addresses: &[String], book: &Shared) -> Res
         audits.push(rows);
     }
     for followed in &book.open().followed {
-        // They were ended a moment before the last rows came.
+        // All that was there; each in several streams, as those that it had were ended.
         if followed.last == 0 || followed.streams == 0 {
             wrong.push("somebody who follows the audit was shown nothing".to_owned());
         }

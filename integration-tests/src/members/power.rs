@@ -245,7 +245,7 @@ impl Room {
 
     fn end(mut self) -> Result<(Vec<String>, String)> {
         let load = self.load.take().context("the load goes on")?;
-        let book = self.runtime.block_on(load.end())?;
+        let book = self.runtime.block_on(load.end(&self.access))?;
         let mut wrong = std::mem::take(&mut self.wrong);
         wrong.extend(
             self.runtime

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 use verger_proto::cluster::v1::WatchRequest;
 use verger_proto::cluster::v1::audit_service_client::AuditServiceClient;
 
@@ -26,12 +26,23 @@ pub(super) struct Followed {
     pub(super) streams: u64,
 }
 
-/// Follows until stopped, and until it has seen row `until` then.
-pub(super) async fn follow(access: Access, book: Shared, stop: CancellationToken) -> Result<Followed> {
+/// Follows until it has been shown the row that is to be the last, once that is told.
+pub(super) async fn follow(
+    access: Access,
+    book: Shared,
+    last: watch::Receiver<Option<u64>>,
+) -> Result<Followed> {
     let mut followed = Followed::default();
     let mut turn = 0;
     let mut heard = Instant::now();
-    while !stop.is_cancelled() {
+    let is_over = |followed: &Followed| last.borrow().is_some_and(|last| followed.last >= last);
+    while !is_over(&followed) {
+        if heard.elapsed() > STUCK {
+            bail!(
+                "nothing of the audit was shown for {STUCK:?}, up to row {}",
+                followed.last
+            );
+        }
         let at = access.beginning(turn);
         turn += 1;
         let Ok(channel) = at.channel().await else {
@@ -49,11 +60,7 @@ pub(super) async fn follow(access: Access, book: Shared, stop: CancellationToken
         followed.streams += 1;
         let mut stream = stream.into_inner();
         loop {
-            let message = tokio::select! {
-                () = stop.cancelled() => return Ok(followed),
-                message = tokio::time::timeout(LOOK, stream.message()) => message,
-            };
-            match message {
+            match tokio::time::timeout(LOOK, stream.message()).await {
                 Ok(Ok(Some(message))) => {
                     let Some(row) = message.row else { continue };
                     heard = Instant::now();
@@ -67,10 +74,9 @@ pub(super) async fn follow(access: Access, book: Shared, stop: CancellationToken
                     followed.last = row.number;
                 }
                 Ok(_) => break,
-                // Nothing came: where that is so for long, nobody ended a stream that goes nowhere.
-                Err(_) if heard.elapsed() > STUCK => {
-                    bail!("nothing of the audit was shown for {STUCK:?}, and the stream is open")
-                }
+                Err(_) if is_over(&followed) => return Ok(followed),
+                // Where that is so for long, nobody ended a stream that goes nowhere.
+                Err(_) if heard.elapsed() > STUCK => break,
                 Err(_) => {}
             }
         }

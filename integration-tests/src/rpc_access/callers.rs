@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
+use tonic::Code;
 use tonic::transport::Channel;
 use verger_proto::cluster::v1 as cpb;
 use verger_proto::cluster::v1::cluster_service_client::ClusterServiceClient;
@@ -320,6 +321,44 @@ impl Callers {
             For::Joining | For::LoggingIn | For::Anybody => return Ok(Vec::new()),
         };
         Ok(vec![answer])
+    }
+
+    /// How a member is answered that says what only another would say, and what it would say itself.
+    pub(super) async fn as_another_and_itself(&self) -> Result<[bool; 2]> {
+        use verger_proto::peer::v1::peer_service_client::PeerServiceClient;
+        use verger_proto::peer::v1::{Ballot, PreVoteRequest};
+        use verger_proto::stored::v1::RaftVote;
+        let mut let_in = [false; 2];
+        // Of the founder, and of a number that nobody has.
+        for (place, number) in [1, 99].into_iter().enumerate() {
+            let vote = RaftVote {
+                format: 1,
+                term: 1,
+                voted_for: Some(number),
+                committed: false,
+            };
+            let request = PreVoteRequest {
+                ballot: Some(Ballot {
+                    vote: Some(vote),
+                    ..Ballot::default()
+                }),
+            };
+            let answer = PeerServiceClient::new(self.member.clone())
+                .pre_vote(request)
+                .await;
+            let_in[place] = match answer {
+                Ok(_) => true,
+                Err(status) if status.code() == Code::PermissionDenied => {
+                    ensure!(
+                        status.message().contains("speaks for"),
+                        "refused otherwise: {status}"
+                    );
+                    false
+                }
+                Err(status) => return Err(status.into()),
+            };
+        }
+        Ok(let_in)
     }
 
     /// Those whom an rpc is not for, and how each is to be refused.

@@ -58,6 +58,14 @@ async fn show(scene: &Scene, peers: String) -> Result<Verdict> {
         }
     }
 
+    // A member speaks for itself alone.
+    let [as_another, as_itself] = callers.as_another_and_itself().await?;
+    if as_another || !as_itself {
+        wrong.push(format!(
+            "a member that speaks for another is let in: {as_another}, and for itself: {as_itself}"
+        ));
+    }
+
     let before = effects(scene)?;
     let (mut made, mut refused) = (0, 0);
     let mut kinds = BTreeSet::new();

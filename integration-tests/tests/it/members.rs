@@ -145,6 +145,70 @@ fn a_cluster_outlives_the_member_that_founded_it() {
     }
 }
 
+/// Whether every member says that the agent is connected, whichever it is connected to.
+fn is_connected_at_all(scene: &Scene) -> bool {
+    let context = std::fs::read(scene.context()).unwrap();
+    let context: serde_json::Value = serde_json::from_slice(&context).unwrap();
+    let addresses = context["addresses"].as_array().unwrap().clone();
+    assert_eq!(addresses.len(), 3);
+    addresses.into_iter().all(|address| {
+        let mut of_one = context.clone();
+        of_one["addresses"] = vec![address].into();
+        let file = scene.path("of-one.json");
+        let _ = std::fs::remove_file(&file);
+        verger_transport::files::create(&file, of_one.to_string().as_bytes()).unwrap();
+        let mut hosts = scene.verger();
+        hosts.env("VERGER_CONTEXT", &file);
+        let output = hosts.args(["hosts", HOST, "--output", "json"]).output().unwrap();
+        serde_json::from_slice::<serde_json::Value>(&output.stdout)
+            .is_ok_and(|host| host["connected"] == true)
+    })
+}
+
+#[test]
+fn an_agent_leaves_a_member_that_cannot_tell_whether_it_is_current_and_all_members_know_of_it() {
+    let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
+    scene.join_agent().unwrap();
+    scene.agent.start().unwrap();
+    until("all members to know that the agent is connected", || {
+        is_connected_at_all(&scene)
+    });
+    // It came to the first one: that one alone is left.
+    let lost = |scene: &Scene| {
+        let log = std::fs::read_to_string(scene.path("agent.log")).unwrap();
+        log.matches("no session with a controller").count()
+    };
+    assert_eq!(lost(&scene), 0, "its session was open all the while");
+    for name in ["c2", "c3"] {
+        scene.member(name).unwrap().freeze().unwrap();
+    }
+    until("its session to be ended", || lost(&scene) > 0);
+    let log = std::fs::read_to_string(scene.path("controller.log")).unwrap();
+    assert!(
+        log.contains("whether this member is current has changed"),
+        "{log}"
+    );
+    for name in ["c2", "c3"] {
+        scene.member(name).unwrap().thaw().unwrap();
+    }
+    until("all members to know that it is back", || {
+        is_connected_at_all(&scene)
+    });
+}
+
+#[test]
+fn a_member_keeps_its_name() {
+    let mut scene = Scene::of_members(&Programs::find().unwrap(), 1).unwrap();
+    scene.controller.stop().unwrap();
+    let file = scene.path("controller.toml");
+    let whole = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("member = \"other\"\n{whole}")).unwrap();
+    let refused = refusal(&mut scene.on_the_member(&["run"]).unwrap());
+    assert!(refused.contains("write `member = \"c1\"`"), "{refused}");
+    std::fs::write(&file, whole).unwrap();
+    scene.controller.start().unwrap();
+}
+
 #[test]
 fn what_would_stop_the_cluster_is_refused_and_a_token_serves_once() {
     let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();

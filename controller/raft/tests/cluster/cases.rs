@@ -202,7 +202,16 @@ async fn a_member_that_moved_is_called_where_it_is() {
         members.iter().any(|member| member.id == 2 && member.node == node)
     })
     .await;
-    let taken = world.member(1).change(change(3, &node), false).await;
+    let renamed = world.member(1).change(change(3, &node), false).await;
+    assert_eq!(
+        renamed.map_err(|error| error.reason().to_owned()),
+        Err("MEMBER_RENAMED".to_owned())
+    );
+    let there = Node {
+        name: name(3),
+        ..node
+    };
+    let taken = world.member(1).change(change(3, &there), false).await;
     assert_eq!(
         taken.map_err(|error| error.reason().to_owned()),
         Err("MEMBER_TAKEN".to_owned())

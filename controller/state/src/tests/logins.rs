@@ -42,6 +42,37 @@ fn a_login_takes_the_place_of_the_one_before_it() {
 }
 
 #[test]
+fn a_request_for_a_login_that_comes_late_undoes_no_revocation() {
+    let mut member = Member::founded();
+    let create = |id| {
+        let action = Action::CreateLogin {
+            person: "bob".to_owned(),
+            key: Digest::of(b"key"),
+        };
+        command(11, Some(id), action)
+    };
+    let revoke = Action::RevokeLogin {
+        person: "bob".to_owned(),
+        reason: "left".to_owned(),
+    };
+    assert_eq!(member.checked(&create("r")), Response::LoginCreated);
+    assert_eq!(member.checked(&command(12, Some("s"), revoke)), Response::Decided);
+    let before = member.state.login("bob").cloned();
+    assert!(before.as_ref().is_some_and(|login| login.revoked.is_some()));
+    // Its copy, which another member had been given and nobody waited for any more.
+    assert_eq!(member.checked(&create("r")), Response::LoginCreated);
+    assert_eq!(member.state.login("bob").cloned(), before);
+    // Another request is another will.
+    assert_eq!(member.checked(&create("t")), Response::LoginCreated);
+    assert!(
+        member
+            .state
+            .login("bob")
+            .is_some_and(|login| login.revoked.is_none())
+    );
+}
+
+#[test]
 fn a_host_that_is_removed_leaves_nothing_and_comes_back_as_new() {
     let mut member = Member::founded();
     member.enrol("h1", b"key");
