@@ -5,13 +5,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use verger_transport::files::{self, SecretFileError};
+use verger_transport::is_address;
 
 use crate::config::Config;
 
 /// Members that are remembered.
 const MOST: usize = 16;
-/// The longest address, bytes.
-const ADDRESS_BYTES: usize = 260;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -28,15 +27,7 @@ pub(crate) struct MembersFile(PathBuf);
 fn usable(addresses: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
     for address in addresses {
-        let plain = |byte: u8| {
-            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'_' | b'[' | b']')
-        };
-        let is_one = address.len() <= ADDRESS_BYTES
-            && address.bytes().all(plain)
-            && address
-                .rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-        if is_one && !kept.contains(&address) && kept.len() < MOST {
+        if is_address(&address) && !kept.contains(&address) && kept.len() < MOST {
             kept.push(address);
         }
     }

@@ -8,16 +8,13 @@ use verger_controller_state::{Action, Command, Refused, Response as Answer};
 use verger_policy::digest::Digest;
 use verger_proto::cluster::v1 as pb;
 use verger_proto::cluster::v1::join_service_server::JoinService;
-use verger_transport::{JoinToken, Label};
+use verger_transport::{JoinToken, Label, is_address};
 use verger_wire::parse;
 
 use crate::caller;
 use crate::members::{name, not_changed};
 use crate::ports::{Ambient, Below, Issuer, MemberChange, Membership, NewMember, Replicated, refused_surely};
 use crate::status::{argument, invalid, issue, refused, unavailable, unexpected, with_reason};
-
-/// The longest address, bytes: a DNS name, and a port.
-const ADDRESS_BYTES: usize = 260;
 
 /// The service.
 pub struct Joining {
@@ -46,12 +43,7 @@ impl Joining {
 
 /// `HOST:PORT`, as others call it.
 fn address(field: &'static str, text: &str) -> Result<String, Status> {
-    let plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'_' | b'[' | b']');
-    let host_and_port = text.rsplit_once(':');
-    let is_one = host_and_port
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
-    match is_one && text.len() <= ADDRESS_BYTES && text.bytes().all(plain) {
+    match is_address(text) {
         true => Ok(text.to_owned()),
         false => Err(argument(field, "is not HOST:PORT")),
     }
@@ -138,30 +130,5 @@ impl JoinService for Joining {
             authorities: Some(authorities(own)),
             roots: Some(authorities(roots)),
         }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_a_host_and_a_port() {
-        for text in ["h2:7402", "10.0.0.2:1", "[fd00::2]:7402", "c2.example.org:65535"] {
-            assert!(address("address", text).is_ok(), "{text}");
-        }
-        for text in [
-            "",
-            "h2",
-            ":7402",
-            "h2:",
-            "h2:0",
-            "h2:99999",
-            "h 2:1",
-            "h2/x:1",
-            "user@h2:1",
-        ] {
-            assert!(address("address", text).is_err(), "{text}");
-        }
     }
 }

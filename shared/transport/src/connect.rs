@@ -42,6 +42,19 @@ pub enum ConnectError {
     },
 }
 
+/// The longest address, bytes: a name of DNS in brackets, and a port.
+const ADDRESS_BYTES: usize = 262;
+
+/// Whether a text is `HOST:PORT` as it can be called, and no more: it may come from others, and go into a file or a command line.
+pub fn is_address(text: &str) -> bool {
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'_' | b'[' | b']');
+    let is_called = text
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
+    is_called && text.len() <= ADDRESS_BYTES && !text.starts_with('-') && text.bytes().all(plain)
+}
+
 /// Connects one address, with TLS.
 #[derive(Clone)]
 pub struct Connector {
@@ -176,4 +189,33 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_address;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port_and_nothing_that_a_shell_would_act_on() {
+        for text in ["h2:7402", "10.0.0.2:1", "[fd00::2]:7402", "c2.example.org:65535"] {
+            assert!(is_address(text), "{text}");
+        }
+        for text in [
+            "",
+            "h2",
+            ":7402",
+            "h2:",
+            "h2:0",
+            "h2:99999",
+            "h 2:1",
+            "h2/x:1",
+            "user@h2:1",
+            "a;rm -rf /:1",
+            "$(x):1",
+            "-x:1",
+        ] {
+            assert!(!is_address(text), "{text}");
+        }
+        assert!(!is_address(&format!("{}:1", "a".repeat(262))));
+    }
 }

@@ -27,7 +27,7 @@ pub use acceptor::{
 };
 pub use authority::{Authority, AuthorityError, Issued, Purpose, spki_pin};
 pub use certificate::{PeerCertificate, RENEWAL_GRACE};
-pub use connect::{ConnectError, Connector, channel, channel_from};
+pub use connect::{ConnectError, Connector, channel, channel_from, is_address};
 pub use identity::{Identity, IdentityError, KeyPair};
 pub use join::{InvalidJoinCommand, JoinCommand, MemberJoin};
 pub use pem::{certificate_pem, certificates};
