@@ -15,6 +15,8 @@ pub enum Remedy {
     FetchSnapshot,
     /// An exported file can be made again.
     ExportAgain,
+    /// A snapshot that somebody kept is only as good as its bytes.
+    OtherCopy,
 }
 
 impl std::fmt::Display for Remedy {
@@ -32,6 +34,7 @@ impl std::fmt::Display for Remedy {
                  snapshot; without a quorum, restore the cluster from a backup"
             }
             Self::ExportAgain => "make the export again",
+            Self::OtherCopy => "take another copy of this snapshot, or one that was saved at another time",
         })
     }
 }
@@ -122,8 +125,8 @@ pub enum StoreError {
         /// The file.
         file: PathBuf,
     },
-    /// The writer thread has stopped.
-    #[error("the log writer has stopped")]
+    /// A writer thread has stopped.
+    #[error("the thread that writes has stopped: restart the member")]
     Closed,
 }
 

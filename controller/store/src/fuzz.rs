@@ -10,7 +10,7 @@ use verger_fuzz::Damaged;
 
 use crate::chunk_stream::{ChunkSink, ChunkSource, MAX_CHUNK_BYTES, StreamKind};
 use crate::frame::{InvalidFrame, decode_record, decode_tagged, encode_record, encode_tagged};
-use crate::watermark::Watermark;
+use crate::watermark::{Engine, Watermark};
 use crate::{LogRecord, Remedy, StoreError};
 
 /// Damage that names the file, in a sentence.
@@ -111,7 +111,7 @@ fn hostile_streams_end_in_damage_or_are_the_ones_that_were_written() {
 fn a_hostile_watermark_is_damage_or_says_what_one_of_its_slots_does() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log.mark");
-    let mut mark = Watermark::create(&path, 6).unwrap();
+    let mut mark = Watermark::create(&path, Engine::Redb, 6).unwrap();
     mark.advance(7, false).unwrap();
     let whole = std::fs::read(&path).unwrap();
     check!()
@@ -119,7 +119,7 @@ fn a_hostile_watermark_is_damage_or_says_what_one_of_its_slots_does() {
         .with_iterations(1_000)
         .for_each(|bytes| {
             std::fs::write(&path, &**bytes).unwrap();
-            match Watermark::open(&path) {
+            match Watermark::open(&path, Engine::Redb) {
                 Ok(mark) => {
                     let slots = bytes.chunks(4096).filter(|slot| slot.starts_with(b"VGRM"));
                     let said: Vec<_> = slots.filter_map(|slot| slot.get(9..17)).collect();

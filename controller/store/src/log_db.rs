@@ -65,6 +65,15 @@ pub struct ExportSummary {
     pub sha256: [u8; 32],
 }
 
+/// What a writing call does to what is there, to an implementation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Adds records behind the last.
+    Append,
+    /// Removes records, or changes what is kept beside them. Seldom.
+    Rewrite,
+}
+
 /// Stores the Raft log and vote.
 ///
 /// Every writing call is ordered after the one before it and durable when it returns, except

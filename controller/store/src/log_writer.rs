@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -25,6 +26,9 @@ pub type Callback = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 const QUEUE: usize = 256;
 /// Payload bytes that go into one sync at most.
 const SYNC_BYTES: usize = 8 << 20;
+/// How long the thread tries to write where there is no space, and how long it waits in between.
+const PATIENCE: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(20);
 
 enum Work {
     Append(Vec<LogRecord>),
@@ -56,7 +60,11 @@ struct Queue {
 
 struct Shared {
     db: Arc<dyn LogDb>,
+    /// How long is tried where there is no space.
+    patience: Duration,
     view: Mutex<View>,
+    /// Why the last write that failed did: what was built on it is answered with that.
+    failed: Mutex<Option<StoreError>>,
 }
 
 impl Shared {
@@ -87,7 +95,7 @@ impl Pump {
 impl LogWriter {
     /// Starts the thread.
     pub fn start(db: Arc<dyn LogDb>) -> Result<Self, StoreError> {
-        let (mut writer, Pump { shared, queued, .. }) = Self::pumped(db)?;
+        let (mut writer, Pump { shared, queued, .. }) = Self::pumped_with(db, PATIENCE)?;
         let thread = std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || write_all(&shared, &queued))
@@ -101,10 +109,16 @@ impl LogWriter {
     /// # Errors
     /// When the log cannot be read.
     pub fn pumped(db: Arc<dyn LogDb>) -> Result<(Self, Pump), StoreError> {
+        Self::pumped_with(db, Duration::ZERO)
+    }
+
+    fn pumped_with(db: Arc<dyn LogDb>, patience: Duration) -> Result<(Self, Pump), StoreError> {
         let view = View::of(&*db)?;
         let shared = Arc::new(Shared {
             db,
+            patience,
             view: Mutex::new(view),
+            failed: Mutex::default(),
         });
         let (jobs, queued) = sync_channel(QUEUE);
         let writer = Self {
@@ -283,31 +297,53 @@ fn append_bytes(job: &Job) -> Option<usize> {
     }
 }
 
+/// Writes, and again where there is no space: what is kept back is given up at once ([`Space`](crate::Space)), and whoever asked for this
+/// cannot go on without it.
+fn with_space(patience: Duration, write: impl Fn() -> Result<(), StoreError>) -> Result<(), StoreError> {
+    let began = Instant::now();
+    loop {
+        match write() {
+            Err(StoreError::Full { .. }) if began.elapsed() < patience => std::thread::sleep(AGAIN),
+            result => return result,
+        }
+    }
+}
+
 fn write_batch(shared: &Shared, batch: Vec<Job>) {
     let generation = shared.view().generation;
     // Jobs that were built on records a failure has taken back.
     let (live, stale): (Vec<Job>, Vec<Job>) = batch.into_iter().partition(|job| job.generation == generation);
     for job in stale {
-        let what = "an earlier write of the log failed, and this one was built on it".to_owned();
+        let failed = shared
+            .failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let what = match failed {
+            Some(cause) => {
+                format!("an earlier write of the log failed, and this one was built on it: {cause}")
+            }
+            None => "an earlier write of the log failed, and this one was built on it".to_owned(),
+        };
         (job.done)(Err(StoreError::Refused { what }));
     }
     let Some(first) = live.first() else { return };
     let db = &*shared.db;
-    let result = match &first.work {
-        Work::Append(_) => {
-            let mut entries = Vec::new();
-            for job in &live {
-                if let Work::Append(more) = &job.work {
-                    entries.extend_from_slice(more);
-                }
-            }
-            db.append(&entries)
-        }
+    let entries: Vec<LogRecord> = live
+        .iter()
+        .filter_map(|job| match &job.work {
+            Work::Append(entries) => Some(entries.iter().cloned()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let result = with_space(shared.patience, || match &first.work {
+        Work::Append(_) => db.append(&entries),
         Work::Truncate(keep) => db.truncate_after(*keep),
         Work::Purge(upto) => db.purge_to(*upto),
         Work::Vote(vote) => db.save_vote(vote),
         Work::Committed(committed) => db.save_committed(committed),
-    };
+    });
     {
         let mut view = shared.view();
         match &result {
@@ -318,10 +354,61 @@ fn write_batch(shared: &Shared, batch: Vec<Job>) {
                     view.settle(job.ticket, first.index..last.index + 1);
                 }
             }),
-            Err(_) => view.reset(db),
+            Err(error) => {
+                view.reset(db);
+                *shared.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+            }
         }
     }
     for job in live {
         (job.done)(result.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io;
+
+    use super::*;
+
+    fn failure(kind: io::ErrorKind) -> StoreError {
+        StoreError::io("log".as_ref(), "write", kind.into())
+    }
+
+    /// Writes where the first so many attempts find no space; says how often it was tried.
+    fn tried(patience: Duration, full: usize, kind: io::ErrorKind) -> (Result<(), StoreError>, usize) {
+        let count = Cell::new(0);
+        let result = with_space(patience, || {
+            count.set(count.get() + 1);
+            match count.get() > full {
+                true => Ok(()),
+                false => Err(failure(kind)),
+            }
+        });
+        (result, count.get())
+    }
+
+    #[test]
+    fn what_finds_no_space_is_tried_again_for_a_while_and_nothing_else_is() {
+        let long = Duration::from_secs(60);
+        let (written, count) = tried(long, 3, io::ErrorKind::StorageFull);
+        assert!(written.is_ok() && count == 4, "{written:?} after {count}");
+        let (written, count) = tried(long, 3, io::ErrorKind::PermissionDenied);
+        assert!(
+            matches!(written, Err(StoreError::Io { .. })) && count == 1,
+            "{written:?}"
+        );
+        // No space comes in time, or none is waited for.
+        let (written, count) = tried(3 * AGAIN, usize::MAX, io::ErrorKind::StorageFull);
+        assert!(
+            matches!(written, Err(StoreError::Full { .. })) && count > 1,
+            "{written:?}"
+        );
+        let (written, count) = tried(Duration::ZERO, usize::MAX, io::ErrorKind::StorageFull);
+        assert!(
+            matches!(written, Err(StoreError::Full { .. })) && count == 1,
+            "{written:?}"
+        );
     }
 }

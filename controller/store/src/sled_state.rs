@@ -4,6 +4,7 @@
 //! error, every row carries a checksum, the mark carries count and digest of all rows, opening reads them
 //! all, and [`flush`](StateDb::flush) is sled's flush and an fdatasync of its file.
 
+mod cache;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use self::cache::Touched;
 use self::rows::{
     MARK_KEY, Tally, damaged, decode_mark, decode_row, decode_value, encode_mark, encode_value,
 };
@@ -25,14 +27,15 @@ const STATE_DIR: &str = "state.sled";
 const ROWS_TREE: &str = "rows";
 /// In sled's own tree while [`StateDb::replace_all`] runs.
 const REPLACING_KEY: &str = "replacing";
-/// sled's page cache. The controller reads its state from memory; rows are read at start only.
+/// sled's page cache, about (see [`cache`]). The controller reads its state from memory; rows are read at start, and those of the audit.
 const CACHE_BYTES: u64 = 32 << 20;
-/// Rows that a visit takes at a time: writers wait for no more.
+/// Rows that a visit takes at a time, and about how many bytes: writers wait for no more.
 const AT_ONCE: usize = 256;
+const BYTES_AT_ONCE: usize = 512 << 10;
 /// Bytes that are kept for a visit of what is changed meanwhile; past it writers wait until it has moved on.
 const KEPT_BYTES: usize = 16 << 20;
 /// Bytes of rows in one batch while a snapshot is loaded.
-const LOAD_BYTES: usize = 1 << 20;
+const LOAD_BYTES: usize = 512 << 10;
 
 /// The rows of one member on sled. Open at most once per directory.
 pub struct SledState {
@@ -47,6 +50,7 @@ pub struct SledState {
     visitors: Mutex<()>,
     /// A visit has moved on, or is over.
     moved: Condvar,
+    touched: Touched,
 }
 
 struct Present {
@@ -98,6 +102,14 @@ fn size((key, stored): (&Vec<u8>, &Option<sled::IVec>)) -> usize {
 /// Rows as they are stored.
 type StoredRows = Vec<(Vec<u8>, Option<sled::IVec>)>;
 
+/// What is to be stored.
+struct Changes {
+    batch: sled::Batch,
+    /// The keys of rows that are put, and the bytes of each.
+    put: Vec<(Vec<u8>, usize)>,
+    tally: Tally,
+}
+
 /// Ends a visit.
 struct Over<'a>(&'a SledState);
 
@@ -130,6 +142,7 @@ impl SledState {
             present: Mutex::new(present),
             visitors: Mutex::default(),
             moved: Condvar::new(),
+            touched: Touched::default(),
         })
     }
 
@@ -231,8 +244,10 @@ impl Present {
             None => (None, Tally::default()),
         };
         let mut tally = Tally::default();
+        let touched = Touched::default();
         for pair in rows.iter() {
             let (key, stored) = pair.map_err(failed)?;
+            touched.add(&rows, &key, stored.len()).map_err(failed)?;
             if key != MARK_KEY {
                 tally.add(decode_row(path, &key, &stored)?.0);
             }
@@ -254,18 +269,26 @@ impl Present {
     }
 
     /// The next rows of the view, in order, with their stored values, and whether they are the last. Without a value a row was not there.
-    fn next_of_view(&mut self, path: &Path) -> Result<(StoredRows, bool), StoreError> {
+    fn next_of_view(&mut self, path: &Path, touched: &Touched) -> Result<(StoredRows, bool), StoreError> {
         let Some(view) = &mut self.view else {
             return Ok((Vec::new(), true));
         };
         let mut rows = BTreeMap::new();
         let mut last = None;
-        for pair in self.rows.range(view.next.clone()..).take(AT_ONCE) {
+        let mut bytes = 0;
+        for pair in self.rows.range(view.next.clone()..) {
             let (key, stored) = pair.map_err(|error| fault(path, error))?;
-            last = Some(key.to_vec());
+            touched
+                .add(&self.rows, &key, stored.len())
+                .map_err(|error| fault(path, error))?;
+            bytes += key.len() + stored.len();
             rows.insert(key.to_vec(), Some(stored));
+            if rows.len() == AT_ONCE || bytes >= BYTES_AT_ONCE {
+                last = Some(key.to_vec());
+                break;
+            }
         }
-        let kept = match last.filter(|_| rows.len() == AT_ONCE) {
+        let kept = match last {
             Some(last) => {
                 view.next = [last.as_slice(), &[0]].concat();
                 let rest = view.kept.split_off(&view.next);
@@ -281,7 +304,7 @@ impl Present {
     }
 
     /// Encodes the last value per row, and what the tally becomes.
-    fn plan(&mut self, path: &Path, ops: &[RowOp]) -> Result<(sled::Batch, Tally), StoreError> {
+    fn plan(&mut self, path: &Path, ops: &[RowOp]) -> Result<Changes, StoreError> {
         let mut last: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         for op in ops {
             let key = row_key::join(&op.tree, &op.key)?;
@@ -294,6 +317,7 @@ impl Present {
         }
         let mut tally = self.tally;
         let mut batch = sled::Batch::default();
+        let mut put = Vec::new();
         for (key, value) in last {
             let stored = self.rows.get(&key).map_err(|error| fault(path, error))?;
             if let Some(stored) = &stored {
@@ -305,12 +329,13 @@ impl Present {
             match value {
                 Some(value) => {
                     tally.add(crate::frame::u32_at(&value, 1));
+                    put.push((key.clone(), value.len()));
                     batch.insert(key, value);
                 }
                 None => batch.remove(key),
             }
         }
-        Ok((batch, tally))
+        Ok(Changes { batch, put, tally })
     }
 }
 
@@ -322,14 +347,9 @@ impl StateDb for SledState {
         }
         applied.follows(present.mark.as_ref())?;
         self.write(&mut present, |present| {
-            let (mut batch, tally) = present.plan(&self.path, ops)?;
-            batch.insert(MARK_KEY, encode_mark(applied, tally));
-            self.settle()?;
-            present
-                .rows
-                .apply_batch(batch)
-                .map_err(|error| fault(&self.path, error))?;
-            present.tally = tally;
+            let changes = present.plan(&self.path, ops)?;
+            let mark = encode_mark(applied, changes.tally);
+            self.store(present, changes, Some(mark))?;
             present.mark = Some(applied.clone());
             Ok(())
         })
@@ -339,7 +359,10 @@ impl StateDb for SledState {
         let key = row_key::join(tree, key)?;
         let rows = self.present()?.rows.clone();
         contained(&self.path, Remedy::RebuildState, || {
-            let stored = rows.get(&key).map_err(|error| fault(&self.path, error))?;
+            let failed = |error| fault(&self.path, error);
+            let stored = rows.get(&key).map_err(failed)?;
+            let bytes = stored.as_ref().map_or(0, |stored| stored.len());
+            self.touched.add(&rows, &key, bytes).map_err(failed)?;
             stored
                 .map(|stored| Ok(decode_value(&self.path, &key, &stored)?.1))
                 .transpose()
@@ -355,7 +378,7 @@ impl StateDb for SledState {
         let prefix = row_key::join(tree, prefix)?;
         let rows = self.present()?.rows.clone();
         let mut pairs = rows.scan_prefix(prefix);
-        while let Some(row) = next_row(&self.path, &mut pairs)? {
+        while let Some(row) = self.next_row(&rows, &mut pairs)? {
             if !visit(row)? {
                 break;
             }
@@ -384,7 +407,7 @@ impl StateDb for SledState {
             let (rows, is_over) = {
                 let mut present = self.present()?;
                 contained(&self.path, Remedy::RebuildState, || {
-                    present.next_of_view(&self.path)
+                    present.next_of_view(&self.path, &self.touched)
                 })?
             };
             self.moved.notify_all();
@@ -430,6 +453,45 @@ impl StateDb for SledState {
 }
 
 impl SledState {
+    fn next_row(&self, rows: &sled::Tree, pairs: &mut sled::Iter) -> Result<Option<Row>, StoreError> {
+        let path = &self.path;
+        contained(path, Remedy::RebuildState, || match pairs.next() {
+            None => Ok(None),
+            Some(pair) => {
+                let (key, stored) = pair.map_err(|error| fault(path, error))?;
+                self.touched
+                    .add(rows, &key, stored.len())
+                    .map_err(|error| fault(path, error))?;
+                Ok(Some(decode_row(path, &key, &stored)?.1))
+            }
+        })
+    }
+
+    /// Gives a batch to sled.
+    fn store(
+        &self,
+        present: &mut Present,
+        changes: Changes,
+        mark: Option<Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        let Changes {
+            mut batch,
+            put,
+            tally,
+        } = changes;
+        if let Some(mark) = mark {
+            batch.insert(MARK_KEY, mark);
+        }
+        self.settle()?;
+        let failed = |error| fault(&self.path, error);
+        present.rows.apply_batch(batch).map_err(failed)?;
+        present.tally = tally;
+        for (key, bytes) in put {
+            self.touched.add(&present.rows, &key, bytes).map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Drops all rows, after a durable note that they are going.
     fn empty(&self, present: &mut Present) -> Result<(), StoreError> {
         let failed = |error| fault(&self.path, error);
@@ -451,19 +513,13 @@ impl SledState {
         let mut ops = Vec::new();
         let mut bytes = 0;
         let write = |present: &mut Present, ops: &mut Vec<RowOp>, last: bool| {
-            let (mut batch, tally) = present.plan(&self.path, ops)?;
+            let changes = present.plan(&self.path, ops)?;
+            let mark = last.then(|| encode_mark(applied, changes.tally));
             if last {
-                batch.insert(MARK_KEY, encode_mark(applied, tally));
                 present.mark = Some(applied.clone());
             }
-            self.settle()?;
-            present
-                .rows
-                .apply_batch(batch)
-                .map_err(|error| fault(&self.path, error))?;
-            present.tally = tally;
             ops.clear();
-            Ok::<_, StoreError>(())
+            self.store(present, changes, mark)
         };
         for row in rows {
             let Row { tree, key, value } = row?;
@@ -480,16 +536,6 @@ impl SledState {
         }
         write(present, &mut ops, true)
     }
-}
-
-fn next_row(path: &Path, pairs: &mut sled::Iter) -> Result<Option<Row>, StoreError> {
-    contained(path, Remedy::RebuildState, || match pairs.next() {
-        None => Ok(None),
-        Some(pair) => {
-            let (key, stored) = pair.map_err(|error| fault(path, error))?;
-            Ok(Some(decode_row(path, &key, &stored)?.1))
-        }
-    })
 }
 
 fn fault(path: &Path, error: sled::Error) -> StoreError {

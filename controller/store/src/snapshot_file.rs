@@ -4,16 +4,20 @@
 //! and only what it covers may be purged from the log. Nothing falls back to an older file by itself: a
 //! damaged newest snapshot is an error, because the log behind the older one may be gone.
 
+mod incoming;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use verger_chunks::SnapshotHeader;
 
 use crate::chunk_stream::{ChunkSink, ChunkSource, StreamKind};
-use crate::frame::u64_at;
 use crate::log_db::LogId;
 use crate::{Remedy, StoreError, durable_fs};
+
+pub use incoming::{Incoming, SnapshotId};
 
 const SUFFIX: &str = ".vsnap";
 const DRAFT_SUFFIX: &str = ".draft";
@@ -30,26 +34,26 @@ pub struct SnapshotMeta {
 
 impl SnapshotMeta {
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(16 + self.membership.len());
-        bytes.extend_from_slice(&self.last.index.to_le_bytes());
-        bytes.extend_from_slice(&self.last.term.to_le_bytes());
-        bytes.extend_from_slice(&self.membership);
-        bytes
+        let LogId { index, term } = self.last;
+        let mark = self.membership.clone();
+        SnapshotHeader { index, term, mark }.encode()
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        (bytes.len() >= 16).then(|| Self {
-            last: LogId {
-                index: u64_at(bytes, 0),
-                term: u64_at(bytes, 8),
-            },
-            membership: Bytes::copy_from_slice(&bytes[16..]),
+        let SnapshotHeader { index, term, mark } = SnapshotHeader::decode(bytes)?;
+        Some(Self {
+            last: LogId { index, term },
+            membership: mark,
         })
     }
 
     /// Names sort by index, then term.
+    fn place(&self) -> String {
+        format!("{:020}-{:020}", self.last.index, self.last.term)
+    }
+
     fn file_name(&self) -> String {
-        format!("{:020}-{:020}{SUFFIX}", self.last.index, self.last.term)
+        format!("{}{SUFFIX}", self.place())
     }
 }
 
@@ -103,7 +107,8 @@ pub struct SnapshotDir {
 }
 
 impl SnapshotDir {
-    /// Opens the directory, making it if it is missing, and removes drafts that a crash left.
+    /// Opens the directory, making it if it is missing, and removes drafts that a crash left. What has come of another
+    /// member's snapshot stays, unless there is a newer one.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         durable_fs::create_dir(dir)?;
         let this = Self {
@@ -115,6 +120,7 @@ impl SnapshotDir {
                 this.remove(&name)?;
             }
         }
+        this.drop_overtaken()?;
         Ok(this)
     }
 
@@ -195,6 +201,7 @@ impl SnapshotDir {
         if let Some(newest) = self.latest()? {
             self.verify(&newest)?;
         }
+        self.drop_overtaken()?;
         let mut names = self.snapshots()?;
         names.truncate(names.len().saturating_sub(2));
         for name in &names {
@@ -306,25 +313,41 @@ pub struct SnapshotReader {
     meta: SnapshotMeta,
     path: PathBuf,
     source: ChunkSource<BufReader<File>>,
+    /// Nothing of this member's: others have it no more than it does.
+    is_outside: bool,
 }
 
 impl SnapshotReader {
+    /// Opens a snapshot that somebody kept, under whatever name.
+    pub fn outside(path: &Path) -> Result<Self, StoreError> {
+        let file = File::open(path).map_err(|error| StoreError::io(path, "open", error))?;
+        let mut reader = Self::of(file, path).map_err(of_another)?;
+        reader.is_outside = true;
+        Ok(reader)
+    }
+
     fn open(path: &Path) -> Result<Self, StoreError> {
         let file = File::open(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => damaged(path, "the snapshot file is missing"),
             _ => StoreError::io(path, "open", error),
         })?;
+        let reader = Self::of(file, path)?;
+        if path.file_name().and_then(|name| name.to_str()) != Some(reader.meta.file_name().as_str()) {
+            return Err(damaged(path, "its name does not fit its header"));
+        }
+        Ok(reader)
+    }
+
+    fn of(file: File, path: &Path) -> Result<Self, StoreError> {
         let input = BufReader::with_capacity(BUFFER_BYTES, file);
         let (source, header) = ChunkSource::begin(input, path, StreamKind::Snapshot)?;
         let meta =
             SnapshotMeta::decode(&header).ok_or_else(|| damaged(path, "its header does not decode"))?;
-        if path.file_name().and_then(|name| name.to_str()) != Some(meta.file_name().as_str()) {
-            return Err(damaged(path, "its name does not fit its header"));
-        }
         Ok(Self {
             meta,
             path: path.to_owned(),
             source,
+            is_outside: false,
         })
     }
 
@@ -336,11 +359,33 @@ impl SnapshotReader {
 
     /// Gives the next chunk, `None` at the verified end.
     pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
-        let chunk = self.source.next_chunk()?;
-        if chunk.is_none() && self.source.chunks() == 0 {
-            return Err(damaged(&self.path, "it holds no data"));
+        let read = self.source.next_chunk().and_then(|chunk| {
+            if chunk.is_none() && self.source.chunks() == 0 {
+                return Err(damaged(&self.path, "it holds no data"));
+            }
+            Ok(chunk)
+        });
+        match self.is_outside {
+            true => read.map_err(of_another),
+            false => read,
         }
-        Ok(chunk)
+    }
+
+    /// Gives the SHA-256 that it ends with; `None` before its verified end.
+    #[must_use]
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        self.source.digest()
+    }
+}
+
+fn of_another(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Damaged { file, what, .. } => StoreError::Damaged {
+            file,
+            what,
+            remedy: Remedy::OtherCopy,
+        },
+        other => other,
     }
 }
 

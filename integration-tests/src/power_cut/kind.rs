@@ -12,8 +12,10 @@ use crate::programs::Programs;
 /// A store under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The controller's log and vote.
+    /// The controller's log and vote, as new members have them.
     ControllerLog,
+    /// Those of a member that began with redb.
+    ControllerRedbLog,
     /// The rows of the controller's applied state.
     ControllerState,
     /// The controller's snapshot files.
@@ -26,6 +28,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ControllerLog => "controller-log",
+            Self::ControllerRedbLog => "controller-redb-log",
             Self::ControllerState => "controller-state",
             Self::ControllerSnapshot => "controller-snapshot",
             Self::Ledger => "ledger",
@@ -62,8 +65,9 @@ pub(crate) struct Life {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::ControllerLog,
+        Self::ControllerRedbLog,
         Self::ControllerState,
         Self::ControllerSnapshot,
         Self::Ledger,
@@ -72,7 +76,7 @@ impl Kind {
     /// How long its writer lives.
     pub(crate) const fn life(self) -> Life {
         let (acknowledgements, millis) = match self {
-            Self::ControllerLog | Self::Ledger => (10, 2),
+            Self::ControllerLog | Self::ControllerRedbLog | Self::Ledger => (10, 2),
             // Hundreds of batches may come between two acknowledgements.
             Self::ControllerState => (6, 8),
             // An acknowledgement stands for up to four megabytes.
@@ -88,6 +92,7 @@ impl Kind {
     const fn of_controller(self) -> Option<&'static str> {
         match self {
             Self::ControllerLog => Some("log"),
+            Self::ControllerRedbLog => Some("redb-log"),
             Self::ControllerState => Some("state"),
             Self::ControllerSnapshot => Some("snapshot"),
             Self::Ledger => None,
@@ -158,7 +163,10 @@ impl Kind {
         /// A panic: a store that brings its reader down is bad too.
         const PANIC: i32 = 101;
         match self {
-            Self::ControllerLog | Self::ControllerState | Self::ControllerSnapshot => {
+            Self::ControllerLog
+            | Self::ControllerRedbLog
+            | Self::ControllerState
+            | Self::ControllerSnapshot => {
                 matches!(code, 0 | 1 | 3 | PANIC)
             }
             Self::Ledger => {
@@ -176,7 +184,7 @@ impl Kind {
         };
         let number = |name: &str| after(name)?.parse::<u64>().ok();
         Some(match self {
-            Self::ControllerLog => {
+            Self::ControllerLog | Self::ControllerRedbLog => {
                 Some(number("last")?) >= acknowledged.last && number("vote") >= acknowledged.vote
             }
             Self::Ledger => Some(number("last")?) >= acknowledged.last,
@@ -214,6 +222,7 @@ mod tests {
     fn the_rig_takes_no_readers_refusal_of_its_arguments_for_a_bad_store() {
         for kind in [
             Kind::ControllerLog,
+            Kind::ControllerRedbLog,
             Kind::ControllerState,
             Kind::ControllerSnapshot,
         ] {

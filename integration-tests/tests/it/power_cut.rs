@@ -19,6 +19,7 @@ fn one_power_cut_loses_nothing_acknowledged_and_the_planted_defects_are_caught()
     let (lost, caught) = figure.split_once("; planted defects caught: ").unwrap();
     for kind in [
         "controller-log",
+        "controller-redb-log",
         "controller-state",
         "controller-snapshot",
         "ledger",

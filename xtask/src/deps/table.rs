@@ -64,6 +64,12 @@ pub(super) const RULES: Rules = Rules {
             name: "verger-transport",
             ..LIBRARY
         },
+        // Files that members write: members and the CLI read them.
+        CrateRule {
+            name: "verger-chunks",
+            never_reaches: IMPURE,
+            ..LIBRARY
+        },
         CrateRule {
             name: "verger-fuzz",
             tests_use: &[],
@@ -91,6 +97,7 @@ pub(super) const RULES: Rules = Rules {
         },
         CrateRule {
             name: "verger-controller-store",
+            uses: &["verger-chunks"],
             ..LIBRARY
         },
         CrateRule {
@@ -230,9 +237,12 @@ pub(super) const RULES: Rules = Rules {
         },
         CrateRule {
             name: "verger-cli",
-            // Who may do what is worked out from the verified set, by what the controllers decide with.
+            // Who may do what is worked out from the verified set, by what the controllers decide with; what a snapshot holds, by what they
+            // make of its rows.
             uses: &[
                 "verger-controller-authz",
+                "verger-controller-state",
+                "verger-chunks",
                 "verger-proto",
                 "verger-policy",
                 "verger-wire",
@@ -276,6 +286,13 @@ pub(super) const RULES: Rules = Rules {
             name: "verger-decisions",
             uses: &["verger-controller-authz", "verger-policy", "verger-rig"],
             never_reaches: &["tokio", "tonic", "sled", "redb", "openraft"],
+            ..PROGRAM
+        },
+        // What the kinds of a member's log cost.
+        CrateRule {
+            name: "verger-logs",
+            uses: &["verger-controller-store", "verger-rig"],
+            never_reaches: &["tokio", "tonic", "openraft"],
             ..PROGRAM
         },
         CrateRule {
@@ -378,6 +395,7 @@ pub(super) const RULES: Rules = Rules {
                 "verger-integration-tests",
                 "verger-rig",
                 "verger-decisions",
+                "verger-logs",
                 "xtask",
             ],
         },

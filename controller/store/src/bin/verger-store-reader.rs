@@ -1,10 +1,10 @@
 //! Reads what `verger-store-writer` left and says whether it is what was written.
 //!
-//! `verger-store-reader verify --dir DIR --kind log|state|snapshot [--acked N] [--voted N] [--begun N]
+//! `verger-store-reader verify --dir DIR --kind log|redb-log|state|snapshot [--acked N] [--voted N] [--begun N]
 //! [--replacing N]` opens the store in a process of its own, reads all of it and prints one line, where an absent
 //! number is `-`:
 //!
-//! - log: `first F last L records R vote V match yes`
+//! - log, redb-log: `first F last L records R vote V match yes`
 //! - state: `mark M rows R match yes`
 //! - snapshot: `last L files F match yes`
 //!
@@ -80,7 +80,8 @@ fn wish() -> Result<(Verify, Wish), String> {
         };
         match (flag.as_str(), value.as_str()) {
             ("--dir", name) => dir = Some(PathBuf::from(name)),
-            ("--kind", "log") => verify = Some(log::verify as Verify),
+            ("--kind", "log") => verify = Some(log::chunked as Verify),
+            ("--kind", "redb-log") => verify = Some(log::redb as Verify),
             ("--kind", "state") => verify = Some(state::verify as Verify),
             ("--kind", "snapshot") => verify = Some(snapshot::verify as Verify),
             ("--acked", _) => wish.acked = number()?,

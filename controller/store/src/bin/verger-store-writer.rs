@@ -1,6 +1,6 @@
 //! Writes to a store for the power-cut rig and prints each acknowledgement.
 //!
-//! `verger-store-writer --dir DIR --kind log|state|snapshot [--barrier on|off] [--seed N]` goes on until it is
+//! `verger-store-writer --dir DIR --kind log|redb-log|state|snapshot [--barrier on|off] [--seed N]` goes on until it is
 //! stopped. What it writes is what `verger-store-reader` expects at the same number; started again, it continues
 //! behind the last one. Each line is a word and a number:
 //!
@@ -66,7 +66,7 @@ fn run() -> Result<(), Failure> {
         let value = args.next().ok_or_else(|| format!("{flag:?} needs a value"))?;
         match (flag.as_str(), value.as_str()) {
             ("--dir", name) => dir = Some(PathBuf::from(name)),
-            ("--kind", "log" | "state" | "snapshot") => kind = Some(value),
+            ("--kind", "log" | "redb-log" | "state" | "snapshot") => kind = Some(value),
             ("--barrier", "on") => barrier = true,
             ("--barrier", "off") => barrier = false,
             ("--seed", number) => {
@@ -87,7 +87,8 @@ fn run() -> Result<(), Failure> {
         dice: Dice(seed | 1),
     };
     match kind.as_deref() {
-        Some("log") => log::write(wish),
+        Some("log") => log::chunked(wish),
+        Some("redb-log") => log::redb(wish),
         Some("state") => state::write(wish),
         Some("snapshot") => snapshot::write(wish),
         _ => Err("--kind is missing".into()),

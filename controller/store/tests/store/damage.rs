@@ -1,11 +1,14 @@
 //! Flipped bytes and cut tails: a typed error or the same data, never a silent difference.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use verger_controller_store::{LogDb, LogId, LogRecord, RedbLog, SnapshotDir, SnapshotMeta, StoreError};
+use verger_controller_store::{ChunkedLog, LogId, LogRecord, RedbLog, SnapshotDir, SnapshotMeta, StoreError};
 
-use crate::rigs::copy_files;
+use crate::rigs::{OnDisk, copy_files};
+
+/// The watermark's file.
+const MARK: &str = "log.mark";
 
 /// A small generator, so that a failing round can be run again.
 struct Dice(u64);
@@ -55,8 +58,8 @@ fn damage(dice: &mut Dice, file: &Path, round: u64, hot: u64) -> String {
 
 type Contents = (Vec<LogRecord>, Option<bytes::Bytes>, Option<LogId>, Option<LogId>);
 
-fn contents(dir: &Path) -> Result<Contents, StoreError> {
-    let log = RedbLog::open(dir)?;
+fn contents<L: OnDisk>(dir: &Path) -> Result<Contents, StoreError> {
+    let log = L::open(dir)?;
     log.check()?;
     Ok((
         log.read_range(0..u64::MAX, usize::MAX)?,
@@ -77,9 +80,9 @@ fn record(index: u64) -> LogRecord {
 
 /// Makes a log that has lived: many commits, a truncation, a purge. Leaves it as a killed process does when
 /// `killed`.
-fn lived_in(killed: bool) -> tempfile::TempDir {
+fn lived_in<L: OnDisk>(killed: bool) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let log = RedbLog::create(dir.path()).unwrap();
+    let log = L::create(dir.path()).unwrap();
     for batch in 0..60 {
         let records: Vec<_> = (batch * 5..batch * 5 + 5).map(record).collect();
         log.append(&records).unwrap();
@@ -96,20 +99,39 @@ fn lived_in(killed: bool) -> tempfile::TempDir {
     image
 }
 
-fn no_silent_difference(killed: bool, rounds: u64, seed: u64) {
-    let sound = lived_in(killed);
+/// The files of a log that damage may hit: all but the watermark, and locks, which are empty.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if fs::metadata(&path).unwrap().len() > 0 && !path.ends_with(MARK) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn no_silent_difference<L: OnDisk>(sound: &Path, records: usize, rounds: u64, seed: u64) {
     let reference = tempfile::tempdir().unwrap();
-    copy_files(sound.path(), reference.path());
-    let want = contents(reference.path()).unwrap();
-    assert_eq!(want.0.len(), 181);
+    copy_files(sound, reference.path());
+    let want = contents::<L>(reference.path()).unwrap();
+    assert_eq!(want.0.len(), records);
     let mut dice = Dice(seed);
     let (mut refused, mut same) = (0, 0);
     for round in 0..rounds {
         let victim = tempfile::tempdir().unwrap();
-        copy_files(sound.path(), victim.path());
-        let name = if round % 10 == 9 { "log.mark" } else { "log.redb" };
-        let what = damage(&mut dice, &victim.path().join(name), round, 4096);
-        match contents(victim.path()) {
+        copy_files(sound, victim.path());
+        let hit = if round % 10 == 9 {
+            victim.path().join(MARK)
+        } else {
+            let files = files(victim.path());
+            files[dice.roll(files.len() as u64) as usize].clone()
+        };
+        let what = damage(&mut dice, &hit, round, 4096);
+        match contents::<L>(victim.path()) {
             Ok(found) => {
                 assert!(found == want, "{what}: a silent difference");
                 same += 1;
@@ -129,21 +151,23 @@ fn no_silent_difference(killed: bool, rounds: u64, seed: u64) {
 
 #[test]
 fn damage_to_a_closed_log_is_refused_or_harmless() {
-    no_silent_difference(false, 200, 0x5EED_0001);
+    no_silent_difference::<RedbLog>(lived_in::<RedbLog>(false).path(), 181, 200, 0x5EED_0001);
+    no_silent_difference::<ChunkedLog>(lived_in::<ChunkedLog>(false).path(), 181, 200, 0x5EED_0001);
 }
 
 #[test]
 fn damage_to_a_killed_log_is_refused_or_harmless() {
-    no_silent_difference(true, 200, 0x5EED_0002);
+    no_silent_difference::<RedbLog>(lived_in::<RedbLog>(true).path(), 181, 200, 0x5EED_0002);
+    no_silent_difference::<ChunkedLog>(lived_in::<ChunkedLog>(true).path(), 181, 200, 0x5EED_0002);
 }
 
 /// The commit slots of the engine: every byte, because a lost newest slot is how a log goes back in time.
 #[test]
 fn every_byte_of_the_engines_header_is_refused_or_harmless() {
-    let sound = lived_in(true);
+    let sound = lived_in::<RedbLog>(true);
     let reference = tempfile::tempdir().unwrap();
     copy_files(sound.path(), reference.path());
-    let want = contents(reference.path()).unwrap();
+    let want = contents::<RedbLog>(reference.path()).unwrap();
     let (mut acknowledged, mut refused) = (0, 0);
     for at in 0..320_usize {
         let victim = tempfile::tempdir().unwrap();
@@ -152,7 +176,7 @@ fn every_byte_of_the_engines_header_is_refused_or_harmless() {
         let mut bytes = fs::read(&file).unwrap();
         bytes[at] ^= 1 << (at % 8);
         fs::write(&file, bytes).unwrap();
-        match contents(victim.path()) {
+        match contents::<RedbLog>(victim.path()) {
             Ok(found) => assert!(found == want, "byte {at}: a silent difference"),
             Err(error) => {
                 assert!(error.is_damage(), "byte {at}: {error}");

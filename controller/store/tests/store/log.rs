@@ -1,14 +1,20 @@
-//! The conformance suite over both logs, random operations, and whether the suite can fail.
+//! The conformance suite over all logs, random operations, and whether the suite can fail.
 
 use proptest::prelude::*;
-use verger_controller_store::MemoryDisk;
 use verger_controller_store::conformance::log::{LogOp, LogRig, check_all, check_ops};
+use verger_controller_store::{ChunkedLog, MemoryDisk, RedbLog};
 
-use crate::rigs::{MemoryLogRig, RedbRig};
+use crate::rigs::{DiskLogRig, MemoryLogRig};
 
 #[test]
 fn redb_conforms() {
-    let cases = check_all(&mut || Box::new(RedbRig::new())).unwrap();
+    let cases = check_all(&mut || Box::new(DiskLogRig::<RedbLog>::new())).unwrap();
+    assert_eq!(cases, 25);
+}
+
+#[test]
+fn raft_log_conforms() {
+    let cases = check_all(&mut || Box::new(DiskLogRig::<ChunkedLog>::new())).unwrap();
     assert_eq!(cases, 25);
 }
 
@@ -65,7 +71,12 @@ proptest! {
 
     #[test]
     fn redb_agrees_with_a_vector(ops in prop::collection::vec(op(), 1..40)) {
-        agrees(&mut RedbRig::new(), &ops)?;
+        agrees(&mut DiskLogRig::<RedbLog>::new(), &ops)?;
+    }
+
+    #[test]
+    fn raft_log_agrees_with_a_vector(ops in prop::collection::vec(op(), 1..40)) {
+        agrees(&mut DiskLogRig::<ChunkedLog>::new(), &ops)?;
     }
 
     #[test]

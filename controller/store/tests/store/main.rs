@@ -8,3 +8,4 @@ mod rigs;
 mod sled_state;
 mod snapshot;
 mod state;
+mod write_behind;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use tempfile::TempDir;
 use verger_controller_store::conformance::log::LogRig;
 use verger_controller_store::conformance::state::StateRig;
 use verger_controller_store::{
-    LogDb, MemoryDisk, MemoryLog, MemoryState, RedbLog, SledState, StateDb, StoreError,
+    ChunkedLog, LogDb, MemoryDisk, MemoryLog, MemoryState, RedbLog, SledState, StateDb, StoreError,
+    WriteBehind,
 };
 
 pub(crate) struct MemoryLogRig {
@@ -28,25 +30,54 @@ impl LogRig for MemoryLogRig {
     }
 }
 
-pub(crate) struct RedbRig {
-    dir: TempDir,
+/// A log on disk, as tests open it.
+pub(crate) trait OnDisk: LogDb + Sized + 'static {
+    fn create(dir: &Path) -> Result<Self, StoreError>;
+    fn open(dir: &Path) -> Result<Self, StoreError>;
+    fn exists(dir: &Path) -> bool;
 }
 
-impl RedbRig {
+macro_rules! on_disk {
+    ($($log:ty),+) => {$(
+        impl OnDisk for $log {
+            fn create(dir: &Path) -> Result<Self, StoreError> {
+                Self::create(dir)
+            }
+
+            fn open(dir: &Path) -> Result<Self, StoreError> {
+                Self::open(dir)
+            }
+
+            fn exists(dir: &Path) -> bool {
+                Self::exists(dir)
+            }
+        }
+    )+};
+}
+
+on_disk!(RedbLog, ChunkedLog);
+
+pub(crate) struct DiskLogRig<L> {
+    dir: TempDir,
+    of: PhantomData<L>,
+}
+
+impl<L> DiskLogRig<L> {
     pub(crate) fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
+            of: PhantomData,
         }
     }
 }
 
-impl LogRig for RedbRig {
+impl<L: OnDisk> LogRig for DiskLogRig<L> {
     fn open(&mut self) -> Result<Arc<dyn LogDb>, StoreError> {
         let dir = self.dir.path();
-        Ok(Arc::new(if RedbLog::exists(dir) {
-            RedbLog::open(dir)?
+        Ok(Arc::new(if L::exists(dir) {
+            L::open(dir)?
         } else {
-            RedbLog::create(dir)?
+            L::create(dir)?
         }))
     }
 
@@ -125,6 +156,24 @@ impl StateRig for SledRig {
         drop(state);
         self.dir = self.left.take().expect("cut before reopened");
         self.open()
+    }
+}
+
+/// Any rig's states, with what members put in front of them.
+pub(crate) struct BehindRig<R>(pub(crate) R);
+
+impl<R: StateRig> StateRig for BehindRig<R> {
+    fn open(&mut self) -> Result<Arc<dyn StateDb>, StoreError> {
+        Ok(Arc::new(WriteBehind::start(self.0.open()?)?))
+    }
+
+    fn cut(&mut self) -> Result<(), StoreError> {
+        self.0.cut()
+    }
+
+    fn reopen(&mut self, state: Arc<dyn StateDb>) -> Result<Arc<dyn StateDb>, StoreError> {
+        let behind = Arc::new(WriteBehind::start(self.0.reopen(state)?)?);
+        Ok(behind)
     }
 }
 

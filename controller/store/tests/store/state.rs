@@ -9,7 +9,7 @@ use verger_controller_store::conformance::state::{
 use verger_controller_store::{MemoryState, StateDb};
 
 use crate::planted_state::{Defect, PlantedRig};
-use crate::rigs::{MemoryStateRig, SledRig};
+use crate::rigs::{BehindRig, MemoryStateRig, SledRig};
 
 #[test]
 fn sled_conforms() {
@@ -19,6 +19,16 @@ fn sled_conforms() {
 #[test]
 fn memory_conforms() {
     check_all(&mut || Box::new(MemoryStateRig::default())).unwrap();
+}
+
+#[test]
+fn sled_conforms_behind_memory() {
+    check_all(&mut || Box::new(BehindRig(SledRig::new()))).unwrap();
+}
+
+#[test]
+fn memory_conforms_behind_memory() {
+    check_all(&mut || Box::new(BehindRig(MemoryStateRig::default()))).unwrap();
 }
 
 #[test]
@@ -116,6 +126,16 @@ proptest! {
     #[test]
     fn sled_agrees_with_a_map(ops in prop::collection::vec(op(), 1..40)) {
         agrees(&mut SledRig::new(), &ops)?;
+    }
+
+    #[test]
+    fn sled_agrees_with_a_map_behind_memory(ops in prop::collection::vec(op(), 1..40)) {
+        agrees(&mut BehindRig(SledRig::new()), &ops)?;
+    }
+
+    #[test]
+    fn memory_agrees_with_a_map_behind_memory(ops in prop::collection::vec(op(), 1..120)) {
+        agrees(&mut BehindRig(MemoryStateRig::default()), &ops)?;
     }
 
     #[test]

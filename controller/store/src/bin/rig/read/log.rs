@@ -1,12 +1,19 @@
 //! Every record from 0 on, as it was written, and the vote.
 
-use verger_controller_store::{LogDb, RedbLog, StoreError};
+use verger_controller_store::{ChunkedLog, LogDb, RedbLog, StoreError};
 
 use crate::log_content::record;
 use crate::{Found, Wish, shown};
 
-pub(crate) fn verify(wish: &Wish) -> Result<Found, StoreError> {
-    let log = RedbLog::open(&wish.dir)?;
+pub(crate) fn chunked(wish: &Wish) -> Result<Found, StoreError> {
+    verify(&ChunkedLog::open(&wish.dir)?, wish)
+}
+
+pub(crate) fn redb(wish: &Wish) -> Result<Found, StoreError> {
+    verify(&RedbLog::open(&wish.dir)?, wish)
+}
+
+fn verify(log: &dyn LogDb, wish: &Wish) -> Result<Found, StoreError> {
     let check = log.check()?;
     let mut matches = true;
     let mut next = check.first.map_or(0, |first| first.index);

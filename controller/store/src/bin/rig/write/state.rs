@@ -1,8 +1,11 @@
 //! Applies batches of 1 to 4 records as a member does, makes them durable after one batch or hundreds, and now and
-//! then replaces everything by a later snapshot.
+//! then replaces everything by a later snapshot. Every other time by itself, which has the engine write each batch, and else behind what
+//! members put in front of it.
+
+use std::sync::Arc;
 
 use verger_controller_store::conformance::state::{Image, changes, mark};
-use verger_controller_store::{SledState, StateDb};
+use verger_controller_store::{SledState, StateDb, WriteBehind};
 
 use crate::{Failure, Wish, say};
 
@@ -21,11 +24,15 @@ pub(crate) fn write(
         mut dice,
     }: Wish,
 ) -> Result<(), Failure> {
-    let state = if barrier {
+    let sled = if barrier {
         SledState::open(&dir)?
     } else {
         SledState::open_without_barrier(&dir)?
     };
+    let mut state: Arc<dyn StateDb> = Arc::new(sled);
+    if dice.roll(2) == 0 {
+        state = Arc::new(WriteBehind::start(state)?);
+    }
     let mut at = state.applied()?.map_or(0, |mark| mark.last.index);
     let mut image = Image::at(at);
     loop {
