@@ -9,6 +9,7 @@ mod policy;
 mod proposals;
 mod records;
 mod requests;
+mod restoring;
 mod retention;
 mod stamps;
 mod standing;
@@ -29,6 +30,7 @@ use crate::proposals::Proposal;
 use crate::response::{Refused, Response};
 use crate::rows::{self, RowChange};
 use crate::state::{Cluster, State};
+use crate::version::ClusterVersion;
 
 type Outcome = Result<Response, Refused>;
 
@@ -72,6 +74,7 @@ impl State {
                 command.action,
                 Action::Ingest { .. }
                     | Action::TellSilence { unrecorded: true, .. }
+                    | Action::TellAhead { .. }
                     | Action::Stamp { .. }
                     | Action::Tick { .. }
             )
@@ -249,6 +252,9 @@ impl State {
             } => self.admit_member(member, *secret_hash, *key, changes),
             Action::RemoveMember { member } => self.remove_member(member, &command.actor, changes),
             Action::NoteMember { .. } => self.note_member(),
+            Action::RaiseVersion { to } => self.raise_version(*to, changes),
+            Action::SaveSnapshot => self.save_snapshot(),
+            Action::Restore { from, members } => self.restore(from, members, &command.actor, changes),
             Action::RemoveHost { agent } => self.remove_host(agent, changes),
             Action::DecideHost { agent, key, approved } => {
                 self.decide_host(agent, key, *approved, &command.actor, changes)
@@ -273,6 +279,7 @@ impl State {
                 since,
                 unrecorded: _,
             } => self.hear_silence(agent, *silent, *since, changes),
+            Action::TellAhead { agent, epoch } => self.hear_ahead(agent, *epoch, changes),
             // The audit row is what it is for.
             Action::NoteDenied { .. } => Ok(Response::DeniedNoted),
             Action::RecordCertificate { .. } => Ok(Response::CertificateRecorded),
@@ -283,6 +290,17 @@ impl State {
                 Ok(Response::Ticked)
             }
         }
+    }
+
+    /// Moves to a version, and writes anew what it writes otherwise. Whether this program knows it is for who applies it.
+    fn raise_version(&mut self, to: ClusterVersion, changes: &mut Vec<RowChange>) -> Outcome {
+        self.cluster.as_ref().ok_or(Refused::NotFounded)?;
+        if to > self.version {
+            self.version = to;
+            changes.push(rows::version(to));
+            changes.extend(rows::cluster(self));
+        }
+        Ok(Response::VersionRaised)
     }
 
     fn found(&mut self, envelope: &Bytes, changes: &mut Vec<RowChange>) -> Outcome {

@@ -11,6 +11,7 @@ use verger_seal::SignedHead;
 
 use crate::logins::in_short;
 use crate::state::Vouched;
+use crate::version::ClusterVersion;
 
 /// One command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,17 @@ pub struct About {
     pub resource: String,
     /// The request's id.
     pub request_id: String,
+}
+
+/// Which snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotPlace {
+    /// The SHA-256 that its file ends with.
+    pub digest: Digest,
+    /// The last entry of the log that is in it.
+    pub index: u64,
+    /// That entry's term.
+    pub term: u64,
 }
 
 /// What became of a member.
@@ -249,6 +261,20 @@ pub enum Action {
         /// Whether what might have stopped the cluster was meant.
         forced: bool,
     },
+    /// From here on all write what that version writes: every member knows it.
+    RaiseVersion {
+        /// To which.
+        to: ClusterVersion,
+    },
+    /// Somebody is given a snapshot of all of this: for the record.
+    SaveSnapshot,
+    /// Go on with what a snapshot held, as a new cluster of one member: the first command of its log.
+    Restore {
+        /// Which snapshot.
+        from: SnapshotPlace,
+        /// Who the members were, by number.
+        members: Vec<(Name, u64)>,
+    },
     /// Take a host out: its agent is no longer known, and what it told is forgotten.
     RemoveHost {
         /// Whose.
@@ -300,6 +326,13 @@ pub enum Action {
         agent: AgentId,
         /// Digest of the other machine's id; `None` where it was not said.
         machine: Option<Digest>,
+    },
+    /// Say how far an agent's ledger is: further than the set in force, or not any more.
+    TellAhead {
+        /// Which.
+        agent: AgentId,
+        /// The epoch in its ledger.
+        epoch: u64,
     },
     /// Say that an agent has not been heard of, or is heard of again.
     TellSilence {
@@ -355,6 +388,7 @@ impl Action {
             Self::RemoveHost { agent }
             | Self::TellSilence { agent, .. }
             | Self::TellCopy { agent, .. }
+            | Self::TellAhead { agent, .. }
             | Self::UnbanHost { agent } => format!("agent {agent}"),
             Self::DecideHost { agent, key, .. } => format!("agent {agent}, key {key}"),
             Self::EvictHost { agent, reason } if reason.is_empty() => format!("agent {agent}"),
@@ -404,9 +438,15 @@ impl Action {
                 format!("on epoch {expected_epoch}")
             }
             Self::AckFinding { uid, .. } => format!("finding {uid}"),
+            Self::RaiseVersion { to } => format!("to {to}"),
+            Self::Restore { from, .. } => {
+                let SnapshotPlace { digest, index, term } = from;
+                format!("from snapshot {digest}, entry {index} of term {term}")
+            }
             Self::Found { .. }
             | Self::RotateTrustRoot { .. }
             | Self::Ingest { .. }
+            | Self::SaveSnapshot
             | Self::Stamp { .. }
             | Self::Tick { .. } => String::new(),
         }
@@ -432,6 +472,9 @@ impl Action {
             Self::AdmitMember { .. } => "admit-member",
             Self::RemoveMember { .. } => "remove-member",
             Self::NoteMember { turn, .. } => turn.word(),
+            Self::RaiseVersion { .. } => "raise-version",
+            Self::SaveSnapshot => "save-snapshot",
+            Self::Restore { .. } => "restore",
             Self::RemoveHost { .. } => "remove-host",
             Self::DecideHost { approved: true, .. } => "approve-host",
             Self::DecideHost { approved: false, .. } => "reject-host",
@@ -441,6 +484,7 @@ impl Action {
             Self::RevokeLogin { .. } => "revoke-login",
             Self::RestoreLogin { .. } => "restore-login",
             Self::TellCopy { .. } => "tell-copy",
+            Self::TellAhead { .. } => "tell-ahead",
             Self::TellSilence { silent: true, .. } => "tell-silence",
             Self::TellSilence { silent: false, .. } => "tell-voice",
             Self::NoteDenied { .. } => "denied",

@@ -10,6 +10,7 @@ use verger_policy::model::{Name, ObjectKey};
 use verger_proto::stored::v1 as stored;
 use verger_seal::SignedHead;
 
+use crate::command::SnapshotPlace;
 use crate::limits;
 
 pub(crate) fn bytes(digest: &Digest) -> Bytes {
@@ -18,6 +19,28 @@ pub(crate) fn bytes(digest: &Digest) -> Bytes {
 
 pub(crate) fn digest(bytes: &[u8]) -> Option<Digest> {
     Some(Digest::from_bytes(bytes.try_into().ok()?))
+}
+
+pub(crate) fn stored_place(place: &SnapshotPlace) -> stored::StoredSnapshot {
+    let SnapshotPlace { digest, index, term } = place;
+    stored::StoredSnapshot {
+        digest: bytes(digest),
+        index: *index,
+        term: *term,
+    }
+}
+
+pub(crate) fn place(place: stored::StoredSnapshot) -> Option<SnapshotPlace> {
+    let stored::StoredSnapshot {
+        digest: of,
+        index,
+        term,
+    } = place;
+    Some(SnapshotPlace {
+        digest: digest(&of)?,
+        index,
+        term,
+    })
 }
 
 /// Empty where there is none.

@@ -25,13 +25,14 @@ mod stamps;
 mod state;
 #[cfg(test)]
 mod tests;
+mod version;
 
 pub use admission::{Admission, Presented, elsewhere};
 pub use apply::authentic_head;
 pub use audit::{AuditHead, AuditPlace};
 pub use by_revision::Place;
 pub use clock::{HeldBack, ticks};
-pub use command::{About, Action, Command, InvalidCommand, MemberTurn};
+pub use command::{About, Action, Command, InvalidCommand, MemberTurn, SnapshotPlace};
 pub use logins::{BREAK_GLASS, break_glass_name, is_break_glass};
 pub use objects::ObjectChange;
 pub use proposals::Proposal;
@@ -40,5 +41,6 @@ pub use response::{Refused, Response};
 pub use rows::{DamagedRow, Rebuild, RowChange, Tree};
 pub use stamps::Stamped;
 pub use state::{
-    Asked, Cluster, Host, Login, LoginKind, MemberRecord, Standing, State, Token, Verdict, Vouched,
+    Asked, Cluster, Host, Login, LoginKind, MemberRecord, Restored, Standing, State, Token, Verdict, Vouched,
 };
+pub use version::ClusterVersion;

@@ -10,6 +10,8 @@ pub const ENVELOPE_BYTES: usize = 64 << 10;
 pub const LATER_TRUST_ROOTS: usize = verger_seal::MAX_LATER_VERSIONS;
 /// Objects in a set.
 pub const OBJECTS: usize = verger_policy::set::MAX_OBJECTS;
+/// Epochs that one change leaves out at most: hosts may have come further before the cluster was restored.
+pub const EPOCHS_LEFT_OUT: u64 = 1_000_000;
 /// Bytes of a set, as it is offered to an agent that needs all of it.
 pub const SET_BYTES: usize = verger_policy::set::MAX_SET_BYTES;
 /// Transitions in one command.

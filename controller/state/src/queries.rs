@@ -16,7 +16,8 @@ use crate::clock::HeldBack;
 use crate::findings::FindingState;
 use crate::objects::ObjectChange;
 use crate::proposals::Proposal;
-use crate::state::{Cluster, Host, Login, MemberRecord, State};
+use crate::state::{Cluster, Host, Login, MemberRecord, Restored, State};
+use crate::version::ClusterVersion;
 
 /// A change of a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,11 @@ impl State {
         self.revision
     }
 
+    /// Which forms its members write.
+    pub const fn version(&self) -> ClusterVersion {
+        self.version
+    }
+
     /// The replicated time.
     pub const fn clock(&self) -> Timestamp {
         self.clock.now
@@ -76,6 +82,11 @@ impl State {
     /// The founding, if it took place.
     pub const fn cluster(&self) -> Option<&Cluster> {
         self.cluster.as_ref()
+    }
+
+    /// From what this was restored last, if it was.
+    pub const fn restored(&self) -> Option<&Restored> {
+        self.restored.as_ref()
     }
 
     /// A person's login, which may have ended or be revoked; `None` where none was given, or what was given is dropped.

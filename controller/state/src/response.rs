@@ -56,12 +56,20 @@ pub enum Response {
     MemberRemoved,
     /// What became of a member is on record.
     MemberNoted,
+    /// The cluster has that version, or had a later one before.
+    VersionRaised,
+    /// That a snapshot is saved is on record.
+    SnapshotNoted,
+    /// It goes on with what the snapshot held.
+    Restored,
     /// The host is gone.
     HostRemoved,
     /// It is said.
     SilenceTold,
     /// It is said.
     CopyTold,
+    /// It is said.
+    AheadTold,
     /// The refused calls are on record.
     DeniedNoted,
     /// The certificate is on record.

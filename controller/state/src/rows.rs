@@ -6,14 +6,22 @@ mod write;
 pub use read::Rebuild;
 pub(crate) use write::*;
 
+use crate::version::ClusterVersion;
+
 /// The stored format of rows.
 const FORMAT: u32 = 1;
+/// That of the cluster's row where the seal is in a row of its own.
+const SEAL_APART: u32 = 2;
 
 // Rows of the tree `cluster`.
 const CLUSTER_KEY: &[u8] = b"cluster";
 // By itself, so that a restarted member's clock is where the others' is.
+const SEAL_KEY: &[u8] = b"seal";
+// By itself: whoever opens rows looks there first.
+const VERSION_KEY: &[u8] = ClusterVersion::ROW.1;
 const CLOCK_KEY: &[u8] = b"clock";
 const HELD_BACK_KEY: &[u8] = b"held_back";
+const RESTORED_KEY: &[u8] = b"restored";
 const HORIZONS_KEY: &[u8] = b"horizons";
 // Followed by the version, big-endian.
 const TRUST_ROOT_PREFIX: &[u8] = b"trust_root/";

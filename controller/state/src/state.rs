@@ -12,10 +12,12 @@ use verger_seal::{SignedHead, TrustRoot};
 use crate::Response;
 use crate::audit::Audit;
 use crate::clock::Clock;
+use crate::command::SnapshotPlace;
 use crate::findings::Findings;
 use crate::objects::Objects;
 use crate::proposals::Proposals;
 use crate::stamps::Stamps;
+use crate::version::ClusterVersion;
 
 /// The founding of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,6 +228,17 @@ impl MemberRecord {
     }
 }
 
+/// That all this goes on with what a snapshot held, and not with what came after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Which snapshot.
+    pub from: SnapshotPlace,
+    /// When.
+    pub at: Timestamp,
+    /// Where the log of what came since begins: no revision of before is as large, whatever came of the log that the snapshot was of.
+    pub revision: u64,
+}
+
 /// A request that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Remembered {
@@ -241,8 +254,10 @@ pub(crate) struct Remembered {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     pub(crate) revision: u64,
+    pub(crate) version: ClusterVersion,
     pub(crate) clock: Clock,
     pub(crate) cluster: Option<Cluster>,
+    pub(crate) restored: Option<Restored>,
     pub(crate) set: PolicySet,
     pub(crate) seal: Bytes,
     /// The set's root; `None` before the first set. It takes a while to work out.

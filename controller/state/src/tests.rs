@@ -12,11 +12,13 @@ mod objects;
 mod proposals;
 mod random;
 mod requests;
+mod restoring;
 mod retention;
 mod rotation;
 mod stamps;
 mod standing;
 mod time;
+mod version;
 
 use bytes::Bytes;
 use jiff::Timestamp;

@@ -54,6 +54,7 @@ pub fn is_of_controllers(rule: &RuleId) -> bool {
         CONTROLLER_CLOCK,
         SILENT,
         COPIED_IDENTITY,
+        AHEAD_OF_SET,
         BREAK_GLASS,
     ]
     .iter()

@@ -125,7 +125,7 @@ impl State {
         self.revision.max(next)
     }
 
-    fn put_member(&mut self, member: &Name, record: MemberRecord, changes: &mut Vec<RowChange>) {
+    pub(super) fn put_member(&mut self, member: &Name, record: MemberRecord, changes: &mut Vec<RowChange>) {
         changes.push(rows::member(member, &record));
         self.members.insert(member.clone(), record);
     }

@@ -6,7 +6,7 @@ use verger_policy::drift::{Check, Outcome as Judged};
 use verger_policy::finding::{FindingUid, Lifecycle, SubjectClass, Transition, fingerprint};
 use verger_policy::model::{AgentId, Mode, RuleId};
 use verger_policy::rules::{
-    self, BREAK_GLASS, CONTROLLER_CLOCK, COPIED_IDENTITY, Rule, SILENT, TOO_MANY_FINDINGS,
+    self, AHEAD_OF_SET, BREAK_GLASS, CONTROLLER_CLOCK, COPIED_IDENTITY, Rule, SILENT, TOO_MANY_FINDINGS,
 };
 
 use super::Outcome;
@@ -25,6 +25,9 @@ pub(super) fn controllers() -> AgentId {
 pub(super) fn is_own(rule: &RuleId) -> bool {
     rules::is_of_controllers(rule)
 }
+
+/// Of what the finding is of a host that came further than the set.
+const LEDGER: &str = "ledger";
 
 /// Of what the finding of a copied identity is, where the key was used on another machine.
 const MACHINE: &str = "machine";
@@ -65,6 +68,7 @@ impl State {
         let own = [
             (TOO_MANY_FINDINGS, "findings"),
             (SILENT, "agent"),
+            (AHEAD_OF_SET, LEDGER),
             (COPIED_IDENTITY, MACHINE),
             (COPIED_IDENTITY, UNSAID),
         ];
@@ -177,6 +181,45 @@ impl State {
             occurrences: 1,
         };
         self.tell(agent, word, lifecycle, changes);
+    }
+
+    /// Says that an agent's ledger holds a newer set than the one in force, or not any more.
+    pub(super) fn hear_ahead(
+        &mut self,
+        agent: &AgentId,
+        epoch: u64,
+        changes: &mut Vec<RowChange>,
+    ) -> Outcome {
+        if !self.hosts.get(agent).is_some_and(Host::serves) {
+            return Err(Refused::UnknownAgent);
+        }
+        let in_force = self.set.epoch();
+        let (lifecycle, actual) = match epoch > in_force {
+            true => (Lifecycle::Open, format!("epoch {epoch} is in its ledger")),
+            false => (Lifecycle::Resolved, "it can take the set".to_owned()),
+        };
+        if lifecycle == Lifecycle::Open || self.is_told_ahead(agent) {
+            let word = Word {
+                rule: AHEAD_OF_SET,
+                field: LEDGER,
+                expected: format!("no epoch above {in_force}, which is in force"),
+                actual,
+                reason: "this host accepted a newer policy set than the cluster has, and refuses what is older: seal the set above that epoch",
+                occurrences: 1,
+            };
+            self.tell(agent, word, lifecycle, changes);
+        }
+        Ok(Response::AheadTold)
+    }
+
+    /// Whether it is said of this agent that its ledger holds a newer set than the one in force.
+    pub fn is_told_ahead(&self, agent: &AgentId) -> bool {
+        self.told_ahead()(agent)
+    }
+
+    /// The same, for who asks of many agents.
+    pub fn told_ahead(&self) -> impl Fn(&AgentId) -> bool + use<'_> {
+        self.told(&AHEAD_OF_SET, LEDGER)
     }
 
     /// Says that an agent's key was used on another machine, or by who does not say on which, where that is not said yet.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use verger_policy::model::{ObjectKey, PolicyObject};
 use verger_policy::set::PolicySet;
-use verger_seal::TrustRoot;
+use verger_seal::{SealedSet, SetStatement, TrustRoot};
 
 use super::{Outcome, over_envelope};
 use crate::limits;
@@ -21,9 +21,11 @@ impl State {
         changes: &mut Vec<RowChange>,
     ) -> Outcome {
         let cluster = self.cluster.as_ref().ok_or(Refused::NotFounded)?;
-        let (keys, next) = self.next_set(expected_epoch, upserts, deletes)?;
+        let sealed = sealed(&cluster.trust_root, seal, self.clock.now);
+        let epoch = self.next_epoch(sealed.as_ref().ok().map(SealedSet::statement));
+        let (keys, next) = self.next_set(expected_epoch, epoch, upserts, deletes)?;
         let root = next.root();
-        check_seal(&cluster.trust_root, seal, self.clock.now, &next)?;
+        fits(&sealed?, &next)?;
         let (revision, epoch) = (self.revision, next.epoch());
         for key in deletes {
             self.objects.bury(key, revision);
@@ -70,8 +72,10 @@ impl State {
             .trust_root
             .advance(envelope)
             .map_err(|refusal| Refused::TrustRoot(refusal.to_string()))?;
-        let (_, next) = self.next_set(self.set.epoch(), &[], &[])?;
-        check_seal(&next_root, seal, self.clock.now, &next)?;
+        let sealed = sealed(&next_root, seal, self.clock.now);
+        let epoch = self.next_epoch(sealed.as_ref().ok().map(SealedSet::statement));
+        let (_, next) = self.next_set(self.set.epoch(), epoch, &[], &[])?;
+        fits(&sealed?, &next)?;
         let cluster = self.cluster.as_mut().ok_or(Refused::NotFounded)?;
         cluster.trust_root = next_root;
         cluster.later.push(envelope.clone());
@@ -89,10 +93,22 @@ impl State {
         })
     }
 
-    /// The keys of the objects that a change puts in, and the set it makes.
+    /// The epoch of the set that is sealed by this: the next one. Whoever seals may leave out some, where hosts came further before the
+    /// cluster was restored, but not so many that there could be an end to them.
+    pub(super) fn next_epoch(&self, sealed: Option<&SetStatement>) -> u64 {
+        let next = self.set.epoch().saturating_add(1);
+        let sealed = sealed.map_or(next, |statement| statement.epoch);
+        match sealed.saturating_sub(next) <= limits::EPOCHS_LEFT_OUT {
+            true => sealed.max(next),
+            false => next,
+        }
+    }
+
+    /// The keys of the objects that a change puts in, and the set of that epoch that it makes.
     pub(super) fn next_set(
         &self,
         expected_epoch: u64,
+        epoch: u64,
         upserts: &[Bytes],
         deletes: &[ObjectKey],
     ) -> Result<(Vec<ObjectKey>, PolicySet), Refused> {
@@ -106,7 +122,7 @@ impl State {
         let keys = objects.iter().map(PolicyObject::key).collect();
         let next = self
             .set
-            .change(objects, deletes.iter().cloned())
+            .change_to(epoch, objects, deletes.iter().cloned())
             .map_err(|error| Refused::Set(error.to_string()))?;
         if next.len() > limits::OBJECTS {
             return Err(Refused::Set(format!(
@@ -144,19 +160,17 @@ fn objects(upserts: &[Bytes]) -> Result<Vec<PolicyObject>, Refused> {
     upserts.iter().map(read).collect()
 }
 
-fn check_seal(
-    trust_root: &TrustRoot,
-    seal: &Bytes,
-    at: jiff::Timestamp,
-    set: &PolicySet,
-) -> Result<(), Refused> {
+fn sealed(trust_root: &TrustRoot, seal: &Bytes, at: jiff::Timestamp) -> Result<SealedSet, Refused> {
     if seal.len() > limits::ENVELOPE_BYTES {
         return Err(Refused::Seal {
             word: "too-large",
             detail: over_envelope(seal),
         });
     }
-    let sealed = verger_seal::verify_set(trust_root, seal, at).map_err(refused_seal)?;
+    verger_seal::verify_set(trust_root, seal, at).map_err(refused_seal)
+}
+
+fn fits(sealed: &SealedSet, set: &PolicySet) -> Result<(), Refused> {
     sealed
         .matches(set.epoch(), &set.root(), set.len() as u64)
         .map_err(refused_seal)

@@ -22,8 +22,15 @@ impl State {
                 limits::PROPOSAL_DELETES
             )));
         }
-        let (_, next) = self.next_set(proposal.expected_epoch, &proposal.upserts, &proposal.deletes)?;
-        let seal = self.partial_seal(&proposal.seal)?;
+        let seal = self.partial_seal(&proposal.seal);
+        let epoch = self.next_epoch(seal.as_ref().ok().map(PartialSeal::statement));
+        let (_, next) = self.next_set(
+            proposal.expected_epoch,
+            epoch,
+            &proposal.upserts,
+            &proposal.deletes,
+        )?;
+        let seal = seal?;
         seal.matches(next.epoch(), &next.root(), next.len() as u64)
             .map_err(refused_seal)?;
         if seal.wanting(&cluster.trust_root) == 0 {

@@ -57,7 +57,11 @@ impl State {
             | Action::SignProposal { .. }
             | Action::WithdrawProposal { .. }
             | Action::RecordCertificate { .. }
+            | Action::RaiseVersion { .. }
+            | Action::SaveSnapshot
+            | Action::Restore { .. }
             | Action::TellCopy { .. }
+            | Action::TellAhead { .. }
             | Action::TellSilence { .. }
             | Action::NoteDenied { .. }
             | Action::Stamp { .. }

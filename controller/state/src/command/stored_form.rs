@@ -1,16 +1,18 @@
 //! The stored form of commands.
 
+mod parts;
+
 use bytes::Bytes;
 use prost::Message as _;
 use verger_policy::finding::FindingUid;
-use verger_policy::model::{Name, ObjectKey};
 use verger_proto::stored::v1 as stored;
-use verger_seal::SignedHead;
 
+use self::parts::{bounded, is_bounded, log_in, member_name, named, object_keys};
 use super::{About, Action, Command, InvalidCommand, MemberTurn};
 use crate::convert;
 use crate::limits;
 use crate::state::Vouched;
+use crate::version::ClusterVersion;
 
 /// The stored format this version writes.
 const FORMAT: u32 = 1;
@@ -182,6 +184,22 @@ impl Command {
                 }
                 .into(),
                 forced: *forced,
+            }),
+            Action::RaiseVersion { to } => Stored::RaiseVersion(stored::RaiseVersion { to: to.number() }),
+            Action::SaveSnapshot => Stored::SaveSnapshot(stored::SaveSnapshot {}),
+            Action::Restore { from, members } => Stored::Restore(stored::Restore {
+                from: Some(convert::stored_place(from)),
+                members: members
+                    .iter()
+                    .map(|(name, number)| stored::NumberedMember {
+                        member: name.to_string(),
+                        number: *number,
+                    })
+                    .collect(),
+            }),
+            Action::TellAhead { agent, epoch } => Stored::TellAhead(stored::TellAhead {
+                agent_id: agent.to_string(),
+                epoch: *epoch,
             }),
             Action::RemoveHost { agent } => Stored::RemoveHost(stored::RemoveHost {
                 agent_id: agent.to_string(),
@@ -482,6 +500,26 @@ impl Command {
                 member: member_name(&note.member)?,
                 forced: note.forced,
             },
+            Stored::RaiseVersion(stored::RaiseVersion { to }) => Action::RaiseVersion {
+                to: ClusterVersion::of(to),
+            },
+            Stored::SaveSnapshot(stored::SaveSnapshot {}) => Action::SaveSnapshot,
+            Stored::Restore(stored::Restore { from, members }) => Action::Restore {
+                from: from
+                    .and_then(convert::place)
+                    .ok_or(InvalidCommand::Field("from"))?,
+                members: members
+                    .into_iter()
+                    .map(|stored::NumberedMember { member, number }| match number {
+                        0 => Err(InvalidCommand::Field("number")),
+                        number => Ok((member_name(&member)?, number)),
+                    })
+                    .collect::<Result<_, InvalidCommand>>()?,
+            },
+            Stored::TellAhead(stored::TellAhead { agent_id, epoch }) => Action::TellAhead {
+                agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
+                epoch,
+            },
             Stored::RemoveHost(stored::RemoveHost { agent_id }) => Action::RemoveHost {
                 agent: agent_id.parse().map_err(|_| InvalidCommand::Field("agent_id"))?,
             },
@@ -620,77 +658,4 @@ impl Command {
             action,
         })
     }
-}
-
-fn log_in(message: stored::LogIn) -> Result<Action, InvalidCommand> {
-    let stored::LogIn {
-        person,
-        key_digest,
-        issuer,
-        subject,
-        issued_ms,
-        ends_ms,
-        groups,
-        replaces,
-    } = message;
-    named("person", &person)?;
-    for (field, text) in [("issuer", &issuer), ("subject", &subject)] {
-        if text.is_empty() || text.len() > limits::PROVIDER_BYTES {
-            return Err(InvalidCommand::Field(field));
-        }
-    }
-    if groups.len() > limits::GROUPS {
-        return Err(InvalidCommand::Field("groups"));
-    }
-    let groups = groups
-        .iter()
-        .map(|group| group.parse().map_err(|_| InvalidCommand::Field("groups")));
-    Ok(Action::LogIn {
-        person,
-        key: convert::digest(&key_digest).ok_or(InvalidCommand::Field("key_digest"))?,
-        word: Vouched {
-            issuer,
-            subject,
-            issued: convert::time(issued_ms).ok_or(InvalidCommand::Field("issued_ms"))?,
-            groups: groups.collect::<Result<_, _>>()?,
-        },
-        ends: convert::time(ends_ms).ok_or(InvalidCommand::Field("ends_ms"))?,
-        replaces,
-    })
-}
-
-fn member_name(text: &str) -> Result<Name, InvalidCommand> {
-    convert::member_name(text).ok_or(InvalidCommand::Field("member"))
-}
-
-/// Bounded, and there.
-fn named(field: &'static str, text: &str) -> Result<(), InvalidCommand> {
-    if text.is_empty() {
-        return Err(InvalidCommand::Field(field));
-    }
-    bounded(field, text)
-}
-
-fn object_keys(keys: Vec<stored::StoredKey>) -> Result<Vec<ObjectKey>, InvalidCommand> {
-    keys.into_iter()
-        .map(|key| convert::object_key(key).ok_or(InvalidCommand::Field("deletes")))
-        .collect()
-}
-
-fn is_bounded(head: &SignedHead) -> bool {
-    let SignedHead {
-        statement,
-        key,
-        signature,
-    } = head;
-    [statement, key, signature]
-        .iter()
-        .all(|part| part.len() <= limits::HEAD_BYTES)
-}
-
-fn bounded(field: &'static str, text: &str) -> Result<(), InvalidCommand> {
-    if text.len() <= limits::NAME_BYTES {
-        return Ok(());
-    }
-    Err(InvalidCommand::Field(field))
 }

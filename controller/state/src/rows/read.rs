@@ -15,7 +15,7 @@ use self::proposals::ProposalParts;
 use self::row::Row;
 use super::{
     AUDIT_HEAD_KEY, CLOCK_KEY, CLUSTER_KEY, DamagedRow, HELD_BACK_KEY, HORIZONS_KEY, PARTIAL_STAMP_KEY,
-    PROPOSAL_HEAD_KEY, STAMP_KEY, TRUST_ROOT_PREFIX, Tree,
+    PROPOSAL_HEAD_KEY, RESTORED_KEY, SEAL_KEY, STAMP_KEY, TRUST_ROOT_PREFIX, Tree, VERSION_KEY,
 };
 use crate::audit::AuditHead;
 use crate::stamps::{Stamped, Stamps};
@@ -81,9 +81,12 @@ impl Rebuild {
         match tree {
             Tree::Cluster => match key {
                 CLUSTER_KEY => self.epoch = row.cluster(state)?,
+                SEAL_KEY if cfg!(feature = "next") => state.seal = Bytes::copy_from_slice(value),
+                VERSION_KEY => state.version = row.version()?,
                 CLOCK_KEY => state.clock.now = row.clock()?,
                 HELD_BACK_KEY => state.clock.held_back = Some(row.held_back()?),
                 PROPOSAL_HEAD_KEY => state.proposals.last = row.proposal_head()?,
+                RESTORED_KEY => state.restored = Some(row.restored()?),
                 HORIZONS_KEY => self.horizons = Some(row.horizons()?),
                 AUDIT_HEAD_KEY => self.audit = Some(row.audit_head()?),
                 STAMP_KEY => self.stamps[0] = Some(row.stamp()?),

@@ -10,7 +10,8 @@ use verger_proto::stored::v1 as stored;
 
 use super::{
     AUDIT_HEAD_KEY, CLOCK_KEY, CLUSTER_KEY, FORMAT, HELD_BACK_KEY, HORIZONS_KEY, PARTIAL_STAMP_KEY,
-    PROPOSAL_HEAD_KEY, RowChange, STAMP_KEY, TRUST_ROOT_PREFIX, Tree,
+    PROPOSAL_HEAD_KEY, RESTORED_KEY, RowChange, SEAL_APART, SEAL_KEY, STAMP_KEY, TRUST_ROOT_PREFIX, Tree,
+    VERSION_KEY,
 };
 use crate::audit::{AuditHead, AuditMark, Done};
 use crate::clock::HeldBack;
@@ -22,8 +23,10 @@ use crate::proposals::Proposal;
 use crate::response::Response;
 use crate::stamps::{self, Stamped, Stamps};
 use crate::state::{
-    Cluster, Host, Login, LoginKind, MemberRecord, Remembered, Standing, State, Token, Verdict, Vouched,
+    Cluster, Host, Login, LoginKind, MemberRecord, Remembered, Restored, Standing, State, Token, Verdict,
+    Vouched,
 };
+use crate::version::ClusterVersion;
 
 fn put(tree: Tree, key: impl Into<Vec<u8>>, row: &impl prost::Message) -> RowChange {
     RowChange {
@@ -41,21 +44,44 @@ fn gone(tree: Tree, key: impl Into<Vec<u8>>) -> RowChange {
     }
 }
 
-pub(crate) fn cluster(state: &State) -> Option<RowChange> {
-    let Cluster {
-        id,
-        trust_root: _,
-        envelope,
-        later: _,
-    } = state.cluster.as_ref()?;
-    let row = stored::ClusterRow {
-        format: FORMAT,
-        cluster_id: convert::bytes(id),
-        trust_root_envelope: envelope.clone(),
-        epoch: state.set.epoch(),
-        seal: state.seal.clone(),
-    };
-    Some(put(Tree::Cluster, CLUSTER_KEY, &row))
+/// The founding, the epoch and the seal.
+pub(crate) fn cluster(state: &State) -> impl Iterator<Item = RowChange> {
+    let is_apart = state.version.keeps_seal_apart();
+    let row = state.cluster.as_ref().map(|cluster| {
+        let Cluster {
+            id,
+            trust_root: _,
+            envelope,
+            later: _,
+        } = cluster;
+        let (format, seal) = match is_apart {
+            true => (SEAL_APART, Bytes::new()),
+            false => (FORMAT, state.seal.clone()),
+        };
+        let row = stored::ClusterRow {
+            format,
+            cluster_id: convert::bytes(id),
+            trust_root_envelope: envelope.clone(),
+            epoch: state.set.epoch(),
+            seal,
+        };
+        put(Tree::Cluster, CLUSTER_KEY, &row)
+    });
+    let seal = is_apart.then(|| RowChange {
+        tree: Tree::Cluster,
+        key: SEAL_KEY.to_vec(),
+        value: Some(state.seal.to_vec()),
+    });
+    row.into_iter().chain(seal)
+}
+
+/// The cluster's version.
+pub(crate) fn version(version: ClusterVersion) -> RowChange {
+    RowChange {
+        tree: Tree::Cluster,
+        key: VERSION_KEY.to_vec(),
+        value: Some(version.number().to_be_bytes().to_vec()),
+    }
 }
 
 /// A version of the trust root after the first.
@@ -106,6 +132,18 @@ pub(crate) fn stamps(stamps: &Stamps) -> [RowChange; 2] {
         row(STAMP_KEY, &stamps.whole),
         row(PARTIAL_STAMP_KEY, &stamps.partial),
     ]
+}
+
+/// Of which snapshot this goes on.
+pub(crate) fn restored(restored: &Restored) -> RowChange {
+    let Restored { from, at, revision } = restored;
+    let row = stored::RestoredRow {
+        format: FORMAT,
+        from: Some(convert::stored_place(from)),
+        at_ms: at.as_millisecond(),
+        revision: *revision,
+    };
+    put(Tree::Cluster, RESTORED_KEY, &row)
 }
 
 pub(crate) fn horizons(state: &State) -> RowChange {
@@ -445,8 +483,12 @@ pub(crate) fn request(id: &str, request: &Remembered) -> Option<RowChange> {
         | Response::Ingested(_)
         | Response::BreakGlassEnded
         | Response::MemberAdmitted { .. }
+        | Response::VersionRaised
         | Response::SilenceTold
         | Response::CopyTold
+        | Response::AheadTold
+        | Response::SnapshotNoted
+        | Response::Restored
         | Response::DeniedNoted
         | Response::CertificateRecorded
         | Response::Ticked

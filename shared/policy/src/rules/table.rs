@@ -275,6 +275,9 @@ rules! {
     COPIED_IDENTITY = "host/copied-identity", Host, Critical, NO_PROFILE, [];
     "An agent's key on two machines: either can tell, and be told, what is of the other";
     "find the copy, which the controllers' logs name by its address; then `verger hosts AGENT --evict`, remove the agent's data_dir on both machines, and join each under an id of its own";
+    AHEAD_OF_SET = "host/ahead-of-set", Host, Critical, NO_PROFILE, [];
+    "A host whose ledger holds a newer policy set than the cluster refuses all that the cluster offers: the cluster was restored from before that set, or set back";
+    "seal the set above the highest epoch that a host has (`verger cluster status` says which): `verger apply --above-epoch N`";
     CONTROLLER_CLOCK = "host/controller-clock", Host, High, NO_PROFILE, [];
     "A controller whose clock is far ahead would end seals, tokens and exceptions before their time";
     "set the clocks of the controllers; if they are right, the cluster's time catches up by itself, an hour a minute";

@@ -37,6 +37,9 @@ pub enum SetError {
     /// Epochs end at [`MAX_EPOCH`].
     #[error("epoch {0} is beyond the last possible one, {MAX_EPOCH}")]
     EpochTooLarge(u64),
+    /// A set has a higher epoch than the one it follows.
+    #[error("epoch {0} is not above {1}, which is that of the set there is")]
+    EpochNotAbove(u64, u64),
     /// An entry says it changed after the set was made.
     #[error("{key} says it changed at epoch {entry}, after the set's epoch {set}")]
     EntryFromTheFuture {
@@ -76,6 +79,7 @@ impl SetError {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::EpochTooLarge(_) => "epoch-too-large",
+            Self::EpochNotAbove(..) => "epoch-not-above",
             Self::EntryFromTheFuture { .. } => "entry-from-the-future",
             Self::Twice(_) => "entry-twice",
             Self::NoSuchObject(_) => "no-such-object",
@@ -261,6 +265,22 @@ impl PolicySet {
             .epoch
             .checked_add(1)
             .ok_or(SetError::EpochTooLarge(u64::MAX))?;
+        self.change_to(epoch, upserts, deletes)
+    }
+
+    /// As [`change`](Self::change), to an epoch that is further up: hosts may have come there before the cluster was restored.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change), and when the epoch is not above this set's.
+    pub fn change_to(
+        &self,
+        epoch: u64,
+        upserts: impl IntoIterator<Item = PolicyObject>,
+        deletes: impl IntoIterator<Item = ObjectKey>,
+    ) -> Result<Self, SetError> {
+        if epoch <= self.epoch {
+            return Err(SetError::EpochNotAbove(epoch, self.epoch));
+        }
         let mut members = self.members.clone();
         let mut given = std::collections::BTreeSet::new();
         for key in deletes {

@@ -92,7 +92,7 @@ fn every_problem_of_a_role_is_told_at_once() {
         [
             "p.yaml:4:28: spec.rules[0].effect: unknown word `alow`; did you mean `allow`? Write one of: allow, deny",
             "p.yaml:4:43: spec.rules[0].verbs[0]: unknown word `gt`; did you mean `get`? Write one of: ack, administer, apply, approve, attach, ban, build, commit, connect, copy-in, copy-out, create, delete, disconnect, evict, exec, export, get, kill, list, load, logs, mount, pause, propose, prune, pull, push, reach-host, rename, renew, restart, revoke, rotate, sign, start, stop, tag, unpause, update, wait, watch, withdraw",
-            "p.yaml:4:62: spec.rules[0].resources[0]: unknown word `Workloads`; did you mean `Workload`? Write one of: Exception, Guardrail, Host, Role, RoleBinding, Workload, audit, certificates, containers, findings, hosts, images, instances, members, networks, proposals, runtime, set, status, tokens, trust-root, volumes",
+            "p.yaml:4:62: spec.rules[0].resources[0]: unknown word `Workloads`; did you mean `Workload`? Write one of: Exception, Guardrail, Host, Role, RoleBinding, Workload, audit, certificates, containers, findings, hosts, images, instances, members, networks, proposals, runtime, set, snapshots, status, tokens, trust-root, volumes",
             "p.yaml:4:82: spec.rules[0].name: unknown field `name`; did you mean `names`?",
         ]
     );

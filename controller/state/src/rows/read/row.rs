@@ -11,15 +11,16 @@ use verger_policy::set::{Body, Entry};
 use verger_proto::stored::v1 as stored;
 use verger_seal::TrustRoot;
 
-use super::super::{DamagedRow, FORMAT, Tree};
+use super::super::{DamagedRow, FORMAT, SEAL_APART, Tree};
 use crate::audit::{AuditHead, AuditMark};
 use crate::clock::HeldBack;
 use crate::convert;
 use crate::objects::Version;
 use crate::response::Response;
 use crate::state::{
-    Asked, Cluster, Host, Login, LoginKind, Remembered, Standing, State, Token, Verdict, Vouched,
+    Asked, Cluster, Host, Login, LoginKind, Remembered, Restored, Standing, State, Token, Verdict, Vouched,
 };
+use crate::version::ClusterVersion;
 
 /// An object as the set is assembled from it.
 type Part = (Entry, Option<Arc<Body>>);
@@ -78,6 +79,11 @@ impl Row<'_> {
         self.time(i64::from_be_bytes(bytes))
     }
 
+    pub(super) fn version(&self) -> Result<ClusterVersion, DamagedRow> {
+        let number = ClusterVersion::of_row(self.value);
+        number.ok_or_else(|| self.damaged("the cluster's version is not of 4 bytes"))
+    }
+
     pub(super) fn held_back(&self) -> Result<HeldBack, DamagedRow> {
         let row: stored::HeldBackRow = self.read(|row: &stored::HeldBackRow| row.format)?;
         let stored::HeldBackRow {
@@ -90,6 +96,22 @@ impl Row<'_> {
             offered: self.time(offered_ms)?,
             since: self.time(since_ms)?,
             last: self.time(last_ms)?,
+        })
+    }
+
+    pub(super) fn restored(&self) -> Result<Restored, DamagedRow> {
+        let row: stored::RestoredRow = self.read(|row: &stored::RestoredRow| row.format)?;
+        let stored::RestoredRow {
+            format: _,
+            from,
+            at_ms,
+            revision,
+        } = row;
+        let from = from.and_then(convert::place);
+        Ok(Restored {
+            from: from.ok_or_else(|| self.damaged("it names no snapshot"))?,
+            at: self.time(at_ms)?,
+            revision,
         })
     }
 
@@ -135,9 +157,13 @@ impl Row<'_> {
     }
 
     pub(super) fn cluster(&self, state: &mut State) -> Result<u64, DamagedRow> {
-        let row: stored::ClusterRow = self.read(|row: &stored::ClusterRow| row.format)?;
+        let known = |format| match format {
+            SEAL_APART if cfg!(feature = "next") => FORMAT,
+            other => other,
+        };
+        let row: stored::ClusterRow = self.read(|row: &stored::ClusterRow| known(row.format))?;
         let stored::ClusterRow {
-            format: _,
+            format,
             cluster_id,
             trust_root_envelope,
             epoch,
@@ -154,7 +180,9 @@ impl Row<'_> {
             envelope: trust_root_envelope,
             later: Vec::new(),
         });
-        state.seal = seal;
+        if format == FORMAT {
+            state.seal = seal;
+        }
         Ok(epoch)
     }
 

@@ -134,6 +134,8 @@ words! {
         Runtime = "runtime",
         /// The policy set as such: sealed again with nothing changed.
         Set = "set",
+        /// Snapshots of everything that the cluster holds, hashes of secrets among it: for whoever keeps backups.
+        Snapshots = "snapshots",
         /// What the cluster says of itself.
         Status = "status",
         /// Tokens that let a host join; their name is the id of the agent they are for.
@@ -239,6 +241,7 @@ impl Resource {
             Self::Proposals => &[Verb::Get, Verb::List, Verb::Withdraw],
             Self::Runtime => &[Verb::Administer, Verb::Get],
             Self::Set => &[Verb::Apply, Verb::Propose, Verb::Sign],
+            Self::Snapshots => &[Verb::Create],
             Self::Status => &[Verb::Get],
             Self::Tokens => &[Verb::Create],
             Self::TrustRoot => &[Verb::Rotate],
@@ -265,6 +268,7 @@ impl Resource {
                 | Self::Proposals
                 | Self::Runtime
                 | Self::Set
+                | Self::Snapshots
                 | Self::Status
                 | Self::TrustRoot
                 | Self::Volumes
