@@ -14,6 +14,12 @@ use crate::serving::PeerRefused;
 
 /// How long whoever leads is looked for.
 const FIND_WITHIN: Duration = Duration::from_secs(10);
+/// Who was asked to lead does so within this, or did not hear it.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
+/// How long another may take to lead in the place of one that is to be stopped.
+const ASIDE_WITHIN: Duration = Duration::from_secs(2);
+/// Why a change of who leads has failed.
+const NOT_LED: &str = "it was asked to lead, and does not: its log may be behind, or it is not reached";
 /// How long it may take to answer: two entries, each on a quorum's disks.
 const MADE_WITHIN: Duration = Duration::from_secs(20);
 
@@ -35,16 +41,25 @@ impl Member {
                     outcome(peer.change_members(write(&change, is_meant), MADE_WITHIN).await)
                 }
             };
-            let again = match made {
-                Ok(()) => return self.settled(&change, deadline).await,
-                Err(ChangeError::Leads(id)) => {
-                    self.hand_over(id).await?;
-                    true
+            match made {
+                Ok(()) => {
+                    let patience = deadline.min(Instant::now() + HEARD_WITHIN);
+                    if self.is_settled(&change, patience).await {
+                        return Ok(());
+                    }
+                    if Instant::now() >= deadline {
+                        return Err(ChangeError::Failed(NOT_LED.to_owned()));
+                    }
+                    continue;
                 }
-                Err(ChangeError::NotLeader) => true,
+                Err(ChangeError::Leads(id)) => self.hand_over(id).await?,
+                Err(ChangeError::NotLeader) => {}
                 Err(error) => return Err(error),
-            };
-            if again && !leading::changes(self.raft(), leads.as_ref(), deadline).await {
+            }
+            // Who was asked to lead may not have heard it: it is asked again.
+            let patience = deadline.min(Instant::now() + HEARD_WITHIN);
+            let has_changed = leading::changes(self.raft(), leads.as_ref(), patience).await;
+            if !has_changed && Instant::now() >= deadline {
                 return Err(ChangeError::Nobody);
             }
         }
@@ -86,6 +101,37 @@ impl Member {
         })
     }
 
+    /// Has another lead, where this member does and another votes: who is to be stopped does not leave the others to an election. Says whether
+    /// it was this member that led.
+    ///
+    /// # Errors
+    /// When none of the others was heard, or none leads within 2 s.
+    pub async fn step_aside(&self) -> Result<bool, ChangeError> {
+        let deadline = Instant::now() + ASIDE_WITHIN;
+        let standing = self.standing();
+        let Some(Leads::Here(term)) = leading::now(self.raft()) else {
+            return Ok(false);
+        };
+        if standing.voters().len() < 2 {
+            return Ok(false);
+        }
+        let mut leads = Some(Leads::Here(term));
+        loop {
+            if matches!(leads, Some(Leads::Here(_))) {
+                self.hand_over(standing.id).await?;
+            }
+            let patience = deadline.min(Instant::now() + HEARD_WITHIN);
+            leading::changes(self.raft(), leads.as_ref(), patience).await;
+            leads = leading::now(self.raft());
+            if matches!(&leads, Some(Leads::There(later, ..)) if *later > term) {
+                return Ok(true);
+            }
+            if Instant::now() >= deadline {
+                return Err(ChangeError::Nobody);
+            }
+        }
+    }
+
     /// Has the voter lead whose log is the nearest to this leader's.
     async fn hand_over(&self, leader: u64) -> Result<(), ChangeError> {
         let standing = self.standing();
@@ -98,10 +144,10 @@ impl Member {
         self.change_here(Change::Lead(next.id), false).await
     }
 
-    /// Waits until another leads who was to.
-    async fn settled(&self, change: &Change, deadline: Instant) -> Result<(), ChangeError> {
+    /// Waits until another leads who was to; says whether one does by then.
+    async fn is_settled(&self, change: &Change, deadline: Instant) -> bool {
         let Change::Lead(wanted) = change else {
-            return Ok(());
+            return true;
         };
         loop {
             let leads = leading::now(self.raft());
@@ -110,14 +156,8 @@ impl Member {
                 Some(Leads::There(_, id, _)) => id == wanted,
                 None => false,
             };
-            if is_wanted {
-                return Ok(());
-            }
-            if !leading::changes(self.raft(), leads.as_ref(), deadline).await {
-                return Err(ChangeError::Failed(
-                    "it was asked to lead, and does not: its log may be behind, or it is not reached"
-                        .to_owned(),
-                ));
+            if is_wanted || !leading::changes(self.raft(), leads.as_ref(), deadline).await {
+                return is_wanted;
             }
         }
     }

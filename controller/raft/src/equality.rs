@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::join_all;
+use verger_controller_state::ClusterVersion;
 use verger_proto::peer::v1 as pb;
 
 use crate::chain::Checkpoint;
@@ -136,6 +137,7 @@ impl Member {
         let checkpoints = self.checkpoints();
         pb::CompareStateResponse {
             checkpoints: checkpoints.iter().map(codec::encode_checkpoint).collect(),
+            newest_version: ClusterVersion::NEWEST.number(),
         }
     }
 
@@ -146,7 +148,10 @@ impl Member {
         let asked = others.map(async |MemberStanding { id, node, .. }| {
             let peer = self.peers().peer(&node.name, &node.address);
             let told = match peer.compare_state(TOLD_WITHIN).await {
-                Ok(told) => read_checkpoints(told),
+                Ok(told) => {
+                    self.said().hear(*id, told.newest_version);
+                    read_checkpoints(told)
+                }
                 Err(error) => Err(io::Error::other(error)),
             };
             // One of an older version tells nothing.
@@ -165,7 +170,10 @@ impl Member {
 /// # Errors
 /// When it is too much, or a chain is none.
 pub(crate) fn read_checkpoints(told: pb::CompareStateResponse) -> io::Result<Vec<Checkpoint>> {
-    let pb::CompareStateResponse { checkpoints } = told;
+    let pb::CompareStateResponse {
+        checkpoints,
+        newest_version: _,
+    } = told;
     if checkpoints.len() > MOST {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
@@ -379,6 +387,7 @@ mod tests {
                 };
                 count
             ],
+            newest_version: 1,
         };
         assert_eq!(read_checkpoints(told(MOST, 32)).unwrap().len(), MOST);
         assert!(read_checkpoints(told(MOST + 1, 32)).is_err());

@@ -11,7 +11,7 @@ use openraft::{EntryPayload, Membership};
 use prost::Message as _;
 use verger_controller_store::{LogId, MemoryState, Row, SnapshotDir, SnapshotMeta, StateDb as _, StoreError};
 use verger_fuzz::Damaged;
-use verger_proto::peer::v1::CompareStateResponse;
+use verger_proto::peer::v1::{CompareStateResponse, SnapshotHead};
 use verger_proto::stored::v1::SnapshotRow;
 
 use crate::chain::{Chain, Checkpoint, Link};
@@ -21,6 +21,8 @@ use crate::codec::{
 };
 use crate::equality::read_checkpoints;
 use crate::snapshot;
+use crate::transfer::tests::offer;
+use crate::transfer::{Offer, read_head, write_head};
 use crate::types::{Batch, MemberId, Node, StoredMembership, Vote};
 
 fn node(address: &str) -> Node {
@@ -124,7 +126,11 @@ const CHECKPOINT: Checkpoint = Checkpoint {
 fn hostile_checkpoints_are_refused_or_read_as_they_were_told() {
     let told = |count| {
         let checkpoints = vec![encode_checkpoint(&CHECKPOINT); count];
-        CompareStateResponse { checkpoints }.encode_to_vec()
+        CompareStateResponse {
+            checkpoints,
+            newest_version: 1,
+        }
+        .encode_to_vec()
     };
     check!()
         .with_generator(Damaged::proto([told(0), told(1), told(3)]))
@@ -138,6 +144,33 @@ fn hostile_checkpoints_are_refused_or_read_as_they_were_told() {
                 let again: Vec<_> = read.iter().map(encode_checkpoint).collect();
                 assert_eq!(again, told.checkpoints);
             }
+        });
+}
+
+#[test]
+fn hostile_heads_are_refused_or_read_as_they_were_told() {
+    let heads = [1, 300].map(|chunks| {
+        let offer = Offer {
+            from: chunks - 1,
+            ..offer(50, chunks)
+        };
+        write_head(&offer).encode_to_vec()
+    });
+    check!()
+        .with_generator(Damaged::proto(heads))
+        .with_iterations(5_000)
+        .for_each(|bytes| {
+            // What is no message is refused before it is read.
+            let Ok(told) = SnapshotHead::decode(&bytes[..]) else {
+                return;
+            };
+            let Some(read) = read(read_head(Some(told.clone()))) else {
+                return;
+            };
+            assert_eq!(write_head(&read), told);
+            // Raft can be given it.
+            assert!(read.vote.committed && read.last.leader_id.term <= read.vote.leader_id.term);
+            assert!(read.from <= read.id.chunks && read.id.chunks > 0);
         });
 }
 

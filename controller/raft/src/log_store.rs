@@ -15,6 +15,8 @@ use crate::types::{Entry, LogId, TypeConfig, Vote};
 
 /// Bytes one read returns at most, unless a single record is larger.
 const READ_BYTES: usize = 4 << 20;
+/// Bytes of entries that are sent to a peer at once, unless a single one is larger: it has to take them within a moment.
+const SENT_BYTES: usize = 1 << 20;
 
 /// The log of this member. Cheap to clone.
 #[derive(Clone)]
@@ -68,6 +70,12 @@ impl RaftLogReader<TypeConfig> for LogStore {
             }
         }
         Ok(entries)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        let records = self.0.read_range(start..end, SENT_BYTES).map_err(io_error)?;
+        let entry = |record: &LogRecord| codec::decode_entry(record.term, record.index, &record.payload);
+        records.iter().map(entry).collect()
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {

@@ -6,26 +6,31 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::SnapshotPolicy;
-use openraft::raft::ReadPolicy;
 use openraft::rt::WatchReceiver as _;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
-use verger_controller_state::{Command, Rebuild, Response, State, Tree};
-use verger_controller_store::{LogDb, LogWriter, RedbLog, SledState, SnapshotDir, StateDb, StoreError};
+use verger_controller_state::{ClusterVersion, Command, DamagedRow, Rebuild, Response, State, Tree};
+use verger_controller_store::{
+    LogWriter, SledState, SnapshotDir, Space, StateDb, StoreError, WriteBehind, create_log, log_exists,
+    open_log,
+};
 
 use crate::chain::Noted;
 use crate::codec::{self, Mark};
 use crate::equality;
-use crate::leading::{self, Leads};
+use crate::inbox::Inbox;
 use crate::log_store::LogStore;
 use crate::network::Network;
-use crate::peers::{PeerError, Peers};
+use crate::peers::Peers;
 use crate::proposer::{Carrier, Proposer};
+use crate::reading::{self, ReadError, Reader, Reading};
+use crate::room::Room;
 use crate::runtime::off_thread;
+use crate::saving::Saving;
 use crate::snapshot;
 use crate::state_machine::{Applied, Machine};
 use crate::tickets::Tickets;
 use crate::types::{Node, TypeConfig};
+use crate::versions::Said;
 
 pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
 
@@ -35,8 +40,6 @@ const SNAPSHOT_EVERY: u64 = 20_000;
 const KEEP_BEHIND: u64 = 1_000;
 /// How long a snapshot that was asked for may take.
 const SNAPSHOT_WITHIN: Duration = Duration::from_secs(600);
-/// How long a read waits to be current. A leader that lost its quorum has nobody to tell it so, and callers can ask again.
-const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// How to open a member.
 #[derive(Clone, Debug)]
@@ -69,11 +72,34 @@ pub enum MemberError {
     #[error("the member's files cannot be used")]
     Store(#[from] StoreError),
     /// The rows do not make a state.
-    #[error("the applied state cannot be rebuilt")]
-    State(#[source] verger_controller_state::DamagedRow),
+    #[error(
+        "{place:?}: the applied state cannot be rebuilt of its rows; remove the member from the cluster (`verger cluster remove`), remove this folder, and join again under another name"
+    )]
+    State {
+        /// The member's folder.
+        place: PathBuf,
+        /// What cannot be read.
+        #[source]
+        source: DamagedRow,
+    },
+    /// A newer program wrote it.
+    #[error(
+        "the cluster is at version {found}, and this program knows versions up to {known}: run the program that was here before, or a newer one. A member does not go back to one that is older than its cluster",
+        known = ClusterVersion::NEWEST
+    )]
+    Newer {
+        /// The cluster's version.
+        found: ClusterVersion,
+    },
     /// A stored record cannot be read.
-    #[error("a stored record cannot be read")]
-    Record(#[source] std::io::Error),
+    #[error("{place:?}: a stored record cannot be read")]
+    Record {
+        /// The member's folder.
+        place: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: std::io::Error,
+    },
     /// The log begins after the state ends.
     #[error(
         "{0:?}: the log begins after the applied state ends, and no snapshot covers the gap; restore the cluster from a backup"
@@ -101,11 +127,6 @@ pub enum ProposeError {
     Failed(String),
 }
 
-/// Why a read cannot be current.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a current read is not possible at the moment: {0}")]
-pub struct ReadError(String);
-
 /// Why rows cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rows of the applied state cannot be read: {0}")]
@@ -116,10 +137,15 @@ pub struct Member {
     raft: Raft,
     proposer: Proposer,
     packing: tokio::task::JoinHandle<()>,
+    reading: Reading,
+    confirming: tokio::task::JoinHandle<()>,
     applied: Arc<Applied>,
     db: Arc<dyn StateDb>,
     peers: Arc<dyn Peers>,
-    snapshots: Arc<SnapshotDir>,
+    inbox: Inbox,
+    said: Said,
+    saving: Saving,
+    room: Arc<Room>,
 }
 
 impl Member {
@@ -128,10 +154,10 @@ impl Member {
     /// # Errors
     /// When there is one already, or the files cannot be made.
     pub fn create(dir: &Path) -> Result<(), MemberError> {
-        if RedbLog::exists(dir) {
+        if log_exists(dir) {
             return Err(MemberError::AlreadyThere(dir.to_owned()));
         }
-        drop(RedbLog::create(dir)?);
+        drop(create_log(dir)?);
         Ok(())
     }
 
@@ -145,12 +171,13 @@ impl Member {
         dir: PathBuf,
         peers: Arc<dyn Peers>,
     ) -> Result<Self, MemberError> {
-        if !RedbLog::exists(&dir) {
+        if !log_exists(&dir) {
             return Err(MemberError::NotThere(dir));
         }
         if let Some(marker) = equality::marker(&dir) {
             return Err(MemberError::Diverged(marker));
         }
+        Saving::clear(&dir);
         let stores = off_thread(move || Stores::open(&dir))
             .await
             .map_err(|error| MemberError::Raft(error.to_string()))??;
@@ -163,7 +190,7 @@ impl Member {
     /// As [`open`](Self::open).
     pub async fn open_on(
         config: MemberConfig,
-        stores: Stores,
+        mut stores: Stores,
         peers: Arc<dyn Peers>,
     ) -> Result<Self, MemberError> {
         let MemberConfig {
@@ -172,6 +199,8 @@ impl Member {
             is_first,
             start,
         } = config;
+        let saving = Saving::of(&stores.place);
+        let room = Arc::new(Room::of(std::mem::replace(&mut stores.space, Space::endless())));
         let tickets = Arc::new(Tickets::new(id, start));
         let of = Arc::clone(&tickets);
         let recovered = off_thread(move || recover(stores, of))
@@ -214,15 +243,26 @@ impl Member {
             peers: Arc::clone(&peers),
             applied: Arc::clone(&applied),
             tickets,
+            room: Arc::clone(&room),
+        });
+        let (reading, confirming) = Reading::start(Reader {
+            raft: raft.clone(),
+            peers: Arc::clone(&peers),
+            applied: Arc::clone(&applied),
         });
         Ok(Self {
             raft,
             proposer,
             packing,
+            reading,
+            confirming,
             applied,
             db,
             peers,
-            snapshots,
+            inbox: Inbox::new(snapshots),
+            said: Said::default(),
+            saving,
+            room,
         })
     }
 
@@ -238,8 +278,24 @@ impl Member {
         &self.peers
     }
 
-    pub(crate) const fn snapshots(&self) -> &Arc<SnapshotDir> {
-        &self.snapshots
+    pub(crate) const fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+
+    pub(crate) const fn saving(&self) -> &Saving {
+        &self.saving
+    }
+
+    pub(crate) const fn db(&self) -> &Arc<dyn StateDb> {
+        &self.db
+    }
+
+    pub(crate) const fn said(&self) -> &Said {
+        &self.said
+    }
+
+    pub(crate) const fn inbox(&self) -> &Inbox {
+        &self.inbox
     }
 
     /// Waits until this member leads, so that it can take commands.
@@ -270,63 +326,17 @@ impl Member {
     }
 
     /// Waits until everything that was acknowledged anywhere before this call is applied here (read index, §6.4 of Ongaro's
-    /// dissertation).
+    /// dissertation). Who asks while others do is answered with them.
     ///
     /// # Errors
     /// When no leader confirms that it leads within 5 s, or this member does not catch up by then.
     pub async fn catch_up(&self) -> Result<(), ReadError> {
-        let deadline = Instant::now() + READ_WITHIN;
-        let mut why = "nobody leads the cluster at the moment".to_owned();
-        loop {
-            let leads = leading::now(&self.raft);
-            let asked = async {
-                let left = deadline.saturating_duration_since(Instant::now());
-                match &leads {
-                    None => Err((true, why.clone())),
-                    Some(Leads::Here(_)) => timeout(left, self.confirmed_index())
-                        .await
-                        .unwrap_or_else(|_| Err((false, "a quorum did not confirm the leader".to_owned()))),
-                    Some(Leads::There(_, _, node)) => {
-                        let peer = self.peers.peer(&node.name, &node.address);
-                        index_of(peer.read_index(left).await)
-                    }
-                }
-            };
-            let confirmed = tokio::select! {
-                biased;
-                confirmed = asked => confirmed,
-                // Who was asked may never answer.
-                true = leading::changes(&self.raft, leads.as_ref(), deadline) => continue,
-            };
-            match confirmed {
-                Ok(index) => return self.reach(index, deadline).await,
-                Err((false, why)) => return Err(not_current(why)),
-                Err((true, last)) => why = last,
-            }
-            // Whoever was asked does not lead: somebody else may, soon.
-            if !leading::changes(&self.raft, leads.as_ref(), deadline).await {
-                return Err(not_current(why));
-            }
-        }
+        self.reading.current().await
     }
 
     /// Up to where a read is current, of this member as the leader; or why not, and whether it is because it does not lead.
     pub(crate) async fn confirmed_index(&self) -> Result<u64, (bool, String)> {
-        match self.raft.get_read_log_id(ReadPolicy::ReadIndex).await {
-            Ok((read, _applied)) => Ok(read.index()),
-            Err(error) => Err((error.forward_to_leader().is_some(), error.to_string())),
-        }
-    }
-
-    /// Waits until this is applied here.
-    async fn reach(&self, index: u64, deadline: Instant) -> Result<(), ReadError> {
-        let mut revisions = self.applied.revision.receiver();
-        let reached = timeout_at(deadline, revisions.until(|applied| *applied >= index)).await;
-        match reached {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(ReadError("the member stops".to_owned())),
-            Err(_) => Err(not_current(format!("this member has not applied {index} yet"))),
-        }
+        reading::confirmed_index(&self.raft).await
     }
 
     /// Writes a snapshot, and takes what it covers out of the log as soon as it is durable.
@@ -355,6 +365,15 @@ impl Member {
         trigger
             .purge_log(applied)
             .await
+            .map_err(|error| failed(error.to_string()))?;
+        self.raft
+            .wait(Some(SNAPSHOT_WITHIN))
+            .metrics(
+                |metrics| metrics.purged.is_some_and(|id| id.index >= applied),
+                "a shorter log",
+            )
+            .await
+            .map(drop)
             .map_err(|error| failed(error.to_string()))
     }
 
@@ -388,9 +407,15 @@ impl Member {
     /// Lets everything be as it is: nothing is made durable, and nobody is told. What a crash would do, for simulations of one.
     pub fn abandon(&self) {
         self.packing.abort();
+        self.confirming.abort();
         let raft = self.raft.clone();
         // It has nothing to say any more, however it ends.
         tokio::spawn(async move { drop(raft.shutdown().await) });
+    }
+
+    /// Makes what is applied by now durable: a member that is started again has less of its log to apply.
+    pub async fn flush(&self) {
+        flushed(Arc::clone(&self.db)).await;
     }
 
     /// Stops: no further command is taken, what is applied is made durable.
@@ -399,48 +424,40 @@ impl Member {
             raft,
             proposer,
             packing,
+            reading: _,
+            confirming,
             applied: _,
             db,
             peers: _,
-            snapshots: _,
+            inbox: _,
+            said: _,
+            saving: _,
+            room: _,
         } = self;
         drop(proposer);
         if let Err(error) = raft.shutdown().await {
             tracing::error!(%error, "the consensus module did not stop cleanly");
         }
         packing.abort();
-        let flushed = off_thread(move || db.flush()).await;
-        if let Ok(Err(error)) = flushed {
-            tracing::warn!(%error, "the applied state was not flushed; it will be rebuilt from the log");
-        }
+        confirming.abort();
+        flushed(db).await;
     }
 }
 
-/// What a leader said of up to where a read is current.
-fn index_of(
-    answer: Result<verger_proto::peer::v1::ReadIndexResponse, PeerError>,
-) -> Result<u64, (bool, String)> {
-    use verger_proto::peer::v1::read_index_response::Outcome;
-    match answer.map(|answer| answer.outcome) {
-        Ok(Some(Outcome::Index(index))) => Ok(index.index),
-        Ok(Some(Outcome::Refused(refused))) => Err((refused.not_leader, refused.reason)),
-        Ok(None) => Err((false, "the leader's answer says nothing".to_owned())),
-        // It may be on its way out: asking again does no harm.
-        Err(error) => Err((true, format!("the leader: {error}"))),
+async fn flushed(db: Arc<dyn StateDb>) {
+    if let Ok(Err(error)) = off_thread(move || db.flush()).await {
+        tracing::warn!(%error, "the applied state was not flushed; it will be rebuilt from the log");
     }
-}
-
-fn not_current(why: String) -> ReadError {
-    tracing::warn!(why, "a read was not confirmed");
-    ReadError(why)
 }
 
 fn raft_config() -> Result<openraft::Config, MemberError> {
     openraft::Config {
         cluster_name: "verger".to_owned(),
-        election_timeout_min: 300,
-        election_timeout_max: 600,
-        heartbeat_interval: 100,
+        // A lost leader is missed after the longest of them, and followed after one drawn between them: 0.6 to 0.9 s, and as much again
+        // where two stood at once, which is within 2 s then.
+        election_timeout_min: 150,
+        election_timeout_max: 450,
+        heartbeat_interval: 75,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
         max_in_snapshot_log_to_keep: KEEP_BEHIND,
         enable_pre_vote: Some(true),
@@ -468,6 +485,8 @@ pub struct Stores {
     pub snapshots: SnapshotDir,
     /// Where all of it is, for errors.
     pub place: PathBuf,
+    /// What is left there.
+    pub space: Space,
 }
 
 impl Stores {
@@ -476,9 +495,12 @@ impl Stores {
     /// # Errors
     /// When one is damaged. The rows are thrown away then, and made again of snapshot and log.
     pub fn open(dir: &Path) -> Result<Self, MemberError> {
-        let log: Arc<dyn LogDb> = Arc::new(RedbLog::open(dir)?);
+        // First: what it kept back may be what the others need to open.
+        let space = Space::watch(dir)?;
+        let log = open_log(dir)?;
         log.check()?;
         Ok(Self {
+            space,
             log: LogWriter::start(log)?,
             state: open_state(dir)?,
             snapshots: SnapshotDir::open(&dir.join("snapshots"))?,
@@ -493,6 +515,7 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
         state: db,
         snapshots,
         place,
+        space: _,
     } = stores;
     let applied = db.applied()?.map(|mark| mark.last.index);
     let begins = log.last_purged().map(|id| id.index);
@@ -502,14 +525,14 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
     if applied < begins {
         let snapshot = latest
             .filter(|snapshot| Some(snapshot.meta().last.index) >= begins)
-            .ok_or(MemberError::Gap(place))?;
+            .ok_or_else(|| MemberError::Gap(place.clone()))?;
         tracing::info!(
             index = snapshot.meta().last.index,
             "rebuilding the applied state from a snapshot"
         );
         snapshot::restore(&*db, &snapshots, &snapshot)?;
     }
-    let (mark, state) = rebuilt(&*db)?;
+    let (mark, state) = rebuilt(&*db, &place)?;
     let revision = state.revision();
     let term = mark.applied.as_ref().map_or(0, |id| codec::stored_id(id).term);
     let applied = Arc::new(Applied {
@@ -524,18 +547,42 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
             applied,
             db,
             snapshots: Arc::new(snapshots),
+            place,
             mark,
             tickets,
         },
     })
 }
 
+/// Refuses rows that a newer program wrote, before any of them is read.
+fn is_known(db: &dyn StateDb, place: &Path) -> Result<(), MemberError> {
+    let (tree, key) = ClusterVersion::ROW;
+    let Some(row) = db.get(tree.name(), key)? else {
+        return Ok(());
+    };
+    match ClusterVersion::of_row(&row) {
+        Some(found) if found.is_known() => Ok(()),
+        Some(found) => Err(MemberError::Newer { found }),
+        None => Err(MemberError::State {
+            place: place.to_owned(),
+            source: DamagedRow {
+                tree,
+                what: "the cluster's version cannot be read".to_owned(),
+            },
+        }),
+    }
+}
+
 /// The state that the rows make, and where it stands.
-pub(crate) fn rebuilt(db: &dyn StateDb) -> Result<(Mark, State), MemberError> {
+pub(crate) fn rebuilt(db: &dyn StateDb, place: &Path) -> Result<(Mark, State), MemberError> {
     let mark = match db.applied()? {
-        Some(mark) => codec::decode_mark(&mark.membership).map_err(MemberError::Record)?,
+        Some(mark) => codec::decode_mark(&mark.membership).map_err(|source| MemberError::Record {
+            place: place.to_owned(),
+            source,
+        })?,
         None => Mark::default(),
     };
+    is_known(db, place)?;
     let revision = mark.applied.map_or(0, |id| id.index);
     // One by one: there may be a million of them.
     let mut rebuild = Rebuild::at(revision);
@@ -548,19 +595,22 @@ pub(crate) fn rebuilt(db: &dyn StateDb) -> Result<(Mark, State), MemberError> {
     })?;
     let state = damaged
         .map_or_else(|| rebuild.finish(), Err)
-        .map_err(MemberError::State)?;
+        .map_err(|source| MemberError::State {
+            place: place.to_owned(),
+            source,
+        })?;
     Ok((mark, state))
 }
 
 // Rows are rebuildable: damaged ones are thrown away, and snapshot and log make them again.
 fn open_state(dir: &Path) -> Result<Arc<dyn StateDb>, MemberError> {
-    match SledState::open(dir) {
-        Ok(db) => Ok(Arc::new(db)),
+    let db = match SledState::open(dir) {
         Err(error) if error.is_damage() => {
             tracing::error!(%error, "rebuilding the applied state from snapshot and log");
             SledState::discard(dir)?;
-            Ok(Arc::new(SledState::open(dir)?))
+            SledState::open(dir)?
         }
-        Err(error) => Err(error.into()),
-    }
+        opened => opened?,
+    };
+    Ok(Arc::new(WriteBehind::start(Arc::new(db))?))
 }

@@ -353,7 +353,7 @@ fn failed(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ChangeE
     }
 }
 
-fn standing(raft: &Raft) -> Standing {
+pub(crate) fn standing(raft: &Raft) -> Standing {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
     let index = |id: Option<&crate::types::LogId>| id.map_or(0, |id| id.index);

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::RaftNetworkFactory;
 use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
 use openraft::network::v2::RaftNetworkV2;
@@ -12,19 +13,17 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use openraft::{ErrorSubject, ErrorVerb, RaftNetworkFactory, StorageError};
-use tokio::sync::mpsc;
 use verger_controller_store::SnapshotDir;
 use verger_proto::peer::v1 as pb;
 
 use crate::peers::{Peer, PeerError, Peers};
-use crate::runtime::off_thread;
+use crate::sending::transmit;
 use crate::state_machine::SnapshotData;
 use crate::types::{MemberId, Node, TypeConfig, Vote};
-use crate::{codec, wire};
+use crate::wire;
 
-/// Parts of a snapshot that are read ahead of the peer.
-const AHEAD: usize = 4;
+/// For so much of entries a peer is given so much longer.
+const PER_MEBIBYTE: Duration = Duration::from_millis(250);
 
 /// Makes the connections.
 pub(crate) struct Network {
@@ -64,6 +63,12 @@ fn within(option: &RPCOption) -> Duration {
     option.soft_ttl()
 }
 
+/// How long a peer may take for entries, beside what it takes to answer at all: one command may be 16 MiB, and the way slow.
+fn to_take(request: &pb::AppendRequest) -> Duration {
+    let bytes: usize = request.entries.iter().map(|entry| entry.payload.len()).sum();
+    PER_MEBIBYTE.mul_f64(bytes as f64 / f64::from(1 << 20))
+}
+
 impl RaftNetworkV2<TypeConfig> for Connection {
     type SnapshotData = SnapshotData;
 
@@ -72,7 +77,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let answer = self.peer.append(wire::write_append(&rpc), within(&option)).await;
+        let request = wire::write_append(&rpc);
+        let within = within(&option) + to_take(&request);
+        let answer = self.peer.append(request, within).await;
         wire::read_appended(answer.map_err(failed)?).map_err(unread)
     }
 
@@ -107,30 +114,10 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         cancel: impl Future<Output = ReplicationClosed> + openraft::OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let (parts, sent) = mpsc::channel(AHEAD);
-        let reading = send(&self.snapshots, &vote, &snapshot.snapshot, parts);
-        let (read, answer) = tokio::select! {
+        tokio::select! {
             biased;
-            closed = cancel => return Err(StreamingError::Closed(closed)),
-            both = async { tokio::join!(reading, self.peer.install(sent)) } => both,
-        };
-        // What cannot be read here is no fault of the peer's.
-        if let Err(error) = read {
-            return Err(StreamingError::StorageError(StorageError::from_io_error(
-                ErrorSubject::Snapshot(None),
-                ErrorVerb::Read,
-                error,
-            )));
-        }
-        match answer {
-            Ok(answer) => {
-                let vote = wire::vote(answer.vote).map_err(|error| NetworkError::new(&error))?;
-                Ok(SnapshotResponse::new(vote))
-            }
-            Err(error @ PeerError::Unreachable(_)) => {
-                Err(StreamingError::Unreachable(Unreachable::new(&error)))
-            }
-            Err(error) => Err(StreamingError::Network(NetworkError::new(&error))),
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = transmit(&*self.peer, &self.snapshots, &vote, snapshot.snapshot) => sent,
         }
     }
 
@@ -148,38 +135,4 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             ))),
         }
     }
-}
-
-/// Reads a snapshot and gives its parts away, as fast as they are taken.
-async fn send(
-    dir: &SnapshotDir,
-    vote: &Vote,
-    snapshot: &SnapshotData,
-    parts: mpsc::Sender<pb::InstallSnapshotRequest>,
-) -> io::Result<()> {
-    use pb::install_snapshot_request::Part;
-    let head = pb::SnapshotHead {
-        leader: Some(codec::write_vote(vote)),
-        mark: snapshot.meta().membership.clone(),
-    };
-    let part = |part| pb::InstallSnapshotRequest { part: Some(part) };
-    let mut reader = dir.read(snapshot).map_err(io::Error::other)?;
-    let mut chunks = 0;
-    // Who has had enough says why.
-    let mut is_wanted = parts.send(part(Part::Head(head))).await.is_ok();
-    while is_wanted {
-        let (back, read) = off_thread(move || {
-            let read = reader.next_chunk();
-            (reader, read)
-        })
-        .await?;
-        reader = back;
-        let Some(chunk) = read.map_err(io::Error::other)? else {
-            let _ = parts.send(part(Part::End(pb::SnapshotEnd { chunks }))).await;
-            break;
-        };
-        is_wanted = parts.send(part(Part::Chunk(chunk.into()))).await.is_ok();
-        chunks += 1;
-    }
-    Ok(())
 }

@@ -48,6 +48,13 @@ pub trait Peer: Send + Sync + 'static {
         within: Duration,
     ) -> Result<pb::TransferLeaderResponse, PeerError>;
 
+    /// Offers it a snapshot, and asks what it has of it.
+    async fn offer(
+        &self,
+        request: pb::OfferSnapshotRequest,
+        within: Duration,
+    ) -> Result<pb::OfferSnapshotResponse, PeerError>;
+
     /// Sends a snapshot. It ends when the parts do; who drops their receiver has had enough.
     async fn install(
         &self,
@@ -118,6 +125,14 @@ impl Peer for Nobody {
         _: pb::TransferLeaderRequest,
         _: Duration,
     ) -> Result<pb::TransferLeaderResponse, PeerError> {
+        Err(self.error())
+    }
+
+    async fn offer(
+        &self,
+        _: pb::OfferSnapshotRequest,
+        _: Duration,
+    ) -> Result<pb::OfferSnapshotResponse, PeerError> {
         Err(self.error())
     }
 

@@ -19,7 +19,9 @@ use verger_proto::peer::v1 as pb;
 use crate::codec;
 use crate::leading::{self, Leads};
 use crate::member::{ProposeError, Raft};
+use crate::membership;
 use crate::peers::{PeerError, Peers};
+use crate::room::Room;
 use crate::state_machine::Applied;
 use crate::tickets::{Ticket, Tickets};
 use crate::types::{Batch, Origin, Replies};
@@ -57,6 +59,7 @@ pub(crate) struct Carrier {
     pub(crate) peers: Arc<dyn Peers>,
     pub(crate) applied: Arc<Applied>,
     pub(crate) tickets: Arc<Tickets>,
+    pub(crate) room: Arc<Room>,
 }
 
 /// A command, who waits for its answer, and the room it takes until then.
@@ -204,8 +207,12 @@ impl Carrier {
     /// Gives a batch to who leads.
     async fn give(&self, leads: &Leads, batch: &Batch, origin: Origin) -> Given {
         match leads {
-            Leads::Here(term) => commit(&self.raft, batch.clone(), *term).await,
+            Leads::Here(term) => commit(&self.raft, &self.room, batch.clone(), *term).await,
             Leads::There(term, _, node) => {
+                // What is answered is applied here first, and that takes space.
+                if let Some(why) = self.room.own() {
+                    return Given::Failed(why);
+                }
                 let peer = self.peers.peer(&node.name, &node.address);
                 let request = pb::ProposeRequest {
                     origin: Some(codec::encode_origin(&origin)),
@@ -243,9 +250,16 @@ impl Carrier {
 }
 
 /// Has the leader of this term, which this member is, commit a batch. It was given away for this term alone.
-async fn commit(raft: &Raft, batch: Batch, term: u64) -> Given {
+async fn commit(raft: &Raft, room: &Room, batch: Batch, term: u64) -> Given {
     if leading::now(raft) != Some(Leads::Here(term)) {
         return Given::Nowhere;
+    }
+    if let Some(why) = room.of_quorum(|| membership::standing(raft)) {
+        return Given::Failed(why);
+    }
+    if room.own().is_some() {
+        // Another is about to lead, who has space.
+        return Given::NotNow;
     }
     // From here on it may be written, whatever is answered: another may lead by then.
     match raft.client_write(batch).await {
@@ -260,7 +274,7 @@ async fn commit(raft: &Raft, batch: Batch, term: u64) -> Given {
 }
 
 /// The same for a peer that took the batch.
-pub(crate) async fn commit_for(raft: &Raft, batch: Batch, term: u64) -> pb::ProposeResponse {
+pub(crate) async fn commit_for(raft: &Raft, room: &Room, batch: Batch, term: u64) -> pb::ProposeResponse {
     use pb::propose_response::Outcome;
     let refusal = |not_leader, unknown, reason| {
         Outcome::Refused(pb::Refusal {
@@ -269,7 +283,7 @@ pub(crate) async fn commit_for(raft: &Raft, batch: Batch, term: u64) -> pb::Prop
             reason,
         })
     };
-    let outcome = match commit(raft, batch, term).await {
+    let outcome = match commit(raft, room, batch, term).await {
         Given::Committed | Given::Answered(_) => Outcome::Proposed(pb::Proposed {}),
         Given::Nowhere | Given::Superseded => refusal(true, false, String::new()),
         Given::NotNow => refusal(true, true, String::new()),

@@ -3,14 +3,12 @@
 use std::io;
 
 use openraft::storage::Snapshot;
-use tokio::sync::mpsc;
 use verger_controller_state::limits;
-use verger_controller_store::{DurableSnapshot, SnapshotDir, SnapshotMeta as StoredMeta, StoreError};
+use verger_controller_store::DurableSnapshot;
 use verger_proto::peer::v1 as pb;
 
 use crate::member::Member;
 use crate::proposer::commit_for;
-use crate::runtime::off_thread;
 use crate::types::{Batch, SnapshotMeta};
 use crate::{codec, wire};
 
@@ -25,11 +23,11 @@ pub enum PeerRefused {
     Failed(String),
 }
 
-fn malformed(error: io::Error) -> PeerRefused {
+pub(crate) fn malformed(error: io::Error) -> PeerRefused {
     PeerRefused::Malformed(error)
 }
 
-fn failed(error: impl std::fmt::Display) -> PeerRefused {
+pub(crate) fn failed(error: impl std::fmt::Display) -> PeerRefused {
     PeerRefused::Failed(error.to_string())
 }
 
@@ -125,80 +123,8 @@ impl Member {
             commands,
             origin: Some(codec::decode_origin(&origin)),
         };
-        Ok(commit_for(self.raft(), batch, term).await)
+        Ok(commit_for(self.raft(), self.room(), batch, term).await)
     }
-
-    /// Takes a snapshot of whoever leads: its rows go to a file as they come, and then take the place of what is here.
-    ///
-    /// # Errors
-    /// When its parts are not in order, it is not whole, or it cannot be written.
-    pub async fn install(
-        &self,
-        parts: mpsc::Receiver<pb::InstallSnapshotRequest>,
-    ) -> Result<pb::InstallSnapshotResponse, PeerRefused> {
-        let (head, file) = receive(self.snapshots(), parts).await?;
-        let vote = wire::vote(head.leader).map_err(malformed)?;
-        let snapshot = described(file).map_err(malformed)?;
-        let answer = self
-            .raft()
-            .install_full_snapshot(vote, snapshot)
-            .await
-            .map_err(failed)?;
-        Ok(pb::InstallSnapshotResponse {
-            vote: Some(codec::write_vote(&answer.vote)),
-        })
-    }
-}
-
-/// Writes a snapshot as it comes.
-async fn receive(
-    dir: &SnapshotDir,
-    mut parts: mpsc::Receiver<pb::InstallSnapshotRequest>,
-) -> Result<(pb::SnapshotHead, DurableSnapshot), PeerRefused> {
-    use pb::install_snapshot_request::Part;
-    let unfit = |what: &str| {
-        malformed(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("a snapshot: {what}"),
-        ))
-    };
-    let written = |error: StoreError| failed(error);
-    let mut next = async || parts.recv().await.and_then(|part| part.part);
-    let Some(Part::Head(head)) = next().await else {
-        return Err(unfit("it does not begin with its head"));
-    };
-    let mark = codec::decode_mark(&head.mark).map_err(malformed)?;
-    let last = mark.applied.ok_or_else(|| unfit("it goes nowhere"))?;
-    let meta = StoredMeta {
-        last: codec::stored_id(&last),
-        membership: head.mark.clone(),
-    };
-    let mut writer = dir.begin(meta).map_err(written)?;
-    let mut count = 0;
-    loop {
-        match next().await {
-            Some(Part::Chunk(chunk)) => {
-                let (back, done) = off_thread(move || {
-                    let done = writer.chunk(&chunk);
-                    (writer, done)
-                })
-                .await
-                .map_err(failed)?;
-                writer = back;
-                done.map_err(written)?;
-            }
-            Some(Part::End(pb::SnapshotEnd { chunks })) if chunks == count => break,
-            Some(Part::End(_)) => return Err(unfit("chunks are missing")),
-            Some(Part::Head(_)) => return Err(unfit("it has two heads")),
-            None => return Err(unfit("it does not come to its end")),
-        }
-        count += 1;
-    }
-    let file = off_thread(move || writer.finish())
-        .await
-        .map_err(failed)?
-        .map_err(written)?;
-    Ok((head, file))
 }
 
 /// A file, as openraft wants it described.

@@ -1,13 +1,15 @@
 //! openraft's state machine port over the pure state, its rows on disk and its snapshot files.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
 use openraft::EntryPayload;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use verger_controller_state::{RowChange, State};
-use verger_controller_store::{AppliedMark, DurableSnapshot, RowOp, SnapshotDir, StateDb};
+use verger_controller_store::{AppliedMark, DurableSnapshot, RowOp, SnapshotDir, StateDb, StoreError};
 
 use crate::chain::Noted;
 use crate::codec::{self, Mark};
@@ -17,6 +19,9 @@ use crate::serving::described;
 use crate::snapshot;
 use crate::tickets::Tickets;
 use crate::types::{Batch, Committed, LogId, Replies, SnapshotMeta, StoredMembership, TypeConfig};
+
+/// Between two attempts to write a snapshot where there is no space.
+const UNTIL_SPACE: Duration = Duration::from_secs(1);
 
 /// A snapshot is a file of this member.
 pub(crate) type SnapshotData = DurableSnapshot;
@@ -47,6 +52,8 @@ pub(crate) struct Machine {
     pub(crate) applied: Arc<Applied>,
     pub(crate) db: Arc<dyn StateDb>,
     pub(crate) snapshots: Arc<SnapshotDir>,
+    /// Where all of it is, for errors.
+    pub(crate) place: PathBuf,
     pub(crate) mark: Mark,
     /// Who waits here for what is applied.
     pub(crate) tickets: Arc<Tickets>,
@@ -117,6 +124,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
             let origin = batch.origin;
             let before = ops.len();
             let replies = self.apply_batch(index, batch, &mut ops);
+            let found = self.applied.read(State::version);
+            if !found.is_known() {
+                // What else it holds may mean what nobody here knows: not a row of it is written.
+                return Err(io_error(MemberError::Newer { found }));
+            }
             checkpoints.extend(self.mark.chain.add(index, &ops[before..]));
             answers.extend(origin.map(|origin| (origin, replies)));
             responders.extend(responder);
@@ -156,12 +168,16 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
-        let (db, dir) = (Arc::clone(&self.db), Arc::clone(&self.snapshots));
+        let (db, dir, place) = (
+            Arc::clone(&self.db),
+            Arc::clone(&self.snapshots),
+            self.place.clone(),
+        );
         // Large, both on disk and in memory: not on a thread that others wait for.
         let installed = off_thread(move || -> Result<_, MemberError> {
             snapshot::restore(&*db, &dir, &snapshot)?;
             dir.prune()?;
-            member::rebuilt(&*db)
+            member::rebuilt(&*db, &place)
         });
         let (mark, state) = installed.await?.map_err(io_error)?;
         let revision = state.revision();
@@ -198,12 +214,21 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>> {
-        let (db, dir) = (Arc::clone(&self.db), Arc::clone(&self.snapshots));
-        let written = off_thread(move || snapshot::write(&*db, &dir)).await?;
-        let snapshot = written
-            .map_err(io_error)?
-            .ok_or_else(|| io::Error::other("nothing is applied yet"))?;
-        described(snapshot)
+        loop {
+            let (db, dir) = (Arc::clone(&self.db), Arc::clone(&self.snapshots));
+            match off_thread(move || snapshot::write(&*db, &dir)).await? {
+                // A builder that fails stops the member, and there is time: the log holds what a snapshot would.
+                Err(error @ StoreError::Full { .. }) => {
+                    tracing::warn!(%error, "a snapshot is written once there is space");
+                    tokio::time::sleep(UNTIL_SPACE).await;
+                }
+                written => {
+                    let snapshot = written.map_err(io_error)?;
+                    let snapshot = snapshot.ok_or_else(|| io::Error::other("nothing is applied yet"))?;
+                    return described(snapshot);
+                }
+            }
+        }
     }
 }
 

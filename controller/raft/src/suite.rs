@@ -1,4 +1,4 @@
-//! openraft's own suite for stores, on ours: the log on redb behind its writer, the rows in sled, snapshots in files.
+//! openraft's own suite for stores, on ours: the log behind its writer, the rows in sled, snapshots in files.
 //!
 //! All of it runs. Where it takes for granted what ours do otherwise on purpose, a wrapper stands between, and says what and why:
 //! [`Settled`] and [`Obliging`]. What it does not look at (entries with commands, stores that are opened again) is tested beside the
@@ -16,9 +16,7 @@ use openraft::storage::{
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::{OptionalSend, StorageError};
 use tempfile::TempDir;
-use verger_controller_store::{
-    DurableSnapshot, LogDb as _, LogId as StoredId, RedbLog, SnapshotDir, StoreError,
-};
+use verger_controller_store::{DurableSnapshot, LogId as StoredId, SnapshotDir, StoreError, create_log};
 
 use crate::codec;
 use crate::log_store::LogStore;
@@ -194,7 +192,7 @@ async fn the_stores_keep_what_openraft_takes_for_granted() {
 fn who_has_nothing_of_what_was_purged_does_not_open() {
     for index in [0, 1, 5] {
         let dir = tempfile::tempdir().unwrap();
-        let log = RedbLog::create(dir.path()).unwrap();
+        let log = create_log(dir.path()).unwrap();
         log.purge_to(StoredId { index, term: 1 }).unwrap();
         drop(log);
         assert!(

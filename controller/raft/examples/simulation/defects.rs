@@ -1,4 +1,6 @@
-//! Defects that are planted, to show that they would be found.
+//! Defects that are planted, to show that they would be found: each breaks an invariant, and that one has to say so.
+
+use crate::invariants::Invariant;
 
 /// One.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,16 +17,22 @@ pub(crate) enum Defect {
     LostRow,
     /// Who is started again takes what it had applied for something else, though its rows are those of the others.
     OtherChain,
+    /// Of entries that come to a disk together, two are in each other's place.
+    SwappedEntries,
+    /// Who goes on with a watch at another member is not shown the first row that is new there.
+    WatchGap,
 }
 
 impl Defect {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::SkippedSync,
         Self::LostVote,
         Self::StaleRead,
         Self::DoubledApply,
         Self::LostRow,
         Self::OtherChain,
+        Self::SwappedEntries,
+        Self::WatchGap,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -35,6 +43,22 @@ impl Defect {
             Self::DoubledApply => "doubled-apply",
             Self::LostRow => "lost-row",
             Self::OtherChain => "other-chain",
+            Self::SwappedEntries => "swapped-entries",
+            Self::WatchGap => "watch-gap",
+        }
+    }
+
+    /// What it breaks.
+    pub(crate) const fn breaks(self) -> Invariant {
+        match self {
+            Self::SkippedSync => Invariant::LeaderCompleteness,
+            Self::LostVote => Invariant::ElectionSafety,
+            Self::StaleRead => Invariant::Linearizability,
+            // Its rows do not fit together any more, and it does not open.
+            Self::DoubledApply => Invariant::Recovery,
+            Self::LostRow | Self::OtherChain => Invariant::StateMachineSafety,
+            Self::SwappedEntries => Invariant::LogMatching,
+            Self::WatchGap => Invariant::Watches,
         }
     }
 }

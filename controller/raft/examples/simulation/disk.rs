@@ -15,13 +15,15 @@ use tokio::time::sleep;
 use verger_controller_raft::Stores;
 use verger_controller_store::{
     AppliedMark, ExportSummary, LogCheck, LogDb, LogId, LogRecord, LogWriter, MemoryDisk, MemoryLog,
-    MemoryState, Pump, Row, RowOp, SnapshotDir, StateDb, StoreError,
+    MemoryState, Pump, Row, RowOp, SnapshotDir, Space, StateDb, StoreError,
 };
 
 use verger_controller_state::Tree;
 use verger_proto::stored::v1::RaftMark;
 
 use crate::defects::Defect;
+use crate::logs::{Logs, Recorded};
+use crate::pauses::Pauses;
 
 /// How long a sync takes at most, microseconds.
 const SYNC_MICROS: u64 = 4_000;
@@ -29,6 +31,10 @@ const SYNC_MICROS: u64 = 4_000;
 const IDLE: Duration = Duration::from_millis(1);
 
 pub(crate) struct Disk {
+    /// Of which member.
+    id: u64,
+    logs: Logs,
+    pauses: Pauses,
     log: MemoryDisk,
     state: Arc<MemoryState>,
     snapshots: TempDir,
@@ -38,10 +44,13 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    pub(crate) fn new(defect: Option<Defect>) -> Self {
+    pub(crate) fn new(id: u64, logs: &Logs, pauses: &Pauses, defect: Option<Defect>) -> Self {
         let log = MemoryDisk::new();
         log.lie_about_syncs(defect == Some(Defect::SkippedSync));
         Self {
+            id,
+            logs: logs.clone(),
+            pauses: pauses.clone(),
             log,
             state: Arc::default(),
             snapshots: tempfile::tempdir().unwrap(),
@@ -52,14 +61,17 @@ impl Disk {
 
     /// The stores as a new process finds them, and who writes to them.
     pub(crate) fn open(&self, mut lots: StdRng) -> (Stores, JoinHandle<()>) {
-        let log = MemoryLog::open(&self.log);
+        let log = self.logs.before(self.id, MemoryLog::open(&self.log));
         let log: Arc<dyn LogDb> = match self.defect {
-            Some(Defect::LostVote) => Arc::new(Forgetful(log)),
+            Some(Defect::LostVote) => Arc::new(Flawed(log, Flaw::KeepsNoVote)),
+            Some(Defect::SwappedEntries) => Arc::new(Flawed(log, Flaw::Swaps)),
             _ => Arc::new(log),
         };
         let (log, mut pump): (LogWriter, Pump) = LogWriter::pumped(log).unwrap();
+        let (id, pauses) = (self.id, self.pauses.clone());
         let writing = tokio::spawn(async move {
             loop {
+                pauses.awake(id).await;
                 match pump.step() {
                     true => sleep(Duration::from_micros(lots.random_range(0..SYNC_MICROS))).await,
                     false => sleep(IDLE).await,
@@ -78,6 +90,7 @@ impl Disk {
             state,
             snapshots: SnapshotDir::open(self.snapshots.path()).unwrap(),
             place: self.snapshots.path().to_owned(),
+            space: Space::endless(),
         };
         (stores, writing)
     }
@@ -91,12 +104,24 @@ impl Disk {
     }
 }
 
-/// A log that keeps no vote.
-struct Forgetful(MemoryLog);
+/// What is wrong with a log.
+#[derive(PartialEq, Eq)]
+enum Flaw {
+    KeepsNoVote,
+    /// Of what comes together, the last two are in each other's place.
+    Swaps,
+}
 
-impl LogDb for Forgetful {
+/// A log with a flaw.
+struct Flawed(Recorded, Flaw);
+
+impl LogDb for Flawed {
     fn append(&self, entries: &[LogRecord]) -> Result<(), StoreError> {
-        self.0.append(entries)
+        let mut entries = entries.to_vec();
+        if let (Flaw::Swaps, [.., one, other]) = (&self.1, &mut *entries) {
+            std::mem::swap(&mut one.payload, &mut other.payload);
+        }
+        self.0.append(&entries)
     }
 
     fn read_range(&self, range: Range<u64>, max_bytes: usize) -> Result<Vec<LogRecord>, StoreError> {
@@ -112,10 +137,10 @@ impl LogDb for Forgetful {
     }
 
     fn save_vote(&self, vote: &[u8]) -> Result<(), StoreError> {
-        // The first: without any a log that is not empty would not be one.
+        // But the first: without any a log that is not empty would not be one.
         match self.0.vote()? {
-            Some(_) => Ok(()),
-            None => self.0.save_vote(vote),
+            Some(_) if self.1 == Flaw::KeepsNoVote => Ok(()),
+            _ => self.0.save_vote(vote),
         }
     }
 

@@ -6,22 +6,27 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use verger_controller_raft::{Member, Peer, PeerError, Peers};
 
+use crate::pauses::Pauses;
 use crate::shared::{By, Way};
+use crate::world::id_of;
 
 /// How long a message takes, microseconds.
 const TAKES: std::ops::Range<u64> = 200..4_000;
 /// Of so many messages one takes much longer.
 const SLOW: u32 = 200;
 const SLOW_TAKES: std::ops::Range<u64> = 50_000..400_000;
+/// How long each takes while everything is late.
+const LATE_TAKES: std::ops::Range<u64> = 20_000..150_000;
 /// Of so many messages one is lost.
 const LOST: u32 = 300;
 
 /// Everybody who is there, and the ways that are cut.
 pub(crate) struct Router {
     held: Mutex<Held>,
+    pauses: Pauses,
 }
 
 struct Held {
@@ -31,19 +36,23 @@ struct Held {
     living: BTreeMap<String, u64>,
     runs: u64,
     cut: BTreeSet<(String, String)>,
+    /// Until when everything comes late.
+    late: Option<Instant>,
     /// What was sent, in short: whether two runs are the same.
     trace: u64,
 }
 
 impl Router {
-    pub(crate) fn new(lots: StdRng) -> Arc<Self> {
+    pub(crate) fn new(lots: StdRng, pauses: &Pauses) -> Arc<Self> {
         Arc::new(Self {
+            pauses: pauses.clone(),
             held: Mutex::new(Held {
                 lots,
                 seats: BTreeMap::new(),
                 living: BTreeMap::new(),
                 runs: 0,
                 cut: BTreeSet::new(),
+                late: None,
                 trace: 0,
             }),
         })
@@ -76,8 +85,15 @@ impl Router {
         self.held().cut.insert((from.to_owned(), to.to_owned()));
     }
 
+    /// Everything comes late until then.
+    pub(crate) fn slow_down(&self, until: Instant) {
+        self.held().late = Some(until);
+    }
+
     pub(crate) fn heal(&self) {
-        self.held().cut.clear();
+        let mut held = self.held();
+        held.cut.clear();
+        held.late = None;
     }
 
     pub(crate) fn trace(&self) -> u64 {
@@ -95,8 +111,10 @@ impl Router {
     /// How long a message from one to the other takes; none where it does not come.
     fn takes(&self, from: &str, to: &str) -> Option<Duration> {
         let mut held = self.held();
+        let is_late = held.late.is_some_and(|until| Instant::now() < until);
         let takes = match held.lots.random_range(0..SLOW) {
             0 => held.lots.random_range(SLOW_TAKES),
+            _ if is_late => held.lots.random_range(LATE_TAKES),
             _ => held.lots.random_range(TAKES),
         };
         let is_lost = held.lots.random_range(0..LOST) == 0;
@@ -154,6 +172,8 @@ impl Way for Line {
                 Some(takes) if self.router.lives(&self.from, self.run) => sleep(takes).await,
                 _ => return std::future::pending().await,
             }
+            self.router.pauses.awake(id_of(&self.from)).await;
+            self.router.pauses.awake(id_of(&self.to)).await;
             let seat = self.router.held().seats.get(&self.to).cloned();
             let Some((run, member)) = seat else {
                 return Err(PeerError::Unreachable("nobody is there".to_owned()));
@@ -163,6 +183,8 @@ impl Way for Line {
                 Some(takes) if self.router.lives(&self.to, run) => sleep(takes).await,
                 _ => return std::future::pending().await,
             }
+            self.router.pauses.awake(id_of(&self.to)).await;
+            self.router.pauses.awake(id_of(&self.from)).await;
             match self.router.lives(&self.from, self.run) {
                 true => answer,
                 false => std::future::pending().await,

@@ -1,52 +1,57 @@
 //! One run: a cluster, its clients, and what goes wrong.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prost::Message as _;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, sleep};
 use verger_controller_raft::{Change, Member, MemberConfig, Node, seed};
-use verger_controller_state::{Response, State};
+use verger_controller_state::Response;
+use verger_proto::stored::v1 as stored;
 
-use crate::check::{self, Verdict};
-use crate::clients::{self, PEOPLE, Shared};
+use crate::clients::{self, Client};
 use crate::defects::Defect;
 use crate::disk::Disk;
+use crate::invariants::recovery::{self, MENDED};
+use crate::invariants::watches::Shown;
+use crate::invariants::{self, Broken, Invariant, Seen};
+use crate::logs::Logs;
 use crate::nemesis::{self, Done};
+use crate::pauses::Pauses;
 use crate::router::Router;
 use crate::shared::founding;
-use crate::watch::{self, Seen};
+use crate::watchers::{self, Watcher};
 
 /// How long things go wrong, and clients go on, in the cluster's time.
-const TROUBLE: Duration = Duration::from_secs(15);
-/// How long members may take to be one again.
-const MENDED: Duration = Duration::from_secs(60);
+pub(crate) const TROUBLE: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(20);
-const CLIENTS: usize = 4;
-
-/// What may not be, in a sentence.
-#[derive(Debug)]
-pub(crate) struct Found(pub(crate) String);
+const CLIENTS: usize = 6;
+const WATCHERS: usize = 2;
 
 /// What a run came to.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    pub(crate) found: Option<Found>,
+    pub(crate) broken: Broken,
+    pub(crate) done: Done,
     pub(crate) acknowledged: u64,
     pub(crate) unknown: u64,
     pub(crate) refused: u64,
-    pub(crate) crashes: u64,
-    pub(crate) partitions: u64,
-    pub(crate) changes: u64,
+    /// Operations on the policy set, on tokens, on logins, and on the audit.
+    pub(crate) operations: [u64; 4],
     pub(crate) snapshots: u64,
     pub(crate) leaders: u64,
-    /// Entries after which the chain of a member was seen.
+    /// Entries whose logs were compared, and after which the chain of a member was.
+    pub(crate) entries: u64,
     pub(crate) chains: u64,
+    /// Rows of the audit that were shown, and streams in which they were.
+    pub(crate) rows: u64,
+    pub(crate) streams: u64,
     pub(crate) seconds: f64,
     /// Of all messages that were sent: two runs with one are the same.
     pub(crate) trace: u64,
@@ -54,32 +59,46 @@ pub(crate) struct Told {
 
 impl Told {
     pub(crate) fn add(&mut self, other: &Self) {
+        self.done.add(&other.done);
         self.acknowledged += other.acknowledged;
         self.unknown += other.unknown;
         self.refused += other.refused;
-        self.crashes += other.crashes;
-        self.partitions += other.partitions;
-        self.changes += other.changes;
+        for (sum, count) in self.operations.iter_mut().zip(other.operations) {
+            *sum += count;
+        }
         self.snapshots += other.snapshots;
         self.leaders += other.leaders;
+        self.entries += other.entries;
         self.chains += other.chains;
+        self.rows += other.rows;
+        self.streams += other.streams;
         self.seconds += other.seconds;
     }
 
     /// Whether as much happened as so many runs are to show.
-    pub(crate) const fn is_exercised(&self, runs: u64) -> bool {
+    pub(crate) fn is_exercised(&self, runs: u64) -> bool {
         self.acknowledged > 100 * runs
-            && self.crashes > runs
-            && self.partitions > runs
-            && self.snapshots > runs / 2
-            && self.changes > runs / 4
+            && self.done.least() >= LEAST
+            && self.operations.iter().all(|count| *count > 10 * runs)
+            && self.snapshots > 2 * runs
             && self.leaders > 2 * runs
+            && self.entries > 50 * runs
             && self.chains > 50 * runs
+            && self.rows > 50 * runs
+            && self.streams > 5 * runs
     }
 }
 
+/// How often each fault happens at least, in all runs, or they show nothing.
+pub(crate) const LEAST: u64 = 20;
+
 pub(crate) fn name(id: u64) -> String {
     format!("c{id}")
+}
+
+/// The member of this name.
+pub(crate) fn id_of(name: &str) -> u64 {
+    name[1..].parse().unwrap()
 }
 
 fn node(id: u64) -> Node {
@@ -105,21 +124,22 @@ impl Running {
     }
 
     /// One of them.
-    pub(crate) fn some(&self, lots: &mut StdRng) -> Option<Arc<Member>> {
-        let all = self.all();
+    pub(crate) fn some(&self, lots: &mut StdRng) -> Option<(u64, Arc<Member>)> {
+        let mut all = self.all();
         let at = lots.random_range(0..all.len().max(1));
-        all.get(at).map(|(_, member)| Arc::clone(member))
+        (at < all.len()).then(|| all.swap_remove(at))
     }
 }
 
 pub(crate) struct Cluster {
     pub(crate) router: Arc<Router>,
     pub(crate) running: Running,
+    pub(crate) pauses: Pauses,
     disks: BTreeMap<u64, Disk>,
     writers: BTreeMap<u64, JoinHandle<()>>,
     runs: u64,
     /// A member that does not open.
-    broken: Option<String>,
+    pub(crate) broken: Option<String>,
 }
 
 impl Cluster {
@@ -177,6 +197,7 @@ impl Cluster {
     /// Cuts a member's power: nothing that is on its way is written, and nothing is said.
     pub(crate) async fn crash(&mut self, id: u64, lots: &mut StdRng) {
         self.router.unseat(&name(id));
+        self.pauses.end(Some(id));
         let member = self.running.0.borrow_mut().remove(&id);
         if let Some(writing) = self.writers.remove(&id) {
             writing.abort();
@@ -209,82 +230,111 @@ async fn one(number: u64, defect: Option<Defect>) -> Told {
     let began = Instant::now();
     let mut lots = StdRng::seed_from_u64(number);
     let size = if lots.random_range(0..3) == 0 { 5 } else { 3 };
+    let (logs, pauses) = (Logs::default(), Pauses::default());
     let mut cluster = Cluster {
-        router: Router::new(StdRng::seed_from_u64(lots.random())),
+        router: Router::new(StdRng::seed_from_u64(lots.random()), &pauses),
         running: Running::default(),
-        disks: (1..=size).map(|id| (id, Disk::new(defect))).collect(),
+        disks: (1..=size)
+            .map(|id| (id, Disk::new(id, &logs, &pauses, defect)))
+            .collect(),
+        pauses,
         writers: BTreeMap::new(),
         runs: 0,
         broken: None,
     };
+    let mut told = Told::default();
     if let Err(why) = founded(&mut cluster, &mut lots).await {
-        return Told {
-            found: Some(Found(why)),
-            ..Told::default()
-        };
+        told.broken.add(Invariant::Recovery, Some(why));
+        return told;
     }
     let until = Instant::now() + TROUBLE;
-    let history: Shared = Rc::default();
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let lots = StdRng::seed_from_u64(lots.random());
-            tokio::task::spawn_local(clients::client(
-                Rc::clone(&history),
-                cluster.running.clone(),
-                lots,
+    let client = Client {
+        book: clients::Shared::default(),
+        running: cluster.running.clone(),
+        pauses: cluster.pauses.clone(),
+        defect,
+    };
+    let mut drawn = || StdRng::seed_from_u64(lots.random());
+    let asking: Vec<_> = (0..CLIENTS)
+        .map(|_| tokio::task::spawn_local(client.clone().ask(drawn(), until)))
+        .collect();
+    let shown = watchers::Shared::default();
+    let watching: Vec<_> = (0..WATCHERS)
+        .map(|number| {
+            let watcher = Watcher {
+                number,
+                shown: Rc::clone(&shown),
+                running: cluster.running.clone(),
+                pauses: cluster.pauses.clone(),
                 defect,
-                until,
-            ))
+                last: 0,
+            };
+            tokio::task::spawn_local(watcher.watch(drawn(), until))
         })
         .collect();
-    let seen: Rc<RefCell<Seen>> = Rc::default();
-    let watching = tokio::task::spawn_local(watch::watch(Rc::clone(&seen), cluster.running.clone()));
-    let done = nemesis::harass(&mut cluster, StdRng::seed_from_u64(lots.random()), until).await;
-    for client in clients {
+    let (seen, snapshots) = (Rc::<RefCell<Seen>>::default(), Rc::<Cell<u64>>::default());
+    let looking = tokio::task::spawn_local(invariants::watch(
+        Rc::clone(&seen),
+        cluster.running.clone(),
+        logs.clone(),
+    ));
+    let keeping = tokio::task::spawn_local(nemesis::keep_snapshots(
+        cluster.running.clone(),
+        Rc::clone(&snapshots),
+    ));
+    told.done = nemesis::harass(&mut cluster, drawn(), until).await;
+    for client in asking {
         client.await.unwrap();
     }
-    let mended = match cluster.broken.take() {
-        Some(broken) => Err(broken),
-        None => mended(&cluster).await,
-    };
+    let recovery = recovery::mended(&mut cluster).await;
     // Everybody reads everything once more.
-    for (person, _) in PEOPLE.iter().enumerate() {
-        for (_, member) in cluster.running.all() {
-            clients::read(&history, &member, person, defect).await;
+    for (id, member) in cluster.running.all() {
+        client.look_at_all((id, &member)).await;
+    }
+    for watcher in watching {
+        let watcher = watcher.await.unwrap();
+        if let Some((_, member)) = cluster.running.some(&mut lots) {
+            watcher.ends(&member).await;
         }
     }
-    watching.abort();
-    let seen = seen.borrow();
-    let found = mended
-        .err()
-        .or_else(|| seen.found.clone())
-        .or_else(|| judged(&history));
-    told(&history, &seen, done, found, began, cluster.router.trace())
+    looking.abort();
+    keeping.abort();
+    let seen = seen.take();
+    told.broken = seen.broken;
+    told.broken.add(Invariant::Recovery, recovery);
+    told.leaders = seen.leaders.count();
+    told.chains = seen.applied.chains();
+    told.entries = logs.count();
+    told.snapshots = snapshots.get();
+    told.judge(&client.book.borrow(), &shown.borrow());
+    told.seconds = began.elapsed().as_secs_f64();
+    told.trace = cluster.router.trace();
+    told
 }
 
-fn told(
-    history: &Shared,
-    seen: &Seen,
-    done: Done,
-    found: Option<String>,
-    began: Instant,
-    trace: u64,
-) -> Told {
-    let history = history.borrow();
-    Told {
-        found: found.map(Found),
-        acknowledged: history.acknowledged,
-        unknown: history.unknown,
-        refused: history.refused,
-        crashes: done.crashes,
-        partitions: done.partitions,
-        changes: done.changes,
-        snapshots: done.snapshots,
-        leaders: seen.leaders(),
-        chains: seen.chains(),
-        seconds: began.elapsed().as_secs_f64(),
-        trace,
+impl Told {
+    /// What clients and watchers saw.
+    fn judge(&mut self, book: &clients::Book, shown: &Shown) {
+        self.acknowledged = book.acknowledged;
+        self.unknown = book.unknown;
+        self.refused = book.refused;
+        self.operations = book.history.counts();
+        self.rows = shown.rows.len() as u64;
+        self.streams = shown.streams;
+        self.broken.add(Invariant::Watches, shown.found.clone());
+        self.broken.add(Invariant::Linearizability, book.strange.clone());
+        // Where rows were passed over the audit says nothing of its own order.
+        if shown.found.is_none() {
+            let audit: Vec<String> = shown.rows.values().map(|row| request_of(row)).collect();
+            self.broken
+                .add(Invariant::Linearizability, book.history.judged(&audit));
+        }
     }
+}
+
+/// The request that left a row.
+fn request_of(row: &[u8]) -> String {
+    stored::AuditRow::decode(row).unwrap().request_id
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -322,41 +372,4 @@ async fn founded(cluster: &mut Cluster, lots: &mut StdRng) -> Result<(), String>
         }
     }
     Ok(())
-}
-
-/// Waits until all are one again.
-async fn mended(cluster: &Cluster) -> Result<(), String> {
-    let deadline = Instant::now() + MENDED;
-    loop {
-        let all = cluster.running.all();
-        let states: Vec<State> = all.iter().map(|(_, member)| member.read(State::clone)).collect();
-        let is_one = states.windows(2).all(|two| two[0] == two[1]);
-        if is_one && cluster.leader().is_some() {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            let standings: Vec<_> = all.iter().map(|(_, member)| member.standing()).collect();
-            return Err(format!("the members do not become one again: {standings:?}"));
-        }
-        sleep(LOOK).await;
-    }
-}
-
-fn judged(history: &Shared) -> Option<String> {
-    let history = history.borrow();
-    if let Some(strange) = &history.strange {
-        return Some(strange.clone());
-    }
-    history
-        .operations
-        .iter()
-        .find_map(|(person, operations)| match check::linearizable(operations) {
-            Verdict::Linearizable => None,
-            verdict => Some(format!(
-                "the history of {} is {verdict:?}: {} operations, the last of those that do not fit {:?}",
-                PEOPLE[*person],
-                operations.len(),
-                check::shortest(operations)
-            )),
-        })
 }

@@ -184,6 +184,34 @@ async fn a_leader_that_is_to_go_has_another_lead_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_to_be_stopped_and_leads_leaves_the_others_with_a_leader() {
+    let mut world = World::of(1).await;
+    let alone = world.member(1);
+    assert_eq!(alone.step_aside().await, Ok(false));
+    for id in [2, 3] {
+        world.join(id).await;
+        world.promote(id).await;
+    }
+    let old = world.leader().await;
+    let id = old.standing().id;
+    assert_eq!(old.step_aside().await, Ok(true));
+    let mut next = None;
+    until("it to say who leads", || {
+        next = old.standing().leader.filter(|next| *next != id);
+        next.is_some()
+    })
+    .await;
+    assert_eq!(old.step_aside().await, Ok(false));
+    // Nobody is there to take it.
+    world.part(&[next.unwrap()]);
+    let leader = world.leader_but(next).await;
+    let last = leader.standing().id;
+    world.part(&[last]);
+    let refused = leader.step_aside().await;
+    assert!(refused != Ok(true), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_moved_is_called_where_it_is() {
     let world = World::of(3).await;
     let node = Node {

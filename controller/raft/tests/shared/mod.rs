@@ -91,6 +91,15 @@ impl<W: Way> Peer for By<W> {
         self.0.call(within, call).await
     }
 
+    async fn offer(
+        &self,
+        request: pb::OfferSnapshotRequest,
+        within: Duration,
+    ) -> Result<pb::OfferSnapshotResponse, PeerError> {
+        let call = async |member: Arc<Member>| member.offered(request).await.map_err(|error| refused(&error));
+        self.0.call(within, call).await
+    }
+
     async fn install(
         &self,
         parts: mpsc::Receiver<pb::InstallSnapshotRequest>,

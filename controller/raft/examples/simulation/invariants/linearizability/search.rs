@@ -16,11 +16,31 @@ pub(crate) struct Operation {
     pub(crate) to: Option<u64>,
 }
 
-/// What it does. Values are numbers, each written once; 0 is what is there before anything is.
+/// What it does, and what it was answered. 0 is what is there before anything is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Does {
     Write(u64),
     Read(u64),
+    /// Puts the second in place of the first, which was there.
+    Swap(u64, u64),
+    /// It was refused, as something else is there.
+    IsNot(u64),
+}
+
+impl Does {
+    const fn writes(self) -> bool {
+        matches!(self, Self::Write(_) | Self::Swap(..))
+    }
+
+    /// What is there afterwards; none where it cannot be answered so.
+    fn after(self, value: u64) -> Option<u64> {
+        match self {
+            Self::Write(written) => Some(written),
+            Self::Read(read) => (read == value).then_some(value),
+            Self::Swap(from, to) => (from == value).then_some(to),
+            Self::IsNot(other) => (other != value).then_some(value),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +56,7 @@ pub(crate) fn linearizable(history: &[Operation]) -> Verdict {
     let mut operations: Vec<&Operation> = history
         .iter()
         // A read that was not answered says nothing.
-        .filter(|operation| operation.to.is_some() || matches!(operation.does, Does::Write(_)))
+        .filter(|operation| operation.to.is_some() || operation.does.writes())
         .collect();
     operations.sort_by_key(|operation| operation.from);
     let words = operations.len().div_ceil(64);
@@ -59,10 +79,8 @@ pub(crate) fn linearizable(history: &[Operation]) -> Verdict {
             if steps > MOST_STEPS {
                 return Verdict::Undecided;
             }
-            let next = match operation.does {
-                Does::Write(written) => written,
-                Does::Read(read) if read == value => value,
-                Does::Read(_) => continue,
+            let Some(next) = operation.does.after(value) else {
+                continue;
             };
             let mut done = done.clone();
             done[at / 64] |= 1 << (at % 64);
@@ -84,7 +102,7 @@ pub(crate) fn shortest(history: &[Operation]) -> Vec<Operation> {
             to: operation.to.filter(|to| *to <= end),
             ..operation.clone()
         });
-        seen.filter(|operation| operation.to.is_some() || matches!(operation.does, Does::Write(_)))
+        seen.filter(|operation| operation.to.is_some() || operation.does.writes())
             .collect()
     };
     let first = ends
@@ -111,11 +129,15 @@ mod tests {
         }
     }
 
-    fn read(value: u64, from: u64, to: u64) -> Operation {
+    fn does(does: Does, from: u64, to: u64) -> Operation {
         Operation {
-            does: Does::Read(value),
+            does,
             ..write(0, from, to)
         }
+    }
+
+    fn read(value: u64, from: u64, to: u64) -> Operation {
+        does(Does::Read(value), from, to)
     }
 
     #[test]
@@ -155,6 +177,28 @@ mod tests {
             (vec![write(1, 1, 2), read(0, 3, 4)], Verdict::Not),
             // Nobody wrote it.
             (vec![read(7, 1, 2)], Verdict::Not),
+            // Of two who want the same one gets it.
+            (
+                vec![does(Does::Swap(0, 1), 1, 4), does(Does::IsNot(0), 2, 3)],
+                Verdict::Linearizable,
+            ),
+            (
+                vec![does(Does::Swap(0, 1), 1, 2), does(Does::Swap(0, 2), 3, 4)],
+                Verdict::Not,
+            ),
+            (
+                vec![does(Does::IsNot(0), 1, 2), does(Does::Swap(0, 1), 3, 4)],
+                Verdict::Not,
+            ),
+            // What was not answered may have been in vain.
+            (
+                vec![
+                    does(Does::Swap(0, 1), 1, 2),
+                    does(Does::Swap(0, 2), 3, 0),
+                    read(1, 4, 5),
+                ],
+                Verdict::Linearizable,
+            ),
         ] {
             assert_eq!(linearizable(&history), verdict, "{history:?}");
         }

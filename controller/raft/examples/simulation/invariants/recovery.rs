@@ -1,0 +1,42 @@
+//! When nothing goes wrong any more the members become one again, within a bound: each is there, one leads, and all are the same.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use verger_controller_state::State;
+
+use crate::world::Cluster;
+
+/// How long members may take to be one again.
+pub(crate) const MENDED: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Waits until they are; gives what they are in place of it.
+pub(crate) async fn mended(cluster: &mut Cluster) -> Option<String> {
+    if let Some(broken) = cluster.broken.take() {
+        return Some(broken);
+    }
+    let deadline = Instant::now() + MENDED;
+    loop {
+        let all = cluster.running.all();
+        let states: Vec<State> = all.iter().map(|(_, member)| member.read(State::clone)).collect();
+        let is_one = states.windows(2).all(|two| two[0] == two[1]);
+        if is_one && cluster.leader().is_some() {
+            return None;
+        }
+        if Instant::now() > deadline {
+            let standings = all.iter().map(|(id, member)| {
+                let of = member.standing();
+                format!(
+                    "member {id} in term {} (leader {:?}) has {} entries, {} of them applied",
+                    of.term, of.leader, of.last, of.applied
+                )
+            });
+            let standings = standings.collect::<Vec<_>>().join("; ");
+            return Some(format!(
+                "the members are not one again within {MENDED:?}: {standings}"
+            ));
+        }
+        sleep(LOOK).await;
+    }
+}

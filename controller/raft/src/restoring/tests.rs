@@ -1,0 +1,186 @@
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use verger_controller_state::{Action, Command, Response, State};
+
+use super::*;
+use crate::member::MemberConfig;
+use crate::peers::NoPeers;
+
+/// In seconds since 1970.
+const NOW: u64 = 1_800_000_000;
+
+fn node(name: &str) -> Node {
+    Node {
+        name: name.to_owned(),
+        address: format!("{name}:7402"),
+        ..Node::default()
+    }
+}
+
+async fn open(dir: &Path, id: u64) -> Member {
+    let config = MemberConfig {
+        id,
+        node: node("c1"),
+        is_first: id == 1,
+        start: 1,
+    };
+    let member = Member::open(config, dir.to_owned(), Arc::new(NoPeers))
+        .await
+        .unwrap();
+    member.wait_until_leading(Duration::from_secs(30)).await.unwrap();
+    member.catch_up().await.unwrap();
+    member
+}
+
+fn command(action: Action) -> Command {
+    Command {
+        stamp: jiff::Timestamp::UNIX_EPOCH,
+        actor: "controller/c1".to_owned(),
+        request_id: None,
+        from: None,
+        policies: Vec::new(),
+        counted: false,
+        action,
+    }
+}
+
+async fn login(member: &Member, person: &str) {
+    let action = Action::CreateLogin {
+        person: person.to_owned(),
+        key: verger_policy::digest::Digest::of(person.as_bytes()),
+    };
+    let given = member.propose(&command(action)).await.unwrap();
+    assert_eq!(given, Response::LoginCreated);
+}
+
+async fn founded(dir: &Path) -> Member {
+    Member::create(dir).unwrap();
+    let member = open(dir, 1).await;
+    let key = verger_seal::SealingKey::from_seed([1; 32]);
+    let (_, envelope) = verger_seal::TrustRoot::found(&[("ada".to_owned(), &key)], 1).unwrap();
+    let action = Action::Found {
+        trust_root: envelope.to_json().into(),
+    };
+    let founded = member.propose(&command(action)).await.unwrap();
+    assert!(matches!(founded, Response::Founded(_)), "{founded:?}");
+    member
+}
+
+/// Writes down what a member saves, in pieces of so many bytes.
+async fn saved(member: &Member, dir: &Path, most: usize) -> PathBuf {
+    let mut saved = member.save().await.unwrap();
+    assert!(matches!(member.save().await, Err(crate::SaveError::Busy)));
+    let (size, mut bytes) = (saved.size(), Vec::new());
+    loop {
+        let (back, piece) = saved.read(most).await.unwrap();
+        saved = back;
+        if piece.is_empty() {
+            break;
+        }
+        bytes.extend(piece);
+    }
+    assert_eq!(bytes.len() as u64, size);
+    let file = dir.join("kept by somebody");
+    std::fs::write(&file, bytes).unwrap();
+    file
+}
+
+#[test]
+fn every_log_that_is_restored_begins_behind_all_that_were_before() {
+    let base = beginning(NOW, 7);
+    assert_eq!(base, NOW << 20);
+    // A million entries later, and a second.
+    assert!(beginning(NOW + 1, base + 900_000) > base + 1_000_000);
+    assert!(
+        beginning(NOW + 1, 7) > base + 1_000_000,
+        "of the same snapshot again"
+    );
+    // A clock that is behind.
+    assert!(beginning(5, base + 3) > base + 3);
+    assert!(beginning(0, 0) > 0);
+    // Numbers that JSON can write exactly.
+    assert!(beginning(8_000_000_000, 7) < 1 << 53, "until the year 2223");
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_saved_and_goes_on_alone_behind_every_revision_of_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|name| dir.path().join(name));
+    let member = founded(&old).await;
+    login(&member, "bob").await;
+    let file = saved(&member, dir.path(), 100).await;
+    assert_eq!(
+        std::fs::read_dir(old.join("saving")).unwrap().count(),
+        0,
+        "nothing stays"
+    );
+    // What came after it is not in it.
+    login(&member, "late").await;
+    let at_save = member.read(State::revision) - 1;
+    member.stop().await;
+
+    std::fs::create_dir(&new).unwrap();
+    let from = Member::restore(&new, &file, &node("c9"), NOW).await.unwrap();
+    assert_eq!((from.index, from.number), (at_save, NOW << 20));
+    assert_eq!(from.members, [(1, node("c1"))]);
+    let bytes = std::fs::read(&file).unwrap();
+    assert!(bytes.ends_with(&from.digest));
+    for _ in 0..2 {
+        let member = open(&new, from.number).await;
+        assert!(member.read(|state| state.login("bob").is_some() && state.login("late").is_none()));
+        let standing = member.standing();
+        let members: Vec<_> = standing.members.iter().map(|member| &member.node.name).collect();
+        assert_eq!(members, ["c9"]);
+        assert!(
+            standing.term > from.term && standing.applied >= from.number,
+            "{standing:?}"
+        );
+        login(&member, "later").await;
+        assert!(member.read(State::revision) > from.number);
+        member.snapshot_and_purge().await.unwrap();
+        member.stop().await;
+    }
+    // There is a member now.
+    let again = Member::restore(&new, &file, &node("c9"), NOW).await.unwrap_err();
+    assert!(again.to_string().contains("already holds a member"), "{again}");
+}
+
+#[tokio::test]
+async fn nothing_is_restored_of_a_file_that_is_damaged_or_is_no_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let member = founded(&dir.path().join("old")).await;
+    let file = saved(&member, dir.path(), 1 << 20).await;
+    member.stop().await;
+    let whole = std::fs::read(&file).unwrap();
+    let mut places: Vec<usize> = (0..whole.len()).step_by(17).collect();
+    places.extend([7, whole.len() - 1]);
+    for (round, at) in places.into_iter().enumerate() {
+        let mut bytes = whole.clone();
+        match round % 2 {
+            0 => bytes[at] ^= 0x80,
+            _ => bytes.truncate(at),
+        }
+        std::fs::write(&file, &bytes).unwrap();
+        let new = dir.path().join(format!("new-{round}"));
+        std::fs::create_dir(&new).unwrap();
+        let refused = Member::restore(&new, &file, &node("c9"), NOW).await.unwrap_err();
+        let MemberError::Store(error) = &refused else {
+            panic!("byte {at}: {refused}");
+        };
+        let text = error.to_string();
+        assert!(text.contains("kept by somebody"), "{text}");
+        assert!(
+            text.contains("another copy") || text.contains("run a newer program"),
+            "{text}"
+        );
+    }
+    std::fs::remove_file(&file).unwrap();
+    let new = dir.path().join("new");
+    std::fs::create_dir(&new).unwrap();
+    let missing = Member::restore(&new, &file, &node("c9"), NOW).await.unwrap_err();
+    assert!(format!("{missing:?}").contains("kept by somebody"), "{missing:?}");
+}
