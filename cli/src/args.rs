@@ -20,7 +20,7 @@ use crate::output::note;
 
 pub(crate) use audit::{AuditCommand, AuditFilterArgs};
 pub(crate) use auth::{AskArgs, AuthCommand, WhoArgs};
-pub(crate) use cluster::{ClusterCommand, MemberChange};
+pub(crate) use cluster::{ClusterCommand, MemberChange, SnapshotCommand};
 pub(crate) use exceptions::{ExceptionsArgs, ExceptionsCommand};
 pub(crate) use findings::{FilterArgs, FindingsCommand, VerifyFindingsArgs};
 pub(crate) use hosts::{Decision, HostsArgs};
@@ -253,8 +253,18 @@ pub(crate) struct SetArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
     /// A file, a folder (its *.yaml, *.yml and *.json, applied as one change), or `-`.
-    #[arg(short = 'f', long = "file", required = true, value_name = "PATH")]
+    #[arg(
+        short = 'f',
+        long = "file",
+        required_unless_present = "above_epoch",
+        value_name = "PATH"
+    )]
     pub files: Vec<PathBuf>,
+
+    /// Seal the set, changed or not, above this epoch: after the cluster was restored, when hosts have come further than its set. `verger
+    /// cluster status` says how far.
+    #[arg(long, value_name = "EPOCH")]
+    pub above_epoch: Option<u64>,
 
     /// Show the diff and have the cluster check it; change nothing.
     #[arg(long)]
@@ -289,6 +299,15 @@ pub(crate) struct ObjectArgs {
     pub name: String,
 }
 
+/// How current what is shown has to be.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct StaleArgs {
+    /// Also where the member that answers cannot tell whether what it knows is current: when there is no quorum. It may be out of date, and
+    /// so may what you may see.
+    #[arg(long)]
+    pub stale_ok: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
     #[command(flatten)]
@@ -296,6 +315,9 @@ pub(crate) struct GetArgs {
 
     #[command(flatten)]
     pub held: SetArgs,
+
+    #[command(flatten)]
+    pub stale: StaleArgs,
 }
 
 #[derive(Debug, Args)]
@@ -305,6 +327,9 @@ pub(crate) struct ListArgs {
 
     #[command(flatten)]
     pub held: SetArgs,
+
+    #[command(flatten)]
+    pub stale: StaleArgs,
 }
 
 #[derive(Debug, Args)]
@@ -403,6 +428,9 @@ pub(crate) struct InstancesArgs {
     /// Only of this workload; `-` for those of none.
     #[arg(long)]
     pub workload: Option<String>,
+
+    #[command(flatten)]
+    pub stale: StaleArgs,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,11 +2,12 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::time::{Instant, Interval};
+use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 use verger_proto::cluster::v1::audit_service_client::AuditServiceClient;
@@ -18,7 +19,9 @@ use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_proto::policy::v1::proposal_service_client::ProposalServiceClient;
 use verger_transport::{Client, ConnectError, channel};
 
+use crate::args::StaleArgs;
 use crate::context::{self, Context};
+use crate::output::note;
 use crate::renewal;
 use crate::sealed::Memory;
 use crate::status::is_unreachable;
@@ -27,6 +30,11 @@ use crate::status::is_unreachable;
 const ANSWER_BYTES: usize = 24 << 20;
 /// A call that is not answered within this is given up.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// A member that has not answered a question by then is passed by, where there is another to ask: one that cannot tell what is current says
+/// so within 5 s, and one that hangs never does.
+const QUESTION_LIMIT: Duration = Duration::from_secs(7);
+/// Says that an answer may be out of date: where a member cannot tell, it answers of what it knows.
+const STALE_OK: &str = "verger-stale-ok";
 /// How often a program that runs for long looks whether the certificate is to be renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// How often a change is offered again when nobody answers.
@@ -43,7 +51,35 @@ pub(crate) struct Session {
     place: PathBuf,
     memory: Memory,
     client: Arc<Client>,
+    route: Mutex<Route>,
+    /// What is asked may be answered of what a member knows, current or not.
+    stale_ok: bool,
+}
+
+/// To whom the connection is.
+struct Route {
+    /// Which of the context's addresses.
+    at: usize,
     channel: Channel,
+}
+
+/// Connects to the first of these addresses that answers, beginning with one of them.
+async fn connected(client: &Arc<Client>, addresses: &[String], from: usize) -> Result<Route, ConnectError> {
+    let mut failed = Err(ConnectError::NoAddress);
+    for turn in 0..addresses.len() {
+        let at = from.wrapping_add(turn) % addresses.len();
+        match channel(Arc::clone(client), &addresses[at..=at]).await {
+            Ok(channel) => return Ok(Route { at, channel }),
+            Err(ConnectError::Unreachable { last, .. }) => {
+                failed = Err(ConnectError::Unreachable {
+                    addresses: addresses.join(", "),
+                    last,
+                });
+            }
+            other => failed = other.map(|channel| Route { at, channel }),
+        }
+    }
+    failed
 }
 
 impl Session {
@@ -60,14 +96,15 @@ impl Session {
         let client = Client::new(&context.cluster_id, &context.identity()?, &context.authorities()?)
             .context("the context's certificates cannot be used")?;
         let client = Arc::new(client);
-        let channel = channel(Arc::clone(&client), &context.addresses).await?;
-        renewal::keep(&mut context, &place, &client, &channel).await;
+        let route = connected(&client, &context.addresses, 0).await?;
+        renewal::keep(&mut context, &place, &client, &route.channel).await;
         Ok(Self {
             memory: Memory::beside(&place, context.cluster()),
             place,
             context,
             client,
-            channel,
+            route: Mutex::new(route),
+            stale_ok: false,
         })
     }
 
@@ -87,7 +124,8 @@ impl Session {
             place,
             context,
             client,
-            channel,
+            route: Mutex::new(Route { at: 0, channel }),
+            stale_ok: false,
         })
     }
 
@@ -96,7 +134,8 @@ impl Session {
     /// # Errors
     /// When the cluster gives none, or the context's file cannot be written.
     pub(crate) async fn renew(&mut self) -> anyhow::Result<()> {
-        renewal::renew(&mut self.context, &self.place, &self.client, &self.channel).await
+        let channel = self.channel();
+        renewal::renew(&mut self.context, &self.place, &self.client, &channel).await
     }
 
     /// The context it was opened with.
@@ -123,7 +162,28 @@ impl Session {
     /// Renews the certificate if it is time to.
     pub(crate) async fn keep_renewed(&mut self) {
         renewal::reload(&mut self.context, &self.place, &self.client);
-        renewal::keep(&mut self.context, &self.place, &self.client, &self.channel).await;
+        let channel = self.channel();
+        renewal::keep(&mut self.context, &self.place, &self.client, &channel).await;
+    }
+
+    fn route(&self) -> MutexGuard<'_, Route> {
+        self.route.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn channel(&self) -> Channel {
+        self.route().channel.clone()
+    }
+
+    /// Has everything that is asked answered also by who cannot tell whether it is current, where that is good enough, and says that it may
+    /// not be.
+    pub(crate) fn stale_ok(mut self, StaleArgs { stale_ok }: StaleArgs) -> Self {
+        self.stale_ok = stale_ok;
+        if stale_ok {
+            note(
+                "warning: what is shown may be out of date: the member that answers need not know whether it is current",
+            );
+        }
+        self
     }
 
     /// As [`Self::reconnect`], for as long as nobody answers; the certificate is kept renewed.
@@ -149,40 +209,87 @@ impl Session {
     /// When none does.
     pub(crate) async fn reconnect(&mut self) -> Result<(), ConnectError> {
         renewal::reload(&mut self.context, &self.place, &self.client);
-        // Whoever was asked last may be there, and have nobody to decide anything with.
-        if !self.context.addresses.is_empty() {
-            self.context.addresses.rotate_left(1);
-        }
-        self.channel = channel(Arc::clone(&self.client), &self.context.addresses).await?;
+        self.turn_to_the_next().await
+    }
+
+    /// Connects to the next controller that answers. Whoever was asked last may be there, and have nobody to decide anything with.
+    pub(crate) async fn turn_to_the_next(&self) -> Result<(), ConnectError> {
+        let next = self.route().at.wrapping_add(1);
+        let route = connected(&self.client, &self.context.addresses, next).await?;
+        *self.route() = route;
         Ok(())
     }
 
     pub(crate) fn policy(&self) -> PolicyServiceClient<Channel> {
-        PolicyServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
+        PolicyServiceClient::new(self.channel()).max_decoding_message_size(ANSWER_BYTES)
     }
 
     pub(crate) fn certificates(&self) -> CertificateServiceClient<Channel> {
-        CertificateServiceClient::new(self.channel.clone())
+        CertificateServiceClient::new(self.channel())
     }
 
     pub(crate) fn proposals(&self) -> ProposalServiceClient<Channel> {
-        ProposalServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
+        ProposalServiceClient::new(self.channel()).max_decoding_message_size(ANSWER_BYTES)
     }
 
     pub(crate) fn findings(&self) -> FindingsServiceClient<Channel> {
-        FindingsServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
+        FindingsServiceClient::new(self.channel()).max_decoding_message_size(ANSWER_BYTES)
     }
 
     pub(crate) fn audit(&self) -> AuditServiceClient<Channel> {
-        AuditServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
+        AuditServiceClient::new(self.channel()).max_decoding_message_size(ANSWER_BYTES)
     }
 
     pub(crate) fn members(&self) -> MemberServiceClient<Channel> {
-        MemberServiceClient::new(self.channel.clone())
+        MemberServiceClient::new(self.channel())
     }
 
     pub(crate) fn cluster(&self) -> ClusterServiceClient<Channel> {
-        ClusterServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES)
+        ClusterServiceClient::new(self.channel()).max_decoding_message_size(ANSWER_BYTES)
+    }
+
+    /// Asks what changes nothing. Who does not answer, or cannot tell what is current, is passed by: each controller of the context is asked,
+    /// and the first once more.
+    ///
+    /// # Errors
+    /// The answer, or that nobody gave one.
+    pub(crate) async fn ask<M: Clone, T>(
+        &self,
+        question: M,
+        ask: impl AsyncFn(&Self, Request<M>) -> Result<T, Status>,
+    ) -> Result<T, Status> {
+        let others = self.context.addresses.len().saturating_sub(1);
+        let mut last = None;
+        for _ in 0..others {
+            let asked =
+                tokio::time::timeout(QUESTION_LIMIT, ask(self, self.question(question.clone()))).await;
+            match asked {
+                Ok(Err(status)) if is_unreachable(&status) => last = Some(status),
+                Ok(other) => return other,
+                Err(_) => {}
+            }
+            // Where nobody answers, the last is asked as long as any call is.
+            let _ = self.turn_to_the_next().await;
+        }
+        let answer = ask(self, self.question(question.clone())).await;
+        match (answer, last) {
+            // It may have been one that is gone.
+            (Err(status), Some(_)) if is_unreachable(&status) => {
+                let _ = self.turn_to_the_next().await;
+                ask(self, self.question(question)).await
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    fn question<M>(&self, message: M) -> Request<M> {
+        let mut request = call(message);
+        if self.stale_ok {
+            request
+                .metadata_mut()
+                .insert(STALE_OK, MetadataValue::from_static("1"));
+        }
+        request
     }
 
     /// Offers a change until somebody answers. `attempt` must make the same request each time, request id included: then

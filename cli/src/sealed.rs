@@ -19,7 +19,7 @@ use verger_seal::{Envelope, PublicKey, Refusal, SetStatement, TrustRoot, verify_
 use verger_wire::{FromWire as _, IntoWire as _, InvalidMessage};
 
 use crate::args::{SealArgs, SetArgs};
-use crate::connect::{Session, call};
+use crate::connect::Session;
 use crate::context::named_by;
 use crate::exit::{Exit, Failure};
 use crate::output::note;
@@ -66,8 +66,10 @@ pub(crate) async fn fetch(session: &Session, args: &SetArgs) -> anyhow::Result<H
     // Before the request: what another run sees after it may well be newer than the answer.
     let before = memory.recall()?;
     let answer = session
-        .policy()
-        .get_set(call(pb::GetSetRequest { with_bodies: true }))
+        .ask(
+            pb::GetSetRequest { with_bodies: true },
+            async |session, request| session.policy().get_set(request).await,
+        )
         .await?
         .into_inner();
     let now = Timestamp::now();

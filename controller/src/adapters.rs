@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use verger_controller_api::ports::{
-    Ambient, AuditRows, Below, Holder, IssueError, Issued, Issuer, Replicated, Unavailable,
+    Ambient, AuditRows, Below, Holder, IssueError, Issued, Issuer, NotSaved, Replicated, SNAPSHOT_PIECE,
+    SnapshotStream, Snapshots, Unavailable,
 };
-use verger_controller_raft::{Member, ProposeError};
+use verger_controller_raft::{Member, ProposeError, SaveError};
 use verger_controller_state::{Command, Response, State, Tree};
 use verger_policy::digest::Digest;
 use verger_transport::{Authority, AuthorityError, Label, Peer, Purpose, SpiffeId};
@@ -63,6 +64,45 @@ impl AuditRows for RaftState {
     async fn values(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Option<Bytes>>, Unavailable> {
         let values = self.0.rows(Tree::Audit, keys).await;
         values.map_err(|error| Unavailable::Failed(error.to_string()))
+    }
+}
+
+/// Pieces of a snapshot that are read ahead.
+const AHEAD: usize = 4;
+
+#[async_trait]
+impl Snapshots for RaftState {
+    async fn save(&self) -> Result<SnapshotStream, NotSaved> {
+        let mut saved = self.0.save().await.map_err(|error| match error {
+            SaveError::Busy => NotSaved::Busy(error.to_string()),
+            SaveError::Stale(_) => Unavailable::Elsewhere(error.to_string()).into(),
+            SaveError::Store(_) | SaveError::Io(_) => {
+                tracing::error!(%error, "a snapshot is not saved");
+                Unavailable::Failed(error.to_string()).into()
+            }
+        })?;
+        let size = saved.size();
+        let (ready, pieces) = mpsc::channel(AHEAD);
+        tokio::spawn(async move {
+            loop {
+                let piece = match saved.read(SNAPSHOT_PIECE).await {
+                    Ok((_, piece)) if piece.is_empty() => return,
+                    Ok((back, piece)) => {
+                        saved = back;
+                        Ok(Bytes::from(piece))
+                    }
+                    Err(error) => {
+                        let what = format!("the snapshot's file cannot be read: {error}");
+                        let _ = ready.send(Err(Unavailable::Failed(what))).await;
+                        return;
+                    }
+                };
+                if ready.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(SnapshotStream { size, pieces })
     }
 }
 

@@ -1,8 +1,8 @@
 //! Every power through the API for a short while: for an emergency in which nobody whom the roles let can be reached.
 //!
 //! Like [`crate::recover`] it is for who is on a member's own host, and leaves a record; unlike it, it goes past all roles, under
-//! a name of its own, ends by itself, and is a finding until it has. It works while the member runs, which it does in most
-//! emergencies, and while it is stopped. Sealing keys are not logins: nothing that this gives can bless anything.
+//! a name of its own, ends by itself, and is a finding until it has. Both work while the member runs, which it does in most
+//! emergencies, and while it is stopped, where nobody else votes. Sealing keys are not logins: nothing that this gives can bless anything.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -15,9 +15,8 @@ use verger_policy::model::printable;
 use verger_transport::{Authority, Label, Purpose};
 
 use crate::config::Config;
-use crate::emergency::{self, Answer, Question, reason_in};
+use crate::emergency::{Question, reason_in, settle};
 use crate::login::{NewLogin, Reserved, context_of};
-use crate::{timekeeper, wire_up};
 
 #[derive(Args)]
 #[command(
@@ -104,28 +103,6 @@ pub(crate) async fn break_glass(config: &Config, args: &BreakGlassArgs) -> anyho
     Ok(())
 }
 
-/// Has a question carried out by the member: the one that runs, or else by its stores. Gives the cluster's id, and when what was
-/// asked for ends.
-async fn settle(config: &Config, question: Question) -> anyhow::Result<(String, Option<Timestamp>)> {
-    let answer = match emergency::ask(&config.emergency_socket(), &question).await? {
-        Some(answer) => answer,
-        None => {
-            let member = wire_up::open_stopped(config)
-                .await
-                .context("no member answers here, and its stores cannot be opened")?;
-            // It may have been off for days: what is recorded now is of now.
-            timekeeper::catch_up(&member, &config.member).await;
-            let answer = emergency::carry_out(&member, &config.member, question).await;
-            member.stop().await;
-            answer
-        }
-    };
-    match answer {
-        Answer::Done { cluster, ends } => Ok((cluster, ends)),
-        Answer::Refused { why } => anyhow::bail!("{}", printable(&why)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -135,6 +112,7 @@ mod tests {
     use verger_transport::{Client, Identity};
 
     use super::*;
+    use crate::emergency;
     use crate::init::tests::Place;
     use crate::recover::tests::opened;
 

@@ -21,6 +21,8 @@ use verger_policy::model::printable;
 use verger_transport::Label;
 
 use crate::adapters::SystemAmbient;
+use crate::config::Config;
+use crate::{timekeeper, wire_up};
 
 /// The longest line, bytes.
 const LINE_BYTES: u64 = 16 << 10;
@@ -41,6 +43,13 @@ pub(crate) enum Question {
     },
     /// See [`Action::EndBreakGlass`].
     EndBreakGlass { person: String },
+    /// See [`Action::RecoverLogin`].
+    RecoverLogin {
+        person: String,
+        reason: String,
+        /// `sha256:` and hex.
+        key: String,
+    },
 }
 
 /// What it came to.
@@ -107,6 +116,12 @@ async fn attempt(
             (Some(break_glass_name(&person)), action)
         }
         Question::EndBreakGlass { person } => (None, Action::EndBreakGlass { person }),
+        Question::RecoverLogin { person, reason, key } => {
+            let key: Digest = key.parse().context("the key's digest")?;
+            let _: Label = person.parse().context("the person's name")?;
+            let reason = reason_in(&reason)?;
+            (None, Action::RecoverLogin { person, reason, key })
+        }
     };
     let command = Command {
         stamp: SystemAmbient.now(),
@@ -136,7 +151,7 @@ pub(crate) async fn serve(place: PathBuf, member: Arc<Member>, name: String) {
         Err(error) => {
             tracing::error!(
                 error = format!("{error:#}"),
-                "nobody can break the glass while this member runs"
+                "nobody can break the glass or recover a login while this member runs"
             );
             return;
         }
@@ -227,6 +242,34 @@ pub(crate) async fn ask(place: &Path, question: &Question) -> anyhow::Result<Opt
     };
     let answer = tokio::time::timeout(LIMIT, talk).await;
     answer.context("the member does not answer")?.map(Some)
+}
+
+/// Has a question carried out by the member: the one that runs, or else by its stores. Gives the cluster's id, and when what was
+/// asked for ends.
+///
+/// # Errors
+/// When it refuses, or there is none that can decide by itself.
+pub(crate) async fn settle(
+    config: &Config,
+    question: Question,
+) -> anyhow::Result<(String, Option<Timestamp>)> {
+    let answer = match ask(&config.emergency_socket(), &question).await? {
+        Some(answer) => answer,
+        None => {
+            let member = wire_up::open_stopped(config)
+                .await
+                .context("no member answers here, and its stores cannot be opened")?;
+            // It may have been off for days: what is recorded now is of now.
+            timekeeper::catch_up(&member, &config.member).await;
+            let answer = carry_out(&member, &config.member, question).await;
+            member.stop().await;
+            answer
+        }
+    };
+    match answer {
+        Answer::Done { cluster, ends } => Ok((cluster, ends)),
+        Answer::Refused { why } => anyhow::bail!("{}", printable(&why)),
+    }
 }
 
 #[cfg(test)]

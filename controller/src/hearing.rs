@@ -1,4 +1,5 @@
-//! Members tell each other what they hear of agents: an agent speaks to one of them, and any of them is asked how it is.
+//! Members tell each other what they hear of agents: an agent speaks to one of them, and any of them is asked how it is. And whether their
+//! disks are full: whoever leads takes nothing that a quorum could not keep.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,7 +29,12 @@ const AT_ONCE: usize = 64;
 
 /// Takes in what a member tells; says whether it has to tell everything.
 pub(crate) fn take(fleet: &Fleet, member: &str, request: pb::ShareHeardRequest) -> bool {
-    let pb::ShareHeardRequest { start, whole, agents } = request;
+    let pb::ShareHeardRequest {
+        start,
+        whole,
+        agents,
+        full: _,
+    } = request;
     let (now, here) = (SystemAmbient.now(), Instant::now());
     let agents = agents.into_iter().filter_map(|agent| {
         let pb::HeardAgent {
@@ -105,7 +111,7 @@ struct Line {
 
 impl Line {
     /// What it is told next.
-    fn messages(&mut self, fleet: &Fleet, start: u64) -> Vec<pb::ShareHeardRequest> {
+    fn messages(&mut self, fleet: &Fleet, start: u64, full: &str) -> Vec<pb::ShareHeardRequest> {
         let whole = !std::mem::replace(&mut self.knows, true);
         if whole {
             self.told.clear();
@@ -130,6 +136,7 @@ impl Line {
             start,
             whole,
             agents: agents.to_vec(),
+            full: full.to_owned(),
         };
         // One at least: that nothing is new is a word, too.
         let (first, rest) = agents.split_at(agents.len().min(AT_ONCE));
@@ -157,6 +164,7 @@ pub(crate) async fn keep_telling(member: Arc<Member>, peers: Arc<TlsPeers>, flee
                 continue;
             }
         }
+        let full = member.full().unwrap_or_default();
         let standing = member.standing();
         let others: Vec<_> = standing
             .members
@@ -169,7 +177,10 @@ pub(crate) async fn keep_telling(member: Arc<Member>, peers: Arc<TlsPeers>, flee
             if !busy.insert(name.clone()) {
                 continue;
             }
-            let messages = lines.entry(name.clone()).or_default().messages(&fleet, start);
+            let messages = lines
+                .entry(name.clone())
+                .or_default()
+                .messages(&fleet, start, &full);
             let peer = peers.line(&name, &other.node.address);
             telling.spawn(async move {
                 for message in messages {
@@ -197,7 +208,7 @@ mod tests {
 
     /// Has one fleet told by another; says whether everything is to be told.
     fn tell(line: &mut Line, from: &Fleet, to: &Fleet, start: u64) -> bool {
-        let messages = line.messages(from, start);
+        let messages = line.messages(from, start, "");
         messages.into_iter().any(|message| take(to, "c1", message))
     }
 
@@ -216,7 +227,7 @@ mod tests {
         }
         here.alive(&"h3".parse().expect("an id"), SystemAmbient.now());
         note(&here, "h4", "2");
-        let messages = line.messages(&here, 5);
+        let messages = line.messages(&here, 5, "");
         let told: Vec<_> = messages.iter().flat_map(|message| &message.agents).collect();
         assert_eq!(told.len(), 2, "{told:?}");
         assert_eq!(told.iter().filter(|agent| agent.status.is_some()).count(), 1);

@@ -53,7 +53,7 @@ pub(crate) async fn init(config: &Config, args: &InitArgs) -> anyhow::Result<()>
         File::open(&config.data_dir).with_context(|| format!("cannot open {}", config.data_dir.display()))?;
     folder.try_lock().map_err(|_| {
         anyhow::anyhow!(
-            "another `init` is at work in {}; wait for it",
+            "another `init` or `restore` is at work in {}; wait for it",
             config.data_dir.display()
         )
     })?;
@@ -146,14 +146,14 @@ fn authorities(
 }
 
 /// A founding that is not yet in place. Dropped, it is removed.
-struct Draft {
+pub(crate) struct Draft {
     /// The member's configuration, with the files in the draft's folder.
-    config: Config,
+    pub(crate) config: Config,
 }
 
 impl Draft {
     /// Clears away what an attempt cut short left, and refuses where a cluster is.
-    fn begin(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) fn begin(config: &Config) -> anyhow::Result<Self> {
         let place = config.data_dir.join("founding");
         let (raft, pki) = (config.raft_dir(), config.pki_dir());
         if !is_vacant(&raft)? {
@@ -189,7 +189,7 @@ impl Draft {
     }
 
     /// Moves authorities and stores to their places, the stores last.
-    fn put_in_place(self, config: &Config, folder: &File) -> anyhow::Result<()> {
+    pub(crate) fn put_in_place(self, config: &Config, folder: &File) -> anyhow::Result<()> {
         let (pki, raft) = (config.pki_dir(), config.raft_dir());
         let moved = rename(&self.config.pki_dir(), &pki)
             .and_then(|()| folder.sync_all().context("cannot make the authorities durable"))

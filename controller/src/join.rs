@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Args;
 use verger_controller_raft::{Member, MemberError};
+use verger_controller_state::ClusterVersion;
 use verger_proto::cluster::v1 as pb;
 use verger_proto::cluster::v1::join_service_client::JoinServiceClient;
 use verger_transport::files::{self, SecretFileError};
@@ -107,6 +108,7 @@ async fn ask(config: &Config, command: &MemberJoin, keys: &[KeyPair; 3]) -> anyh
             agents: agents.request()?.into(),
             people: people.request()?.into(),
         }),
+        newest_version: ClusterVersion::NEWEST.number(),
     };
     let client = Arc::new(Client::pinned(&command.cluster_id, &command.ca_pin)?);
     let channel = channel(client, std::slice::from_ref(&command.enrol_address)).await?;

@@ -8,15 +8,12 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use verger_controller_api::ports::Ambient as _;
-use verger_controller_state::{Action, Command, Response, limits};
 use verger_policy::model::printable;
 use verger_transport::{Authority, Label, Purpose};
 
-use crate::adapters::SystemAmbient;
 use crate::config::Config;
+use crate::emergency::{Question, reason_in, settle};
 use crate::login::{NewLogin, Reserved, context_of};
-use crate::{timekeeper, wire_up};
 
 #[derive(Args)]
 pub(crate) struct RecoverArgs {
@@ -36,7 +33,7 @@ pub(crate) struct RecoverArgs {
 /// Writes a context file with a new certificate, after the audit holds that it was issued.
 ///
 /// # Errors
-/// When the member runs (it is stopped first), it is not founded, or the file cannot be written.
+/// When it is not founded, the cluster refuses, or the file cannot be written.
 pub(crate) async fn recover(config: &Config, args: &RecoverArgs) -> anyhow::Result<()> {
     let RecoverArgs {
         person,
@@ -46,41 +43,15 @@ pub(crate) async fn recover(config: &Config, args: &RecoverArgs) -> anyhow::Resu
     let name: Label = person
         .parse()
         .with_context(|| format!("--person {}", printable(person)))?;
-    let reason = printable(reason.trim()).into_owned();
-    anyhow::ensure!(
-        !reason.is_empty() && reason.len() <= limits::NAME_BYTES,
-        "--reason: say why, in at most {} bytes",
-        limits::NAME_BYTES
-    );
+    let reason = reason_in(reason)?;
     let mut reserved = Reserved::new("--context", context)?;
-    let member = wire_up::open_stopped(config)
-        .await
-        .context("the member's stores cannot be opened; stop the controller first")?;
-    // It may have been off for days: what is recorded now is of now.
-    timekeeper::catch_up(&member, &config.member).await;
-    let cluster = member.read(|state| state.cluster().map(|cluster| cluster.id.hex()));
     let login = NewLogin::generate()?;
-    let command = Command {
-        stamp: SystemAmbient.now(),
-        actor: format!("controller/{}", config.member),
-        request_id: None,
-        from: None,
-        policies: Vec::new(),
-        counted: false,
-        action: Action::RecoverLogin {
-            person: name.to_string(),
-            reason,
-            key: login.digest()?,
-        },
+    let question = Question::RecoverLogin {
+        person: name.to_string(),
+        reason,
+        key: login.digest()?.to_string(),
     };
-    let recorded = member.propose(&command).await;
-    member.stop().await;
-    match recorded? {
-        Response::LoginCreated => {}
-        Response::Refused(refused) => anyhow::bail!("{refused}"),
-        other => anyhow::bail!("the state machine answered {other:?}"),
-    }
-    let cluster = cluster.context("this member is not founded: run `verger-controller init`")?;
+    let (cluster, _) = settle(config, question).await?;
     let pki = config.pki_dir();
     let people = Authority::load(&pki, Purpose::People)?;
     let members = Authority::load(&pki, Purpose::Members)?;
@@ -100,8 +71,12 @@ pub(crate) async fn recover(config: &Config, args: &RecoverArgs) -> anyhow::Resu
 #[cfg(test)]
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
     use super::*;
     use crate::init::tests::Place;
+    use crate::{emergency, wire_up};
+    use verger_controller_state::limits;
     use verger_transport::{Client, Identity};
 
     fn recover_in(place: &Place, person: &str, reason: &str, file: &str) -> Result<(), String> {
@@ -152,10 +127,29 @@ pub(crate) mod tests {
         // The founding, its login, and this.
         assert_eq!(member.read(|state| state.audit_head().written), 3);
         assert!(member.read(|state| state.login("bob").is_some() && state.login("ada").is_some()));
-        // The member runs.
-        let running = recover_in(&place, "bob", "again", "again.json").unwrap_err();
-        assert!(running.contains("stop the controller first"), "{running}");
+        // Somebody has its files, and does not answer.
+        let held = recover_in(&place, "bob", "again", "again.json").unwrap_err();
+        assert!(held.contains("its stores cannot be opened"), "{held}");
         assert!(!place.path("again.json").exists());
+        // It runs, as it does where others vote, too.
+        let member = Arc::new(member);
+        let socket = place.config.emergency_socket();
+        let serving = emergency::serve(socket.clone(), Arc::clone(&member), "c1".to_owned());
+        let door = place.runtime.spawn(serving);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while let Err(error) = recover_in(&place, "bob", "again", "again.json") {
+            // Not yet at its door.
+            assert!(
+                error.contains("its stores cannot be opened") && std::time::Instant::now() < deadline,
+                "{error}"
+            );
+            std::thread::yield_now();
+        }
+        assert_eq!(member.read(|state| state.audit_head().written), 4);
+        let refused = recover_in(&place, "break-glass.bob", "why", "glass.json").unwrap_err();
+        assert!(refused.contains("break-glass"), "{refused}");
+        assert!(!place.path("glass.json").exists());
+        door.abort();
     }
 
     #[test]

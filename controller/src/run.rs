@@ -13,7 +13,9 @@ use verger_controller_api::quotas::QuotasLayer;
 use crate::config::Config;
 use crate::peers::{self, PeerDoor};
 use crate::wire_up::{MEMBER_LIFETIME, Opened, WiredUp, open_member, wire_up};
-use crate::{currency, emergency, equality, hearing, member_key, stamper, timekeeper, watchman};
+use crate::{
+    currency, emergency, equality, hearing, member_key, room, stamper, timekeeper, version, watchman,
+};
 
 /// A silent connection is asked this often whether it lives.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -26,6 +28,7 @@ const UNREAD: u32 = 256 << 10;
 
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let key = member_key::load(&config)?;
+    verger_controller_raft::await_space(&config.raft_dir()).await;
     let opened = open_member(&config).await?;
     let stop = CancellationToken::new();
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -41,11 +44,15 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         std::sync::Arc::clone(&opened.member),
         config.raft_dir(),
     ));
+    let aside = tokio::spawn(room::keep_leading_where_space_is(std::sync::Arc::clone(
+        &opened.member,
+    )));
     let mut signals = signals;
     tokio::select! {
         ready = opened.ready(&config) => ready?,
         diverged = &mut comparing => return Err(equality::why(diverged)),
         ended = &mut peering => return ended?.map_err(Into::into),
+        why = opened.member.failure() => return Err(failed(&why)),
         _ = signals.0.recv() => return Ok(()),
         _ = signals.1.recv() => return Ok(()),
     }
@@ -66,6 +73,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let watch = tokio::spawn(watchman::keep_watch(
         std::sync::Arc::clone(&wired.member),
         std::sync::Arc::clone(&wired.fleet),
+        config.member.clone(),
+    ));
+    let raising = tokio::spawn(version::keep_raising(
+        std::sync::Arc::clone(&wired.member),
         config.member.clone(),
     ));
     let emergency = tokio::spawn(emergency::serve(
@@ -130,11 +141,15 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         ended = attend(&config, &wired, (serving, enrolling, peering), signals, &stop) => ended,
         // At once: nobody is served any more of what is wrong.
         diverged = &mut comparing => return Err(equality::why(diverged)),
+        why = wired.member.failure() => return Err(failed(&why)),
     };
     notify(&[sd_notify::NotifyState::Stopping]);
     comparing.abort();
     let _ = comparing.await;
-    for task in [time, watch, emergency, telling, asking].into_iter().chain(fresh) {
+    for task in [time, watch, raising, emergency, telling, asking, aside]
+        .into_iter()
+        .chain(fresh)
+    {
         task.abort();
         let _ = task.await;
     }
@@ -151,9 +166,18 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     match std::sync::Arc::try_unwrap(wired.member) {
         Ok(member) => member.stop().await,
         // A stream that was cut has not let go yet; the log is durable, nothing is lost.
-        Err(_) => tracing::info!("stopping with streams open"),
+        Err(member) => {
+            tracing::info!("stopping with streams open");
+            member.flush().await;
+        }
     }
     ended
+}
+
+/// Why a member ends whose Raft has stopped by itself: it would serve nobody, and hold its place.
+fn failed(why: &str) -> anyhow::Error {
+    tracing::error!(why, "this member cannot go on, and stops");
+    anyhow::anyhow!("this member cannot go on: {why}")
 }
 
 /// Serves peers, where the configuration says so.
@@ -210,6 +234,11 @@ async fn attend(
         }
     }
     tracing::info!("stopping");
+    match wired.member.step_aside().await {
+        Ok(false) => {}
+        Ok(true) => tracing::info!("another member leads"),
+        Err(error) => tracing::warn!(%error, "no other member leads yet: the others choose one"),
+    }
     stop.cancel();
     let drained = tokio::time::timeout(DRAIN_LIMIT, async { (&mut serving).await }).await;
     if drained.is_err() {

@@ -7,13 +7,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use verger_controller_api::fleet::{Fleet, SILENT_AFTER, Voice, is_heard};
 use verger_controller_api::ports::Ambient as _;
 use verger_controller_raft::Member;
-use verger_controller_state::{Action, Command};
+use verger_controller_state::{Action, Command, Host};
 use verger_policy::model::AgentId;
 
 use crate::adapters::SystemAmbient;
@@ -100,6 +99,7 @@ pub(crate) async fn keep_watch(member: Arc<Member>, fleet: Arc<Fleet>, name: Str
             let changed = changed(&member, &fleet, watch.since, now);
             if leads {
                 tell(&member, &name, changed).await;
+                tell(&member, &name, ahead(&member, &fleet)).await;
             }
         }
         watch.looked = Instant::now();
@@ -117,12 +117,7 @@ fn is_lost(member: &Member, fleet: &Fleet, now: Instant) -> bool {
 }
 
 /// Who fell silent, or speaks again, and when it was heard last. Drops what was heard of hosts that were removed.
-fn changed(
-    member: &Member,
-    fleet: &Fleet,
-    since: Instant,
-    now: Instant,
-) -> Vec<(AgentId, bool, Option<Timestamp>)> {
+fn changed(member: &Member, fleet: &Fleet, since: Instant, now: Instant) -> Vec<Action> {
     member.read(|state| {
         fleet.keep(|agent| state.host(agent).is_some());
         let told = state.silent();
@@ -132,19 +127,45 @@ fn changed(
             .filter_map(|(agent, _)| {
                 let voice = fleet.voice(agent);
                 let silent = is_silent(voice, since, now)?;
-                (silent != told(agent)).then(|| (agent.clone(), silent, voice.last))
+                (silent != told(agent)).then(|| {
+                    tracing::warn!(%agent, silent, "an agent fell silent, or speaks again");
+                    Action::TellSilence {
+                        agent: agent.clone(),
+                        silent,
+                        since: voice.last,
+                        unrecorded: true,
+                    }
+                })
+            })
+            .collect()
+    })
+}
+
+/// Whose ledger is ahead of the set in force, or is not any more.
+fn ahead(member: &Member, fleet: &Fleet) -> Vec<Action> {
+    let ledgers = fleet.ledgers();
+    member.read(|state| {
+        let told = state.told_ahead();
+        let in_force = state.set().epoch();
+        let changed = ledgers.into_iter().filter(|(agent, epoch)| {
+            let serves = state.host(agent).is_some_and(Host::serves);
+            serves && (*epoch > in_force) != told(agent)
+        });
+        changed
+            .map(|(agent, epoch)| {
+                tracing::warn!(%agent, epoch, in_force, "an agent's ledger is ahead of the set, or not any more");
+                Action::TellAhead { agent, epoch }
             })
             .collect()
     })
 }
 
 /// Tells of them all. What is not told now is found again at the next look.
-async fn tell(member: &Arc<Member>, name: &str, changed: Vec<(AgentId, bool, Option<Timestamp>)>) {
+async fn tell(member: &Arc<Member>, name: &str, changed: Vec<Action>) {
     let stamp = SystemAmbient.now();
     for some in changed.chunks(AT_ONCE) {
         let mut telling = JoinSet::new();
-        for (agent, silent, since) in some {
-            tracing::warn!(%agent, silent, "an agent fell silent, or speaks again");
+        for action in some {
             let command = Command {
                 stamp,
                 actor: format!("controller/{name}"),
@@ -152,19 +173,14 @@ async fn tell(member: &Arc<Member>, name: &str, changed: Vec<(AgentId, bool, Opt
                 from: None,
                 policies: Vec::new(),
                 counted: false,
-                action: Action::TellSilence {
-                    agent: agent.clone(),
-                    silent: *silent,
-                    since: *since,
-                    unrecorded: true,
-                },
+                action: action.clone(),
             };
             let member = Arc::clone(member);
             telling.spawn(async move { member.propose(&command).await });
         }
         while let Some(told) = telling.join_next().await {
             if let Ok(Err(error)) = told {
-                tracing::warn!(%error, "silence was not told");
+                tracing::warn!(%error, "what agents are like was not told");
                 return;
             }
         }

@@ -299,6 +299,8 @@ pub(crate) async fn wire_up(config: &Config, opened: &Opened) -> anyhow::Result<
             Arc::clone(&replicated),
             Arc::clone(&ambient),
             Arc::clone(&membership),
+            Arc::new(RaftState(Arc::clone(&member))),
+            Arc::clone(&fleet),
             Arc::clone(&authorizer),
         ))
         .max_decoding_message_size(SMALL_MESSAGE_BYTES),

@@ -1,5 +1,7 @@
 //! `cluster`.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
@@ -26,8 +28,46 @@ pub(crate) enum ClusterCommand {
         #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=600))]
         ttl: u32,
     },
+    /// Keep everything that the cluster holds in a file, and see what a file holds.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     #[command(flatten)]
     Change(MemberChange),
+}
+
+/// Snapshots of everything that the cluster holds.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotCommand {
+    /// Fetch one, of all that was acknowledged before; it is on record. What came is verified before it has its name.
+    ///
+    /// It holds hashes of secrets, digests of keys and the audit: keep it as you keep keys.
+    #[command(after_help = "Example: verger cluster snapshot save cluster-2026-11-27.vsnap")]
+    Save {
+        /// The file, 0600.
+        file: PathBuf,
+
+        /// Replace the file where it is there already.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Verify all of a file, and say what it holds. Asks no controller.
+    #[command(after_help = "Example: verger cluster snapshot inspect cluster-2026-11-27.vsnap")]
+    Inspect {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Verify a file, and say how a new cluster is made of it on a member's host. Asks no controller, and changes nothing.
+    #[command(
+        after_help = "Example: verger cluster snapshot restore cluster-2026-11-27.vsnap --roots /mnt/roots"
+    )]
+    Restore {
+        /// The file.
+        file: PathBuf,
+
+        /// The folder that `verger-controller roots export` wrote, as the command that is printed is to name it.
+        #[arg(long, value_name = "DIR")]
+        roots: Option<PathBuf>,
+    },
 }
 
 /// A change of who the members are, and which of them votes and leads.

@@ -2,10 +2,18 @@
 
 use clap::{Args, Subcommand};
 
+use super::StaleArgs;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum FindingsCommand {
     /// List findings.
-    List(FilterArgs),
+    List {
+        #[command(flatten)]
+        filter: FilterArgs,
+
+        #[command(flatten)]
+        stale: StaleArgs,
+    },
     /// Print findings as they change, until interrupted.
     Watch {
         #[command(flatten)]
@@ -24,6 +32,9 @@ pub(crate) enum FindingsCommand {
     Show {
         /// Its uid, or a unique prefix of 8 digits or more.
         uid: String,
+
+        #[command(flatten)]
+        stale: StaleArgs,
     },
     /// Record that you have seen a finding.
     #[command(after_help = "Example: verger findings ack 5f0c9a17 --note \"known, ticket OPS-7\"")]

@@ -2,6 +2,8 @@
 
 use clap::{ArgGroup, Args};
 
+use super::StaleArgs;
+
 #[derive(Debug, Args)]
 #[command(
     group = ArgGroup::new("decision").args(["approve", "reject", "evict", "ban", "unban", "remove"]).requires("agent"),
@@ -11,6 +13,9 @@ use clap::{ArgGroup, Args};
 pub(crate) struct HostsArgs {
     /// An agent id.
     pub agent: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) stale: StaleArgs,
 
     /// Let it in: it has used a token of `token create --approval`, and waits.
     #[arg(long, requires = "key")]
@@ -61,6 +66,7 @@ impl HostsArgs {
     pub(crate) fn decision(self) -> (Option<String>, Option<Decision>) {
         let Self {
             agent,
+            stale: _,
             approve,
             reject,
             key,

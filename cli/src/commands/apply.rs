@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tonic::Status;
+use verger_controller_state::limits::EPOCHS_LEFT_OUT;
 use verger_policy::set::{ObjectChange, SetError};
 use verger_proto::policy::v1 as pb;
 use verger_seal::SetStatement;
@@ -28,17 +29,22 @@ enum Change {
 pub(super) async fn apply(args: ApplyArgs, context: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
     let ApplyArgs {
         files,
+        above_epoch,
         dry_run,
         unseen_images,
         seal,
         held: seen,
     } = args;
     let now = Timestamp::now();
-    let objects = files::objects(&files, Some(now))?;
+    let objects = match files.is_empty() {
+        true => Vec::new(),
+        false => files::objects(&files, Some(now))?,
+    };
     let mut session = Session::open(context).await?;
     let held = sealed::fetch(&session, &seen).await?;
-    let next = Next::of(&held, held.set.change(objects, []).map_err(refused)?);
-    if next.diff.is_empty() && !is_due(&held, &seal, now) {
+    let epoch = epoch_above(held.set.epoch(), above_epoch)?;
+    let next = Next::of(&held, held.set.change_to(epoch, objects, []).map_err(refused)?);
+    if above_epoch.is_none() && next.diff.is_empty() && !is_due(&held, &seal, now) {
         emit(&summary(&held, &next, format, false, "nothing to change")?)?;
         return Ok(Exit::Clean);
     }
@@ -94,6 +100,25 @@ pub(super) async fn diff(args: DiffArgs, context: Option<&Path>, format: Format)
     } else {
         Exit::Violation
     })
+}
+
+/// The epoch of the next set: the one after that in force, or the first above another.
+fn epoch_above(in_force: u64, above: Option<u64>) -> Result<u64, Failure> {
+    let next = in_force.saturating_add(1);
+    let Some(above) = above else { return Ok(next) };
+    if above < in_force {
+        return Err(Failure::input(format!(
+            "--above-epoch {above}: the set in force has epoch {in_force}, which is above it already"
+        )));
+    }
+    let left_out = above - in_force;
+    if left_out > EPOCHS_LEFT_OUT {
+        return Err(Failure::input(format!(
+            "--above-epoch {above}: at most {EPOCHS_LEFT_OUT} epochs are left out at once, and that is {left_out} above {in_force}: is it \
+             the number that `verger cluster status` says?"
+        )));
+    }
+    Ok(above.saturating_add(1))
 }
 
 pub(super) fn refused(error: SetError) -> Failure {
@@ -326,4 +351,27 @@ fn parts(change: &ObjectChange) -> (&'static str, String, Value) {
         key.to_string(),
         json!({ "change": word, "kind": key.kind, "name": key.name, "fields": fields }),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_set_is_sealed_above_where_hosts_are_and_not_at_the_end_of_epochs() {
+        let above = |in_force, above| epoch_above(in_force, above).map_err(|failure| failure.message);
+        assert_eq!(above(7, None), Ok(8));
+        assert_eq!(above(7, Some(7)), Ok(8));
+        assert_eq!(above(7, Some(41)), Ok(42));
+        assert_eq!(above(7, Some(7 + EPOCHS_LEFT_OUT)), Ok(8 + EPOCHS_LEFT_OUT));
+        for (number, told) in [
+            (6, "above it already"),
+            (8 + EPOCHS_LEFT_OUT, "epochs are left out at once"),
+            (u64::MAX, "epochs are left out at once"),
+        ] {
+            let refused = above(7, Some(number)).unwrap_err();
+            assert!(refused.contains(told), "{refused}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use verger_proto::cluster::v1 as pb;
 use verger_wire::instant;
 
 use crate::args::{AskArgs, AuthCommand, Format, WhoArgs};
-use crate::connect::{Session, call};
+use crate::connect::Session;
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Sheet, note, print};
 use crate::sealed;
@@ -167,8 +167,9 @@ fn within(scope: &Scope) -> String {
 async fn whoami(context: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
     let session = Session::open(context).await?;
     let answer = session
-        .certificates()
-        .who_am_i(call(pb::WhoAmIRequest {}))
+        .ask(pb::WhoAmIRequest {}, async |session, request| {
+            session.certificates().who_am_i(request).await
+        })
         .await?;
     let pb::WhoAmIResponse {
         person,
@@ -217,8 +218,9 @@ async fn subject(args: &WhoArgs, session: &Session, set: &PolicySet) -> anyhow::
         Some(_) => "",
         None => {
             let answer = session
-                .certificates()
-                .who_am_i(call(pb::WhoAmIRequest {}))
+                .ask(pb::WhoAmIRequest {}, async |session, request| {
+                    session.certificates().who_am_i(request).await
+                })
                 .await?;
             named.groups.extend(answer.into_inner().groups);
             session.context().person.as_str()

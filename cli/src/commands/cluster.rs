@@ -27,6 +27,7 @@ const MEMBERS: &[Column] = &[
     Column::wide("PEERS"),
     Column::wide("ENROLMENT"),
     Column::wide("NUMBER"),
+    Column::wide("KNOWS VERSION"),
 ];
 
 const STATUS: &[Column] = &[
@@ -39,6 +40,7 @@ const STATUS: &[Column] = &[
     Column::new("APPLIED"),
     Column::wide("SNAPSHOT"),
     Column::wide("PURGED"),
+    Column::new("VERSION"),
 ];
 
 pub(super) async fn cluster(
@@ -49,6 +51,7 @@ pub(super) async fn cluster(
     match command {
         ClusterCommand::Status { stale_ok } => status(context, stale_ok, format).await,
         ClusterCommand::Members { stale_ok } => members(context, stale_ok, format).await,
+        ClusterCommand::Snapshot(command) => super::snapshot::snapshot(command, context, format).await,
         ClusterCommand::Add { name, ttl } => add(context, &name, ttl, format).await,
         ClusterCommand::Change(change) => {
             let mut session = Session::open(context).await?;
@@ -58,8 +61,11 @@ pub(super) async fn cluster(
 }
 
 async fn standing(session: &Session, stale_ok: bool) -> anyhow::Result<pb::ListMembersResponse> {
-    let request = call(pb::ListMembersRequest { stale_ok });
-    Ok(session.members().list_members(request).await?.into_inner())
+    let request = pb::ListMembersRequest { stale_ok };
+    let answer = session.ask(request, async |session, request| {
+        session.members().list_members(request).await
+    });
+    Ok(answer.await?.into_inner())
 }
 
 async fn status(context: Option<&Path>, stale_ok: bool, format: Format) -> anyhow::Result<Exit> {
@@ -71,6 +77,7 @@ async fn status(context: Option<&Path>, stale_ok: bool, format: Format) -> anyho
         "" => "none known".to_owned(),
         leader => leader.to_owned(),
     };
+    let restored = standing.restored.as_ref().map(restoration).transpose()?;
     let mut sheet = Sheet::one(STATUS);
     let cells = vec![
         standing.answered_by.clone(),
@@ -82,6 +89,7 @@ async fn status(context: Option<&Path>, stale_ok: bool, format: Format) -> anyho
         standing.applied.to_string(),
         standing.snapshot.to_string(),
         standing.purged.to_string(),
+        standing.cluster_version.to_string(),
     ];
     let object = json!({
         "answeredBy": standing.answered_by,
@@ -94,13 +102,40 @@ async fn status(context: Option<&Path>, stale_ok: bool, format: Format) -> anyho
         "snapshot": standing.snapshot,
         "purged": standing.purged,
         "changing": standing.changing,
+        "version": standing.cluster_version,
+        "epoch": standing.epoch,
+        "highestLedgerEpoch": standing.highest_ledger_epoch,
+        "restored": restored.as_ref().map(|(at, digest)| json!({ "at": at, "digest": digest })),
     });
     sheet.push(standing.answered_by.clone(), cells, object);
     print(&sheet, format)?;
     if for_people(format) && standing.changing {
         note("a change of members is under way");
     }
+    if for_people(format) {
+        told_restored(&standing, restored);
+    }
     Ok(Exit::Clean)
+}
+
+/// When it was restored, and the digest of the snapshot.
+fn restoration(restored: &pb::Restoration) -> anyhow::Result<(String, String)> {
+    let at = restored.at.map(|at| instant("restored.at", at)).transpose()?;
+    let digest = verger_wire::digest("restored.digest", &restored.digest)?;
+    Ok((at.unwrap_or_default().to_string(), digest.to_string()))
+}
+
+fn told_restored(standing: &pb::ListMembersResponse, restored: Option<(String, String)>) {
+    if let Some((at, digest)) = restored {
+        note(&format!("restored at {at} from snapshot {digest}"));
+    }
+    let (epoch, highest) = (standing.epoch, standing.highest_ledger_epoch);
+    if highest > epoch {
+        note(&format!(
+            "warning: a host has epoch {highest}, and the set in force has epoch {epoch}: hosts take nothing before it is sealed above theirs: \
+             `verger apply --above-epoch {highest}`"
+        ));
+    }
 }
 
 async fn members(context: Option<&Path>, stale_ok: bool, format: Format) -> anyhow::Result<Exit> {
@@ -148,6 +183,10 @@ fn push(sheet: &mut Sheet, member: &pb::Member, standing: &pb::ListMembersRespon
         Some(matched) => standing.last.saturating_sub(matched).to_string(),
         None => "?".to_owned(),
     };
+    let newest = match member.newest_version {
+        0 => "?".to_owned(),
+        version => version.to_string(),
+    };
     let cells = vec![
         member.name.clone(),
         part.to_owned(),
@@ -157,6 +196,7 @@ fn push(sheet: &mut Sheet, member: &pb::Member, standing: &pb::ListMembersRespon
         member.peer_address.clone(),
         member.enrol_address.clone(),
         member.number.to_string(),
+        newest,
     ];
     let object: Value = json!({
         "member": member.name,
@@ -167,6 +207,7 @@ fn push(sheet: &mut Sheet, member: &pb::Member, standing: &pb::ListMembersRespon
         "enrolAddress": member.enrol_address,
         "matched": member.matched,
         "heardMillisAgo": member.heard_millis_ago,
+        "newestVersion": member.newest_version,
     });
     sheet.push(member.name.clone(), cells, object);
 }

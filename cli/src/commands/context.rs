@@ -150,8 +150,9 @@ async fn revoke(
 async fn invite(named: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
     let session = Session::open(named).await?;
     let status = session
-        .cluster()
-        .get_status(call(pb::GetStatusRequest {}))
+        .ask(pb::GetStatusRequest {}, async |session, request| {
+            session.cluster().get_status(request).await
+        })
         .await?
         .into_inner();
     let pin = trusted_pin(&session, &status)?;

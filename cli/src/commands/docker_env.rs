@@ -11,7 +11,7 @@ use verger_transport::certificate_pem;
 use verger_transport::files::replace;
 
 use crate::args::Format;
-use crate::connect::{Session, call};
+use crate::connect::Session;
 use crate::exit::{Exit, Failure};
 use crate::output::{document, emit, for_people};
 
@@ -25,8 +25,9 @@ pub(super) async fn docker_env(
     agent_and_port(host).map_err(|why| Failure::input(format!("--host `{}`: {why}", printable(host))))?;
     let session = Session::open(named).await?;
     let answer = session
-        .certificates()
-        .who_am_i(call(pb::WhoAmIRequest {}))
+        .ask(pb::WhoAmIRequest {}, async |session, request| {
+            session.certificates().who_am_i(request).await
+        })
         .await?;
     let agents = answer.into_inner().agent_cas;
     anyhow::ensure!(
@@ -85,7 +86,7 @@ fn agent_and_port(host: &str) -> Result<(), &'static str> {
 }
 
 /// A word as a shell takes it for itself.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 

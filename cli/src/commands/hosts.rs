@@ -9,8 +9,8 @@ use verger_policy::model::printable;
 use verger_proto::cluster::v1 as pb;
 
 use super::instances::{hex, moment};
-use crate::args::Format;
-use crate::connect::{Session, call};
+use crate::args::{Format, StaleArgs};
+use crate::connect::Session;
 use crate::exit::Exit;
 use crate::output::{Column, Sheet, emit, for_people, print};
 
@@ -34,15 +34,17 @@ const PAGE: u32 = 1_000;
 
 pub(super) async fn hosts(
     agent: Option<String>,
+    stale: StaleArgs,
     context: Option<&Path>,
     format: Format,
 ) -> anyhow::Result<Exit> {
-    let session = Session::open(context).await?;
+    let session = Session::open(context).await?.stale_ok(stale);
     match agent {
         Some(agent_id) => {
             let answer = session
-                .cluster()
-                .get_host(call(pb::GetHostRequest { agent_id }))
+                .ask(pb::GetHostRequest { agent_id }, async |session, request| {
+                    session.cluster().get_host(request).await
+                })
                 .await?
                 .into_inner();
             let host = answer.host.unwrap_or_default();
@@ -79,7 +81,12 @@ pub(super) async fn all(session: &Session) -> anyhow::Result<Vec<pb::Host>> {
         let pb::ListHostsResponse {
             hosts,
             next_page_token,
-        } = session.cluster().list_hosts(call(request)).await?.into_inner();
+        } = session
+            .ask(request, async |session, request| {
+                session.cluster().list_hosts(request).await
+            })
+            .await?
+            .into_inner();
         found.extend(hosts);
         if next_page_token.is_empty() {
             return Ok(found);

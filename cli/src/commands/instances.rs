@@ -11,7 +11,7 @@ use verger_wire::instant;
 
 use super::hosts;
 use crate::args::{Format, InstancesArgs};
-use crate::connect::{Session, call};
+use crate::connect::Session;
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Sheet, emit, for_people, print};
 
@@ -49,16 +49,22 @@ pub(super) async fn instances(
         instance,
         host,
         workload,
+        stale,
     } = args;
     if let Some(name) = workload.as_deref().filter(|name| *name != "-") {
         name.parse::<Name>()
             .map_err(|error| Failure::input(format!("--workload `{name}`: {error}")))?;
     }
-    let session = Session::open(context).await?;
+    let session = Session::open(context).await?.stale_ok(stale);
     let agent_id = host.unwrap_or_default();
     if let Some(instance) = instance {
         let request = pb::GetInstanceRequest { agent_id, instance };
-        let answer = session.cluster().get_instance(call(request)).await?.into_inner();
+        let answer = session
+            .ask(request, async |session, request| {
+                session.cluster().get_instance(request).await
+            })
+            .await?
+            .into_inner();
         let instance = answer.instance.unwrap_or_default();
         let hosts = hosts_of(&session, &instance.agent_id).await?;
         return one(&instance, silence_of(&hosts, &instance), format);
@@ -90,7 +96,12 @@ async fn hosts_of(session: &Session, agent_id: &str) -> anyhow::Result<BTreeMap<
         let request = pb::GetHostRequest {
             agent_id: agent_id.to_owned(),
         };
-        match session.cluster().get_host(call(request)).await {
+        match session
+            .ask(request, async |session, request| {
+                session.cluster().get_host(request).await
+            })
+            .await
+        {
             Ok(answer) => answer.into_inner().host.into_iter().collect(),
             Err(status) if status.code() == Code::NotFound => Vec::new(),
             Err(status) => return Err(status.into()),
@@ -126,8 +137,9 @@ async fn list(session: &Session, agent_id: &str, workload: &str) -> anyhow::Resu
             instances,
             next_page_token,
         } = session
-            .cluster()
-            .list_instances(call(request))
+            .ask(request, async |session, request| {
+                session.cluster().list_instances(request).await
+            })
             .await?
             .into_inner();
         found.extend(instances);

@@ -19,6 +19,7 @@ mod objects;
 mod proposals;
 mod rotation;
 mod shell;
+mod snapshot;
 mod token;
 mod trust;
 mod unseen;
@@ -47,10 +48,13 @@ pub(crate) async fn run(
         Command::Explain { topic } => explain::explain(topic, output),
         Command::Bless(args) => bless::bless(args).await,
         Command::Judge(args) => judge::judge(args, output),
-        Command::Hosts(args) => match args.decision() {
-            (Some(agent), Some(decision)) => hosts::decide(agent, decision, context, output).await,
-            (agent, _) => hosts::hosts(agent, context, output).await,
-        },
+        Command::Hosts(args) => {
+            let stale = args.stale;
+            match args.decision() {
+                (Some(agent), Some(decision)) => hosts::decide(agent, decision, context, output).await,
+                (agent, _) => hosts::hosts(agent, stale, context, output).await,
+            }
+        }
         Command::Instances(args) => instances::instances(args, context, output).await,
         Command::Findings(command) => findings::findings(command, context, output).await,
         Command::Exceptions(command) => exceptions::exceptions(command, context, output).await,

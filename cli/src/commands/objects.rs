@@ -23,7 +23,8 @@ const COLUMNS: &[Column] = &[
 
 pub(super) async fn get(args: GetArgs, context: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
     let key = key(&args.object)?;
-    let held = sealed::fetch(&Session::open(context).await?, &args.held).await?;
+    let session = Session::open(context).await?.stale_ok(args.stale);
+    let held = sealed::fetch(&session, &args.held).await?;
     let (Some(entry), Some(body)) = (held.set.entry(&key), held.set.body(&key)) else {
         return Err(Failure::new(Exit::Violation, format!("there is no {key}; see `verger list`")).into());
     };
@@ -34,7 +35,8 @@ pub(super) async fn get(args: GetArgs, context: Option<&Path>, format: Format) -
 
 pub(super) async fn list(args: ListArgs, context: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
     let wanted = args.kind.as_deref().map(kind).transpose()?;
-    let held = sealed::fetch(&Session::open(context).await?, &args.held).await?;
+    let session = Session::open(context).await?.stale_ok(args.stale);
+    let held = sealed::fetch(&session, &args.held).await?;
     let mut sheet = Sheet::list(
         COLUMNS,
         "there are no policy objects; make one with `verger bless`, then `verger apply -f FILE`",

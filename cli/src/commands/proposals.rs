@@ -90,8 +90,9 @@ async fn overtaken(session: &Session, held: &Held, error: anyhow::Error) -> anyh
 
 async fn fetch(session: &Session, number: u64) -> anyhow::Result<pb::Proposal> {
     let answer = session
-        .proposals()
-        .get_proposal(call(pb::GetProposalRequest { number }))
+        .ask(pb::GetProposalRequest { number }, async |session, request| {
+            session.proposals().get_proposal(request).await
+        })
         .await?
         .into_inner();
     let proposal = answer
@@ -159,8 +160,9 @@ pub(super) async fn proposals(
 async fn list(session: &Session, seen: &crate::args::SetArgs, format: Format) -> anyhow::Result<Exit> {
     let held = sealed::fetch(session, seen).await?;
     let answer = session
-        .proposals()
-        .list_proposals(call(pb::ListProposalsRequest {}))
+        .ask(pb::ListProposalsRequest {}, async |session, request| {
+            session.proposals().list_proposals(request).await
+        })
         .await?
         .into_inner();
     let now = Timestamp::now();

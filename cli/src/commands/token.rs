@@ -76,8 +76,9 @@ pub(super) async fn token(
 /// What the controller says of the cluster, and the pin that whoever joins is given.
 pub(super) async fn trusted_status(session: &Session) -> anyhow::Result<(pb::GetStatusResponse, String)> {
     let status = session
-        .cluster()
-        .get_status(call(pb::GetStatusRequest {}))
+        .ask(pb::GetStatusRequest {}, async |session, request| {
+            session.cluster().get_status(request).await
+        })
         .await?
         .into_inner();
     let pin = trusted_pin(session, &status)?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use verger_proto::cluster::v1 as pb;
 
 use crate::args::Format;
-use crate::connect::{Session, call};
+use crate::connect::Session;
 use crate::context;
 use crate::exit::{Exit, report};
 use crate::output::{Column, Sheet, print};
@@ -67,8 +67,9 @@ pub(super) async fn version(named: Option<&Path>, format: Format) -> anyhow::Res
 async fn ask(named: Option<&Path>) -> anyhow::Result<pb::GetStatusResponse> {
     let session = Session::open(named).await?;
     Ok(session
-        .cluster()
-        .get_status(call(pb::GetStatusRequest {}))
+        .ask(pb::GetStatusRequest {}, async |session, request| {
+            session.cluster().get_status(request).await
+        })
         .await?
         .into_inner())
 }

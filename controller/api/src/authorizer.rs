@@ -25,7 +25,16 @@ use crate::denials::Noted;
 use crate::logins::Standing;
 use crate::ports::{Replicated, read};
 use crate::request_ids::Asked;
-use crate::status::{cut_name, role_denied, roles_unsafe, unavailable};
+use crate::status::{argument, cut_name, role_denied, roles_unsafe, unavailable};
+
+/// In a call's metadata: an answer may be out of date. What it is answered by is then what the member knows, and so is whether the caller
+/// may see it, as with [`Caller::may_as_known_here`].
+const STALE_OK: &str = "verger-stale-ok";
+
+/// Whether nothing but looking is asked for, and at nothing that is a secret of those who administer.
+fn is_to_look(ask: &Ask) -> bool {
+    matches!(ask.verb, Verb::Get | Verb::List) && ask.resource != Resource::Audit
+}
 
 /// Decides by the roles of the current set, compiled when they change.
 pub struct Authorizer {
@@ -60,6 +69,7 @@ impl Authorizer {
             key,
             from: caller::from(request),
             noted,
+            stale_ok: request.metadata().contains_key(STALE_OK),
         })
     }
 
@@ -112,6 +122,8 @@ pub(crate) struct Caller {
     key: Digest,
     from: Option<String>,
     noted: Noted,
+    /// What this member knows is good enough, current or not.
+    stale_ok: bool,
 }
 
 impl Caller {
@@ -146,6 +158,16 @@ impl Caller {
 
     /// Lets a caller do all that the state says is asked.
     pub(crate) async fn may_all(self, asks: impl FnOnce(&State) -> Vec<Ask>) -> Result<Permit, Status> {
+        if self.stale_ok {
+            let permit = self.known_here(asks)?;
+            return match permit.asks.iter().all(is_to_look) {
+                true => Ok(permit),
+                false => Err(argument(
+                    STALE_OK,
+                    "is for looking at policy, hosts, instances, findings and the cluster's status alone",
+                )),
+            };
+        }
         let caught_up = self.authorizer.replicated.catch_up().await;
         caught_up.map_err(|error| unavailable(&error))?;
         self.known_here(asks)

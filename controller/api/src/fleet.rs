@@ -167,6 +167,24 @@ impl Fleet {
         all.agents().into_iter().filter(is_quiet).cloned().collect()
     }
 
+    /// The highest epoch in the ledger of an agent that is heard of; 0 where there is none. `is_known` says which agents count.
+    pub fn highest_epoch(&self, is_known: impl Fn(&AgentId) -> bool) -> u64 {
+        let all = self.all();
+        let known = all.agents().into_iter().filter(|agent| is_known(agent));
+        let epochs = known.filter_map(|agent| all.newest(agent)?.ledger.map(|(epoch, _)| epoch));
+        epochs.max().unwrap_or_default()
+    }
+
+    /// The epochs in the ledgers of all agents that are heard of.
+    pub fn ledgers(&self) -> Vec<(AgentId, u64)> {
+        let all = self.all();
+        let epoch = |agent: &AgentId| all.newest(agent)?.ledger.map(|(epoch, _)| epoch);
+        let agents = all.agents().into_iter();
+        agents
+            .filter_map(|agent| Some((agent.clone(), epoch(agent)?)))
+            .collect()
+    }
+
     /// Drops what was heard of agents that are not known any more and have no session.
     pub fn keep(&self, is_known: impl Fn(&AgentId) -> bool) {
         let all = &mut *self.all();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tonic::{Code, Request, Response, Status};
-use verger_controller_state::{Action, Command, Refused, Response as Answer};
+use verger_controller_state::{Action, ClusterVersion, Command, Refused, Response as Answer, State};
 use verger_policy::digest::Digest;
 use verger_proto::cluster::v1 as pb;
 use verger_proto::cluster::v1::join_service_server::JoinService;
@@ -13,7 +13,9 @@ use verger_wire::parse;
 
 use crate::caller;
 use crate::members::{name, not_changed};
-use crate::ports::{Ambient, Below, Issuer, MemberChange, Membership, NewMember, Replicated, refused_surely};
+use crate::ports::{
+    Ambient, Below, Issuer, MemberChange, Membership, NewMember, Replicated, read, refused_surely,
+};
 use crate::status::{argument, invalid, issue, refused, unavailable, unexpected, with_reason};
 
 /// The service.
@@ -68,6 +70,7 @@ impl JoinService for Joining {
             address: api_address,
             enrol_address,
             csrs,
+            newest_version,
         } = request.into_inner();
         let label: Label = parse("name", &member).map_err(invalid)?;
         let member = name(&member)?;
@@ -92,6 +95,20 @@ impl JoinService for Joining {
             may.map_err(|error| refused(&error))
         })
         .await?;
+        let (found, known) = (
+            read(&*self.replicated, State::version),
+            ClusterVersion::of(newest_version),
+        );
+        if known < found {
+            let what = format!(
+                "the cluster is at version {found}, and the program that would join knows versions up to {known}: join with the program that the other members run"
+            );
+            return Err(with_reason(
+                Code::FailedPrecondition,
+                "CLUSTER_VERSION_NEWER",
+                what,
+            ));
+        }
         if let Some(why) = self.membership.closed() {
             return Err(with_reason(Code::FailedPrecondition, "CLOSED_TO_MEMBERS", why));
         }

@@ -27,6 +27,7 @@ mod proposals;
 pub mod quotas;
 mod request_ids;
 mod session;
+mod snapshots;
 mod stamp;
 mod status;
 mod watch;

@@ -3,19 +3,24 @@
 use std::sync::Arc;
 
 use tonic::{Code, Request, Response, Status};
-use verger_controller_state::{Action, MemberRecord, MemberTurn, Response as Answer, State};
+use verger_controller_state::{
+    Action, Host, MemberRecord, MemberTurn, Response as Answer, Restored, SnapshotPlace, State,
+};
 use verger_policy::digest::Digest;
-use verger_policy::model::{Name, Resource, Verb};
+use verger_policy::model::{AgentId, Name, Resource, Verb};
 use verger_proto::cluster::v1 as pb;
 use verger_proto::cluster::v1::member_service_server::MemberService;
 use verger_transport::{JoinToken, Label};
-use verger_wire::{parse, timestamp};
+use verger_wire::{digest_bytes, parse, timestamp};
 
 use crate::asking::request_id;
 use crate::authorizer::Authorizer;
-use crate::ports::{Ambient, MemberChange, Membership, NotChanged, Replicated, read};
+use crate::fleet::Fleet;
+use crate::ports::{Ambient, MemberChange, Membership, NotChanged, Replicated, Snapshots, read};
 use crate::request_ids::Asked;
+use crate::snapshots;
 use crate::status::{answered_otherwise, invalid, not_found, with_reason};
+use crate::watch::Stream;
 
 /// Why a change is not made that was made before.
 const ALREADY: &str = "ALREADY_SO";
@@ -27,6 +32,8 @@ pub struct Members {
     replicated: Arc<dyn Replicated>,
     ambient: Arc<dyn Ambient>,
     membership: Arc<dyn Membership>,
+    snapshots: Arc<dyn Snapshots>,
+    fleet: Arc<Fleet>,
     authorizer: Arc<Authorizer>,
 }
 
@@ -36,12 +43,16 @@ impl Members {
         replicated: Arc<dyn Replicated>,
         ambient: Arc<dyn Ambient>,
         membership: Arc<dyn Membership>,
+        snapshots: Arc<dyn Snapshots>,
+        fleet: Arc<Fleet>,
         authorizer: Arc<Authorizer>,
     ) -> Self {
         Self {
             replicated,
             ambient,
             membership,
+            snapshots,
+            fleet,
             authorizer,
         }
     }
@@ -116,8 +127,47 @@ fn invitations(state: &State) -> Vec<pb::Invitation> {
     invited.collect()
 }
 
+fn restoration(restored: &Restored) -> pb::Restoration {
+    let Restored {
+        from: SnapshotPlace { digest, index, .. },
+        at,
+        revision: _,
+    } = restored;
+    pb::Restoration {
+        digest: digest_bytes(digest),
+        index: *index,
+        at: Some(timestamp(*at)),
+    }
+}
+
 #[tonic::async_trait]
 impl MemberService for Members {
+    type SaveSnapshotStream = Stream<pb::SaveSnapshotResponse>;
+
+    async fn save_snapshot(
+        &self,
+        request: Request<pb::SaveSnapshotRequest>,
+    ) -> Result<Response<Self::SaveSnapshotStream>, Status> {
+        let may = || async {
+            let caller = self.authorizer.person(&request)?;
+            caller.may(Verb::Create, Resource::Snapshots).await
+        };
+        // One for the record, and one that the stream goes on by.
+        let (asker, permit) = (may().await?.asker(), may().await?);
+        let id = &request.get_ref().request_id;
+        // On record before anybody has any of it; so that is in it, too.
+        match asker
+            .propose(&*self.replicated, &*self.ambient, id, Action::SaveSnapshot)
+            .await?
+        {
+            Answer::SnapshotNoted => {}
+            other => return Err(answered_otherwise(&other)),
+        }
+        let snapshot = self.snapshots.save().await.map_err(snapshots::not_saved)?;
+        let stream = snapshots::stream(Arc::clone(&self.replicated), permit, snapshot);
+        Ok(Response::new(stream))
+    }
+
     async fn list_members(
         &self,
         request: Request<pb::ListMembersRequest>,
@@ -128,10 +178,17 @@ impl MemberService for Members {
             false => caller.may(Verb::Get, Resource::Status).await?,
         };
         let standing = self.membership.standing();
-        Ok(Response::new(pb::ListMembersResponse {
-            invitations: read(&*self.replicated, invitations),
-            ..standing
-        }))
+        let fleet = &self.fleet;
+        Ok(Response::new(read(&*self.replicated, |state| {
+            let known = |agent: &AgentId| state.host(agent).is_some_and(Host::serves);
+            pb::ListMembersResponse {
+                invitations: invitations(state),
+                epoch: state.set().epoch(),
+                highest_ledger_epoch: fleet.highest_epoch(known),
+                restored: state.restored().map(restoration),
+                ..standing
+            }
+        })))
     }
 
     async fn invite_member(

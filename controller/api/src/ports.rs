@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tonic::Status;
 use verger_controller_state::{Command, Response, State};
 use verger_policy::digest::Digest;
@@ -175,6 +175,35 @@ pub trait Membership: Send + Sync + 'static {
 
     /// Has whoever leads make a change, and waits for it. What would leave no quorum that is there is refused, unless it is forced.
     async fn change(&self, change: MemberChange, is_forced: bool) -> Result<(), NotChanged>;
+}
+
+/// A snapshot, as it is read of its file.
+pub struct SnapshotStream {
+    /// Bytes of all of it.
+    pub size: u64,
+    /// Its bytes, in order, of at most [`SNAPSHOT_PIECE`] each; what goes wrong is the last of them.
+    pub pieces: mpsc::Receiver<Result<Bytes, Unavailable>>,
+}
+
+/// Bytes of a snapshot that are sent at once: a message that waits for no [place](crate::quotas).
+pub const SNAPSHOT_PIECE: usize = 60 << 10;
+
+/// Why there is no snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotSaved {
+    /// This member gives one already.
+    #[error("{0}")]
+    Busy(String),
+    /// It cannot tell what was acknowledged, or cannot write.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// Snapshots of everything.
+#[async_trait]
+pub trait Snapshots: Send + Sync + 'static {
+    /// Draws one of what was acknowledged before this call.
+    async fn save(&self) -> Result<SnapshotStream, NotSaved>;
 }
 
 /// The authorities for certificates of agents and people.

@@ -47,6 +47,7 @@ asked! {
         cluster::DemoteMemberRequest,
         cluster::RemoveMemberRequest,
         cluster::TransferLeaderRequest,
+        cluster::SaveSnapshotRequest,
         cluster::CreateLoginRequest,
         cluster::RevokeLoginRequest,
         findings::AckRequest;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use verger_controller_api::ports::{MemberChange, Membership, NewMember, NotChanged};
 use verger_controller_raft::{Change, ChangeError, Member, MemberStanding, Node, Part};
+use verger_controller_state::{ClusterVersion, State};
 use verger_proto::cluster::v1 as pb;
 
 /// The membership that Raft holds.
@@ -37,6 +38,30 @@ impl RaftMembership {
             detail: format!("there is no member {}", verger_policy::model::printable(name)),
         })
     }
+
+    fn told_of(&self, standing: MemberStanding) -> pb::Member {
+        let MemberStanding {
+            id,
+            node,
+            part,
+            matched,
+            heard,
+        } = standing;
+        pb::Member {
+            name: node.name,
+            number: id,
+            peer_address: node.address,
+            address: node.api,
+            enrol_address: node.enrol,
+            voter: part == Part::Voter,
+            matched,
+            heard_millis_ago: heard.map(|heard| u64::try_from(heard.as_millis()).unwrap_or(u64::MAX)),
+            newest_version: self
+                .member
+                .newest_version_of(id)
+                .map_or(0, ClusterVersion::number),
+        }
+    }
 }
 
 #[async_trait]
@@ -56,8 +81,16 @@ impl Membership for RaftMembership {
             snapshot: standing.snapshot,
             purged: standing.purged,
             changing: standing.is_changing,
-            members: standing.members.into_iter().map(member).collect(),
+            members: standing
+                .members
+                .into_iter()
+                .map(|standing| self.told_of(standing))
+                .collect(),
             invitations: Vec::new(),
+            epoch: 0,
+            highest_ledger_epoch: 0,
+            restored: None,
+            cluster_version: self.member.read(State::version).number(),
         }
     }
 
@@ -89,25 +122,5 @@ impl Membership for RaftMembership {
         };
         let made = self.member.change(change, is_forced).await;
         made.map_err(|error| told(&error))
-    }
-}
-
-fn member(standing: MemberStanding) -> pb::Member {
-    let MemberStanding {
-        id,
-        node,
-        part,
-        matched,
-        heard,
-    } = standing;
-    pb::Member {
-        name: node.name,
-        number: id,
-        peer_address: node.address,
-        address: node.api,
-        enrol_address: node.enrol,
-        voter: part == Part::Voter,
-        matched,
-        heard_millis_ago: heard.map(|heard| u64::try_from(heard.as_millis()).unwrap_or(u64::MAX)),
     }
 }

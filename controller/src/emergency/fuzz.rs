@@ -18,7 +18,12 @@ fn hostile_questions_are_refused_or_written_back_to_the_same() {
     let end = Question::EndBreakGlass {
         person: "ada".to_owned(),
     };
-    let seeds = [broken, end].map(|question| serde_json::to_vec(&question).unwrap());
+    let recovered = Question::RecoverLogin {
+        person: "ada".to_owned(),
+        reason: "why".to_owned(),
+        key: format!("sha256:{}", "cd".repeat(32)),
+    };
+    let seeds = [broken, end, recovered].map(|question| serde_json::to_vec(&question).unwrap());
     check!()
         .with_generator(Damaged::json(seeds))
         .with_iterations(5_000)

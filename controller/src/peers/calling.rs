@@ -181,6 +181,15 @@ impl Peer for TlsPeer {
         answered(within, client.transfer_leader(request)).await
     }
 
+    async fn offer(
+        &self,
+        request: pb::OfferSnapshotRequest,
+        within: Duration,
+    ) -> Result<pb::OfferSnapshotResponse, PeerError> {
+        let mut client = self.client()?;
+        answered(within, client.offer_snapshot(request)).await
+    }
+
     async fn install(
         &self,
         parts: mpsc::Receiver<pb::InstallSnapshotRequest>,

@@ -21,7 +21,7 @@ use super::{KEEPALIVE, MESSAGE_BYTES, WINDOW};
 use crate::hearing;
 
 /// Parts of a snapshot that wait to be written.
-const AHEAD: usize = 4;
+const AHEAD: usize = 2;
 
 /// The door of the others.
 pub(crate) struct PeerDoor {
@@ -139,6 +139,20 @@ impl PeerService for PeerDoor {
         answer.map(Response::new).map_err(refused)
     }
 
+    async fn offer_snapshot(
+        &self,
+        request: Request<pb::OfferSnapshotRequest>,
+    ) -> Result<Response<pb::OfferSnapshotResponse>, Status> {
+        let leader = request
+            .get_ref()
+            .head
+            .as_ref()
+            .and_then(|head| head.leader.as_ref());
+        self.speaks(&request, leader)?;
+        let answer = self.member.offered(request.into_inner()).await;
+        answer.map(Response::new).map_err(refused)
+    }
+
     async fn install_snapshot(
         &self,
         request: Request<Streaming<pb::InstallSnapshotRequest>>,
@@ -194,7 +208,9 @@ impl PeerService for PeerDoor {
         request: Request<pb::ShareHeardRequest>,
     ) -> Result<Response<pb::ShareHeardResponse>, Status> {
         let caller = self.caller(&request)?;
-        let again = hearing::take(&self.fleet, &caller.to_string(), request.into_inner());
+        let (caller, request) = (caller.to_string(), request.into_inner());
+        self.member.hear_full(&caller, &request.full);
+        let again = hearing::take(&self.fleet, &caller, request);
         Ok(Response::new(pb::ShareHeardResponse { again }))
     }
 

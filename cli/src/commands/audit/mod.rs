@@ -23,7 +23,7 @@ use verger_seal::ChainHead;
 use verger_wire::digest;
 
 use crate::args::{AuditCommand, Format};
-use crate::connect::{Session, call};
+use crate::connect::Session;
 use crate::exit::Exit;
 use crate::output::{Sheet, print};
 use crate::sealed::distrust;
@@ -74,7 +74,12 @@ async fn said(session: &Session) -> anyhow::Result<Head> {
         head,
         stamp,
         trust_roots,
-    } = session.audit().head(call(pb::HeadRequest {})).await?.into_inner();
+    } = session
+        .ask(pb::HeadRequest {}, async |session, request| {
+            session.audit().head(request).await
+        })
+        .await?
+        .into_inner();
     let head = ChainHead {
         count: written,
         digest: digest("head", &head)?,
@@ -95,7 +100,12 @@ async fn page(session: &Session, request: pb::ListRequest) -> anyhow::Result<(Ve
     let pb::ListResponse {
         rows,
         next_page_token,
-    } = session.audit().list(call(request)).await?.into_inner();
+    } = session
+        .ask(request, async |session, request| {
+            session.audit().list(request).await
+        })
+        .await?
+        .into_inner();
     let rows = rows.into_iter().map(Row::from_wire).collect::<Result<_, _>>()?;
     Ok((rows, next_page_token))
 }

@@ -18,7 +18,7 @@ use verger_proto::findings::v1 as findings_pb;
 
 use super::{findings, hosts, instances};
 use crate::args::{ExceptionsArgs, ExceptionsCommand, Format};
-use crate::connect::{Session, call};
+use crate::connect::Session;
 use crate::exit::{Exit, Failure};
 use crate::output::{Sheet, note, print};
 use crate::sealed::{self, Held};
@@ -146,7 +146,12 @@ async fn checks(session: &Session, agent: &str, id: &str) -> anyhow::Result<Opti
         agent_id: agent.to_owned(),
         instance: id.to_owned(),
     };
-    match session.cluster().get_instance(call(request)).await {
+    match session
+        .ask(request, async |session, request| {
+            session.cluster().get_instance(request).await
+        })
+        .await
+    {
         Ok(answer) => {
             let instance = answer.into_inner().instance.unwrap_or_default();
             Ok((instance.id == id).then(|| instances::checks(&instance.checks_json)))

@@ -14,7 +14,7 @@ use verger_policy::finding::Finding;
 use verger_proto::findings::v1 as pb;
 use verger_wire::FromWire as _;
 
-use crate::args::{FindingsCommand, Format};
+use crate::args::{FindingsCommand, Format, StaleArgs};
 use crate::connect::{Session, call, request_id};
 use crate::exit::Exit;
 use crate::output::{Sheet, emit, for_people, print};
@@ -28,7 +28,10 @@ pub(super) async fn findings(
     format: Format,
 ) -> anyhow::Result<Exit> {
     match command {
-        FindingsCommand::List(args) => list(filter::parse(args, filter::UNRESOLVED)?, context, format).await,
+        FindingsCommand::List { filter: args, stale } => {
+            let filter = filter::parse(args, filter::UNRESOLVED)?;
+            list(filter, stale, context, format).await
+        }
         FindingsCommand::Watch {
             filter: args,
             after,
@@ -37,8 +40,9 @@ pub(super) async fn findings(
             let filter = filter::parse(args, &[])?;
             watch::watch(Session::open(context).await?, filter, after, only_new, format).await
         }
-        FindingsCommand::Show { uid } => {
-            let finding = fetch(&Session::open(context).await?, uid).await?;
+        FindingsCommand::Show { uid, stale } => {
+            let session = Session::open(context).await?.stale_ok(stale);
+            let finding = fetch(&session, uid).await?;
             show(&finding, format)
         }
         FindingsCommand::Ack { uid, note } => {
@@ -75,7 +79,12 @@ async fn fetch(session: &Session, uid: String) -> anyhow::Result<Finding> {
     let request = pb::GetRequest {
         uid: filter::uid(uid)?,
     };
-    let answer = session.findings().get(call(request)).await?.into_inner();
+    let answer = session
+        .ask(request, async |session, request| {
+            session.findings().get(request).await
+        })
+        .await?
+        .into_inner();
     Ok(Finding::from_wire(answer.finding.unwrap_or_default())?)
 }
 
@@ -90,8 +99,13 @@ fn show(finding: &Finding, format: Format) -> anyhow::Result<Exit> {
     Ok(Exit::Clean)
 }
 
-async fn list(filter: pb::Filter, context: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
-    let session = Session::open(context).await?;
+async fn list(
+    filter: pb::Filter,
+    stale: StaleArgs,
+    context: Option<&Path>,
+    format: Format,
+) -> anyhow::Result<Exit> {
+    let session = Session::open(context).await?.stale_ok(stale);
     let mut sheet = Sheet::list(record::COLUMNS, "nothing is found wrong");
     each(&session, filter, |finding| record::push(&mut sheet, &finding)).await?;
     print(&sheet, format)?;
@@ -115,7 +129,12 @@ pub(super) async fn each(
             findings,
             next_page_token,
             revision: _,
-        } = session.findings().list(call(request)).await?.into_inner();
+        } = session
+            .ask(request, async |session, request| {
+                session.findings().list(request).await
+            })
+            .await?
+            .into_inner();
         for finding in findings {
             take(Finding::from_wire(finding)?);
         }

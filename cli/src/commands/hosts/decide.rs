@@ -114,7 +114,12 @@ async fn waiting(session: &Session, agent: &str) -> anyhow::Result<Vec<bytes::By
     let request = pb::GetHostRequest {
         agent_id: agent.to_owned(),
     };
-    let answer = session.cluster().get_host(call(request)).await?.into_inner();
+    let answer = session
+        .ask(request, async |session, request| {
+            session.cluster().get_host(request).await
+        })
+        .await?
+        .into_inner();
     let waiting = answer.host.unwrap_or_default().waiting;
     if waiting.is_empty() {
         return Err(Failure::input(format!("nobody waits for approval as {}", printable(agent))).into());

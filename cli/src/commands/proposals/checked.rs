@@ -62,7 +62,9 @@ impl Checked {
             .map(ObjectKey::from_wire)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| distrust(&format!("the proposal cannot be read: {error}")))?;
-        let set = held.set.change(objects, deletes).map_err(refused)?;
+        // Above where it is, as far as whoever proposed it said: it is shown to who signs.
+        let epoch = seal.statement().epoch.max(held.set.epoch().saturating_add(1));
+        let set = held.set.change_to(epoch, objects, deletes).map_err(refused)?;
         seal.matches(set.epoch(), &set.root(), set.len() as u64)
             .map_err(|refusal| {
                 distrust(&format!(

@@ -160,7 +160,7 @@ fn restated(world: &World, key: &SealingKey, alter: impl Fn(&mut SetStatement)) 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_sealed_as_it_is_offered_is_refused_with_the_reason() {
     type Alteration = fn(&World, &mut pb::ApplyRequest);
-    let cases: [(&str, Alteration); 12] = [
+    let cases: [(&str, Alteration); 14] = [
         ("envelope", |_, request| request.seal = None),
         ("envelope", |_, request| {
             request.seal = Some(pb::Envelope {
@@ -198,8 +198,16 @@ async fn what_is_not_sealed_as_it_is_offered_is_refused_with_the_reason() {
         ("entry-left-out", |world, request| {
             request.seal = restated(world, &world.key, |statement| statement.entry_count += 1);
         }),
-        ("epoch-mismatch", |world, request| {
+        // The set that is made has the epoch that was sealed, and its objects are of another.
+        ("root-mismatch", |world, request| {
             request.seal = restated(world, &world.key, |statement| statement.epoch += 1);
+        }),
+        ("epoch-mismatch", |world, request| {
+            request.seal = restated(world, &world.key, |statement| statement.epoch -= 1);
+        }),
+        ("epoch-mismatch", |world, request| {
+            let far = verger_controller_state::limits::EPOCHS_LEFT_OUT + 1;
+            request.seal = restated(world, &world.key, |statement| statement.epoch += far);
         }),
         ("expired", |world, request| {
             request.seal = restated(world, &world.key, |statement| statement.not_after = start());

@@ -24,5 +24,7 @@ mod repeats;
 mod revocation;
 mod roles;
 mod session;
+mod snapshots;
+mod stale;
 mod watching;
 mod world;

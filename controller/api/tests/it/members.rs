@@ -29,6 +29,7 @@ fn joining(token: &str, name: &str, key: &str) -> pb::JoinRequest {
             agents: request_of("agents"),
             people: request_of("people"),
         }),
+        newest_version: 1,
     }
 }
 

@@ -13,7 +13,7 @@ use verger_proto::findings::v1::account_response::Part;
 use verger_seal::SignedHead;
 use verger_wire::{FromWire as _, InvalidMessage, digest};
 
-use crate::connect::{Session, call};
+use crate::connect::Session;
 
 /// How often is asked again when a host tells more while it is accounted for.
 const ATTEMPTS: u32 = 10;
@@ -48,6 +48,9 @@ pub(super) async fn fetch(session: &Session, agent: &AgentId) -> anyhow::Result<
             Err(error) => match error.downcast_ref::<Status>().map(Status::code) {
                 Some(Code::NotFound) => return Ok(None),
                 Some(Code::Aborted) if attempt < ATTEMPTS => tokio::time::sleep(PAUSE).await,
+                // In the middle of it: the next one is asked from the beginning.
+                Some(Code::Unavailable) if attempt < ATTEMPTS && session.turn_to_the_next().await.is_ok() => {
+                }
                 _ => return Err(error.context(format!("host {agent}"))),
             },
         }
@@ -58,7 +61,12 @@ async fn fetch_once(session: &Session, agent: &AgentId) -> anyhow::Result<Accoun
     let request = pb::AccountRequest {
         agent_id: agent.to_string(),
     };
-    let mut stream = session.findings().account(call(request)).await?.into_inner();
+    let mut stream = session
+        .ask(request, async |session, request| {
+            session.findings().account(request).await
+        })
+        .await?
+        .into_inner();
     let first = stream.message().await?.and_then(|message| message.part);
     let Some(Part::Host(host)) = first else {
         anyhow::bail!("the controller's account does not begin with the host");

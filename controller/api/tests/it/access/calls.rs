@@ -281,6 +281,11 @@ unary!(transfer_leader, members.transfer_leader, |prepared| {
         name: "c2".to_owned(),
     }
 });
+streaming!(save_snapshot, members.save_snapshot, |prepared| {
+    cpb::SaveSnapshotRequest {
+        request_id: prepared.world.request_id(),
+    }
+});
 unary!(join, joining.join, |prepared| joining(&prepared.invitation));
 
 unary!(create_login, certificates.create_login, |prepared| {
@@ -399,5 +404,6 @@ fn joining(token: &str) -> cpb::JoinRequest {
             agents: request_of("c9 agents"),
             people: request_of("c9 people"),
         }),
+        newest_version: 1,
     }
 }

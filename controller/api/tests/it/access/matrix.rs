@@ -47,6 +47,7 @@ pub(crate) const MATRIX: &[(&str, Who)] = &[
     ("verger.cluster.v1.MemberService/DemoteMember",     Roles("x")),
     ("verger.cluster.v1.MemberService/RemoveMember",     Roles("x")),
     ("verger.cluster.v1.MemberService/TransferLeader",   Roles("x")),
+    ("verger.cluster.v1.MemberService/SaveSnapshot",     Roles("x")),
     ("verger.cluster.v1.JoinService/Join",               TokenHolders),
     ("verger.cluster.v1.CertificateService/CreateLogin", Roles("x")),
     ("verger.cluster.v1.CertificateService/RevokeLogin", Roles("x")),

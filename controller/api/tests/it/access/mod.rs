@@ -128,6 +128,7 @@ const TABLE: &[Row] = &[
     row("verger.cluster.v1.MemberService/DemoteMember",     PEOPLE, CHANGES, calls::demote_member),
     row("verger.cluster.v1.MemberService/RemoveMember",     PEOPLE, CHANGES, calls::remove_member),
     row("verger.cluster.v1.MemberService/TransferLeader",   PEOPLE, CHANGES, calls::transfer_leader),
+    row("verger.cluster.v1.MemberService/SaveSnapshot",     PEOPLE, CHANGES, calls::save_snapshot),
     row("verger.cluster.v1.JoinService/Join",               TOKEN,  CHANGES, calls::join),
     row("verger.cluster.v1.CertificateService/CreateLogin", PEOPLE, CHANGES, calls::create_login),
     row("verger.cluster.v1.CertificateService/RevokeLogin", PEOPLE, CHANGES, calls::revoke_login),

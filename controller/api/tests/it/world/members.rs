@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use verger_controller_api::ports::{MemberChange, Membership, NotChanged};
+use bytes::Bytes;
+use verger_controller_api::ports::{
+    MemberChange, Membership, NotChanged, NotSaved, SnapshotStream, Snapshots, Unavailable,
+};
 use verger_proto::cluster::v1 as pb;
 
 /// Does what it is told, and remembers it.
@@ -13,6 +16,9 @@ pub(crate) struct Members {
     /// What the next changes are refused with.
     pub(crate) refused: Mutex<Option<NotChanged>>,
     pub(crate) closed: Mutex<Option<String>>,
+    /// What a snapshot holds, in pieces; and why there is none.
+    pub(crate) pieces: Mutex<Vec<Result<Bytes, Unavailable>>>,
+    pub(crate) not_saved: Mutex<Option<NotSaved>>,
     /// Where agents call whom.
     addresses: Mutex<BTreeMap<String, String>>,
 }
@@ -25,6 +31,8 @@ impl Members {
             made: Mutex::default(),
             refused: Mutex::default(),
             closed: Mutex::default(),
+            pieces: Mutex::new(vec![Ok(Bytes::from_static(b"VGRSNAP"))]),
+            not_saved: Mutex::default(),
             addresses: Mutex::default(),
         }
     }
@@ -37,6 +45,26 @@ impl Members {
 
     pub(crate) fn made(&self) -> Vec<(MemberChange, bool)> {
         self.made.lock().unwrap().clone()
+    }
+}
+
+#[tonic::async_trait]
+impl Snapshots for Members {
+    async fn save(&self) -> Result<SnapshotStream, NotSaved> {
+        if let Some(error) = self.not_saved.lock().unwrap().clone() {
+            return Err(error);
+        }
+        let all = self.pieces.lock().unwrap().clone();
+        let size = all.iter().flatten().map(|piece| piece.len() as u64).sum();
+        let (ready, pieces) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            for piece in all {
+                if ready.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(SnapshotStream { size, pieces })
     }
 }
 

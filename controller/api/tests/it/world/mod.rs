@@ -185,6 +185,8 @@ impl World {
                     Arc::clone(&replicated),
                     Arc::clone(&ambient),
                     Arc::clone(&membership),
+                    Arc::clone(&members) as _,
+                    Arc::clone(&fleet),
                     Arc::clone(&authorizer),
                 ))
                 .max_decoding_message_size(SMALL_MESSAGE_BYTES),

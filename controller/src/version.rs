@@ -1,0 +1,46 @@
+//! Raising the cluster's version: whoever leads does it, as soon as every member knows a later one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+use verger_controller_api::ports::Ambient as _;
+use verger_controller_raft::Member;
+use verger_controller_state::{Action, Command, Response};
+
+use crate::adapters::SystemAmbient;
+
+/// Between two looks at what the members know.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Raises it for ever, while this member leads.
+pub(crate) async fn keep_raising(member: Arc<Member>, name: String) {
+    let mut every = tokio::time::interval(EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        if !member.is_leading() {
+            continue;
+        }
+        let Some(to) = member.agreed_version() else {
+            continue;
+        };
+        let command = Command {
+            stamp: SystemAmbient.now(),
+            actor: format!("controller/{name}"),
+            request_id: None,
+            from: None,
+            policies: Vec::new(),
+            counted: false,
+            action: Action::RaiseVersion { to },
+        };
+        match member.propose(&command).await {
+            Ok(Response::VersionRaised) => tracing::info!(
+                version = to.number(),
+                "every member knows this version: the cluster is at it from now on, and no member goes back to a program that does not know it"
+            ),
+            Ok(other) => tracing::warn!(?other, "the cluster's version was not raised"),
+            Err(error) => tracing::debug!(%error, "the cluster's version was not raised"),
+        }
+    }
+}
