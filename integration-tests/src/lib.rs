@@ -28,6 +28,7 @@ pub mod rpc_access;
 pub mod runtime_proxy;
 pub mod scene;
 pub mod silence;
+pub mod snapshot_stream;
 pub mod token_spend;
 
 pub use verger_rig::{dice, point};

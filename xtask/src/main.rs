@@ -13,6 +13,7 @@ mod protos;
 mod prove;
 mod report;
 mod service;
+mod soak;
 mod test;
 mod tidy;
 mod units;
@@ -96,6 +97,16 @@ enum Task {
         #[arg(long, requires = "name")]
         long: bool,
     },
+    /// What a cluster has to withstand, in full and one after the other: faults of real processes, cuts of power, full disks,
+    /// changed bytes, join tokens, simulated clusters. Takes hours; ends with a table
+    Soak {
+        /// How long real processes are killed, frozen and cut off, at least
+        #[arg(long, value_name = "N", default_value_t = 30)]
+        minutes: u64,
+        /// Lists what runs, with the arguments that each is given
+        #[arg(long)]
+        list: bool,
+    },
     /// Runs one benchmark, or lists all
     Bench {
         /// The benchmark; all are listed without it
@@ -139,6 +150,7 @@ fn carry_out(task: Task) -> Result<()> {
         Task::Prove { name, long, .. } => {
             prove::run(&workspace, "point", prove::POINTS, name.as_deref(), long)
         }
+        Task::Soak { minutes, list } => soak::soak(&workspace, minutes, list),
         Task::Bench { name } => prove::run(&workspace, "benchmark", prove::BENCHES, name.as_deref(), false),
         Task::Dist => dist::dist(&workspace),
         Task::CheckDeps => deps::check(workspace.root()),

@@ -164,14 +164,10 @@ pub(crate) fn show(
     long: bool,
     docker: Option<String>,
 ) -> Result<String> {
-    let mut command = workspace.cargo(point.cargo.iter().copied());
+    let mut command = program_of(workspace, point)?;
     if long && point.sample.is_some() {
         command.arg("--long");
     }
-    let programs = workspace.program_dir()?;
-    command.env(OPTIMISED_DIR, programs.with_file_name(dist::PROFILE));
-    command.env(PROGRAM_DIR, programs);
-    command.env(BENCH_DIR, workspace.root().join("target/bench"));
     if let Some(docker) = docker {
         command.env(DOCKER_HOST, docker);
     }
@@ -182,6 +178,27 @@ pub(crate) fn show(
     let figure = figure_of(point.name, command).with_context(|| form.clone())?;
     sample.is_stated_in(&figure, long)?;
     Ok(format!("{figure}; {form}"))
+}
+
+/// Runs a point's program with these arguments, and gives its figure; fails as [`show`] does. For points that need no Docker daemon.
+pub(crate) fn show_with(workspace: &Workspace, point: &Point, arguments: &[String]) -> Result<String> {
+    let mut command = program_of(workspace, point)?;
+    command.args(arguments);
+    let figure = figure_of(point.name, command)?;
+    if let Some(sample) = &point.sample {
+        sample.is_stated_in(&figure, true)?;
+    }
+    Ok(figure)
+}
+
+/// Has a point's program run, which is told where others are.
+fn program_of(workspace: &Workspace, point: &Point) -> Result<Command> {
+    let mut command = workspace.cargo(point.cargo.iter().copied());
+    let programs = workspace.program_dir()?;
+    command.env(OPTIMISED_DIR, programs.with_file_name(dist::PROFILE));
+    command.env(PROGRAM_DIR, programs);
+    command.env(BENCH_DIR, workspace.root().join("target/bench"));
+    Ok(command)
 }
 
 /// The last line the command prints; what comes before goes to the terminal as it comes.

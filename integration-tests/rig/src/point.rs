@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
@@ -25,6 +26,16 @@ struct Arguments {
 }
 
 #[derive(Parser)]
+struct Timed {
+    /// As often as the claim says, instead of the short form.
+    #[arg(long)]
+    long: bool,
+    /// Goes on for so long at least.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    minutes: u64,
+}
+
+#[derive(Parser)]
 struct Seeded {
     /// As often as the claim says, instead of the short form.
     #[arg(long)]
@@ -38,6 +49,12 @@ struct Seeded {
 pub fn main(name: &str, run: impl FnOnce(bool) -> Result<Verdict>) -> ExitCode {
     let Arguments { long } = Arguments::parse();
     end(name, run(long))
+}
+
+/// The same for a point that can go on: it is given for how long at least.
+pub fn timed(name: &str, run: impl FnOnce(bool, Duration) -> Result<Verdict>) -> ExitCode {
+    let Timed { long, minutes } = Timed::parse();
+    end(name, run(long, Duration::from_secs(minutes.saturating_mul(60))))
 }
 
 /// The same for a point that makes random choices: it is given the seed of this run, which is printed first.

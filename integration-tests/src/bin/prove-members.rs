@@ -5,5 +5,5 @@ use std::process::ExitCode;
 use verger_integration_tests::{members, point};
 
 fn main() -> ExitCode {
-    point::main("members", members::run)
+    point::timed("members", members::run)
 }

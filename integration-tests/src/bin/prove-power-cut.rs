@@ -23,7 +23,7 @@ struct Arguments {
     /// So many rounds per store.
     #[arg(long, value_name = "N", conflicts_with = "long", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
-    /// This store alone: controller-log, controller-state, controller-snapshot or ledger.
+    /// This store alone: controller-log, controller-redb-log, controller-state, controller-snapshot or ledger.
     #[arg(long, value_name = "STORE")]
     only: Option<Kind>,
     /// Repeats the choices of a run; it printed them first. When a write reaches the disk is still the machine's to say.

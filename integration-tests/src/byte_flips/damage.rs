@@ -17,6 +17,8 @@ const TRIES: usize = 200;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Log,
+    /// What tells an older program that it needs a newer one.
+    Notice,
     Watermark,
     Rows,
     RowsConfig,
@@ -28,8 +30,9 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Log,
+        Self::Notice,
         Self::Watermark,
         Self::Rows,
         Self::RowsConfig,
@@ -42,7 +45,8 @@ impl Kind {
 
     pub(super) const fn word(self) -> &'static str {
         match self {
-            Self::Log => "log.redb",
+            Self::Log => "log.chunks/*.wal",
+            Self::Notice => "log.redb",
             Self::Watermark => "log.mark",
             Self::Rows => "state.sled/db",
             Self::RowsConfig => "state.sled/conf",
@@ -61,12 +65,13 @@ impl Kind {
     pub(super) fn of(file: &Path) -> Result<Self> {
         let name = file.to_str().unwrap_or_default();
         Ok(match name {
-            "raft/log.redb" => Self::Log,
+            "raft/log.redb" => Self::Notice,
             "raft/log.mark" => Self::Watermark,
             "raft/state.sled/db" => Self::Rows,
             "raft/state.sled/conf" => Self::RowsConfig,
             "raft/member.json" => Self::Seat,
             "member-key.pem" => Self::MemberKey,
+            _ if name.starts_with("raft/log.chunks/") => Self::Log,
             _ if name.starts_with("raft/state.sled/snap.") => Self::RowsIndex,
             _ if name.starts_with("raft/snapshots/") => Self::Snapshot,
             _ if name.starts_with("pki/ca-") => Self::Authority,

@@ -170,6 +170,9 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     checked(Command::new("cp").arg("--archive").arg("--").arg(from).arg(to)).map(drop)
 }
 
+/// Keeps space for when the disk is full, and says nothing.
+const SPACE: &str = "reserve";
+
 /// Every file under a folder that holds something, by its path there.
 fn list(root: &Path, folder: &Path, files: &mut Vec<(Kind, PathBuf)>) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(|| format!("looking into {folder:?}"))? {
@@ -177,7 +180,7 @@ fn list(root: &Path, folder: &Path, files: &mut Vec<(Kind, PathBuf)>) -> Result<
         let (path, kind) = (entry.path(), entry.file_type()?);
         if kind.is_dir() {
             list(root, &path, files)?;
-        } else if kind.is_file() && entry.metadata()?.len() > 0 {
+        } else if kind.is_file() && entry.metadata()?.len() > 0 && entry.file_name() != SPACE {
             let file = path.strip_prefix(root)?.to_owned();
             files.push((Kind::of(&file)?, file));
         }

@@ -6,10 +6,12 @@
 //! `history`), by what is there at the end at every member, and by logins that were revoked: no member serves them after that was
 //! acknowledged.
 
+pub mod full;
 mod history;
 mod load;
 pub mod power;
 mod proxy;
+pub mod upgrade;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -84,11 +86,11 @@ impl Fault {
     }
 }
 
-/// Runs each fault 20 times, or once in the short form.
+/// Runs each fault 20 times, or once in the short form, and goes on with all of them for so long at least.
 ///
 /// # Errors
 /// When the scene does not work. What was lost, stale or undecided is in the verdict.
-pub fn run(long: bool) -> Result<Verdict> {
+pub fn run(long: bool, at_least: Duration) -> Result<Verdict> {
     let each = if long { 20 } else { 1 };
     let seed = Dice::seed()?;
     tell(&format!("members: seed {seed}"));
@@ -113,8 +115,6 @@ pub fn run(long: bool) -> Result<Verdict> {
     );
     let load = runtime.block_on(Load::start(&access, &names))?;
     let rate = runtime.block_on(answers_a_second(&load));
-    let mut faults: Vec<Fault> = Fault::ALL.iter().flat_map(|fault| vec![*fault; each]).collect();
-    shuffle(&mut faults, &mut dice);
     let mut rig = Rig {
         scene: &mut scene,
         network: &network,
@@ -126,10 +126,18 @@ pub fn run(long: bool) -> Result<Verdict> {
         available: Vec::new(),
         done: BTreeMap::new(),
     };
-    for (round, fault) in faults.into_iter().enumerate() {
-        rig.round(fault, &mut dice)
-            .with_context(|| format!("fault {} ({fault:?}), seed {seed}", round + 1))?;
+    let began = Instant::now();
+    let mut rounds = 0;
+    while rounds < each * Fault::ALL.len() || began.elapsed() < at_least {
+        let mut faults = Fault::ALL;
+        shuffle(&mut faults, &mut dice);
+        for fault in faults {
+            rounds += 1;
+            rig.round(fault, &mut dice)
+                .with_context(|| format!("fault {rounds} ({fault:?}), seed {seed}"))?;
+        }
     }
+    let minutes = began.elapsed().as_secs_f64() / 60.0;
     let (mut available, done) = (rig.available, rig.done);
     let book = runtime.block_on(load.end(&access))?;
     let mut wrong = runtime.block_on(at_the_end(&access, &addresses, &book))?;
@@ -147,8 +155,8 @@ pub fn run(long: bool) -> Result<Verdict> {
     let least = done.values().min().copied().unwrap_or(0);
     Ok(Verdict {
         figure: format!(
-            "{} lost, stale or undecided: {} writes and {} reads, {} logins revoked and {} calls with them refused; {} faults, each at \
-             least {least} times; writes again {:.2} s (p99) after the leader was gone; {rate:.0} answers/s before the first fault (at \
+            "{} lost, stale or undecided: {} writes and {} reads, {} logins revoked and {} calls with them refused; {} faults in {minutes:.1} \
+             minutes, each {least} times (at least {each}); writes again {:.2} s (p99) after the leader was gone; {rate:.0} answers/s before the first fault (at \
              least {LEAST_RATE})",
             wrong.len(),
             open.writes.len(),

@@ -191,6 +191,7 @@ fn message(rpc: &str) -> Result<Bytes> {
                 agents: KeyPair::generate()?.request()?.into(),
                 people: KeyPair::generate()?.request()?.into(),
             }),
+            newest_version: 1,
         }
         .encode_to_vec(),
         // Of nobody, and without the id of a request.

@@ -114,12 +114,26 @@ impl Scene {
             join.stdin(Stdio::null());
         }
         checked(&mut join)?;
+        self.seat(name, config)?.start()
+    }
+
+    /// The program of a member that has joined, which is not started.
+    fn seat(&mut self, name: &str, config: PathBuf) -> Result<&mut Program> {
         let mut line = vec![self.programs.path("verger-controller")?.into_os_string()];
         line.extend(["--config".into(), config.into(), "run".into()]);
-        let mut member = Program::new(name, line, self.folder.path());
-        member.start()?;
+        let member = Program::new(name, line, self.folder.path());
         self.others.insert(name.to_owned(), member);
-        Ok(())
+        self.member(name)
+    }
+
+    /// Has one more member join, as a learner. It is not started.
+    ///
+    /// # Errors
+    /// As [`join_member`](Self::join_member).
+    pub fn admit_member(&mut self, name: &str, seat: &Seat) -> Result<&mut Program> {
+        let config = self.draw_up_member(name, seat)?;
+        checked(&mut self.join_command(name)?)?;
+        self.seat(name, config)
     }
 
     /// Writes the configuration of a member that is to join, and says where.

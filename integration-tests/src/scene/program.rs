@@ -45,17 +45,33 @@ impl Program {
         self.env.push((name.into(), value.into()));
     }
 
+    /// Has it be another program from its next start on, with the same arguments.
+    pub fn set_program(&mut self, program: impl Into<OsString>) {
+        if let Some(first) = self.line.first_mut() {
+            *first = program.into();
+        }
+    }
+
     /// Starts it and waits until it says that it is ready, as it would to systemd (`READY=1`, sd_notify(3)).
     ///
     /// # Errors
     /// When it ends before that, or takes too long; says its last words.
     pub fn start(&mut self) -> Result<()> {
+        let socket = self.begin()?;
+        self.await_ready(&socket, PATIENCE)
+    }
+
+    /// Starts it. Gives the socket on which it says that it is ready.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn begin(&mut self) -> Result<UnixDatagram> {
         let socket_path = self.folder.join(format!("{}.notify", self.name));
         let _ = std::fs::remove_file(&socket_path);
         let socket = UnixDatagram::bind(&socket_path).context("making the notification socket")?;
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;
         let log = File::options().create(true).append(true).open(self.log())?;
-        let mut child = Command::new("setpriv")
+        let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
             .args(&self.line)
             .envs(self.env.iter().map(|(name, value)| (name, value)))
@@ -66,7 +82,16 @@ impl Program {
             .stderr(log)
             .spawn()
             .with_context(|| format!("starting {}", self.name))?;
-        let deadline = Instant::now() + PATIENCE;
+        self.child = Some(child);
+        Ok(socket)
+    }
+
+    /// Waits until it is ready, for so long at most.
+    ///
+    /// # Errors
+    /// When it ends before that, or takes too long; says its last words.
+    pub fn await_ready(&mut self, socket: &UnixDatagram, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
         let mut message = [0_u8; 4096];
         loop {
             if let Ok(length) = socket.recv(&mut message)
@@ -74,9 +99,9 @@ impl Program {
                     .split(|byte| *byte == b'\n')
                     .any(|line| line == b"READY=1")
             {
-                self.child = Some(child);
                 return Ok(());
             }
+            let mut child = self.running()?;
             if let Some(status) = child.try_wait()? {
                 bail!(
                     "{} ended with {status} before it was ready\n{}",
@@ -88,11 +113,12 @@ impl Program {
                 child.kill()?;
                 child.wait()?;
                 bail!(
-                    "{} is not ready within {PATIENCE:?}\n{}",
+                    "{} is not ready within {patience:?}\n{}",
                     self.name,
                     self.log_tail()
                 );
             }
+            self.child = Some(child);
         }
     }
 

@@ -5,6 +5,7 @@ mod enrolment;
 mod members;
 mod people;
 mod power_cut;
+mod snapshots;
 mod tripwire;
 mod verifying;
 mod with_docker;

@@ -78,6 +78,9 @@ pub enum AuthorityError {
          cluster, and let it join again under another name"
     )]
     Damaged(PathBuf),
+    /// It is a root, and not this one.
+    #[error("{0:?} is the root of another cluster, or of another kind of certificates")]
+    Foreign(PathBuf),
     /// It is none that others can be put below.
     #[error("{0:?} is not there: this member does not have the root keys")]
     NoRoot(PathBuf),
@@ -125,7 +128,7 @@ impl Authority {
         // One below it, as members have that joined.
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name = name(&format!("Verger {} of {}", purpose.word(), short(cluster)));
+        params.distinguished_name = name(&root_name(purpose, cluster));
         valid_for_years(&mut params);
         let certificate = params.self_signed(&key.0)?;
         let text = format!(
@@ -197,6 +200,28 @@ impl Authority {
             None => return Err(SecretFileError::Exists(purpose.file(dir)).into()),
         };
         Ok(files::create(&place, &files::read(&file)?)?)
+    }
+
+    /// Takes a root from a folder that [`copy_root`](Self::copy_root) wrote, as the authority of a member that had none: the first of a
+    /// cluster that is restored.
+    ///
+    /// # Errors
+    /// When it is none, is of another cluster, or cannot be written.
+    pub fn take_root(
+        dir: &Path,
+        purpose: Purpose,
+        from: &Path,
+        cluster: &str,
+    ) -> Result<Self, AuthorityError> {
+        let file = purpose.root_file(from);
+        let root = Self::read(&file)?;
+        if root.root.is_some()
+            || common_name(&root.certificate).as_deref() != Some(&root_name(purpose, cluster))
+        {
+            return Err(AuthorityError::Foreign(file));
+        }
+        files::create(&purpose.file(dir), &files::read(&file)?)?;
+        Self::load(dir, purpose)
     }
 
     fn read(file: &Path) -> Result<Self, AuthorityError> {
@@ -358,6 +383,16 @@ fn valid_for_years(params: &mut CertificateParams) {
     let now = OffsetDateTime::now_utc();
     params.not_before = now - BACKDATED;
     params.not_after = now + Duration::from_secs(AUTHORITY_YEARS * 365 * 86_400);
+}
+
+fn root_name(purpose: Purpose, cluster: &str) -> String {
+    format!("Verger {} of {}", purpose.word(), short(cluster))
+}
+
+fn common_name(certificate: &[u8]) -> Option<String> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let name = certificate.subject().iter_common_name().next()?;
+    Some(name.as_str().ok()?.to_owned())
 }
 
 fn short(cluster: &str) -> &str {

@@ -85,6 +85,17 @@ pub(crate) const POINTS: &[Point] = &[
         }),
     },
     Point {
+        name: "disk-full",
+        claim: "Three members whose disks are full, of one, of whoever leads, of two and of all, under load: 0 acknowledged writes lost, every read current, writes go on at the others or are refused with a word that names the disk, and all is well again by itself when there is space.",
+        cargo: &program!("prove-disk-full"),
+        needs_docker: false,
+        sample: Some(Sample {
+            short: "1",
+            full: "20",
+            of: "times each of 4 kinds of full disks, both ways",
+        }),
+    },
+    Point {
         name: "doors",
         claim: "Hooks, roots and annotations slipped into a config are refused; whoever comes past the gate is found within 5 s; what nobody answered runs again.",
         cargo: &program!("prove-doors"),
@@ -276,6 +287,17 @@ pub(crate) const POINTS: &[Point] = &[
         }),
     },
     Point {
+        name: "rolling-upgrade",
+        claim: "Three members upgraded one by one under load, to a program that changes a stored form, lose no acknowledged write; the program of before is refused afterwards, and says why.",
+        cargo: &program!("prove-rolling-upgrade"),
+        needs_docker: false,
+        sample: Some(Sample {
+            short: "1",
+            full: "10",
+            of: "upgrades of a cluster",
+        }),
+    },
+    Point {
         name: "rpc-access",
         claim: "Every RPC is refused to who has no certificate, or another's, the wrong kind's, an ended or a revoked one; the role matrix is complete.",
         cargo: &program!("prove-rpc-access"),
@@ -294,6 +316,17 @@ pub(crate) const POINTS: &[Point] = &[
         }),
     },
     Point {
+        name: "snapshot-stream",
+        claim: "A member that joins gets the state by a snapshot over a way that breaks, each part about once: leader and member hold at most 64 MiB over idle for it, writes go on at half their rate at least, and its rows are the others'.",
+        cargo: &program!("prove-snapshot-stream"),
+        needs_docker: false,
+        sample: Some(Sample {
+            short: "64",
+            full: "1024",
+            of: "MiB of state",
+        }),
+    },
+    Point {
         name: "token-spend",
         claim: "Of 50 hosts that use one join token at once, at three members whose leader changes in between, exactly one is let in, in 1,000 rounds.",
         cargo: &program!("prove-token-spend"),
@@ -306,7 +339,7 @@ pub(crate) const POINTS: &[Point] = &[
     },
     Point {
         name: "simulation",
-        claim: "Clusters of three and five, simulated with a seed, stay linearizable, with one leader a term and equal members, through crashes of some and of all, partitions, late and lost messages, snapshots and changes of members; runs repeat; each planted defect is found.",
+        claim: "Clusters of three and five, simulated with a seed, keep seven invariants (one leader a term, logs that match, leaders with all that was committed, one state, linearizable answers, watches without gap or repeat, recovery) through crashes, partitions, pauses, late and lost messages, snapshots every 100 entries and changes of members; runs repeat; each planted defect is found.",
         cargo: &[
             "run",
             "-q",
@@ -318,8 +351,8 @@ pub(crate) const POINTS: &[Point] = &[
         ],
         needs_docker: false,
         sample: Some(Sample {
-            short: "10",
-            full: "200",
+            short: "40",
+            full: "400",
             of: "seeds",
         }),
     },
@@ -362,6 +395,13 @@ pub(crate) const BENCHES: &[Point] = &[
             "bench-gate-launch",
         ],
         needs_docker: true,
+        sample: None,
+    },
+    Point {
+        name: "log_store",
+        claim: "What an append costs by both kinds of the log, beside a file that is written and synced: records a second, CPU time, syncs; and what is left after purges.",
+        cargo: &["bench", "-q", "-p", "verger-logs", "--bench", "log_store"],
+        needs_docker: false,
         sample: None,
     },
     Point {

@@ -1,0 +1,480 @@
+//! The disks of one member, of whoever leads, of two and of all three are filled to the last block under load, and emptied again.
+//!
+//! Where others have space, writes go on with them; where no quorum has, each is refused at once with a word that names the disk, and reads
+//! go on. In every other round whatever a member gives up of what it kept back is taken, too, so that there is nothing at all: it may stop
+//! then. A member that stops is started again, as its unit does, and nothing else is done: when there is space, all is well again.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::fs::FallocateFlags;
+use tokio::time::timeout;
+use verger_proto::cluster::v1::CreateLoginRequest;
+use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
+use verger_proto::policy::v1::GetSetRequest;
+use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
+use verger_transport::KeyPair;
+
+use super::load::Load;
+use super::{BETWEEN, MEMBERS, STUCK, at_the_end, shuffle};
+use crate::access::Access;
+use crate::dice::Dice;
+use crate::point::{Verdict, tell};
+use crate::power_cut::{self, Disk, Mounted};
+use crate::programs::Programs;
+use crate::scene::{Scene, Seat};
+
+/// How long disks stay full.
+const FULL: Duration = Duration::from_secs(3);
+/// Writes go on elsewhere within this after disks are full.
+const ANSWERED: Duration = Duration::from_secs(10);
+/// A unit starts what has stopped after this long.
+const RESTART: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(20);
+/// A call that is not answered within this is made again.
+const CALL: Duration = Duration::from_secs(5);
+/// What a refusal names.
+const NAMED: &str = "the disk is full";
+
+/// Whose disks are full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Follower,
+    Leader,
+    Two,
+    All,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Follower, Self::Leader, Self::Two, Self::All];
+
+    /// Whether those who have space are a quorum.
+    const fn leaves_a_quorum(self) -> bool {
+        matches!(self, Self::Follower | Self::Leader)
+    }
+}
+
+/// What happens to what members give up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// They have it.
+    Left,
+    /// Somebody else takes it at once, as a program that writes without end.
+    Taken,
+}
+
+/// Runs each kind 20 times, or once in the short form, each both ways.
+///
+/// # Errors
+/// When the rig does not work, or a member needs a hand. What was lost is in the verdict.
+pub fn run(long: bool) -> Result<Verdict> {
+    power_cut::check()?;
+    power_cut::enter()?;
+    verger_transport::install_crypto_provider();
+    let each = if long { 20 } else { 1 };
+    let seed = Dice::seed()?;
+    tell(&format!("disk-full: seed {seed}"));
+    let mut dice = Dice::new(seed);
+    let mut room = Room::of(&Programs::find()?)?;
+    for round in 0..each {
+        let mut kinds = Kind::ALL;
+        shuffle(&mut kinds, &mut dice);
+        for (kind, rest) in kinds
+            .into_iter()
+            .flat_map(|kind| [(kind, Rest::Left), (kind, Rest::Taken)])
+        {
+            room.round(kind, rest, &mut dice)
+                .with_context(|| format!("round {}, {kind:?}, {rest:?}, seed {seed}", round + 1))?;
+        }
+    }
+    let stopped = room.stopped;
+    let (refused, longest) = (room.refused, room.longest);
+    let (wrong, summary) = room.end()?;
+    for sentence in wrong.iter().take(20) {
+        tell(&format!("WRONG: {sentence}"));
+    }
+    Ok(Verdict {
+        figure: format!(
+            "{} lost or stale: {summary}; the disks of one follower, of the leader, of two and of all were full {each} times each, and as often left with nothing: {refused} \
+             writes refused with a word that names the disk, writes elsewhere again within {:.1} s, {stopped} times a member stopped and was \
+             started by its unit, 0 needed a hand",
+            wrong.len(),
+            longest.as_secs_f64(),
+        ),
+        holds: wrong.is_empty() && refused >= each * 5,
+    })
+}
+
+/// Members with a file system each, and who asks them.
+struct Room {
+    runtime: tokio::runtime::Runtime,
+    scene: Scene,
+    disks: Vec<Mounted<'static>>,
+    load: Option<Load>,
+    access: Access,
+    names: Vec<String>,
+    addresses: Vec<String>,
+    /// Since when a member does not run.
+    away: Vec<Option<Instant>>,
+    stopped: usize,
+    refused: usize,
+    /// The longest that it took until a write went on elsewhere.
+    longest: Duration,
+    _folders: Vec<tempfile::TempDir>,
+}
+
+impl Room {
+    fn of(programs: &Programs) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let (mut seats, mut disks, mut folders) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..MEMBERS {
+            let folder = tempfile::Builder::new().prefix("verger-disk-").tempdir()?;
+            // For as long as this program runs, which is as long as the disk is there.
+            let disk: &'static Disk = Box::leak(Box::new(Disk::make(folder.path())?));
+            let mounted = disk.mount()?;
+            mounted.make_store()?;
+            seats.push(Seat {
+                data: Some(mounted.store().join("data")),
+                ..Seat::anywhere()?
+            });
+            disks.push(mounted);
+            folders.push(folder);
+        }
+        let scene = Scene::of_members_at(programs, &seats)?;
+        let names = scene.member_names();
+        let addresses = names
+            .iter()
+            .map(|name| scene.address(name))
+            .collect::<Result<Vec<_>>>()?;
+        let access = Access::of(&scene)?;
+        let load = runtime.block_on(Load::start(&access, &names))?;
+        Ok(Self {
+            runtime,
+            scene,
+            disks,
+            load: Some(load),
+            access,
+            away: vec![None; names.len()],
+            names,
+            addresses,
+            stopped: 0,
+            refused: 0,
+            longest: Duration::ZERO,
+            _folders: folders,
+        })
+    }
+
+    fn load(&self) -> Result<&Load> {
+        self.load.as_ref().context("the load goes on")
+    }
+
+    fn round(&mut self, kind: Kind, rest: Rest, dice: &mut Dice) -> Result<()> {
+        self.load()?.book.is_whole()?;
+        let leader = self.scene.leader()?;
+        let leader = self.names.iter().position(|name| *name == leader);
+        let leader = leader.context("the leader is one of the members")?;
+        let mut followers: Vec<usize> = (0..MEMBERS).filter(|place| *place != leader).collect();
+        shuffle(&mut followers, dice);
+        let places = match kind {
+            Kind::Follower => vec![followers[0]],
+            Kind::Leader => vec![leader],
+            Kind::Two => vec![leader, followers[0]],
+            Kind::All => (0..MEMBERS).collect(),
+        };
+        let began = Instant::now();
+        let mut fillers = places
+            .iter()
+            .map(|place| Filler::fill(self.disks[*place].store().join("filler")))
+            .collect::<Result<Vec<_>>>()?;
+        match rest {
+            Rest::Left => self.says_so(kind, &places, began)?,
+            // Who has stopped says nothing.
+            Rest::Taken if kind.leaves_a_quorum() => self.writes_go_on(began, &mut fillers)?,
+            Rest::Taken => {}
+        }
+        while began.elapsed() < FULL {
+            if rest == Rest::Taken {
+                more(&mut fillers)?;
+            }
+            self.restart()?;
+            std::thread::sleep(LOOK);
+        }
+        drop(fillers);
+        self.go_on()
+    }
+
+    /// Members that have a little left say that their disks are full, and go on as far as that goes.
+    fn says_so(&mut self, kind: Kind, places: &[usize], began: Instant) -> Result<()> {
+        if kind.leaves_a_quorum() {
+            self.writes_go_on(began, &mut [])?;
+            // Whoever else has space.
+            self.is_refused(places[0])?;
+        } else {
+            // At every member, whether or not its own disk is full.
+            for place in 0..MEMBERS {
+                self.is_refused(place)?;
+            }
+        }
+        self.reads_go_on(kind, places)
+    }
+
+    /// Starts whoever has stopped, when its unit would.
+    fn restart(&mut self) -> Result<()> {
+        for (name, away) in self.names.clone().into_iter().zip(0..) {
+            let member = self.scene.member(&name)?;
+            match self.away[away] {
+                None if !member.is_running()? => {
+                    self.stopped += 1;
+                    tell(&format!(
+                        "disk-full: {name} has stopped: {}",
+                        last_line(&member.log_tail())
+                    ));
+                    self.away[away] = Some(Instant::now());
+                }
+                Some(since) if since.elapsed() >= RESTART => {
+                    // It may stop again: then it is started again.
+                    drop(member.begin()?);
+                    self.away[away] = None;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a write is acknowledged that began after the disks were full.
+    fn writes_go_on(&mut self, began: Instant, fillers: &mut [Filler]) -> Result<()> {
+        loop {
+            more(fillers)?;
+            let first = {
+                let book = self.load()?.book.open();
+                let after = book.writes.iter().filter(|(asked, _)| *asked >= began);
+                after.map(|(_, acknowledged)| *acknowledged).min()
+            };
+            if let Some(acknowledged) = first {
+                self.longest = self.longest.max(acknowledged.duration_since(began));
+                return Ok(());
+            }
+            ensure!(
+                began.elapsed() < ANSWERED,
+                "no write is acknowledged within {ANSWERED:?}, though a quorum has space"
+            );
+            self.load()?.book.is_whole()?;
+            self.restart()?;
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits until a write at a member is refused for its disk, or for those of others.
+    fn is_refused(&mut self, place: usize) -> Result<()> {
+        let (began, at) = (Instant::now(), self.access.at(&self.addresses[place]));
+        let mut number = 0;
+        loop {
+            number += 1;
+            let last = match self
+                .runtime
+                .block_on(attempt(&at, &format!("full-{place}-{number}")))
+            {
+                Ok(()) => "it was acknowledged".to_owned(),
+                Err(why) if why.contains(NAMED) => {
+                    self.refused += 1;
+                    return Ok(());
+                }
+                Err(why) => why,
+            };
+            if began.elapsed() > STUCK {
+                let name = self.names[place].clone();
+                let log = self.scene.member(&name)?.log_tail();
+                bail!("a write at {name} is not refused for a full disk within {STUCK:?}: {last}\n{log}");
+            }
+            self.restart()?;
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Reads at every member that has all that there is: at each where nothing is written any more, and at who has space.
+    fn reads_go_on(&mut self, kind: Kind, full: &[usize]) -> Result<()> {
+        for place in 0..MEMBERS {
+            if kind != Kind::All && full.contains(&place) {
+                continue;
+            }
+            let (began, at) = (Instant::now(), self.access.at(&self.addresses[place]));
+            while let Err(why) = self.runtime.block_on(read(&at)) {
+                if began.elapsed() > STUCK {
+                    let name = self.names[place].clone();
+                    let log = self.scene.member(&name)?.log_tail();
+                    bail!("no read at {name} within {STUCK:?}: {why}\n{log}");
+                }
+                self.restart()?;
+                std::thread::sleep(LOOK);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until everybody is answered, and every member is back.
+    fn go_on(&mut self) -> Result<()> {
+        let (began, before) = (Instant::now(), self.load()?.book.answered());
+        let writes = self.load()?.book.open().writes.len();
+        loop {
+            self.restart()?;
+            let book = &self.load()?.book;
+            book.is_whole()?;
+            let is_written = book.open().writes.len() > writes + BETWEEN / 10;
+            if is_written && book.answered() >= before + BETWEEN && self.away.iter().all(Option::is_none) {
+                break;
+            }
+            if began.elapsed() > STUCK {
+                bail!("no {BETWEEN} answers within {STUCK:?} after there was space again");
+            }
+            std::thread::sleep(LOOK);
+        }
+        // Each takes writes again, and knows all of them. One that had failed before may stop only now.
+        for place in 0..MEMBERS {
+            self.is_back(place)?;
+        }
+        Ok(())
+    }
+
+    fn is_back(&mut self, place: usize) -> Result<()> {
+        let (began, at) = (Instant::now(), self.access.at(&self.addresses[place]));
+        loop {
+            self.restart()?;
+            let asked = async {
+                attempt(&at, &format!("room-{place}")).await?;
+                read(&at).await
+            };
+            match self.runtime.block_on(asked) {
+                Ok(()) => return Ok(()),
+                Err(why) if began.elapsed() > STUCK => {
+                    let name = self.names[place].clone();
+                    bail!(
+                        "{name} needs a hand: {why}\n{}",
+                        self.scene.member(&name)?.log_tail()
+                    )
+                }
+                Err(_) => std::thread::sleep(LOOK),
+            }
+        }
+    }
+
+    fn end(mut self) -> Result<(Vec<String>, String)> {
+        let load = self.load.take().context("the load goes on")?;
+        let book = self.runtime.block_on(load.end(&self.access))?;
+        let mut wrong = self
+            .runtime
+            .block_on(at_the_end(&self.access, &self.addresses, &book))?;
+        let open = book.open();
+        wrong.extend(open.wrong.clone());
+        wrong.extend(open.history.wrong());
+        let summary = format!(
+            "{} writes and {} reads, {} logins revoked and {} calls with them refused",
+            open.writes.len(),
+            open.history.reads(),
+            open.revoked,
+            open.refused
+        );
+        Ok((wrong, summary))
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // Before the file systems go.
+        for name in self.names.clone() {
+            if let Ok(member) = self.scene.member(&name) {
+                let _ = member.kill();
+            }
+        }
+    }
+}
+
+/// One read, asked for once. The reason where it is not answered.
+async fn read(at: &Access) -> Result<(), String> {
+    let channel = at.channel().await.map_err(|error| format!("{error:#}"))?;
+    let request = GetSetRequest { with_bodies: false };
+    let mut client = PolicyServiceClient::new(channel);
+    match timeout(CALL, client.get_set(request)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(status)) => Err(status.to_string()),
+        Err(_) => Err(format!("no answer within {CALL:?}")),
+    }
+}
+
+/// One write, asked for once. The reason where it is not acknowledged.
+async fn attempt(at: &Access, person: &str) -> Result<(), String> {
+    let channel = at.channel().await.map_err(|error| format!("{error:#}"))?;
+    let csr = KeyPair::generate().and_then(|key| key.request());
+    let request = CreateLoginRequest {
+        request_id: uuid::Uuid::new_v4().to_string(),
+        person: person.to_owned(),
+        csr: csr.map_err(|error| error.to_string())?.into(),
+    };
+    let mut client = CertificateServiceClient::new(channel);
+    match timeout(CALL, client.create_login(request)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(status)) => Err(status.to_string()),
+        Err(_) => Err(format!("no answer within {CALL:?}")),
+    }
+}
+
+fn last_line(text: &str) -> String {
+    let line = text.lines().rfind(|line| !line.trim().is_empty());
+    line.unwrap_or_default().chars().take(300).collect()
+}
+
+/// Files that take all that is left of a file system; nothing is left of them when they are dropped.
+struct Filler {
+    path: PathBuf,
+    files: usize,
+}
+
+fn more(fillers: &mut [Filler]) -> Result<()> {
+    fillers.iter_mut().try_for_each(Filler::take)
+}
+
+impl Filler {
+    fn fill(path: PathBuf) -> Result<Self> {
+        let mut filler = Self { path, files: 0 };
+        filler.take()?;
+        ensure!(filler.files > 0, "there was nothing to fill");
+        Ok(filler)
+    }
+
+    fn file(&self, number: usize) -> PathBuf {
+        self.path.with_extension(number.to_string())
+    }
+
+    /// Takes what there is, in ever smaller steps; what the file system keeps for root, too.
+    fn take(&mut self) -> Result<()> {
+        let file = match File::create(self.file(self.files)) {
+            Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(()),
+            file => file.context("a filler")?,
+        };
+        self.files += 1;
+        let (mut at, mut step) = (0, 64 << 20);
+        while step >= 4096 {
+            match rustix::fs::fallocate(&file, FallocateFlags::empty(), at, step) {
+                Ok(()) => at += step,
+                Err(rustix::io::Errno::NOSPC) => step /= 2,
+                Err(errno) => return Err(errno).context("filling a disk"),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        // Whoever finds the disk full afterwards says so.
+        for number in 0..self.files {
+            let _ = fs::remove_file(self.file(number));
+        }
+    }
+}
