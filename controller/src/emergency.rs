@@ -26,8 +26,8 @@ use crate::{timekeeper, wire_up};
 
 /// The longest line, bytes.
 const LINE_BYTES: u64 = 16 << 10;
-/// How long a question and its answer may take.
-const LIMIT: Duration = Duration::from_secs(15);
+/// How long a question and its answer may take: longer than a leader is looked for and its answer waited for.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// What may be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,7 +241,7 @@ pub(crate) async fn ask(place: &Path, question: &Question) -> anyhow::Result<Opt
         serde_json::from_slice(&line).context("the member gave no answer; see its log")
     };
     let answer = tokio::time::timeout(LIMIT, talk).await;
-    answer.context("the member does not answer")?.map(Some)
+    answer.context("the member does not answer in time: whether it was done is not known; see the audit, or run this again, which takes the place of what was done")?.map(Some)
 }
 
 /// Has a question carried out by the member: the one that runs, or else by its stores. Gives the cluster's id, and when what was

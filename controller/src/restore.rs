@@ -175,7 +175,15 @@ fn told(config: &Config, from: &RestoredFrom, held: &Held) -> String {
              not below {epoch}, they take nothing from this cluster before a set above it is sealed: `verger apply --above-epoch N`"
         ),
         format!(
+            "hosts that enrolled after {time} are unknown and join again (`verger token create --agent NAME`); where one of them is ahead of the \
+             set, `verger cluster status` says so then: once more `verger apply --above-epoch N`"
+        ),
+        format!(
             "what was revoked, evicted, banned or removed after {time} serves again: do it again (`verger audit list` ends there, too)"
+        ),
+        format!(
+            "members that joined after {time} are unknown, too: have their names used, before others are added: `verger cluster remove NAME \
+             --force`"
         ),
         "other members: `verger cluster add NAME`, under names that none had before".to_owned(),
     ];

@@ -31,9 +31,11 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     verger_controller_raft::await_space(&config.raft_dir()).await;
     let opened = open_member(&config).await?;
     let stop = CancellationToken::new();
+    // What is on its way here is answered by what the others say.
+    let apart = CancellationToken::new();
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     // First of all: without its peers it may not come to know anything.
-    let mut peering = peering(&config, &opened, &stop).await?;
+    let mut peering = peering(&config, &opened, &apart).await?;
     let telling = tokio::spawn(hearing::keep_telling(
         std::sync::Arc::clone(&opened.member),
         std::sync::Arc::clone(&opened.peers),
@@ -138,7 +140,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     // Whoever is told that it is ready may end it at once.
     notify(&[sd_notify::NotifyState::Ready]);
     let ended = tokio::select! {
-        ended = attend(&config, &wired, (serving, enrolling, peering), signals, &stop) => ended,
+        ended = attend(&config, &wired, (serving, enrolling, peering), signals, (&stop, &apart)) => ended,
         // At once: nobody is served any more of what is wrong.
         diverged = &mut comparing => return Err(equality::why(diverged)),
         why = wired.member.failure() => return Err(failed(&why)),
@@ -213,26 +215,26 @@ async fn attend(
     wired: &WiredUp,
     (mut serving, mut enrolling, mut peering): (Serving, Serving, Serving),
     (mut terminate, mut interrupt): (Signal, Signal),
-    stop: &CancellationToken,
+    (stop, apart): (&CancellationToken, &CancellationToken),
 ) -> anyhow::Result<()> {
     let mut renewal = tokio::time::interval(MEMBER_LIFETIME / 3);
     renewal.tick().await;
     let mut pet = tokio::time::interval(watchdog());
-    loop {
+    let why = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            ended = &mut serving => { ended??; anyhow::bail!("the API stopped by itself") }
-            ended = &mut enrolling => { ended??; anyhow::bail!("enrolment stopped by itself") }
-            ended = &mut peering => { ended??; anyhow::bail!("what serves the other members stopped by itself") }
-            _ = renewal.tick() => wired.renew(config)?,
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            ended = &mut serving => break by_itself("the API", ended),
+            ended = &mut enrolling => break by_itself("enrolment", ended),
+            ended = &mut peering => break by_itself("what serves the other members", ended),
+            _ = renewal.tick() => if let Err(error) = wired.renew(config) { break Err(error) },
             // The state must still be readable: a member that hangs is restarted.
             _ = pet.tick() => {
                 wired.member.read(|state| state.revision());
                 notify(&[sd_notify::NotifyState::Watchdog]);
             }
         }
-    }
+    };
     tracing::info!("stopping");
     match wired.member.step_aside().await {
         Ok(false) => {}
@@ -240,14 +242,25 @@ async fn attend(
         Err(error) => tracing::warn!(%error, "no other member leads yet: the others choose one"),
     }
     stop.cancel();
-    let drained = tokio::time::timeout(DRAIN_LIMIT, async { (&mut serving).await }).await;
-    if drained.is_err() {
+    if !serving.is_finished() && tokio::time::timeout(DRAIN_LIMIT, &mut serving).await.is_err() {
         serving.abort();
     }
     enrolling.abort();
+    apart.cancel();
     peering.abort();
-    let _ = peering.await;
-    Ok(())
+    if !peering.is_finished() {
+        let _ = peering.await;
+    }
+    why
+}
+
+/// Why a member ends of which a part ended that never does.
+fn by_itself(
+    what: &str,
+    ended: Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>,
+) -> anyhow::Result<()> {
+    ended??;
+    anyhow::bail!("{what} stopped by itself")
 }
 
 fn watchdog() -> Duration {

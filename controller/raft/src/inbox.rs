@@ -10,6 +10,7 @@ use verger_proto::peer::v1 as pb;
 
 use crate::codec;
 use crate::member::Member;
+use crate::room::Room;
 use crate::runtime::off_thread;
 use crate::serving::{PeerRefused, described, failed, malformed};
 use crate::transfer::{Contents, Offer, read_head, unfit};
@@ -18,6 +19,7 @@ use crate::types::{LogId, Vote};
 /// Where they come in.
 pub(crate) struct Inbox {
     dir: Arc<SnapshotDir>,
+    room: Arc<Room>,
     /// The one that was offered last, as far as it has come.
     coming: Arc<Mutex<Option<Coming>>>,
     /// Offers and streams so far. Who takes chunks of an earlier one stops: whoever sent them has given it up.
@@ -92,9 +94,10 @@ impl Coming {
 }
 
 impl Inbox {
-    pub(crate) fn new(dir: Arc<SnapshotDir>) -> Self {
+    pub(crate) fn new(dir: Arc<SnapshotDir>, room: Arc<Room>) -> Self {
         Self {
             dir,
+            room,
             coming: Arc::default(),
             calls: watch::Sender::new(0),
         }
@@ -152,6 +155,8 @@ impl Inbox {
                 Some(Part::Chunk(_)) if have == offer.id.chunks => "it has more chunks than it should",
                 Some(Part::Chunk(chunk)) if chunk.is_empty() => "a chunk holds no data",
                 Some(Part::Chunk(chunk)) => {
+                    // What has come stays, and goes on when there is space.
+                    self.room.for_snapshots(&self.dir).map_err(failed)?;
                     held = written(held, move |coming| coming.chunk(&chunk)).await?;
                     have += 1;
                     continue;

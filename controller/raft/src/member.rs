@@ -91,6 +91,11 @@ pub enum MemberError {
         /// The cluster's version.
         found: ClusterVersion,
     },
+    /// A log that is made of a snapshot begins by the clock.
+    #[error(
+        "no log begins as late as this machine's clock says that it is ({0} s since 1970): set the clock, then try again"
+    )]
+    Clock(u64),
     /// A stored record cannot be read.
     #[error("{place:?}: a stored record cannot be read")]
     Record {
@@ -190,7 +195,7 @@ impl Member {
     /// As [`open`](Self::open).
     pub async fn open_on(
         config: MemberConfig,
-        mut stores: Stores,
+        stores: Stores,
         peers: Arc<dyn Peers>,
     ) -> Result<Self, MemberError> {
         let MemberConfig {
@@ -200,7 +205,6 @@ impl Member {
             start,
         } = config;
         let saving = Saving::of(&stores.place);
-        let room = Arc::new(Room::of(std::mem::replace(&mut stores.space, Space::endless())));
         let tickets = Arc::new(Tickets::new(id, start));
         let of = Arc::clone(&tickets);
         let recovered = off_thread(move || recover(stores, of))
@@ -208,6 +212,7 @@ impl Member {
             .map_err(|error| MemberError::Raft(error.to_string()))??;
         let Recovered { log, machine } = recovered;
         let (applied, db) = (Arc::clone(&machine.applied), Arc::clone(&machine.db));
+        let room = Arc::clone(&machine.room);
         let snapshots = Arc::clone(&machine.snapshots);
         let network = Network {
             peers: Arc::clone(&peers),
@@ -259,7 +264,7 @@ impl Member {
             applied,
             db,
             peers,
-            inbox: Inbox::new(snapshots),
+            inbox: Inbox::new(snapshots, Arc::clone(&room)),
             said: Said::default(),
             saving,
             room,
@@ -515,7 +520,7 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
         state: db,
         snapshots,
         place,
-        space: _,
+        space,
     } = stores;
     let applied = db.applied()?.map(|mark| mark.last.index);
     let begins = log.last_purged().map(|id| id.index);
@@ -547,6 +552,7 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
             applied,
             db,
             snapshots: Arc::new(snapshots),
+            room: Arc::new(Room::of(space)),
             place,
             mark,
             tickets,

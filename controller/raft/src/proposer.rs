@@ -193,12 +193,11 @@ impl Carrier {
                     None if leading::changes(&self.raft, leads.as_ref(), deadline).await => {}
                     None => return Err(ProposeError::NotLeader),
                 },
-                Given::NotNow if Instant::now() < deadline => {
+                // Nothing was written: somebody else may write it, or who was not reached, or takes nothing for a moment, in a moment.
+                _ if Instant::now() < deadline => {
                     let moment = deadline.min(Instant::now() + MOMENT);
                     leading::changes(&self.raft, leads.as_ref(), moment).await;
                 }
-                // Nothing was written: somebody else may write it.
-                _ if leading::changes(&self.raft, leads.as_ref(), deadline).await => {}
                 _ => return Err(ProposeError::NotLeader),
             }
         }

@@ -21,6 +21,8 @@ use crate::state_machine::Applied;
 const READ_WITHIN: Duration = Duration::from_secs(5);
 /// A round that takes longer holds nobody up who comes after it.
 const SLOW: Duration = Duration::from_millis(50);
+/// Between two questions where nothing is told.
+const MOMENT: Duration = Duration::from_millis(50);
 /// Who waits for a place in the next round beyond that waits outside.
 const QUEUE: usize = 1_024;
 
@@ -128,10 +130,12 @@ impl Reader {
                 Err((false, why)) => return Err(not_current(why)),
                 Err((true, last)) => why = last,
             }
-            // Whoever was asked does not lead: somebody else may, soon.
-            if !leading::changes(&self.raft, leads.as_ref(), deadline).await {
+            if Instant::now() >= deadline {
                 return Err(not_current(why));
             }
+            // Whoever was asked does not lead, or did not hear it: somebody else may lead soon, and asking again does no harm.
+            let moment = deadline.min(Instant::now() + MOMENT);
+            leading::changes(&self.raft, leads.as_ref(), moment).await;
         }
     }
 

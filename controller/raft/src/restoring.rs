@@ -8,7 +8,9 @@ use std::path::Path;
 
 use openraft::Membership;
 use tokio::sync::oneshot;
-use verger_controller_store::{LogId as StoredId, SnapshotDir, SnapshotMeta, SnapshotReader, StoreError};
+use verger_controller_store::{
+    LogId as StoredId, Remedy, SnapshotDir, SnapshotMeta, SnapshotReader, StoreError,
+};
 
 use crate::chain::Chain;
 use crate::codec::{self, Mark};
@@ -18,6 +20,11 @@ use crate::types::{Node, StoredMembership, Vote};
 
 /// Bits of an index below the second in which its log began: no log takes a million entries each second for as long as it lasts.
 const WITHIN_A_SECOND: u32 = 20;
+
+/// Above it no index and no term of a snapshot is taken: no log came that far.
+const MOST: u64 = 1 << 52;
+/// Below it JSON can write every number exactly: no log begins behind it.
+const EXACT: u64 = 1 << 53;
 
 /// What was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,10 +44,35 @@ pub struct RestoredFrom {
 /// Where a log begins that is made now, in seconds since 1970, of a snapshot at this index.
 ///
 /// By the clock, so that two that are made of one snapshot do not begin in one place either. A clock that is behind gives the next place
-/// that there is.
-fn beginning(now: u64, index: u64) -> u64 {
-    let next = (index >> WITHIN_A_SECOND).saturating_add(1);
-    now.max(next) << WITHIN_A_SECOND
+/// that there is. `None` where that is not below [`EXACT`].
+fn beginning(now: u64, index: u64) -> Option<u64> {
+    let next = (index >> WITHIN_A_SECOND).checked_add(1)?;
+    let begins = now.max(next).checked_mul(1 << WITHIN_A_SECOND)?;
+    (begins < EXACT).then_some(begins)
+}
+
+/// The first entry of a log that is made of a snapshot with this last one.
+fn first_entry(last: StoredId, now: u64, snapshot: &Path) -> Result<StoredId, MemberError> {
+    let StoredId { index, term } = last;
+    for (what, found) in [("index", index), ("term", term)] {
+        if found > MOST {
+            let what = format!("its last entry has the {what} {found}, and no log comes to one above {MOST}");
+            return Err(refused(snapshot, what));
+        }
+    }
+    Ok(StoredId {
+        // Of every index that is taken there is a place behind it: what there is none for is the time.
+        index: beginning(now, index).ok_or(MemberError::Clock(now))?,
+        term: term + 1,
+    })
+}
+
+fn refused(snapshot: &Path, what: String) -> MemberError {
+    MemberError::Store(StoreError::Damaged {
+        file: snapshot.to_owned(),
+        what,
+        remedy: Remedy::OtherCopy,
+    })
 }
 
 impl Member {
@@ -58,13 +90,9 @@ impl Member {
         Self::create(dir)?;
         let (place, snapshot, node) = (dir.to_owned(), snapshot.to_owned(), node.clone());
         let made = off_thread(move || copied(&place, &snapshot, node, now));
-        let from = made
+        let (from, first) = made
             .await
             .map_err(|error| MemberError::Raft(error.to_string()))??;
-        let first = StoredId {
-            index: from.number,
-            term: from.term + 1,
-        };
         let place = dir.to_owned();
         let stores = off_thread(move || Stores::open(&place))
             .await
@@ -88,16 +116,33 @@ enum Step {
     Vote(bytes::Bytes),
 }
 
-/// Copies the rows into a snapshot of the new member's own.
-fn copied(dir: &Path, snapshot: &Path, node: Node, now: u64) -> Result<RestoredFrom, MemberError> {
+/// Copies the rows into a snapshot of the new member's own; with the entry that its log begins at.
+fn copied(
+    dir: &Path,
+    snapshot: &Path,
+    node: Node,
+    now: u64,
+) -> Result<(RestoredFrom, StoredId), MemberError> {
     let mut reader = SnapshotReader::outside(snapshot)?;
     let SnapshotMeta { last, membership } = reader.meta().clone();
     let mark = codec::decode_mark(&membership).map_err(|source| MemberError::Record {
         place: snapshot.to_owned(),
         source,
     })?;
-    let number = beginning(now, last.index);
-    let first = codec::log_id(last.term.saturating_add(1), number);
+    let marked = mark.applied.as_ref().map(codec::stored_id);
+    if marked != Some(last) {
+        let marked = marked.map_or("no entry".to_owned(), |id| {
+            format!("entry {} of term {}", id.index, id.term)
+        });
+        let what = format!(
+            "its header says that it goes up to entry {} of term {}, and what the member had applied is {marked}",
+            last.index, last.term
+        );
+        return Err(refused(snapshot, what));
+    }
+    let begins = first_entry(last, now, snapshot)?;
+    let number = begins.index;
+    let first = codec::log_id(begins.term, number);
     let only = Membership::new(vec![[number].into()], BTreeMap::from([(number, node)]))
         .map_err(|error| MemberError::Raft(error.to_string()))?;
     let new = Mark {
@@ -114,13 +159,14 @@ fn copied(dir: &Path, snapshot: &Path, node: Node, now: u64) -> Result<RestoredF
     }
     writer.finish()?;
     let members = mark.membership.membership().nodes();
-    Ok(RestoredFrom {
+    let from = RestoredFrom {
         index: last.index,
         term: last.term,
         digest: reader.digest().ok_or(StoreError::Closed)?,
         members: members.map(|(id, node)| (*id, node.clone())).collect(),
         number,
-    })
+    };
+    Ok((from, begins))
 }
 
 #[cfg(test)]

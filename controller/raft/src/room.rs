@@ -1,12 +1,13 @@
 //! Who has no space left on its disk: nothing is taken that a quorum could not keep.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use verger_controller_store::Space;
+use verger_controller_store::{SnapshotDir, Space, StoreError};
 
 use crate::member::Member;
 use crate::membership::{MemberStanding, Part, Standing};
@@ -33,6 +34,22 @@ impl Room {
 
     fn peers(&self) -> MutexGuard<'_, BTreeMap<String, (Instant, String)>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Free bytes, at the last look.
+    pub(crate) fn free(&self) -> u64 {
+        self.own.free()
+    }
+
+    /// Refuses what is large and can wait, where the disk has no more than the log may need.
+    pub(crate) fn for_snapshots(&self, dir: &SnapshotDir) -> Result<(), StoreError> {
+        match self.own() {
+            None => Ok(()),
+            Some(why) => Err(StoreError::Full {
+                file: dir.path().to_owned(),
+                source: Arc::new(io::Error::new(io::ErrorKind::StorageFull, why)),
+            }),
+        }
     }
 
     /// Why this member takes nothing.

@@ -97,11 +97,11 @@ impl Member {
         let Saving { folder, one } = self.saving();
         let one = Arc::clone(one).try_lock_owned().map_err(|_| SaveError::Busy)?;
         self.catch_up().await?;
-        let (db, folder) = (Arc::clone(self.db()), folder.clone());
+        let (db, folder, room) = (Arc::clone(self.db()), folder.clone(), Arc::clone(self.room()));
         off_thread(move || {
             let dir = SnapshotDir::open(&folder)?;
             dir.discard()?;
-            let drawn = snapshot::write(&*db, &dir)?;
+            let drawn = snapshot::write(&*db, &dir, &room)?;
             let drawn = drawn.ok_or_else(|| StoreError::Refused {
                 what: "nothing is applied yet".to_owned(),
             })?;

@@ -8,7 +8,7 @@ use openraft::error::{NetworkError, StreamingError, Unreachable};
 use openraft::raft::SnapshotResponse;
 use openraft::{ErrorSubject, ErrorVerb, StorageError};
 use tokio::sync::mpsc;
-use verger_controller_store::SnapshotDir;
+use verger_controller_store::{SnapshotDir, SnapshotReader, StoreError};
 use verger_proto::peer::v1 as pb;
 
 use crate::peers::{Peer, PeerError};
@@ -32,7 +32,13 @@ pub(crate) async fn transmit(
     vote: &Vote,
     snapshot: SnapshotData,
 ) -> Result<SnapshotResponse<TypeConfig>, Failed> {
-    let offer = described(dir, vote, &snapshot).await.map_err(unread)?;
+    // One that is open stays, whatever newer ones are made meanwhile.
+    let (offer, reader) = match opened(dir, vote, &snapshot).await {
+        Ok(opened) => opened,
+        // A newer one took its place: whoever asks again is given that.
+        Err(error) if !snapshot.path().exists() => return Err(senseless(error)),
+        Err(error) => return Err(unread(error)),
+    };
     let request = pb::OfferSnapshotRequest {
         head: Some(write_head(&offer)),
     };
@@ -54,7 +60,7 @@ pub(crate) async fn transmit(
     );
     let offer = Offer { from, ..offer };
     let (parts, sent) = mpsc::channel(AHEAD);
-    let (read, answer) = tokio::join!(send(dir, &offer, &snapshot, parts), peer.install(sent));
+    let (read, answer) = tokio::join!(send(reader, &offer, parts), peer.install(sent));
     // What cannot be read here is no fault of the peer's.
     read.map_err(unread)?;
     let theirs = wire::vote(answer.map_err(lost)?.vote).map_err(senseless)?;
@@ -80,30 +86,34 @@ fn senseless(error: io::Error) -> Failed {
     StreamingError::Network(NetworkError::new(&error))
 }
 
-async fn described(dir: &Arc<SnapshotDir>, vote: &Vote, snapshot: &SnapshotData) -> io::Result<Offer> {
+async fn opened(
+    dir: &Arc<SnapshotDir>,
+    vote: &Vote,
+    snapshot: &SnapshotData,
+) -> io::Result<(Offer, SnapshotReader)> {
     let meta = snapshot.meta().clone();
     let last = codec::log_id(meta.last.term, meta.last.index);
     let (dir, snapshot) = (Arc::clone(dir), snapshot.clone());
-    let id = off_thread(move || dir.id(&snapshot)).await?;
-    Ok(Offer {
+    let opened = off_thread(move || Ok::<_, StoreError>((dir.id(&snapshot)?, dir.read(&snapshot)?)));
+    let (id, reader) = opened.await?.map_err(io::Error::other)?;
+    let offer = Offer {
         vote: *vote,
         last,
         meta,
-        id: id.map_err(io::Error::other)?,
+        id,
         from: 0,
-    })
+    };
+    Ok((offer, reader))
 }
 
 /// Reads a snapshot and gives away what the peer has not, as fast as it is taken.
 async fn send(
-    dir: &SnapshotDir,
+    mut reader: SnapshotReader,
     offer: &Offer,
-    snapshot: &SnapshotData,
     parts: mpsc::Sender<pb::InstallSnapshotRequest>,
 ) -> io::Result<()> {
     use pb::install_snapshot_request::Part;
     let part = |part| pb::InstallSnapshotRequest { part: Some(part) };
-    let mut reader = dir.read(snapshot).map_err(io::Error::other)?;
     let mut contents = Contents::of(&offer.meta.membership);
     let mut chunks = 0;
     // Who has had enough says why.

@@ -11,14 +11,21 @@ use verger_controller_store::{
 };
 use verger_proto::stored::v1 as stored;
 
+use crate::room::Room;
+
 /// Bytes of rows in one chunk, about.
 const CHUNK_BYTES: usize = 256 << 10;
 /// The only chunk of a state that has no rows yet, an empty row: a file without any could not be told from a lost state.
 const NO_ROWS: &[u8] = &[0];
 
 /// Writes the rows as they are now into a file that is durable on return; `None` while nothing is applied. A chunk at a time is in memory,
-/// and the member goes on meanwhile.
-pub(crate) fn write(db: &dyn StateDb, dir: &SnapshotDir) -> Result<Option<DurableSnapshot>, StoreError> {
+/// and the member goes on meanwhile. What the member keeps its log with is left to it: where that is all there is, the file is given up.
+pub(crate) fn write(
+    db: &dyn StateDb,
+    dir: &SnapshotDir,
+    room: &Room,
+) -> Result<Option<DurableSnapshot>, StoreError> {
+    room.for_snapshots(dir)?;
     let drawn = RefCell::new(None);
     let mut begin = |mark: Option<&AppliedMark>| {
         if let Some(AppliedMark { last, membership }) = mark.cloned() {
@@ -31,7 +38,12 @@ pub(crate) fn write(db: &dyn StateDb, dir: &SnapshotDir) -> Result<Option<Durabl
         Ok(())
     };
     db.visit_at(&mut begin, &mut |row| match &mut *drawn.borrow_mut() {
-        Some(drawn) => drawn.row(row),
+        Some(drawn) => {
+            if drawn.row(row)? {
+                room.for_snapshots(dir)?;
+            }
+            Ok(())
+        }
         // Nothing is applied, so there is none.
         None => Ok(()),
     })?;
@@ -51,17 +63,19 @@ struct Drawn {
 }
 
 impl Drawn {
-    fn row(&mut self, row: Row) -> Result<(), StoreError> {
+    /// Says whether it wrote a chunk.
+    fn row(&mut self, row: Row) -> Result<bool, StoreError> {
         let Row { tree, key, value } = row;
         let row = stored::SnapshotRow { tree, key, value };
         row.encode_length_delimited(&mut self.chunk)
             .expect("a vector grows");
         self.is_empty = false;
-        if self.chunk.len() >= CHUNK_BYTES {
+        let is_full = self.chunk.len() >= CHUNK_BYTES;
+        if is_full {
             self.writer.chunk(&self.chunk)?;
             self.chunk.clear();
         }
-        Ok(())
+        Ok(is_full)
     }
 
     fn finish(mut self) -> Result<DurableSnapshot, StoreError> {

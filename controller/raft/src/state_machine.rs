@@ -14,6 +14,7 @@ use verger_controller_store::{AppliedMark, DurableSnapshot, RowOp, SnapshotDir, 
 use crate::chain::Noted;
 use crate::codec::{self, Mark};
 use crate::member::{self, MemberError};
+use crate::room::Room;
 use crate::runtime::{off_thread, watch};
 use crate::serving::described;
 use crate::snapshot;
@@ -52,6 +53,8 @@ pub(crate) struct Machine {
     pub(crate) applied: Arc<Applied>,
     pub(crate) db: Arc<dyn StateDb>,
     pub(crate) snapshots: Arc<SnapshotDir>,
+    /// What is left of the disk.
+    pub(crate) room: Arc<Room>,
     /// Where all of it is, for errors.
     pub(crate) place: PathBuf,
     pub(crate) mark: Mark,
@@ -164,6 +167,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         Builder {
             db: Arc::clone(&self.db),
             snapshots: Arc::clone(&self.snapshots),
+            room: Arc::clone(&self.room),
         }
     }
 
@@ -208,18 +212,31 @@ impl RaftStateMachine<TypeConfig> for Machine {
 pub(crate) struct Builder {
     db: Arc<dyn StateDb>,
     snapshots: Arc<SnapshotDir>,
+    room: Arc<Room>,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>> {
+        // So much was free, and was not enough.
+        let mut lacked = 0;
         loop {
-            let (db, dir) = (Arc::clone(&self.db), Arc::clone(&self.snapshots));
-            match off_thread(move || snapshot::write(&*db, &dir)).await? {
+            let free = self.room.free();
+            if free <= lacked {
+                tokio::time::sleep(UNTIL_SPACE).await;
+                continue;
+            }
+            let (db, dir, room) = (
+                Arc::clone(&self.db),
+                Arc::clone(&self.snapshots),
+                Arc::clone(&self.room),
+            );
+            match off_thread(move || snapshot::write(&*db, &dir, &room)).await? {
                 // A builder that fails stops the member, and there is time: the log holds what a snapshot would.
                 Err(error @ StoreError::Full { .. }) => {
-                    tracing::warn!(%error, "a snapshot is written once there is space");
+                    tracing::warn!(%error, "a snapshot is written once there is more space");
+                    lacked = free;
                     tokio::time::sleep(UNTIL_SPACE).await;
                 }
                 written => {
@@ -387,7 +404,9 @@ mod tests {
             .machine;
         follow(&mut other, 777..1_500, 100).await;
         // Nobody has it before it is asked for, and it is the same then.
-        let file = snapshot::write(&*one.db, &late.snapshots).unwrap().unwrap();
+        let file = snapshot::write(&*one.db, &late.snapshots, &one.room)
+            .unwrap()
+            .unwrap();
         late.install_snapshot(&SnapshotMeta::default(), file)
             .await
             .unwrap();

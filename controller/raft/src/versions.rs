@@ -13,6 +13,9 @@ use crate::types::MemberId;
 /// Who has said nothing for so long may run another program by now.
 const SAID_WITHIN: Duration = Duration::from_secs(10);
 
+/// Between two looks at whether rows are written.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// What the other members said they know, and when.
 #[derive(Debug, Default)]
 pub(crate) struct Said(Mutex<BTreeMap<MemberId, (ClusterVersion, Instant)>>);
@@ -60,16 +63,29 @@ impl Member {
     /// Waits until Raft has stopped by itself on this member, and says why. It takes nothing and gives nothing any more then: whatever runs
     /// it has to end.
     pub async fn failure(&self) -> String {
-        let failed = self
-            .raft()
-            .wait(None)
-            .metrics(|metrics| metrics.running_state.is_err(), "whether it has failed")
-            .await;
-        let why = match failed {
-            Ok(metrics) => metrics.running_state.err().map(|fatal| fatal.to_string()),
-            Err(error) => Some(error.to_string()),
-        };
-        why.unwrap_or_else(|| "it has stopped".to_owned())
+        let raft = self.raft().wait(None);
+        let failed = raft.metrics(|metrics| metrics.running_state.is_err(), "whether it has failed");
+        tokio::select! {
+            failed = failed => {
+                let why = match failed {
+                    Ok(metrics) => metrics.running_state.err().map(|fatal| fatal.to_string()),
+                    Err(error) => Some(error.to_string()),
+                };
+                why.unwrap_or_else(|| "it has stopped".to_owned())
+            }
+            why = self.rows_fail() => why,
+        }
+    }
+
+    /// Rows are written behind the answers: that they cannot be written shows at the next command else, and there may be none for long.
+    async fn rows_fail(&self) -> String {
+        let mut every = tokio::time::interval(LOOK);
+        loop {
+            every.tick().await;
+            if let Err(error) = self.db().applied() {
+                return format!("its rows cannot be written: {error}");
+            }
+        }
     }
 }
 

@@ -84,7 +84,12 @@ impl PeerDoor {
 
     /// A member speaks for itself alone: whoever has this vote's number and another name is not who calls.
     fn speaks<T>(&self, request: &Request<T>, vote: Option<&RaftVote>) -> Result<(), Status> {
-        let caller = self.caller(request)?.to_string();
+        let caller = self.caller(request)?;
+        self.is_of(&caller, vote)
+    }
+
+    fn is_of(&self, caller: &Label, vote: Option<&RaftVote>) -> Result<(), Status> {
+        let caller = caller.to_string();
         let number = vote.and_then(|vote| vote.voted_for);
         let members = self.member.standing().members;
         let other = members
@@ -97,6 +102,15 @@ impl PeerDoor {
                 other.node.name
             ))),
         }
+    }
+}
+
+/// Whose snapshot it is, by its first part.
+fn leader_of(first: Option<&pb::InstallSnapshotRequest>) -> Option<&RaftVote> {
+    use pb::install_snapshot_request::Part;
+    match first?.part.as_ref()? {
+        Part::Head(head) => head.leader.as_ref(),
+        Part::Chunk(_) | Part::End(_) => None,
     }
 }
 
@@ -159,13 +173,17 @@ impl PeerService for PeerDoor {
     ) -> Result<Response<pb::InstallSnapshotResponse>, Status> {
         let caller = self.caller(&request)?;
         let mut stream = request.into_inner();
+        let first = stream.message().await?;
+        self.is_of(&caller, leader_of(first.as_ref()))?;
         let (parts, received) = mpsc::channel(AHEAD);
         let forward = async {
-            while let Some(part) = stream.message().await? {
+            let mut next = first;
+            while let Some(part) = next {
                 // Who takes them has had enough, and says why.
                 if parts.send(part).await.is_err() {
                     break;
                 }
+                next = stream.message().await?;
             }
             drop(parts);
             Ok::<(), Status>(())

@@ -92,6 +92,33 @@ fn it_goes_on_as_the_same_cluster_with_one_new_member() {
 }
 
 #[test]
+fn what_is_to_be_done_next_is_told_also_of_what_came_after_the_snapshot() {
+    let place = Place::new();
+    let from = RestoredFrom {
+        index: 7,
+        term: 3,
+        digest: [1; 32],
+        members: Vec::new(),
+        number: 1 << 40,
+    };
+    let held = Held {
+        cluster: "ab".to_owned(),
+        epoch: 9,
+        hosts: 2,
+        time: jiff::Timestamp::UNIX_EPOCH,
+        names_members: true,
+    };
+    let text = told(&config(&place, "c9"), &from, &held);
+    let at = |wanted: &str| text.find(wanted).unwrap_or_else(|| panic!("{wanted}: {text}"));
+    let joined = at("members that joined after 1970-01-01T00:00:00Z");
+    assert!(at("`verger cluster remove NAME --force`") > joined);
+    assert!(joined < at("`verger cluster add NAME`"), "names first: {text}");
+    let enrolled = at("hosts that enrolled after 1970-01-01T00:00:00Z");
+    assert!(enrolled < text.rfind("--above-epoch N").unwrap(), "{text}");
+    assert_eq!(text.matches("--above-epoch N").count(), 2, "{text}");
+}
+
+#[test]
 fn what_is_wrong_is_said_and_leaves_nothing() {
     let (place, snapshot, roots) = kept();
     let damaged = place.path("damaged");

@@ -165,6 +165,12 @@ impl SnapshotDir {
         })
     }
 
+    /// Where they are.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
     /// Finds the newest snapshot and reads its header. `Ok(None)` says only that the directory has none: a
     /// caller whose log was purged knows that one is lost.
     pub fn latest(&self) -> Result<Option<DurableSnapshot>, StoreError> {

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
@@ -24,6 +24,8 @@ const RESERVE_BYTES: u64 = 32 << 20;
 const LOW_BYTES: u64 = 32 << 20;
 /// Free bytes below which what was kept back is given up.
 const NONE_BYTES: u64 = 8 << 20;
+/// Nothing could be kept back though there is space: it is tried again after this.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -78,6 +80,8 @@ struct Shared {
 struct Present {
     standing: Standing,
     free: u64,
+    /// That nothing could be kept back, though there is space; it is tried again after a while.
+    failed: Option<Instant>,
     is_over: bool,
 }
 
@@ -98,6 +102,7 @@ impl Space {
             present: Mutex::new(Present {
                 standing,
                 free: 0,
+                failed: None,
                 is_over: false,
             }),
             over: Condvar::new(),
@@ -129,6 +134,14 @@ impl Space {
             shared: None,
             thread: None,
         }
+    }
+
+    /// Free bytes, at the last look; of one without end all there can be.
+    #[must_use]
+    pub fn free(&self) -> u64 {
+        self.shared
+            .as_ref()
+            .map_or(u64::MAX, |shared| shared.present().free)
     }
 
     /// Why nothing new is to be taken, in a sentence that names the folder and the remedy; `None` while there is space.
@@ -206,11 +219,16 @@ impl Shared {
                 }
                 Standing::Spent
             }
+            Step::Restore if present.failed.is_some_and(|at| at.elapsed() < AGAIN) => before,
             Step::Restore => match keep_back(&reserve) {
-                Ok(()) => Standing::Roomy,
-                // Somebody else was faster.
+                Ok(()) => {
+                    present.failed = None;
+                    Standing::Roomy
+                }
+                // Somebody else was faster, or may have no more, as under a quota.
                 Err(error) => {
-                    tracing::warn!(%error, ?reserve, "no space can be kept back");
+                    tracing::warn!(%error, ?reserve, "no space can be kept back; it is tried again in a second");
+                    present.failed = Some(Instant::now());
                     Standing::Spent
                 }
             },
@@ -233,14 +251,16 @@ fn free(dir: &Path) -> Result<u64, StoreError> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Makes a file of so many blocks; leaves none where there are not as many.
+/// Makes a file of so many blocks; leaves none where there are not as many. It has its name when it has them: who is ended before that has
+/// kept nothing back.
 fn keep_back(reserve: &Path) -> io::Result<()> {
-    let file = File::create(reserve)?;
+    let draft = reserve.with_extension("new");
+    let file = File::create(&draft)?;
     match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES) {
         // A file system without it keeps nothing back; it is watched all the same.
-        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => fs::rename(&draft, reserve),
         Err(errno) => {
-            fs::remove_file(reserve)?;
+            fs::remove_file(&draft)?;
             Err(errno.into())
         }
     }
@@ -259,6 +279,7 @@ mod tests {
             present: Mutex::new(Present {
                 standing: Standing::Spent,
                 free: 0,
+                failed: None,
                 is_over: false,
             }),
             over: Condvar::new(),

@@ -91,19 +91,85 @@ async fn saved(member: &Member, dir: &Path, most: usize) -> PathBuf {
 
 #[test]
 fn every_log_that_is_restored_begins_behind_all_that_were_before() {
-    let base = beginning(NOW, 7);
+    let begins = |now, index| beginning(now, index).unwrap();
+    let base = begins(NOW, 7);
     assert_eq!(base, NOW << 20);
     // A million entries later, and a second.
-    assert!(beginning(NOW + 1, base + 900_000) > base + 1_000_000);
+    assert!(begins(NOW + 1, base + 900_000) > base + 1_000_000);
     assert!(
-        beginning(NOW + 1, 7) > base + 1_000_000,
+        begins(NOW + 1, 7) > base + 1_000_000,
         "of the same snapshot again"
     );
     // A clock that is behind.
-    assert!(beginning(5, base + 3) > base + 3);
-    assert!(beginning(0, 0) > 0);
+    assert!(begins(5, base + 3) > base + 3);
+    assert!(begins(0, 0) > 0);
     // Numbers that JSON can write exactly.
-    assert!(beginning(8_000_000_000, 7) < 1 << 53, "until the year 2223");
+    assert!(begins(8_000_000_000, 7) < 1 << 53, "until the year 2223");
+    for (now, index) in [(1 << 33, 7), (u64::MAX, 7), (NOW, (1 << 53) - 1), (NOW, u64::MAX)] {
+        assert_eq!(beginning(now, index), None, "{now} {index}");
+    }
+}
+
+/// Writes a snapshot whose header says this, with the mark of what was applied as it is given, and no rows.
+fn made_up(dir: &Path, last: StoredId, applied: Option<StoredId>) -> PathBuf {
+    let applied = applied.map(|id| codec::log_id(id.term, id.index));
+    let only = Membership::new(vec![[1].into()], BTreeMap::from([(1, node("c1"))])).unwrap();
+    let mark = Mark {
+        applied,
+        membership: StoredMembership::new(applied, only),
+        chain: Chain::default(),
+    };
+    let mut writer = SnapshotDir::open(&dir.join("made"))
+        .unwrap()
+        .begin(SnapshotMeta {
+            last,
+            membership: codec::encode_mark(&mark).into(),
+        })
+        .unwrap();
+    writer.chunk(&[0]).unwrap();
+    writer.finish().unwrap().path().to_owned()
+}
+
+#[tokio::test]
+async fn a_header_that_no_log_came_to_or_that_is_not_of_its_rows_is_refused() {
+    const MOST: u64 = 1 << 52;
+    let id = |index, term| StoredId { index, term };
+    let same = |index, term| (id(index, term), Some(id(index, term)));
+    for ((last, applied), wanted) in [
+        (same(7, u64::MAX), Some("the term 18446744073709551615")),
+        (same(7, MOST + 1), Some("the term 4503599627370497")),
+        (same(u64::MAX, 3), Some("the index 18446744073709551615")),
+        (same(MOST + 1, 3), Some("the index 4503599627370497")),
+        ((id(9, 3), Some(id(8, 3))), Some("is entry 8 of term 3")),
+        ((id(9, 3), Some(id(9, 2))), Some("is entry 9 of term 2")),
+        ((id(9, 3), None), Some("is no entry")),
+        (same(MOST, MOST), None),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let new = dir.path().join("new");
+        let file = made_up(dir.path(), last, applied);
+        std::fs::create_dir(&new).unwrap();
+        let late = Member::restore(&new, &file, &node("c9"), u64::MAX).await;
+        match wanted {
+            None => assert!(matches!(late, Err(MemberError::Clock(u64::MAX))), "{late:?}"),
+            Some(_) => assert!(matches!(late, Err(MemberError::Store(_))), "{late:?}"),
+        }
+        std::fs::remove_dir_all(&new).unwrap();
+        std::fs::create_dir(&new).unwrap();
+        let made = Member::restore(&new, &file, &node("c9"), NOW).await;
+        match (made, wanted) {
+            (Ok(from), None) => {
+                assert_eq!((from.index, from.term), (MOST, MOST));
+                assert_eq!(from.number, MOST + (1 << 20));
+            }
+            (Err(MemberError::Store(error)), Some(wanted)) => {
+                let text = error.to_string();
+                let name = file.file_name().unwrap().to_str().unwrap();
+                assert!(text.contains(wanted) && text.contains(name), "{text}");
+            }
+            (made, wanted) => panic!("{last:?}: {made:?}, {wanted:?}"),
+        }
+    }
 }
 
 #[tokio::test]

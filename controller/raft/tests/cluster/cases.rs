@@ -212,6 +212,25 @@ async fn who_is_to_be_stopped_and_leads_leaves_the_others_with_a_leader() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_lost_is_made_again_though_the_same_member_leads_on() {
+    let world = World::of(3).await;
+    let leader = world.leader().await.standing().id;
+    let follower = (1..=3).find(|id| *id != leader).unwrap();
+    // It hears the leader, and is not heard.
+    world.router.cut(&name(follower), &name(leader));
+    let began = std::time::Instant::now();
+    let (reader, writer) = (world.member(follower), world.member(follower));
+    let read = tokio::spawn(async move { reader.catch_up().await });
+    let written = tokio::spawn(async move { writer.propose(&login("ada", 7)).await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!read.is_finished() && !written.is_finished());
+    world.router.heal();
+    read.await.unwrap().unwrap();
+    assert_eq!(written.await.unwrap().unwrap(), Response::LoginCreated);
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_moved_is_called_where_it_is() {
     let world = World::of(3).await;
     let node = Node {

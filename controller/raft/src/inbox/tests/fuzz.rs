@@ -1,6 +1,7 @@
 //! Fuzz target: the parts of a snapshot, as a hostile leader may send them.
 
 use bolero::check;
+use verger_controller_store::Space;
 
 use super::*;
 
@@ -24,7 +25,7 @@ enum Next {
 
 /// Plays it, and says whether the member took a snapshot.
 async fn play(source: &Source, dir: &Arc<SnapshotDir>, steps: &[Next]) -> Option<DurableSnapshot> {
-    let mut inbox = Inbox::new(Arc::clone(dir));
+    let mut inbox = Inbox::new(Arc::clone(dir), Arc::new(Room::of(Space::endless())));
     let mut steps = steps.iter().copied();
     let mut from = 0;
     loop {
@@ -61,7 +62,7 @@ async fn play(source: &Source, dir: &Arc<SnapshotDir>, steps: &[Next]) -> Option
             return Some(snapshot);
         }
         if then? == Next::Start {
-            inbox = Inbox::new(Arc::clone(dir));
+            inbox = Inbox::new(Arc::clone(dir), Arc::new(Room::of(Space::endless())));
         }
         let (held, _) = inbox.open(&source.offer(0)).await.unwrap();
         let have = held.as_ref().map_or(0, Coming::have);
