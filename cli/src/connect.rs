@@ -52,6 +52,8 @@ pub(crate) struct Session {
     memory: Memory,
     client: Arc<Client>,
     route: Mutex<Route>,
+    /// The only controller that is asked, where it is to be one alone.
+    only: Option<String>,
     /// What is asked may be answered of what a member knows, current or not.
     stale_ok: bool,
 }
@@ -104,11 +106,12 @@ impl Session {
             context,
             client,
             route: Mutex::new(route),
+            only: None,
             stale_ok: false,
         })
     }
 
-    /// Connects to one controller, with the certificate as it is.
+    /// Connects to one controller, with the certificate as it is. It alone is asked: what it does not answer, no other answers for it.
     ///
     /// # Errors
     /// When there is no usable context, or that controller does not answer.
@@ -125,6 +128,7 @@ impl Session {
             context,
             client,
             route: Mutex::new(Route { at: 0, channel }),
+            only: Some(address.to_owned()),
             stale_ok: false,
         })
     }
@@ -164,6 +168,13 @@ impl Session {
         renewal::reload(&mut self.context, &self.place, &self.client);
         let channel = self.channel();
         renewal::keep(&mut self.context, &self.place, &self.client, &channel).await;
+    }
+
+    /// Whom it may ask.
+    fn addresses(&self) -> &[String] {
+        self.only
+            .as_ref()
+            .map_or(&self.context.addresses, std::slice::from_ref)
     }
 
     fn route(&self) -> MutexGuard<'_, Route> {
@@ -215,7 +226,7 @@ impl Session {
     /// Connects to the next controller that answers. Whoever was asked last may be there, and have nobody to decide anything with.
     pub(crate) async fn turn_to_the_next(&self) -> Result<(), ConnectError> {
         let next = self.route().at.wrapping_add(1);
-        let route = connected(&self.client, &self.context.addresses, next).await?;
+        let route = connected(&self.client, self.addresses(), next).await?;
         *self.route() = route;
         Ok(())
     }
@@ -258,13 +269,12 @@ impl Session {
         question: M,
         ask: impl AsyncFn(&Self, Request<M>) -> Result<T, Status>,
     ) -> Result<T, Status> {
-        let others = self.context.addresses.len().saturating_sub(1);
-        let mut last = None;
+        let others = self.addresses().len().saturating_sub(1);
         for _ in 0..others {
             let asked =
                 tokio::time::timeout(QUESTION_LIMIT, ask(self, self.question(question.clone()))).await;
             match asked {
-                Ok(Err(status)) if is_unreachable(&status) => last = Some(status),
+                Ok(Err(status)) if is_unreachable(&status) => {}
                 Ok(other) => return other,
                 Err(_) => {}
             }
@@ -272,13 +282,13 @@ impl Session {
             let _ = self.turn_to_the_next().await;
         }
         let answer = ask(self, self.question(question.clone())).await;
-        match (answer, last) {
+        match answer {
             // It may have been one that is gone.
-            (Err(status), Some(_)) if is_unreachable(&status) => {
+            Err(status) if others > 0 && is_unreachable(&status) => {
                 let _ = self.turn_to_the_next().await;
                 ask(self, self.question(question)).await
             }
-            (answer, _) => answer,
+            answer => answer,
         }
     }
 
@@ -368,7 +378,97 @@ impl Waits {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::cell::Cell;
+
+    use tonic::transport::Endpoint;
+    use verger_transport::{Authority, Identity, KeyPair, Purpose, SpiffeId, certificate_pem};
+
     use super::*;
+
+    const NOBODY: [&str; 2] = ["127.0.0.1:1", "127.0.0.1:2"];
+
+    /// With two addresses at which nobody is.
+    fn session(only: Option<&str>) -> Session {
+        let folder = tempfile::tempdir().unwrap();
+        let id = "0".repeat(64);
+        let members = Authority::create(folder.path(), Purpose::Members, &id).unwrap();
+        let people = Authority::create(folder.path(), Purpose::People, &id).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let person = SpiffeId {
+            cluster: id.clone(),
+            peer: "person/ann".parse().unwrap(),
+        };
+        let issued = people.issue(&key.request().unwrap(), &person, Duration::from_secs(3_600), &[]);
+        let person = Identity::new(issued.unwrap().chain, &key);
+        let context = serde_json::json!({
+            "clusterId": id, "addresses": NOBODY, "memberCas": [certificate_pem(members.certificate())],
+            "certificate": person.chain_pem(), "key": person.key_pem(), "person": "ann",
+        });
+        let context: Context = serde_json::from_value(context).unwrap();
+        let authorities = context.authorities().unwrap();
+        let client = Client::new(&id, &context.identity().unwrap(), &authorities).unwrap();
+        Session {
+            memory: Memory::beside(folder.path(), context.cluster()),
+            place: folder.path().to_owned(),
+            context,
+            client: Arc::new(client),
+            route: Mutex::new(Route {
+                at: 0,
+                channel: Endpoint::from_static("https://127.0.0.1:1").connect_lazy(),
+            }),
+            only: only.map(str::to_owned),
+            stale_ok: false,
+        }
+    }
+
+    /// Asks; each question is answered by what its number gives, or never.
+    async fn asked(session: &Session, answer: impl Fn(u32) -> Option<Result<(), Status>>) -> (u32, bool) {
+        let asked = Cell::new(0);
+        let result = session
+            .ask((), async |_, _| {
+                asked.set(asked.get() + 1);
+                match answer(asked.get()) {
+                    Some(answer) => answer,
+                    None => std::future::pending().await,
+                }
+            })
+            .await;
+        (asked.get(), result.is_ok())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_is_asked_once_more_whether_the_others_refused_or_hung() {
+        let session = session(None);
+        let away = || Some(Err(Status::unavailable("no quorum")));
+        for first in [None, away()] {
+            let answer = |number| match number {
+                1 => first.clone(),
+                2 => away(),
+                _ => Some(Ok(())),
+            };
+            assert_eq!(asked(&session, answer).await, (3, true), "{first:?}");
+        }
+        assert_eq!(asked(&session, |_| away()).await, (3, false));
+        let answered = |_| Some(Err(Status::not_found("there is none")));
+        assert_eq!(asked(&session, answered).await, (1, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_one_alone_is_asked_no_other_answers_for_it() {
+        let session = session(Some(NOBODY[1]));
+        assert_eq!(session.addresses(), [NOBODY[1]]);
+        let away = |_| Some(Err(Status::unavailable("no quorum")));
+        assert_eq!(asked(&session, away).await, (1, false));
+        let error = session.turn_to_the_next().await.unwrap_err().to_string();
+        assert!(
+            error.contains(NOBODY[1]) && !error.contains(&format!("{},", NOBODY[0])),
+            "{error}"
+        );
+        // What is kept of the context is whole.
+        assert_eq!(session.context().addresses, NOBODY);
+    }
 
     #[test]
     fn waits_grow_to_a_bound_and_begin_again() {

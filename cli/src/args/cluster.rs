@@ -96,7 +96,8 @@ pub(crate) enum MemberChange {
     Remove {
         name: String,
 
-        /// Also where too few of those that would vote then are there: the cluster may decide nothing any more.
+        /// Also where too few of those that would vote then are there: the cluster may decide nothing any more. Also a name that the cluster
+        /// does not know, such as that of a member that joined after the snapshot that it was restored from.
         #[arg(long)]
         force: bool,
     },

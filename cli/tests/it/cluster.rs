@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::InterceptorLayer;
 use tonic::transport::Server as Router;
 use tonic::{Request, Response, Status};
 use verger_policy::model::{ObjectKey, PolicyObject};
@@ -98,6 +99,8 @@ pub(crate) struct Cluster {
     pub(crate) id: String,
     pub(crate) pin: String,
     pub(crate) address: String,
+    /// Where a member is that cannot tell what is current: it answers nothing else.
+    pub(crate) cut_off: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -200,9 +203,7 @@ impl Cluster {
             trust: Arc::new((root, envelope)),
             key: Arc::new(key),
         };
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let [(listener, address), (cut_off_listener, cut_off)] = [(); 2].map(|()| listen());
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -210,7 +211,14 @@ impl Cluster {
                 .build()
                 .unwrap();
             runtime.block_on(async move {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let [listener, cut_off] = [listener, cut_off_listener]
+                    .map(|listener| tokio::net::TcpListener::from_std(listener).unwrap());
+                let refusing = Router::builder()
+                    .layer(InterceptorLayer::new(|_| {
+                        Err::<Request<()>, _>(Status::unavailable("no quorum confirms what is current"))
+                    }))
+                    .add_service(FindingsServiceServer::new(service.clone()))
+                    .serve_with_incoming(ReceiverStream::new(accept(cut_off, &server)));
                 let serving = Router::builder()
                     .add_service(PolicyServiceServer::new(service.clone()))
                     .add_service(FindingsServiceServer::new(service.clone()))
@@ -221,6 +229,7 @@ impl Cluster {
                     .serve_with_incoming(ReceiverStream::new(accept(listener, &server)));
                 tokio::select! {
                     served = serving => served.unwrap(),
+                    refused = refusing => refused.unwrap(),
                     _ = stopped => {}
                 }
             });
@@ -238,6 +247,7 @@ impl Cluster {
             id,
             pin,
             address,
+            cut_off,
             stop: Some(stop),
             thread: Some(thread),
         }
@@ -263,6 +273,13 @@ impl Drop for Cluster {
             drop(thread.join());
         }
     }
+}
+
+fn listen() -> (std::net::TcpListener, String) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
 }
 
 pub(crate) fn private(file: &Path) {

@@ -164,6 +164,32 @@ fn an_honest_cluster_is_verified_in_every_format_and_what_was_seen_is_kept() {
 }
 
 #[test]
+fn a_controller_that_cannot_tell_is_told_by_its_address_and_no_other_answers_for_it() {
+    let program = Program::new();
+    let (cluster, _, _) = started(&program);
+    let file = program.path(".config/verger/context.json");
+    let context = || -> serde_json::Value { serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap() };
+    for addresses in [
+        [&cluster.cut_off, &cluster.address],
+        [&cluster.address, &cluster.cut_off],
+    ] {
+        let mut asking = context();
+        asking["addresses"] = serde_json::json!(addresses);
+        std::fs::write(&file, asking.to_string()).unwrap();
+        // Where any will do, the other one answers.
+        program.run(&["findings", "list"]).ends(0);
+        let ran = program.run(&["findings", "verify"]).ends(4);
+        assert!(
+            ran.err.contains(&cluster.cut_off) && !ran.err.contains(&cluster.address),
+            "{}",
+            ran.err
+        );
+        assert!(!ran.out.contains("verified"), "{}", ran.out);
+        assert_eq!(context()["addresses"], asking["addresses"]);
+    }
+}
+
+#[test]
 fn a_row_that_is_left_out_of_the_account_or_of_the_list_alone_is_told() {
     let program = Program::new();
     let (cluster, host, head) = started(&program);

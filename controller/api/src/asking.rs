@@ -32,6 +32,33 @@ impl Asker {
         id: &str,
         action: Action,
     ) -> Result<Response, Status> {
+        let id = request_id(id)?;
+        self.put(replicated, ambient, id, action).await
+    }
+
+    /// Proposes what is done once more, and is on record once more, each time that it is asked for: nobody is answered of what was done
+    /// before under a request's id.
+    ///
+    /// # Errors
+    /// As [`Self::propose`].
+    pub(crate) async fn propose_anew(
+        self,
+        replicated: &dyn Replicated,
+        ambient: &dyn Ambient,
+        id: &str,
+        action: Action,
+    ) -> Result<Response, Status> {
+        request_id(id)?;
+        self.put(replicated, ambient, None, action).await
+    }
+
+    async fn put(
+        self,
+        replicated: &dyn Replicated,
+        ambient: &dyn Ambient,
+        request_id: Option<String>,
+        action: Action,
+    ) -> Result<Response, Status> {
         let Self {
             actor,
             from,
@@ -40,7 +67,7 @@ impl Asker {
         let command = Command {
             stamp: ambient.now(),
             actor,
-            request_id: request_id(id)?,
+            request_id,
             from,
             policies,
             // As calls that are refused: around all services.

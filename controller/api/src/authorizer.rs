@@ -9,6 +9,7 @@ mod glass;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tonic::{Request, Status};
 use verger_controller_authz::{Ask, Because, Roles, Subject};
@@ -27,13 +28,29 @@ use crate::ports::{Replicated, read};
 use crate::request_ids::Asked;
 use crate::status::{argument, cut_name, role_denied, roles_unsafe, unavailable};
 
-/// In a call's metadata: an answer may be out of date. What it is answered by is then what the member knows, and so is whether the caller
-/// may see it, as with [`Caller::may_as_known_here`].
+/// In a call's metadata: an answer may be out of date. Where the member cannot tell in time, what it is answered by is what the member
+/// knows, and so is whether the caller may see it, as with [`Caller::may_as_known_here`].
 const STALE_OK: &str = "verger-stale-ok";
 
-/// Whether nothing but looking is asked for, and at nothing that is a secret of those who administer.
+/// For so long a member tries to be current before it answers of what it knows.
+const CURRENT_LIMIT: Duration = Duration::from_secs(1);
+
+/// Whether nothing but looking is asked for: at policy, hosts, instances, findings and the cluster's status.
 fn is_to_look(ask: &Ask) -> bool {
-    matches!(ask.verb, Verb::Get | Verb::List) && ask.resource != Resource::Audit
+    let is_shown = matches!(
+        ask.resource,
+        Resource::Exception
+            | Resource::Guardrail
+            | Resource::Host
+            | Resource::Role
+            | Resource::RoleBinding
+            | Resource::Workload
+            | Resource::Hosts
+            | Resource::Instances
+            | Resource::Findings
+            | Resource::Status
+    );
+    is_shown && matches!(ask.verb, Verb::Get | Verb::List)
 }
 
 /// Decides by the roles of the current set, compiled when they change.
@@ -159,7 +176,7 @@ impl Caller {
     /// Lets a caller do all that the state says is asked.
     pub(crate) async fn may_all(self, asks: impl FnOnce(&State) -> Vec<Ask>) -> Result<Permit, Status> {
         if self.stale_ok {
-            let permit = self.known_here(asks)?;
+            let permit = self.known_in_time(asks).await?;
             return match permit.asks.iter().all(is_to_look) {
                 true => Ok(permit),
                 false => Err(argument(
@@ -173,9 +190,18 @@ impl Caller {
         self.known_here(asks)
     }
 
-    /// The same as this member knows it, which may be out of date: to look at that alone, where nobody can tell.
-    pub(crate) fn may_as_known_here(self, verb: Verb, resource: Resource) -> Result<Permit, Status> {
-        self.known_here(|_| vec![Ask::all(verb, resource)])
+    /// The same as this member knows it, which may be out of date where it cannot tell within [`CURRENT_LIMIT`]: to look at that alone.
+    /// Who is shut out is refused by every member that can tell.
+    pub(crate) async fn may_as_known_here(self, verb: Verb, resource: Resource) -> Result<Permit, Status> {
+        self.known_in_time(|_| vec![Ask::all(verb, resource)]).await
+    }
+
+    async fn known_in_time(self, asks: impl FnOnce(&State) -> Vec<Ask>) -> Result<Permit, Status> {
+        let caught_up = self.authorizer.replicated.catch_up();
+        if !matches!(tokio::time::timeout(CURRENT_LIMIT, caught_up).await, Ok(Ok(()))) {
+            tracing::debug!("answered of what is known here, which may be out of date");
+        }
+        self.known_here(asks)
     }
 
     fn known_here(self, asks: impl FnOnce(&State) -> Vec<Ask>) -> Result<Permit, Status> {

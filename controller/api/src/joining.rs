@@ -95,6 +95,9 @@ impl JoinService for Joining {
             may.map_err(|error| refused(&error))
         })
         .await?;
+        // What it would be let in by may be out of date, and that the version is not raised since then as well.
+        let caught_up = self.replicated.catch_up().await;
+        caught_up.map_err(|error| unavailable(&error))?;
         let (found, known) = (
             read(&*self.replicated, State::version),
             ClusterVersion::of(newest_version),

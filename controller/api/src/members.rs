@@ -19,7 +19,7 @@ use crate::fleet::Fleet;
 use crate::ports::{Ambient, MemberChange, Membership, NotChanged, Replicated, Snapshots, read};
 use crate::request_ids::Asked;
 use crate::snapshots;
-use crate::status::{answered_otherwise, invalid, not_found, with_reason};
+use crate::status::{answered_otherwise, invalid, with_reason};
 use crate::watch::Stream;
 
 /// Why a change is not made that was made before.
@@ -155,9 +155,9 @@ impl MemberService for Members {
         // One for the record, and one that the stream goes on by.
         let (asker, permit) = (may().await?.asker(), may().await?);
         let id = &request.get_ref().request_id;
-        // On record before anybody has any of it; so that is in it, too.
+        // On record before anybody has any of it; so that is in it, too. Who asks again is given another, and has another row.
         match asker
-            .propose(&*self.replicated, &*self.ambient, id, Action::SaveSnapshot)
+            .propose_anew(&*self.replicated, &*self.ambient, id, Action::SaveSnapshot)
             .await?
         {
             Answer::SnapshotNoted => {}
@@ -174,7 +174,7 @@ impl MemberService for Members {
     ) -> Result<Response<pb::ListMembersResponse>, Status> {
         let caller = self.authorizer.person(&request)?;
         match request.get_ref().stale_ok {
-            true => caller.may_as_known_here(Verb::Get, Resource::Status)?,
+            true => caller.may_as_known_here(Verb::Get, Resource::Status).await?,
             false => caller.may(Verb::Get, Resource::Status).await?,
         };
         let standing = self.membership.standing();
@@ -275,8 +275,13 @@ impl MemberService for Members {
                 .change(removal, force)
                 .await
                 .map_err(|error| not_changed(&error))?;
-        } else if !is_recorded {
-            return Err(not_found("member of this name"));
+        } else if !is_recorded && !force {
+            // One that joined after the snapshot that a cluster was restored from is known to nobody.
+            let what = format!(
+                "there is no member {member}, and none is on record: look at the names with `verger cluster members`. To have the name used \
+                 all the same, such as that of a member that joined after the snapshot that the cluster was restored from, say `--force`"
+            );
+            return Err(with_reason(Code::NotFound, "NOT_FOUND", what));
         }
         let asker = permit.asker();
         match asker

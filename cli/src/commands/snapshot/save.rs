@@ -1,12 +1,13 @@
 //! `cluster snapshot save`: fetches a snapshot into a file, whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, ErrorKind, Write as _};
+use std::io::{self, BufWriter, ErrorKind, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tonic::{Request, Status};
 use tonic_types::StatusExt as _;
 use verger_policy::model::printable;
@@ -35,7 +36,7 @@ pub(super) async fn save(
         return Err(is_there(&name).into());
     }
     let mut session = Session::open(context).await?;
-    let draft = Draft::of(file);
+    let draft = Draft::beside(file)?;
     fetch(&mut session, &draft).await?;
     let contents = contents::read(&draft.path).context("what came is no sound snapshot; nothing was kept")?;
     let (found, wanted) = (&contents.cluster, &session.context().cluster_id);
@@ -90,8 +91,7 @@ async fn fetch(session: &mut Session, draft: &Draft) -> anyhow::Result<()> {
 }
 
 async fn fetched(session: &Session, draft: &Draft) -> anyhow::Result<()> {
-    let out = draft.create()?;
-    let mut out = BufWriter::with_capacity(256 << 10, out);
+    let mut out = BufWriter::with_capacity(256 << 10, draft.begin()?);
     // Each is on record by itself: whoever was given some of it was given it.
     let request = Request::new(pb::SaveSnapshotRequest {
         request_id: request_id(),
@@ -121,43 +121,76 @@ async fn fetched(session: &Session, draft: &Draft) -> anyhow::Result<()> {
         .with_context(|| format!("writing {}", draft.path.display()))
 }
 
-/// A file that is not whole yet. Dropped, it is removed.
+/// How a file is put in a place where there is none. Nothing is replaced: where there is one that is
+/// [`AlreadyExists`](ErrorKind::AlreadyExists).
+type Way = fn(&Path, &Path) -> io::Result<()>;
+
+/// In this order: not every file system knows the first two.
+const WAYS: [Way; 3] = [renamed, linked, copied];
+
+/// renameat2(2) with `RENAME_NOREPLACE`.
+fn renamed(draft: &Path, file: &Path) -> io::Result<()> {
+    Ok(renameat_with(CWD, draft, CWD, file, RenameFlags::NOREPLACE)?)
+}
+
+fn linked(draft: &Path, file: &Path) -> io::Result<()> {
+    fs::hard_link(draft, file)
+}
+
+/// The only way on which somebody may see a part of it meanwhile.
+fn copied(draft: &Path, file: &Path) -> io::Result<()> {
+    let mut from = File::open(draft)?;
+    let mut to = create_new(file)?;
+    let copied = io::copy(&mut from, &mut to).and_then(|_| to.sync_all());
+    if copied.is_err() {
+        let _ = fs::remove_file(file);
+    }
+    copied
+}
+
+fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// A file that is not whole yet, of a name that no other has. Dropped, it is removed.
 struct Draft {
     path: PathBuf,
+    out: File,
 }
 
 impl Draft {
-    fn of(file: &Path) -> Self {
+    fn beside(file: &Path) -> anyhow::Result<Self> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)
+            .map_err(|error| anyhow::anyhow!("the system gives no randomness: {error}"))?;
         let mut path = file.as_os_str().to_owned();
-        path.push(".draft");
-        Self { path: path.into() }
+        path.push(format!(".{:016x}.draft", u64::from_le_bytes(random)));
+        let path = PathBuf::from(path);
+        let made = create_new(&path);
+        let out =
+            made.map_err(|error| Failure::input(format!("{} cannot be made: {error}", path.display())))?;
+        Ok(Self { path, out })
     }
 
-    /// Begins it, anew where there was one.
-    fn create(&self) -> anyhow::Result<File> {
-        let name = self.path.display();
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("{name} is in the way"));
-            }
-            _ => {}
-        }
-        let made = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&self.path);
-        made.map_err(|error| Failure::input(format!("{name} cannot be made: {error}")).into())
+    /// Begins it anew.
+    fn begin(&self) -> anyhow::Result<&File> {
+        let mut out = &self.out;
+        self.out
+            .set_len(0)
+            .and_then(|()| out.rewind())
+            .with_context(|| format!("writing {}", self.path.display()))?;
+        Ok(out)
     }
 
     /// Puts it in its place. Without `force` nothing is replaced that came there meanwhile.
     fn keep(self, file: &Path, force: bool, name: &str) -> anyhow::Result<()> {
         match force {
             true => fs::rename(&self.path, file).with_context(|| format!("{name} cannot be replaced"))?,
-            false => fs::hard_link(&self.path, file).map_err(|error| match error.kind() {
-                ErrorKind::AlreadyExists => anyhow::Error::from(is_there(name)),
-                _ => anyhow::Error::from(error).context(format!("{name} cannot be put in its place")),
-            })?,
+            false => self.put(file, &WAYS, name)?,
         }
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
@@ -165,11 +198,104 @@ impl Draft {
             .and_then(|folder| folder.sync_all())
             .with_context(|| format!("{} cannot be made durable", folder.display()))
     }
+
+    fn put(&self, file: &Path, ways: &[Way], name: &str) -> anyhow::Result<()> {
+        let mut failed = io::Error::from(ErrorKind::Unsupported);
+        for way in ways {
+            match way(&self.path, file) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(is_there(name).into()),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed).with_context(|| format!("{name} cannot be put in its place"))
+    }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
         // Where it was renamed there is none.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
+    fn draft(file: &Path) -> Draft {
+        let draft = Draft::beside(file).unwrap();
+        draft
+            .begin()
+            .unwrap()
+            .write_all(b"an attempt that broke")
+            .unwrap();
+        draft.begin().unwrap().write_all(b"whole").unwrap();
+        draft
+    }
+
+    fn unknown_here(_: &Path, _: &Path) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    #[test]
+    fn every_way_puts_it_in_its_place_and_replaces_nothing() {
+        let ways: [&[Way]; 6] = [
+            &[renamed],
+            &[linked],
+            &[copied],
+            &[unknown_here, linked],
+            &[unknown_here, unknown_here, copied],
+            &WAYS,
+        ];
+        for (round, ways) in ways.into_iter().enumerate() {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("kept");
+            let first = draft(&file);
+            first.put(&file, ways, "kept").unwrap();
+            drop(first);
+            assert_eq!(fs::read(&file).unwrap(), b"whole", "{round}");
+            let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&file).unwrap().permissions());
+            assert_eq!(mode & 0o777, 0o600, "{round}");
+            fs::write(&file, "somebody's").unwrap();
+            let second = draft(&file);
+            let refused = second.put(&file, ways, "kept").unwrap_err().to_string();
+            assert!(refused.contains("kept is there already"), "{refused}");
+            drop(second);
+            assert_eq!(fs::read(&file).unwrap(), b"somebody's", "{round}");
+            assert_eq!(names(dir.path()), ["kept"], "{round}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("kept");
+        let refused = draft(&file).put(&file, &[unknown_here], "kept").unwrap_err();
+        assert!(
+            refused.to_string().contains("cannot be put in its place"),
+            "{refused}"
+        );
+        assert_eq!(names(dir.path()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_others_left_beside_it_stays_and_two_at_once_have_a_draft_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("kept");
+        fs::write(dir.path().join("kept.draft"), "somebody's").unwrap();
+        let (one, other) = (draft(&file), draft(&file));
+        assert_ne!(one.path, other.path);
+        one.keep(&file, false, "kept").unwrap();
+        assert_eq!(fs::read(&other.path).unwrap(), b"whole");
+        other.keep(&file, true, "kept").unwrap();
+        assert_eq!(names(dir.path()), ["kept", "kept.draft"]);
+        assert_eq!(fs::read(dir.path().join("kept.draft")).unwrap(), b"somebody's");
     }
 }

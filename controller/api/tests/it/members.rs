@@ -2,7 +2,7 @@
 
 use tonic::Code;
 use verger_controller_api::ports::{MemberChange, NotChanged, Unavailable};
-use verger_controller_state::{Action, MemberRecord, MemberTurn};
+use verger_controller_state::{Action, ClusterVersion, MemberRecord, MemberTurn};
 use verger_proto::cluster::v1 as pb;
 
 use crate::world::{World, reason, request_of};
@@ -99,6 +99,25 @@ async fn nothing_is_spent_where_nobody_can_join() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_version_that_was_raised_elsewhere_decides_before_the_token_is_spent() {
+    let world = World::founded();
+    let token = invite(&world, "c3").await.unwrap();
+    world.log.lag();
+    let version = ClusterVersion::of(2);
+    world.run(Action::RaiseVersion { to: version });
+    let mut older = joining(&token, "c3", "k");
+    older.newest_version = 1;
+    let refused = join(&world, older.clone()).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (Code::FailedPrecondition, "CLUSTER_VERSION_NEWER")
+    );
+    assert!(matches!(record(&world, "c3"), Some(MemberRecord::Invited { .. })));
+    older.newest_version = 2;
+    join(&world, older).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_that_a_member_has_or_had_is_invited_no_more() {
     let world = World::founded();
     for taken in ["c1", "c2"] {
@@ -163,6 +182,22 @@ async fn a_member_that_cannot_go_stays_who_it_is_and_one_that_goes_is_shut_out()
     let unknown = remove(&world, "c7", false).await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
     assert_eq!(record(&world, "c7"), None, "a name that nobody had can be had");
+    assert!(
+        unknown.message().contains("c7") && unknown.message().contains("--force"),
+        "{unknown:?}"
+    );
+    let made = world.members.made().len();
+    // One that nobody knows any more, of what came after the snapshot that the cluster was restored from.
+    remove(&world, "c7", true).await.unwrap();
+    assert!(matches!(
+        record(&world, "c7"),
+        Some(MemberRecord::Removed { number: None, .. })
+    ));
+    assert_eq!(world.members.made().len(), made, "it is no member");
+    assert_eq!(
+        reason(&invite(&world, "c7").await.unwrap_err()),
+        "MEMBER_NAME_TAKEN"
+    );
     invite(&world, "c3").await.unwrap();
     remove(&world, "c3", false).await.unwrap();
     assert_eq!(record(&world, "c3"), None);

@@ -1,8 +1,11 @@
 //! A snapshot is given to whoever may administer, is on record first, and ends with the right to it.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use bytes::Bytes;
 use tonic::Code;
-use verger_controller_api::ports::{NotSaved, Unavailable};
+use verger_controller_api::ports::{NotSaved, SNAPSHOT_PIECE, Unavailable};
 use verger_controller_state::{Action, SnapshotPlace};
 use verger_policy::digest::Digest;
 use verger_proto::cluster::v1 as pb;
@@ -91,6 +94,84 @@ async fn it_ends_with_the_login_of_who_asked() {
         matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated),
         "{status:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_snapshot_is_on_record_also_under_an_id_that_was_used() {
+    let world = World::founded();
+    let rows = || world.log.state().audit_head().written;
+    let (before, request) = (rows(), request(&world));
+    for given in 1..=3 {
+        let answer = world.ada().members().save_snapshot(request.clone()).await;
+        assert!(
+            soon(answer.unwrap().into_inner().message())
+                .await
+                .unwrap()
+                .is_some()
+        );
+        assert_eq!(rows(), before + given);
+    }
+    let without = pb::SaveSnapshotRequest {
+        request_id: String::new(),
+    };
+    let refused = world.ada().members().save_snapshot(without).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+/// Pieces that are more than what connections hold on the way to a reader that takes nothing.
+fn much() -> Vec<Result<Bytes, Unavailable>> {
+    vec![Ok(Bytes::from(vec![7; SNAPSHOT_PIECE])); 200]
+}
+
+/// What comes of a stream from here on: how many pieces, and how it ends.
+async fn rest(mut stream: tonic::Streaming<pb::SaveSnapshotResponse>) -> (usize, Result<(), tonic::Status>) {
+    let mut given = 0;
+    loop {
+        match soon(stream.message()).await {
+            Ok(Some(_)) => given += 1,
+            Ok(None) => return (given, Ok(())),
+            Err(status) => return (given, Err(status)),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_takes_nothing_for_two_minutes_is_cut_and_the_file_is_let_go() {
+    let world = World::founded();
+    *world.members.pieces.lock().unwrap() = much();
+    let answer = world.ada().members().save_snapshot(request(&world)).await;
+    let stream = answer.unwrap().into_inner();
+    let held = || world.members.reading.load(Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(115)).await;
+    assert_eq!(held(), 1, "it may be slow");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(held(), 0);
+    let (given, end) = rest(stream).await;
+    assert!((1..200).contains(&given), "{given}");
+    let status = end.unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::DeadlineExceeded, "SNAPSHOT_NOT_TAKEN")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_is_revoked_lets_the_file_go_also_while_nothing_is_taken() {
+    let world = World::founded();
+    *world.members.pieces.lock().unwrap() = much();
+    let answer = world.ada().members().save_snapshot(request(&world)).await;
+    let stream = answer.unwrap().into_inner();
+    let held = || world.members.reading.load(Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(held(), 1);
+    world.run(Action::RevokeLogin {
+        person: "ada".to_owned(),
+        reason: "left".to_owned(),
+    });
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(held(), 0);
+    let status = rest(stream).await.1.unwrap_err();
+    assert_eq!(reason(&status), "LOGIN_REVOKED", "{status:?}");
 }
 
 #[tokio::test(start_paused = true)]

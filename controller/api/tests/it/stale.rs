@@ -2,6 +2,7 @@
 
 use tonic::{Code, Request};
 use verger_controller_api::ports::Unavailable;
+use verger_controller_state::Action;
 use verger_proto::cluster::v1 as cpb;
 use verger_proto::findings::v1 as fpb;
 use verger_proto::policy::v1 as pb;
@@ -80,6 +81,12 @@ async fn nothing_is_changed_watched_or_told_of_the_audit_by_what_may_be_out_of_d
             .map(drop),
         world
             .ada()
+            .proposals()
+            .list_proposals(stale(pb::ListProposalsRequest::default()))
+            .await
+            .map(drop),
+        world
+            .ada()
             .policy()
             .watch(stale(pb::WatchRequest::default()))
             .await
@@ -112,4 +119,53 @@ async fn who_is_known_here_to_be_shut_out_sees_nothing_that_is_stale_either() {
         ),
         "{status:?}"
     );
+}
+
+/// A member that knows a login that was revoked elsewhere meanwhile.
+fn out_of_date() -> World {
+    let world = World::founded();
+    world.log.lag();
+    world.run(Action::RevokeLogin {
+        person: "ada".to_owned(),
+        reason: "left".to_owned(),
+    });
+    world
+}
+
+async fn looks(world: &World) -> [Result<(), tonic::Status>; 2] {
+    let get = pb::GetSetRequest { with_bodies: false };
+    let list = cpb::ListMembersRequest { stale_ok: true };
+    // A caller of its own each: whoever is refused may be cut off.
+    [
+        world.ada().policy().get_set(stale(get)).await.map(drop),
+        world.ada().members().list_members(list).await.map(drop),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_was_revoked_is_refused_by_every_member_that_can_tell() {
+    for which in 0..2 {
+        let world = out_of_date();
+        let status = looks(&world).await.into_iter().nth(which).unwrap().unwrap_err();
+        assert_eq!(reason(&status), "LOGIN_REVOKED", "{which}: {status:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_cannot_tell_within_a_second_answers_of_what_it_knows() {
+    let lost = || Unavailable::Elsewhere("a quorum did not confirm the leader".to_owned());
+    let refuses = |world: &World| world.log.fall_behind(lost());
+    let hangs = |world: &World| world.log.hang();
+    for (makes, takes) in [(&refuses as &dyn Fn(&World), 0..1_000), (&hangs, 1_000..1_500)] {
+        let world = out_of_date();
+        makes(&world);
+        for looked in looks(&world).await {
+            looked.unwrap();
+        }
+        let begun = tokio::time::Instant::now();
+        let list = cpb::ListHostsRequest::default();
+        world.ada().cluster().list_hosts(stale(list)).await.unwrap();
+        let took = u64::try_from(begun.elapsed().as_millis()).unwrap();
+        assert!(takes.contains(&took), "{took} ms of {takes:?}");
+    }
 }

@@ -16,7 +16,7 @@ impl State {
     }
 
     /// Takes out whoever was a member before, and what would let anybody in who was let in since; and has every watcher begin anew, whose
-    /// revision may be one of what came after the snapshot.
+    /// revision may be one of what came after the snapshot. Who was invited may have come after the snapshot: that name is used, too.
     pub(super) fn restore(
         &mut self,
         from: &SnapshotPlace,
@@ -28,19 +28,10 @@ impl State {
         let known = members.iter().map(|(name, number)| (name.clone(), Some(*number)));
         let recorded = self.members.iter().filter_map(|(name, record)| match record {
             MemberRecord::Admitted { number, .. } => Some((name.clone(), Some(*number))),
-            MemberRecord::Invited { .. } | MemberRecord::Removed { .. } => None,
+            MemberRecord::Invited { .. } => Some((name.clone(), None)),
+            MemberRecord::Removed { .. } => None,
         });
         let gone: Vec<_> = known.chain(recorded).collect();
-        let invited: Vec<Name> = self
-            .members
-            .iter()
-            .filter(|(_, record)| matches!(record, MemberRecord::Invited { .. }))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in invited {
-            self.members.remove(&name);
-            changes.push(rows::member_gone(&name));
-        }
         for (name, number) in gone {
             if let Some(MemberRecord::Removed { .. }) = self.members.get(&name) {
                 continue;

@@ -29,6 +29,10 @@ struct Inner {
     /// What the next proposals are answered, in place of being applied.
     answers: VecDeque<Result<Response, Unavailable>>,
     behind: Option<Unavailable>,
+    /// What is shown until it is brought up to date.
+    shown: Option<State>,
+    /// Nobody says whether what is shown is current.
+    is_hung: bool,
     /// What is in the log and not applied, while that waits.
     held: Option<Vec<(Command, oneshot::Sender<Response>)>>,
 }
@@ -124,6 +128,17 @@ impl Log {
         self.inner().behind = Some(why);
     }
 
+    /// What is applied from now on is not shown before it is brought up to date.
+    pub(crate) fn lag(&self) {
+        let mut inner = self.inner();
+        inner.shown = Some(inner.state.clone());
+    }
+
+    /// From now on nobody says whether what is here is current.
+    pub(crate) fn hang(&self) {
+        self.inner().is_hung = true;
+    }
+
     /// Everything that was proposed through the API.
     pub(crate) fn proposed(&self) -> Vec<Command> {
         self.inner().proposed.clone()
@@ -170,11 +185,23 @@ impl Replicated for Log {
 
     async fn catch_up(&self) -> Result<(), Unavailable> {
         tokio::task::yield_now().await;
-        self.inner().behind.clone().map_or(Ok(()), Err)
+        let is_hung = self.inner().is_hung;
+        if is_hung {
+            std::future::pending::<()>().await;
+        }
+        let mut inner = self.inner();
+        match inner.behind.clone() {
+            Some(why) => Err(why),
+            None => {
+                inner.shown = None;
+                Ok(())
+            }
+        }
     }
 
     fn show(&self, look: &mut dyn FnMut(&State)) {
-        look(&self.inner().state);
+        let inner = self.inner();
+        look(inner.shown.as_ref().unwrap_or(&inner.state));
     }
 
     fn revisions(&self) -> watch::Receiver<u64> {

@@ -1,7 +1,8 @@
 //! The members of the control plane, as a test has them.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use verger_controller_api::ports::{
@@ -19,6 +20,8 @@ pub(crate) struct Members {
     /// What a snapshot holds, in pieces; and why there is none.
     pub(crate) pieces: Mutex<Vec<Result<Bytes, Unavailable>>>,
     pub(crate) not_saved: Mutex<Option<NotSaved>>,
+    /// Snapshots whose file is read now.
+    pub(crate) reading: Arc<AtomicUsize>,
     /// Where agents call whom.
     addresses: Mutex<BTreeMap<String, String>>,
 }
@@ -33,6 +36,7 @@ impl Members {
             closed: Mutex::default(),
             pieces: Mutex::new(vec![Ok(Bytes::from_static(b"VGRSNAP"))]),
             not_saved: Mutex::default(),
+            reading: Arc::default(),
             addresses: Mutex::default(),
         }
     }
@@ -57,12 +61,15 @@ impl Snapshots for Members {
         let all = self.pieces.lock().unwrap().clone();
         let size = all.iter().flatten().map(|piece| piece.len() as u64).sum();
         let (ready, pieces) = tokio::sync::mpsc::channel(1);
+        let reading = Arc::clone(&self.reading);
+        reading.fetch_add(1, Ordering::SeqCst);
         tokio::spawn(async move {
             for piece in all {
                 if ready.send(piece).await.is_err() {
-                    return;
+                    break;
                 }
             }
+            reading.fetch_sub(1, Ordering::SeqCst);
         });
         Ok(SnapshotStream { size, pieces })
     }
