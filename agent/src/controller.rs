@@ -7,12 +7,14 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
+use tonic::{Response, Status, Streaming};
 use verger_proto::agent::v1 as pb;
 use verger_proto::agent::v1::session_service_client::SessionServiceClient;
 use verger_transport::{Client, ConnectError, Identity, PeopleDoor};
 
 use crate::config::Config;
 use crate::enrolment::Enrolment;
+use crate::link::{Lost, Opened};
 use crate::machine;
 use crate::members::MembersFile;
 
@@ -68,16 +70,52 @@ impl Controllers {
 
     /// Connects to the first that answers.
     pub(crate) async fn connect(&self) -> Result<SessionServiceClient<Channel>, ConnectError> {
-        let addresses = self.addresses().clone();
-        let channel = verger_transport::channel(Arc::clone(&self.client), &addresses).await?;
-        Ok(SessionServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES))
+        self.reach().await.map(|(_, client)| client)
     }
 
-    /// Begins with another from now on: the first one answers, and serves nobody.
-    pub(crate) fn turn(&self) {
+    /// The same, and says where it is called.
+    async fn reach(&self) -> Result<(String, SessionServiceClient<Channel>), ConnectError> {
+        let addresses = self.addresses().clone();
+        let mut silent = None;
+        for address in &addresses {
+            match verger_transport::channel(Arc::clone(&self.client), std::slice::from_ref(address)).await {
+                Ok(channel) => {
+                    let client = SessionServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES);
+                    return Ok((address.clone(), client));
+                }
+                Err(ConnectError::Unreachable { last, .. }) => silent = Some(last),
+                Err(error) => return Err(error),
+            }
+        }
+        let last = silent.ok_or(ConnectError::NoAddress)?;
+        Err(ConnectError::Unreachable {
+            addresses: addresses.join(", "),
+            last,
+        })
+    }
+
+    /// Has the first that answers open a stream.
+    pub(crate) async fn open<In, F>(
+        &self,
+        call: impl FnOnce(SessionServiceClient<Channel>) -> F + Send,
+    ) -> Result<Opened<In>, Lost>
+    where
+        F: Future<Output = Result<Response<Streaming<In>>, Status>> + Send,
+    {
+        let (address, client) = self.reach().await.map_err(Lost::because)?;
+        match call(client).await {
+            Ok(answer) => Ok(Opened { address, answer }),
+            Err(status) => Err(Lost::refused(address, status)),
+        }
+    }
+
+    /// Begins with others from now on, where the one that was lost answers and does not serve. Both streams may be lost to the same: they
+    /// turn away from it once.
+    pub(crate) fn turn_from(&self, lost: &Lost) {
+        let Some(unserved) = &lost.unserved else { return };
         let mut addresses = self.addresses();
-        if !addresses.is_empty() {
-            addresses.rotate_left(1);
+        if let Some(place) = addresses.iter().position(|address| address == unserved) {
+            addresses[place..].rotate_left(1);
         }
     }
 
@@ -87,12 +125,9 @@ impl Controllers {
             Ok(said) => {
                 let mut addresses = self.addresses();
                 let mut known = all(said, &self.joined);
-                // Whoever serves goes on to.
-                if let Some(first) = addresses.first()
-                    && let Some(place) = known.iter().position(|address| address == first)
-                {
-                    known.rotate_left(place);
-                }
+                // Whoever serves goes on to, and who does not is not asked before others.
+                let place = |of: &String| addresses.iter().position(|address| address == of);
+                known.sort_by_key(|address| place(address).unwrap_or(usize::MAX));
                 if *addresses != known {
                     tracing::info!(members = known.len(), "the members said where they are called");
                     *addresses = known;
@@ -187,6 +222,9 @@ fn is_due(since: Option<Duration>, left: i64) -> bool {
         Some(since) => since >= RENEW_AFTER || (since >= RENEW_EVERY && left < half),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod full_tests;
 
 #[cfg(test)]
 mod tests {

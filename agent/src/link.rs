@@ -15,11 +15,21 @@ const OUTGOING: usize = 16;
 /// The longest time a controller can ask an agent to stay away, milliseconds. As long as the agent's own longest wait: a
 /// controller that has been taken over silences nobody for longer than one that is down.
 const LONGEST_RETRY: u64 = 60_000;
+/// The reason of a controller that has no space for what it is told, or whose disk fails. Another member may have some.
+const CANNOT_WRITE: &str = "CANNOT_WRITE";
 
 type Opening<Out, In> = Pin<Box<dyn Future<Output = Result<Connection<Out, In>, Lost>> + Send>>;
 
+/// What a controller opened, and where it is called.
+pub(crate) struct Opened<In> {
+    pub(crate) address: String,
+    pub(crate) answer: Response<Streaming<In>>,
+}
+
 /// A stream each way.
 pub(crate) struct Connection<Out, In> {
+    /// Whose it is.
+    address: String,
     send: mpsc::Sender<Out>,
     incoming: Streaming<In>,
 }
@@ -48,6 +58,8 @@ pub(crate) struct Lost {
     pub(crate) retry_after: Option<u64>,
     /// What came last was no message, or too long for one.
     pub(crate) unreadable: bool,
+    /// Where it is called who answered and does not serve: another is to be asked first.
+    pub(crate) unserved: Option<String>,
 }
 
 impl Lost {
@@ -57,6 +69,25 @@ impl Lost {
             why: why.to_string(),
             retry_after: None,
             unreadable: false,
+            unserved: None,
+        }
+    }
+
+    /// For a stream that a controller did not open, whatever it says.
+    pub(crate) fn refused(address: String, status: Status) -> Self {
+        Self {
+            unserved: Some(address),
+            ..status.into()
+        }
+    }
+
+    /// For a stream that a controller ended. Who leads nobody refuses the next one; who stops is back soon; who cannot write opens the next
+    /// one, too, and ends it again.
+    fn ended(address: String, status: Status) -> Self {
+        let unserved = cannot_write(&status).then_some(address);
+        Self {
+            unserved,
+            ..status.into()
         }
     }
 }
@@ -73,6 +104,7 @@ impl From<Status> for Lost {
             why: said(&status),
             retry_after: retry_after(&status),
             unreadable: is_unreadable(&status),
+            unserved: None,
         }
     }
 }
@@ -86,6 +118,12 @@ fn is_unreadable(status: &Status) -> bool {
         Code::Internal => said("failed to decode Protobuf message") || said("invalid compression flag"),
         _ => false,
     }
+}
+
+/// Whether a controller says that it cannot write.
+fn cannot_write(status: &Status) -> bool {
+    let info = status.get_details_error_info();
+    status.code() == Code::Unavailable && info.is_some_and(|info| info.reason == CANNOT_WRITE)
 }
 
 fn said(status: &Status) -> String {
@@ -111,13 +149,18 @@ where
     /// Begins to open it after `after` milliseconds: `call` is given what is to be sent, and gives what comes in.
     pub(crate) fn open<F>(after: u64, call: impl FnOnce(ReceiverStream<Out>) -> F + Send + 'static) -> Self
     where
-        F: Future<Output = Result<Response<Streaming<In>>, Lost>> + Send,
+        F: Future<Output = Result<Opened<In>, Lost>> + Send,
     {
         Self::Opening(Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(after)).await;
             let (send, queue) = mpsc::channel(OUTGOING);
-            let incoming = call(ReceiverStream::new(queue)).await?.into_inner();
-            Ok(Connection { send, incoming })
+            let Opened { address, answer } = call(ReceiverStream::new(queue)).await?;
+            let incoming = answer.into_inner();
+            Ok(Connection {
+                address,
+                send,
+                incoming,
+            })
         }))
     }
 
@@ -133,7 +176,7 @@ where
     pub(crate) fn leave(&mut self) -> Option<Streaming<In>> {
         match std::mem::replace(self, Self::Down) {
             Self::Up(connection) => {
-                let Connection { send: _, incoming } = *connection;
+                let Connection { incoming, .. } = *connection;
                 Some(incoming)
             }
             Self::Down | Self::Opening(_) => None,
@@ -157,7 +200,7 @@ where
             Self::Up(connection) => match connection.incoming.message().await {
                 Ok(Some(message)) => return Heard::Message(message),
                 Ok(None) => Lost::because("the controller ended it"),
-                Err(status) => status.into(),
+                Err(status) => Lost::ended(connection.address.clone(), status),
             },
         };
         *self = Self::Down;

@@ -12,11 +12,12 @@ use verger_agent_core::report::{Report, ReportAction, ReportEvent};
 use verger_agent_core::store::{Numbered, SpoolStore, SpoolUsage, StoreError};
 use verger_policy::digest::Digest;
 use verger_proto::agent::v1 as pb;
+use verger_proto::agent::v1::session_service_client::SessionServiceClient;
 use verger_seal::SignedHead;
 use verger_wire::{IntoWire as _, digest_bytes};
 
 use crate::controller::Controllers;
-use crate::link::{Heard, Link, Lost};
+use crate::link::{Heard, Link};
 use crate::signing::HeadSigner;
 
 /// What the report needs of the rest of the agent.
@@ -83,7 +84,7 @@ pub(crate) async fn drive(mut report: Report, mut ports: ReportPorts, stop: Canc
             .map(|at| Duration::from_millis(at.saturating_sub(now())));
         let event = tokio::select! {
             () = stop.cancelled() => return,
-            event = next_of_link(&mut link) => event,
+            event = next_of_link(&mut link, &ports.controllers) => event,
             read = loaded(&mut loading) => {
                 head = read.head;
                 ReportEvent::Loaded(read.batch)
@@ -314,7 +315,7 @@ async fn loaded(loading: &mut Option<oneshot::Receiver<Read>>) -> Read {
 }
 
 /// What the link tells, as the state machine takes it in. Cancellation safe, as [`Link::next`] is.
-async fn next_of_link(link: &mut ReportLink) -> ReportEvent {
+async fn next_of_link(link: &mut ReportLink, controllers: &Controllers) -> ReportEvent {
     match link.next().await {
         Heard::Connected => ReportEvent::Connected,
         Heard::Message(pb::ReportResponse { acknowledged, chain }) => ReportEvent::Acknowledged {
@@ -327,6 +328,7 @@ async fn next_of_link(link: &mut ReportLink) -> ReportEvent {
         },
         Heard::Lost(lost) => {
             tracing::info!(why = %lost, retry_after_ms = lost.retry_after, "no findings stream to a controller");
+            controllers.turn_from(&lost);
             ReportEvent::Disconnected {
                 retry_after: lost.retry_after,
             }
@@ -336,12 +338,8 @@ async fn next_of_link(link: &mut ReportLink) -> ReportEvent {
 
 fn open(controllers: Arc<Controllers>, after: u64) -> ReportLink {
     Link::open(after, move |queue| async move {
-        let mut client = controllers.connect().await.map_err(Lost::because)?;
-        let opened = client.report(queue).await;
-        opened.map_err(|status| {
-            controllers.turn();
-            status.into()
-        })
+        let call = |mut client: SessionServiceClient<_>| async move { client.report(queue).await };
+        controllers.open(call).await
     })
 }
 

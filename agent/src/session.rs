@@ -14,11 +14,12 @@ use verger_agent_core::ledger::{Beside, LedgerState};
 use verger_agent_core::session::{Action, Event, Incoming, Offers, Session};
 use verger_agent_core::store::{LedgerStore, StoreError};
 use verger_proto::agent::v1 as pb;
+use verger_proto::agent::v1::session_service_client::SessionServiceClient;
 
 use crate::clock::Clock;
 use crate::controller::Controllers;
 use crate::floor::FloorFile;
-use crate::link::{Heard, Link, Lost};
+use crate::link::{Heard, Link};
 use crate::wire;
 use verger_wire::InvalidMessage;
 
@@ -197,6 +198,7 @@ async fn next_of_link(link: &mut SessionLink, controllers: &Controllers) -> Even
             }
         },
         Heard::Lost(lost) if lost.unreadable => {
+            controllers.turn_from(&lost);
             tracing::warn!(why = %lost, "the controller sent what is no message, or too long for one");
             Event::Unreadable {
                 why: lost.to_string(),
@@ -204,6 +206,7 @@ async fn next_of_link(link: &mut SessionLink, controllers: &Controllers) -> Even
         }
         Heard::Lost(lost) => {
             tracing::info!(why = %lost, retry_after_ms = lost.retry_after, "no session with a controller");
+            controllers.turn_from(&lost);
             Event::Disconnected {
                 retry_after: lost.retry_after,
             }
@@ -218,11 +221,42 @@ fn open(
 ) -> SessionLink {
     Link::open(after, move |queue| async move {
         let _left = left;
-        let mut client = controllers.connect().await.map_err(Lost::because)?;
-        let opened = client.connect(queue).await;
-        opened.map_err(|status| {
-            controllers.turn();
-            status.into()
-        })
+        let call = |mut client: SessionServiceClient<_>| async move { client.connect(queue).await };
+        controllers.open(call).await
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::controller::full_tests::Members;
+
+    #[tokio::test]
+    async fn both_streams_that_one_ends_for_want_of_space_turn_to_another_once() {
+        let members = Members::new().await;
+        let controllers = &members.controllers;
+        let begin = || open(Arc::clone(controllers), 0, None);
+        let (mut first, mut second) = (begin(), begin());
+        // Both are up before either is lost.
+        for link in [&mut first, &mut second] {
+            assert!(matches!(next_of_link(link, controllers).await, Event::Connected));
+        }
+        for link in [&mut first, &mut second] {
+            let lost = next_of_link(link, controllers).await;
+            let Event::Disconnected { retry_after } = lost else {
+                panic!("it is ended, not {lost:?}");
+            };
+            assert_eq!(retry_after, Some(1));
+        }
+        let mut third = begin();
+        assert!(matches!(
+            next_of_link(&mut third, controllers).await,
+            Event::Connected
+        ));
+        let sessions = [&members.full, &members.roomy].map(|asked| asked.sessions.load(Ordering::SeqCst));
+        assert_eq!(sessions, [2, 1]);
+    }
 }

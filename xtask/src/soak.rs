@@ -9,11 +9,14 @@ use crate::test::build_programs;
 use crate::workspace::Workspace;
 
 /// The points, in the order in which they run; the one that `--minutes` is for is the first.
-const ORDER: [&str; 6] = [
+const ORDER: [&str; 9] = [
     TIMED,
     "members-power",
+    "power-cut",
     "disk-full",
     "byte-flips",
+    "rolling-upgrade",
+    "snapshot-stream",
     "token-spend",
     "simulation",
 ];

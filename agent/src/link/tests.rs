@@ -99,16 +99,29 @@ async fn serve_with(service: impl SessionService) -> SessionServiceClient<Channe
     SessionServiceClient::new(address.connect().await.unwrap())
 }
 
+const ADDRESS: &str = "c1:7402";
+
+fn opened<In>(answer: Result<Response<Streaming<In>>, Status>) -> Result<Opened<In>, Lost> {
+    match answer {
+        Ok(answer) => Ok(Opened {
+            address: ADDRESS.to_owned(),
+            answer,
+        }),
+        Err(status) => Err(Lost::refused(ADDRESS.to_owned(), status)),
+    }
+}
+
 #[tokio::test]
 async fn a_refused_link_tells_how_long_to_stay_away() {
     let mut client = serve().await;
     let mut link: Link<pb::ConnectRequest, _> =
-        Link::open(0, move |queue| async move { Ok(client.connect(queue).await?) });
+        Link::open(0, move |queue| async move { opened(client.connect(queue).await) });
     let Heard::Lost(lost) = link.next().await else {
         panic!("it is refused");
     };
     assert_eq!(lost.retry_after, Some(7_000));
     assert_eq!(lost.to_string(), "Unavailable: not leading");
+    assert_eq!(lost.unserved.as_deref(), Some(ADDRESS));
     assert!(matches!(link, Link::Down));
 }
 
@@ -117,12 +130,8 @@ async fn a_link_that_ends_tells_how_long_to_stay_away_after_what_came_before() {
     let mut client = serve().await;
     let mut link = Link::open(0, move |queue: ReceiverStream<pb::ReportRequest>| async move {
         // The answer comes after the first request only, as the controller of this test wants it.
-        Ok(client
-            .report(tokio_stream::StreamExt::chain(
-                tokio_stream::iter([request(5)]),
-                queue,
-            ))
-            .await?)
+        let requests = tokio_stream::StreamExt::chain(tokio_stream::iter([request(5)]), queue);
+        opened(client.report(requests).await)
     });
     assert!(matches!(link.next().await, Heard::Connected));
     link.send(|| request(6));
@@ -133,7 +142,7 @@ async fn a_link_that_ends_tells_how_long_to_stay_away_after_what_came_before() {
     let Heard::Lost(lost) = link.next().await else {
         panic!("then it ends");
     };
-    assert_eq!(lost.retry_after, Some(8_000));
+    assert_eq!((lost.retry_after, lost.unserved), (Some(8_000), None));
     assert!(matches!(link, Link::Down));
     // Down, it takes nothing and makes no message.
     link.send(|| panic!("nobody would send it"));
@@ -147,6 +156,23 @@ fn request(first_sequence: u64) -> pb::ReportRequest {
         transitions: Vec::new(),
         head: None,
         chain_before: Default::default(),
+    }
+}
+
+#[test]
+fn who_cannot_write_is_left_and_who_says_anything_else_is_not() {
+    let status = |code, reason: &str| {
+        let details = ErrorDetails::with_error_info(reason, "verger", [] as [(String, String); 0]);
+        Status::with_error_details(code, "away", details)
+    };
+    for (status, is_left) in [
+        (status(Code::Unavailable, "CANNOT_WRITE"), true),
+        (status(Code::Unavailable, "NOT_LEADING"), false),
+        (status(Code::PermissionDenied, "CANNOT_WRITE"), false),
+        (Status::unavailable("away"), false),
+    ] {
+        let lost = Lost::ended(ADDRESS.to_owned(), status);
+        assert_eq!(lost.unserved.is_some(), is_left, "{lost}");
     }
 }
 
@@ -201,7 +227,7 @@ async fn a_message_over_the_limit_is_told_apart_from_a_lost_link() {
     for (bytes, fits) in [(LIMIT / 2, true), (2 * LIMIT, false)] {
         let mut client = serve_with(Long(bytes)).await.max_decoding_message_size(LIMIT);
         let mut link: Link<pb::ConnectRequest, _> =
-            Link::open(0, move |queue| async move { Ok(client.connect(queue).await?) });
+            Link::open(0, move |queue| async move { opened(client.connect(queue).await) });
         assert!(matches!(link.next().await, Heard::Connected));
         match link.next().await {
             Heard::Message(_) => assert!(fits),
@@ -211,7 +237,7 @@ async fn a_message_over_the_limit_is_told_apart_from_a_lost_link() {
     }
     let mut client = serve_with(Long(0)).await;
     let mut link: Link<pb::ReportRequest, _> =
-        Link::open(0, move |queue| async move { Ok(client.report(queue).await?) });
+        Link::open(0, move |queue| async move { opened(client.report(queue).await) });
     assert!(matches!(link.next().await, Heard::Lost(lost) if !lost.unreadable));
 }
 
@@ -267,7 +293,7 @@ async fn what_was_said_last_arrives_when_the_link_is_left() {
     let (hear, mut heard) = mpsc::channel(16);
     let mut client = serve_with(Ear(hear)).await;
     let mut link: Link<_, pb::ReportResponse> =
-        Link::open(0, move |queue| async move { Ok(client.report(queue).await?) });
+        Link::open(0, move |queue| async move { opened(client.report(queue).await) });
     assert!(matches!(link.next().await, Heard::Connected));
     for number in 1..=9 {
         link.send(|| request(number));

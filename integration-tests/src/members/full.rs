@@ -1,23 +1,21 @@
 //! The disks of one member, of whoever leads, of two and of all three are filled to the last block under load, and emptied again.
 //!
 //! Where others have space, writes go on with them; where no quorum has, each is refused at once with a word that names the disk, and reads
-//! go on. In every other round whatever a member gives up of what it kept back is taken, too, so that there is nothing at all: it may stop
+//! go on. A snapshot for somebody's file is refused there, too: it would take what the log may need. In every other round whatever a member gives up of what it kept back is taken, too, so that there is nothing at all: it may stop
 //! then. A member that stops is started again, as its unit does, and nothing else is done: when there is space, all is well again.
 
-use std::fs::{self, File};
-use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rustix::fs::FallocateFlags;
 use tokio::time::timeout;
-use verger_proto::cluster::v1::CreateLoginRequest;
 use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
+use verger_proto::cluster::v1::member_service_client::MemberServiceClient;
+use verger_proto::cluster::v1::{CreateLoginRequest, SaveSnapshotRequest};
 use verger_proto::policy::v1::GetSetRequest;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_transport::KeyPair;
 
+use super::filler::{Filler, more};
 use super::load::Load;
 use super::{BETWEEN, MEMBERS, STUCK, at_the_end, shuffle};
 use crate::access::Access;
@@ -57,6 +55,14 @@ impl Kind {
     }
 }
 
+/// What a member without space refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Write,
+    /// Everything, for somebody's file.
+    Snapshot,
+}
+
 /// What happens to what members give up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
@@ -91,7 +97,7 @@ pub fn run(long: bool) -> Result<Verdict> {
         }
     }
     let stopped = room.stopped;
-    let (refused, longest) = (room.refused, room.longest);
+    let (refused, unsaved, longest) = (room.refused, room.unsaved, room.longest);
     let (wrong, summary) = room.end()?;
     for sentence in wrong.iter().take(20) {
         tell(&format!("WRONG: {sentence}"));
@@ -99,12 +105,12 @@ pub fn run(long: bool) -> Result<Verdict> {
     Ok(Verdict {
         figure: format!(
             "{} lost or stale: {summary}; the disks of one follower, of the leader, of two and of all were full {each} times each, and as often left with nothing: {refused} \
-             writes refused with a word that names the disk, writes elsewhere again within {:.1} s, {stopped} times a member stopped and was \
+             writes and {unsaved} snapshots refused with a word that names the disk, writes elsewhere again within {:.1} s, {stopped} times a member stopped and was \
              started by its unit, 0 needed a hand",
             wrong.len(),
             longest.as_secs_f64(),
         ),
-        holds: wrong.is_empty() && refused >= each * 5,
+        holds: wrong.is_empty() && refused >= each * 5 && unsaved == each * Kind::ALL.len(),
     })
 }
 
@@ -121,6 +127,8 @@ struct Room {
     away: Vec<Option<Instant>>,
     stopped: usize,
     refused: usize,
+    /// Snapshots that were refused.
+    unsaved: usize,
     /// The longest that it took until a write went on elsewhere.
     longest: Duration,
     _folders: Vec<tempfile::TempDir>,
@@ -165,6 +173,7 @@ impl Room {
             addresses,
             stopped: 0,
             refused: 0,
+            unsaved: 0,
             longest: Duration::ZERO,
             _folders: folders,
         })
@@ -214,13 +223,14 @@ impl Room {
         if kind.leaves_a_quorum() {
             self.writes_go_on(began, &mut [])?;
             // Whoever else has space.
-            self.is_refused(places[0])?;
+            self.is_refused(Call::Write, places[0])?;
         } else {
             // At every member, whether or not its own disk is full.
             for place in 0..MEMBERS {
-                self.is_refused(place)?;
+                self.is_refused(Call::Write, place)?;
             }
         }
+        self.is_refused(Call::Snapshot, places[0])?;
         self.reads_go_on(kind, places)
     }
 
@@ -271,19 +281,25 @@ impl Room {
         }
     }
 
-    /// Waits until a write at a member is refused for its disk, or for those of others.
-    fn is_refused(&mut self, place: usize) -> Result<()> {
+    /// Waits until a call at a member is refused for its disk, or for those of others.
+    fn is_refused(&mut self, call: Call, place: usize) -> Result<()> {
         let (began, at) = (Instant::now(), self.access.at(&self.addresses[place]));
         let mut number = 0;
         loop {
             number += 1;
-            let last = match self
-                .runtime
-                .block_on(attempt(&at, &format!("full-{place}-{number}")))
-            {
-                Ok(()) => "it was acknowledged".to_owned(),
+            let answer = self.runtime.block_on(async {
+                match call {
+                    Call::Write => attempt(&at, &format!("full-{place}-{number}")).await,
+                    Call::Snapshot => save(&at).await,
+                }
+            });
+            let last = match answer {
+                Ok(()) => "it was done".to_owned(),
                 Err(why) if why.contains(NAMED) => {
-                    self.refused += 1;
+                    match call {
+                        Call::Write => self.refused += 1,
+                        Call::Snapshot => self.unsaved += 1,
+                    }
                     return Ok(());
                 }
                 Err(why) => why,
@@ -291,7 +307,7 @@ impl Room {
             if began.elapsed() > STUCK {
                 let name = self.names[place].clone();
                 let log = self.scene.member(&name)?.log_tail();
-                bail!("a write at {name} is not refused for a full disk within {STUCK:?}: {last}\n{log}");
+                bail!("{call:?} at {name} is not refused for a full disk within {STUCK:?}: {last}\n{log}");
             }
             self.restart()?;
             std::thread::sleep(LOOK);
@@ -424,57 +440,26 @@ async fn attempt(at: &Access, person: &str) -> Result<(), String> {
     }
 }
 
+/// One snapshot of everything, asked for once. The reason where not all of it is given.
+async fn save(at: &Access) -> Result<(), String> {
+    let channel = at.channel().await.map_err(|error| format!("{error:#}"))?;
+    let request = SaveSnapshotRequest {
+        request_id: uuid::Uuid::new_v4().to_string(),
+    };
+    let fetched = async {
+        let mut client = MemberServiceClient::new(channel);
+        let mut pieces = client.save_snapshot(request).await?.into_inner();
+        while pieces.message().await?.is_some() {}
+        Ok(())
+    };
+    match timeout(CALL, fetched).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err::<(), tonic::Status>(status)) => Err(status.to_string()),
+        Err(_) => Err(format!("no answer within {CALL:?}")),
+    }
+}
+
 fn last_line(text: &str) -> String {
     let line = text.lines().rfind(|line| !line.trim().is_empty());
     line.unwrap_or_default().chars().take(300).collect()
-}
-
-/// Files that take all that is left of a file system; nothing is left of them when they are dropped.
-struct Filler {
-    path: PathBuf,
-    files: usize,
-}
-
-fn more(fillers: &mut [Filler]) -> Result<()> {
-    fillers.iter_mut().try_for_each(Filler::take)
-}
-
-impl Filler {
-    fn fill(path: PathBuf) -> Result<Self> {
-        let mut filler = Self { path, files: 0 };
-        filler.take()?;
-        ensure!(filler.files > 0, "there was nothing to fill");
-        Ok(filler)
-    }
-
-    fn file(&self, number: usize) -> PathBuf {
-        self.path.with_extension(number.to_string())
-    }
-
-    /// Takes what there is, in ever smaller steps; what the file system keeps for root, too.
-    fn take(&mut self) -> Result<()> {
-        let file = match File::create(self.file(self.files)) {
-            Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(()),
-            file => file.context("a filler")?,
-        };
-        self.files += 1;
-        let (mut at, mut step) = (0, 64 << 20);
-        while step >= 4096 {
-            match rustix::fs::fallocate(&file, FallocateFlags::empty(), at, step) {
-                Ok(()) => at += step,
-                Err(rustix::io::Errno::NOSPC) => step /= 2,
-                Err(errno) => return Err(errno).context("filling a disk"),
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Filler {
-    fn drop(&mut self) {
-        // Whoever finds the disk full afterwards says so.
-        for number in 0..self.files {
-            let _ = fs::remove_file(self.file(number));
-        }
-    }
 }

@@ -6,6 +6,7 @@
 //! `history`), by what is there at the end at every member, and by logins that were revoked: no member serves them after that was
 //! acknowledged.
 
+mod filler;
 pub mod full;
 mod history;
 mod load;
@@ -40,8 +41,9 @@ const LEAST_RATE: f64 = 100.0;
 const BEFORE: Duration = Duration::from_secs(3);
 /// Between two faults everybody has this many answers, at least.
 const BETWEEN: usize = 200;
-/// A frozen member is so for this long, seconds.
+/// A frozen member is so for this long, seconds; in the short form, and in the long one.
 const FROZEN: (u64, u64) = (1, 5);
+const FROZEN_LONG: (u64, u64) = (1, 30);
 /// A way that is cut is so for this long, seconds.
 const CUT: (u64, u64) = (1, 4);
 /// Writes are available again within this after the leader is gone, in 99 of 100 cases.
@@ -123,6 +125,7 @@ pub fn run(long: bool, at_least: Duration) -> Result<Verdict> {
         names: &names,
         addresses: &addresses,
         runtime: &runtime,
+        frozen: if long { FROZEN_LONG } else { FROZEN },
         available: Vec::new(),
         done: BTreeMap::new(),
     };
@@ -213,6 +216,8 @@ struct Rig<'a> {
     names: &'a [String],
     addresses: &'a [String],
     runtime: &'a tokio::runtime::Runtime,
+    /// How long a frozen member is so, seconds: at least, and at most.
+    frozen: (u64, u64),
     /// How long it took until a write that began after the leader was gone was acknowledged.
     available: Vec<Duration>,
     done: BTreeMap<Fault, usize>,
@@ -259,7 +264,7 @@ impl Rig<'_> {
                 };
                 self.scene.member(victim)?.freeze()?;
                 self.await_writes(fault, began)?;
-                std::thread::sleep(seconds(dice, FROZEN).saturating_sub(began.elapsed()));
+                std::thread::sleep(seconds(dice, self.frozen).saturating_sub(began.elapsed()));
                 self.scene.member(victim)?.thaw()?;
             }
             Fault::CutLeader | Fault::CutFollower => {

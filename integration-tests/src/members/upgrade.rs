@@ -2,20 +2,25 @@
 //!
 //! While one of them runs the program of before, the cluster stays at the version that all know, and whoever was upgraded can go back. When
 //! the last one is upgraded the version goes up by itself. From then on the program of before is refused, by its own words: to start on what
-//! a member has, and to join.
+//! a member has, and to join. What a member has is looked at, too: it is in the new form, and the member starts on it.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use prost::Message as _;
+use verger_controller_state::Tree;
+use verger_controller_store::{SledState, StateDb as _};
 use verger_proto::cluster::v1::member_service_client::MemberServiceClient;
 use verger_proto::cluster::v1::{ListMembersRequest, ListMembersResponse};
+use verger_proto::stored::v1::ClusterRow;
 
-use super::load::Load;
+use super::load::{Load, Shared};
 use super::{BETWEEN, MEMBERS, STUCK, at_the_end, epoch};
 use crate::access::Access;
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
-use crate::scene::{Scene, Seat};
+use crate::scene::{FIRST, Scene, Seat};
 
 /// The programs: of this version, and of the next.
 const BEFORE: &str = "verger-controller";
@@ -50,7 +55,8 @@ pub fn run(long: bool) -> Result<Verdict> {
     Ok(Verdict {
         figure: format!(
             "{} lost, stale or undecided of {writes} writes and {reads} reads in {rounds} upgrades of three members one by one; the version \
-             went up when the last was upgraded, not before; back to the program of before: allowed until then, and then refused ({said})",
+             went up when the last was upgraded, not before, and rows are in the new form; back to the program of before: allowed until then, \
+             and then refused ({said})",
             wrong.len()
         ),
         holds: wrong.is_empty() && writes > 0 && reads > 0,
@@ -61,7 +67,7 @@ pub fn run(long: bool) -> Result<Verdict> {
 struct Room {
     runtime: tokio::runtime::Runtime,
     scene: Scene,
-    load: Load,
+    load: Option<Load>,
     access: Access,
     names: Vec<String>,
     addresses: Vec<String>,
@@ -84,11 +90,18 @@ impl Room {
         Ok(Self {
             runtime,
             scene,
-            load,
+            load: Some(load),
             access,
             names,
             addresses,
         })
+    }
+
+    fn book(&self) -> Result<&Shared> {
+        self.load
+            .as_ref()
+            .map(|load| &load.book)
+            .context("the load goes on")
     }
 
     /// Upgrades them all, and tries to go back. Gives what the program of before said.
@@ -100,7 +113,11 @@ impl Room {
             self.restart(name, &next)?;
             if place == 0 {
                 // Nobody has written anything that it does not know.
-                self.restart(name, &before)?;
+                self.a_set_is_applied()?;
+                let written = self.restart(name, &before)?;
+                written
+                    .are_in_the_form_of_before()
+                    .with_context(|| format!("{name}, upgraded first"))?;
                 self.restart(name, &next)?;
             }
             if place + 1 < MEMBERS {
@@ -122,28 +139,57 @@ impl Room {
             std::thread::sleep(LOOK);
         }
         // What is written in the new form comes after that.
+        self.a_set_is_applied()?;
         self.go_on()?;
         self.is_refused_by_a_cluster()?;
         self.is_refused_by_its_files(&before, &next)
     }
 
-    fn restart(&mut self, name: &str, program: &std::path::Path) -> Result<()> {
+    /// Gives the rows as they were in between.
+    fn restart(&mut self, name: &str, program: &Path) -> Result<SetRows> {
+        self.scene.member(name)?.stop()?;
+        let rows = self.rows(name)?;
         let member = self.scene.member(name)?;
-        member.stop()?;
         member.set_program(program);
         member.start()?;
-        self.go_on()
+        self.go_on()?;
+        Ok(rows)
     }
 
-    /// The program of before does not start on what a member has by now, and says why; what it was given is as good as before.
-    fn is_refused_by_its_files(
-        &mut self,
-        before: &std::path::Path,
-        next: &std::path::Path,
-    ) -> Result<String> {
+    /// The rows of a member that does not run.
+    fn rows(&self, name: &str) -> Result<SetRows> {
+        let folder = if name == FIRST { "controller" } else { name };
+        SetRows::of(&self.scene.path(folder)).with_context(|| format!("the rows of {name}"))
+    }
+
+    /// The epoch in the rows of a member that does not run, which are in the next form.
+    fn epoch_in_the_next_form(&self, name: &str) -> Result<u64> {
+        let rows = self.rows(name)?;
+        let epoch = rows.epoch;
+        rows.are_in_the_next_form()
+            .with_context(|| format!("the rows of {name}"))?;
+        Ok(epoch)
+    }
+
+    /// Waits until a set is in force that was asked for after this was called.
+    fn a_set_is_applied(&self) -> Result<()> {
+        let (book, began) = (self.book()?, Instant::now());
+        while !book.open().writes.iter().any(|(asked, _)| *asked >= began) {
+            book.is_whole()?;
+            ensure!(began.elapsed() < STUCK, "no set is acknowledged within {STUCK:?}");
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// The program of before does not start on what a member has by now, which is in the new form, and says why; what it was given is as
+    /// good as before.
+    fn is_refused_by_its_files(&mut self, before: &Path, next: &Path) -> Result<String> {
         let name = self.names.last().context("there are members")?.clone();
         let member = self.scene.member(&name)?;
         member.stop()?;
+        let held = self.epoch_in_the_next_form(&name)?;
+        let member = self.scene.member(&name)?;
         member.set_program(before);
         let refused = member.start().err().context("the program of before starts")?;
         let refused = format!("{refused:#}");
@@ -152,10 +198,44 @@ impl Room {
             refused.contains(sentence) && refused.contains("run the program that was here before"),
             "the program of before says: {refused}"
         );
+        let left = self.epoch_in_the_next_form(&name)?;
+        ensure!(
+            left == held,
+            "the program of before left epoch {left} of {held} in the rows of {name}"
+        );
+        let member = self.scene.member(&name)?;
         member.set_program(next);
         member.start()?;
         self.go_on()?;
+        let served = self.epoch_at(&name)?;
+        ensure!(
+            served >= held,
+            "{name} had epoch {held} in its rows, and serves {served}"
+        );
         Ok(sentence.to_owned())
+    }
+
+    /// A member that starts on rows in the new form serves the set that is in them. Nobody writes any more.
+    fn is_served_from_its_files(&mut self) -> Result<()> {
+        let name = self.names.last().context("there are members")?.clone();
+        let before = self.epoch_at(&name)?;
+        self.scene.member(&name)?.stop()?;
+        let held = self.epoch_in_the_next_form(&name)?;
+        self.scene.member(&name)?.start()?;
+        let served = self.epoch_at(&name)?;
+        ensure!(
+            before == held && held == served,
+            "{name} served epoch {before} before it stopped, had {held} in its rows, and serves {served} after its start"
+        );
+        Ok(())
+    }
+
+    /// The epoch that a member serves.
+    fn epoch_at(&self, name: &str) -> Result<u64> {
+        let place = self.names.iter().position(|other| other == name);
+        let address = place.and_then(|place| self.addresses.get(place));
+        let at = self.access.at(address.context("a member is called somewhere")?);
+        self.runtime.block_on(epoch(&at))
     }
 
     /// The program of before does not join, and says why; its invitation is not used up by that.
@@ -234,7 +314,7 @@ impl Room {
 
     /// Waits until everybody is answered, and every member is back.
     fn go_on(&self) -> Result<()> {
-        let book = &self.load.book;
+        let book = self.book()?;
         let (began, before) = (Instant::now(), book.answered());
         while book.answered() < before + BETWEEN {
             book.is_whole()?;
@@ -252,8 +332,10 @@ impl Room {
     }
 
     /// What is wrong, and how many writes and reads were answered.
-    fn end(self) -> Result<(Vec<String>, (usize, usize))> {
-        let book = self.runtime.block_on(self.load.end(&self.access))?;
+    fn end(mut self) -> Result<(Vec<String>, (usize, usize))> {
+        let load = self.load.take().context("the load goes on")?;
+        let book = self.runtime.block_on(load.end(&self.access))?;
+        self.is_served_from_its_files()?;
         let mut wrong = self
             .runtime
             .block_on(at_the_end(&self.access, &self.addresses, &book))?;
@@ -261,5 +343,55 @@ impl Room {
         wrong.extend(open.wrong.clone());
         wrong.extend(open.history.wrong());
         Ok((wrong, (open.writes.len(), open.history.reads())))
+    }
+}
+
+/// What the rows of a member that does not run say of the set in force and its seal.
+struct SetRows {
+    epoch: u64,
+    format: u32,
+    /// Bytes of the seal in the row of the cluster.
+    within: usize,
+    /// Bytes of it in a row of its own, where there is one.
+    apart: Option<usize>,
+}
+
+impl SetRows {
+    fn of(data: &Path) -> Result<Self> {
+        let state = SledState::open(&data.join("raft"))?;
+        let get = |key: &str| state.get(Tree::Cluster.name(), key.as_bytes());
+        let row = get("cluster")?.with_context(|| format!("there is no row of the cluster in {data:?}"))?;
+        let row = ClusterRow::decode(row).with_context(|| format!("the row of the cluster in {data:?}"))?;
+        Ok(Self {
+            epoch: row.epoch,
+            format: row.format,
+            within: row.seal.len(),
+            apart: get("seal")?.map(|seal| seal.len()),
+        })
+    }
+
+    /// Requires the form that the program of before knows.
+    fn are_in_the_form_of_before(&self) -> Result<()> {
+        self.are(1, self.within > 0 && self.apart.is_none())
+    }
+
+    /// Requires the form of the next version.
+    fn are_in_the_next_form(&self) -> Result<()> {
+        self.are(2, self.within == 0 && self.apart.is_some_and(|bytes| bytes > 0))
+    }
+
+    fn are(&self, wanted: u32, is_sealed_so: bool) -> Result<()> {
+        let Self {
+            format,
+            within,
+            apart,
+            ..
+        } = self;
+        ensure!(
+            *format == wanted && is_sealed_so,
+            "the row of the cluster has format {format} and {within} bytes of a seal, and the row of the seal has {apart:?}: that is not \
+             format {wanted}"
+        );
+        Ok(())
     }
 }
