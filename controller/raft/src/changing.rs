@@ -47,7 +47,8 @@ impl Member {
                     if self.is_settled(&change, patience).await {
                         return Ok(());
                     }
-                    if Instant::now() >= deadline {
+                    // Early where the member stops.
+                    if Instant::now() >= deadline || Instant::now() < patience {
                         return Err(ChangeError::Failed(NOT_LED.to_owned()));
                     }
                     continue;
@@ -58,8 +59,8 @@ impl Member {
             }
             // Who was asked to lead may not have heard it: it is asked again.
             let patience = deadline.min(Instant::now() + HEARD_WITHIN);
-            let has_changed = leading::changes(self.raft(), leads.as_ref(), patience).await;
-            if !has_changed && Instant::now() >= deadline {
+            let goes_on = leading::changes_or_passes(self.raft(), leads.as_ref(), patience).await;
+            if !goes_on || Instant::now() >= deadline {
                 return Err(ChangeError::Nobody);
             }
         }
@@ -121,7 +122,9 @@ impl Member {
                 self.hand_over(standing.id).await?;
             }
             let patience = deadline.min(Instant::now() + HEARD_WITHIN);
-            leading::changes(self.raft(), leads.as_ref(), patience).await;
+            if !leading::changes_or_passes(self.raft(), leads.as_ref(), patience).await {
+                return Err(ChangeError::Nobody);
+            }
             leads = leading::now(self.raft());
             if matches!(&leads, Some(Leads::There(later, ..)) if *later > term) {
                 return Ok(true);

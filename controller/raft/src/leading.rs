@@ -58,3 +58,9 @@ pub(crate) async fn changes(raft: &Raft, before: Option<&Leads>, deadline: Insta
         }
     }
 }
+
+/// Waits until somebody else than `before` leads, and no longer than that. `false` where the member stops: nothing changes any more, and
+/// who asks again would do so without a pause.
+pub(crate) async fn changes_or_passes(raft: &Raft, before: Option<&Leads>, until: Instant) -> bool {
+    changes(raft, before, until).await || Instant::now() >= until
+}

@@ -196,7 +196,9 @@ impl Carrier {
                 // Nothing was written: somebody else may write it, or who was not reached, or takes nothing for a moment, in a moment.
                 _ if Instant::now() < deadline => {
                     let moment = deadline.min(Instant::now() + MOMENT);
-                    leading::changes(&self.raft, leads.as_ref(), moment).await;
+                    if !leading::changes_or_passes(&self.raft, leads.as_ref(), moment).await {
+                        return Err(ProposeError::NotLeader);
+                    }
                 }
                 _ => return Err(ProposeError::NotLeader),
             }

@@ -135,7 +135,9 @@ impl Reader {
             }
             // Whoever was asked does not lead, or did not hear it: somebody else may lead soon, and asking again does no harm.
             let moment = deadline.min(Instant::now() + MOMENT);
-            leading::changes(&self.raft, leads.as_ref(), moment).await;
+            if !leading::changes_or_passes(&self.raft, leads.as_ref(), moment).await {
+                return Err(not_current("the member stops".to_owned()));
+            }
         }
     }
 
