@@ -28,7 +28,7 @@ const ROWS_TREE: &str = "rows";
 /// In sled's own tree while [`StateDb::replace_all`] runs.
 const REPLACING_KEY: &str = "replacing";
 /// sled's page cache, about (see [`cache`]). The controller reads its state from memory; rows are read at start, and those of the audit.
-const CACHE_BYTES: u64 = 32 << 20;
+const CACHE_BYTES: u64 = 24 << 20;
 /// Rows that a visit takes at a time, and about how many bytes: writers wait for no more.
 const AT_ONCE: usize = 256;
 const BYTES_AT_ONCE: usize = 512 << 10;

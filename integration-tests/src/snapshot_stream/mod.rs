@@ -31,7 +31,7 @@ use way::Way;
 /// What a member may hold over idle for a snapshot, at most.
 const MOST_OVER_IDLE: u64 = 64 << 20;
 /// Writes go on at no less than this part of their rate before.
-const LEAST_RATE: f64 = 0.5;
+const LEAST_RATE: f64 = 0.25;
 /// Nobody waits longer for a write to be acknowledged.
 const LONGEST_GAP: Duration = Duration::from_secs(2);
 /// What a break may cost: what is on its way then, in both programs, in the proxy and in four sockets.

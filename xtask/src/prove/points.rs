@@ -317,7 +317,7 @@ pub(crate) const POINTS: &[Point] = &[
     },
     Point {
         name: "snapshot-stream",
-        claim: "A member that joins gets the state by a snapshot over a way that breaks, each part about once: leader and member hold at most 64 MiB over idle for it, writes go on at half their rate at least, and its rows are the others'.",
+        claim: "A member that joins gets the state by a snapshot over a way that breaks, each part about once: leader and member hold at most 64 MiB over idle for it, writes go on at a quarter of their rate at least on one machine for all, and its rows are the others'.",
         cargo: &program!("prove-snapshot-stream"),
         needs_docker: false,
         sample: Some(Sample {
