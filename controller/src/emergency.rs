@@ -123,15 +123,7 @@ async fn attempt(
             (None, Action::RecoverLogin { person, reason, key })
         }
     };
-    let command = Command {
-        stamp: SystemAmbient.now(),
-        actor: format!("controller/{name}"),
-        request_id: None,
-        from: None,
-        policies: Vec::new(),
-        counted: false,
-        action,
-    };
+    let command = Command::of_member(name, SystemAmbient.now(), action);
     match member.propose(&command).await? {
         Response::LoginCreated | Response::BreakGlassEnded => {}
         Response::Refused(refused) => anyhow::bail!("{refused}"),

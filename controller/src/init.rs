@@ -92,15 +92,7 @@ async fn found(
     make_private_dir(&raft_dir)?;
     Member::create(&raft_dir)?;
     let member = wire_up::open_alone(config, FIRST).await?;
-    let command = |action| Command {
-        stamp: SystemAmbient.now(),
-        actor: format!("controller/{}", config.member),
-        request_id: None,
-        from: None,
-        policies: Vec::new(),
-        counted: false,
-        action,
-    };
+    let command = |action| Command::of_member(&config.member, SystemAmbient.now(), action);
     let founded = member
         .propose(&command(Action::Found {
             trust_root: envelope.into(),

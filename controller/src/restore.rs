@@ -118,14 +118,10 @@ async fn gone_on(
         .iter()
         // Those of before members had names are known to nobody by one.
         .filter_map(|(number, node)| Some((node.name.parse().ok()?, *number)));
-    let command = Command {
-        stamp: SystemAmbient.now(),
-        actor: format!("controller/{}", config.member),
-        request_id: None,
-        from: None,
-        policies: Vec::new(),
-        counted: false,
-        action: Action::Restore {
+    let command = Command::of_member(
+        &config.member,
+        SystemAmbient.now(),
+        Action::Restore {
             from: SnapshotPlace {
                 digest: Digest::from_bytes(from.digest),
                 index: from.index,
@@ -133,7 +129,7 @@ async fn gone_on(
             },
             members: members.collect(),
         },
-    };
+    );
     match member.propose(&command).await? {
         Response::Restored => Ok(held),
         Response::Refused(refused) => anyhow::bail!("{refused}"),

@@ -44,17 +44,13 @@ pub(crate) async fn keep_fresh(member: Arc<Member>, key: MemberKey, name: String
         let Some(envelope) = member.read(|state| signature(state, &key, leads, wall)) else {
             continue;
         };
-        let command = Command {
-            stamp: wall,
-            actor: format!("controller/{name}"),
-            request_id: None,
-            from: None,
-            policies: Vec::new(),
-            counted: false,
-            action: Action::Stamp {
+        let command = Command::of_member(
+            &name,
+            wall,
+            Action::Stamp {
                 envelope: envelope.to_json().into(),
             },
-        };
+        );
         // The next look is the retry.
         match member.propose(&command).await {
             Ok(Response::Stamped { .. }) => {}

@@ -25,15 +25,7 @@ pub(crate) async fn keep_raising(member: Arc<Member>, name: String) {
         let Some(to) = member.agreed_version() else {
             continue;
         };
-        let command = Command {
-            stamp: SystemAmbient.now(),
-            actor: format!("controller/{name}"),
-            request_id: None,
-            from: None,
-            policies: Vec::new(),
-            counted: false,
-            action: Action::RaiseVersion { to },
-        };
+        let command = Command::of_member(&name, SystemAmbient.now(), Action::RaiseVersion { to });
         match member.propose(&command).await {
             Ok(Response::VersionRaised) => tracing::info!(
                 version = to.number(),

@@ -166,15 +166,7 @@ async fn tell(member: &Arc<Member>, name: &str, changed: Vec<Action>) {
     for some in changed.chunks(AT_ONCE) {
         let mut telling = JoinSet::new();
         for action in some {
-            let command = Command {
-                stamp,
-                actor: format!("controller/{name}"),
-                request_id: None,
-                from: None,
-                policies: Vec::new(),
-                counted: false,
-                action: action.clone(),
-            };
+            let command = Command::of_member(name, stamp, action.clone());
             let member = Arc::clone(member);
             telling.spawn(async move { member.propose(&command).await });
         }

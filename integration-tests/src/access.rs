@@ -13,6 +13,8 @@ use tonic::{Code, Status};
 use verger_policy::digest::Digest;
 use verger_policy::model::PolicyObject;
 use verger_policy::set::{PolicySet, diff};
+use verger_proto::cluster::v1::CreateLoginRequest;
+use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_proto::policy::v1::{ApplyRequest, Envelope, GetSetRequest};
 use verger_seal::{SealingKey, SetStatement, TrustRoot};
@@ -176,6 +178,28 @@ impl<'a> Line<'a> {
 
     pub(crate) const fn access(&self) -> &'a Access {
         self.access
+    }
+
+    /// Gives somebody a login for the key of this request.
+    ///
+    /// # Errors
+    /// When that is refused, or nobody answers in time.
+    pub(crate) async fn give_login(&mut self, person: &str, csr: &[u8]) -> Result<()> {
+        let request = CreateLoginRequest {
+            request_id: uuid::Uuid::new_v4().to_string(),
+            person: person.to_owned(),
+            csr: csr.to_vec().into(),
+        };
+        self.insist("a login", |channel| {
+            let request = request.clone();
+            async move {
+                CertificateServiceClient::new(channel)
+                    .create_login(request)
+                    .await
+                    .map(drop)
+            }
+        })
+        .await
     }
 
     /// As [`Access::insist`], over the kept connection first.

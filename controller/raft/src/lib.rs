@@ -29,6 +29,8 @@ mod snapshot;
 mod state_machine;
 #[cfg(test)]
 mod suite;
+#[cfg(test)]
+mod testing;
 mod tickets;
 mod transfer;
 mod types;

@@ -158,32 +158,20 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::fs;
     use std::path::PathBuf;
-    use std::sync::Arc;
     use std::time::Duration;
 
-    use verger_controller_store::SledState;
+    use verger_controller_store::{LogId, MemoryState, RowOp, SledState, Space};
 
     use super::*;
-    use crate::member::{Member, MemberConfig, MemberError};
-    use crate::peers::NoPeers;
-    use crate::types::Node;
-
-    async fn open(dir: &Path) -> Result<Member, MemberError> {
-        let config = MemberConfig {
-            id: 1,
-            node: Node::default(),
-            is_first: true,
-            start: 1,
-        };
-        Member::open(config, dir.to_owned(), Arc::new(NoPeers)).await
-    }
+    use crate::member::{Member, MemberError};
+    use crate::testing::{PATIENCE, open};
 
     /// A member that is stopped, whose log begins behind its snapshot; and the snapshot's file.
     async fn purged() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         Member::create(dir.path()).unwrap();
         let member = open(dir.path()).await.unwrap();
-        member.wait_until_leading(Duration::from_secs(30)).await.unwrap();
+        member.wait_until_leading(PATIENCE).await.unwrap();
         member.catch_up().await.unwrap();
         member.snapshot_and_purge().await.unwrap();
         while member.standing().purged == 0 {
@@ -197,6 +185,59 @@ mod tests {
             .unwrap()
             .path();
         (dir, file)
+    }
+
+    /// A file system with less space than the log is to have, gone with this. Needs root, as the rigs do.
+    struct Small(tempfile::TempDir);
+
+    impl Small {
+        fn mounted() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let mut mount = std::process::Command::new("mount");
+            mount.args(["-t", "tmpfs", "-o", "size=48m", "tmpfs"]);
+            assert!(
+                mount.arg(dir.path()).status().unwrap().success(),
+                "mounting a tmpfs needs root"
+            );
+            Self(dir)
+        }
+    }
+
+    impl Drop for Small {
+        fn drop(&mut self) {
+            let mut umount = std::process::Command::new("umount");
+            let _ = umount.arg("--lazy").arg(self.0.path()).status();
+        }
+    }
+
+    #[test]
+    fn a_snapshot_takes_no_space_that_the_log_needs() {
+        let small = Small::mounted();
+        let place = small.0.path();
+        let dir = SnapshotDir::open(&place.join("snapshots")).unwrap();
+        let rows = MemoryState::new();
+        let put = RowOp {
+            tree: "t".to_owned(),
+            key: "k".into(),
+            value: Some("v".into()),
+        };
+        let mark = AppliedMark {
+            last: LogId { index: 1, term: 1 },
+            membership: Bytes::new(),
+        };
+        rows.apply_batch(&[put], &mark).unwrap();
+        let full = Room::of(Space::watch(place).unwrap());
+        let refused = write(&rows, &dir, &full).unwrap_err();
+        assert!(matches!(refused, StoreError::Full { .. }), "{refused}");
+        let told = refused.to_string();
+        assert!(
+            told.contains("the disk is full") && told.contains(place.to_str().unwrap()),
+            "{told}"
+        );
+        assert_eq!(dir.latest().unwrap(), None);
+        // There is enough for it.
+        let made = write(&rows, &dir, &Room::of(Space::endless())).unwrap().unwrap();
+        assert_eq!(dir.verify(&made).unwrap(), 1);
     }
 
     fn flip(file: &Path, at: usize) {

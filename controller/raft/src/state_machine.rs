@@ -357,29 +357,13 @@ mod tests {
 
     fn command(index: u64) -> Bytes {
         let action = match index {
-            1 => {
-                let key = verger_seal::SealingKey::from_seed([1; 32]);
-                let people = [("ada".to_owned(), &key)];
-                let (_, envelope) = verger_seal::TrustRoot::found(&people, 1).unwrap();
-                verger_controller_state::Action::Found {
-                    trust_root: envelope.to_json().into(),
-                }
-            }
+            1 => crate::testing::found(),
             _ => verger_controller_state::Action::CreateLogin {
                 person: format!("person-{}", index % 5),
                 key: verger_policy::digest::Digest::of(&index.to_le_bytes()),
             },
         };
-        let command = verger_controller_state::Command {
-            stamp: jiff::Timestamp::UNIX_EPOCH,
-            actor: "controller/c1".to_owned(),
-            request_id: None,
-            from: None,
-            policies: Vec::new(),
-            counted: false,
-            action,
-        };
-        command.encode()
+        crate::testing::command(action).encode()
     }
 
     /// Applies the log from there to there, so many entries at once.

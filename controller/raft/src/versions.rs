@@ -93,52 +93,18 @@ impl Member {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::path::Path;
-    use std::sync::Arc;
 
-    use verger_controller_state::{Action, Command, Response};
+    use verger_controller_state::Action;
 
     use super::*;
-    use crate::member::{MemberConfig, MemberError};
-    use crate::peers::NoPeers;
-    use crate::types::Node;
-
-    /// Whatever it waits for comes by then.
-    const PATIENCE: Duration = Duration::from_secs(30);
-
-    async fn open(dir: &Path) -> Result<Member, MemberError> {
-        let config = MemberConfig {
-            id: 1,
-            node: Node::default(),
-            is_first: true,
-            start: 1,
-        };
-        Member::open(config, dir.to_owned(), Arc::new(NoPeers)).await
-    }
-
-    fn command(action: Action) -> Command {
-        Command {
-            stamp: jiff::Timestamp::UNIX_EPOCH,
-            actor: "controller/c1".to_owned(),
-            request_id: None,
-            from: None,
-            policies: Vec::new(),
-            counted: false,
-            action,
-        }
-    }
+    use crate::member::MemberError;
+    use crate::testing::{PATIENCE, command, found_by, open};
 
     /// A founded member of a cluster of its own.
     async fn founded(dir: &Path) -> Member {
         Member::create(dir).unwrap();
         let member = open(dir).await.unwrap();
-        member.wait_until_leading(PATIENCE).await.unwrap();
-        let key = verger_seal::SealingKey::from_seed([1; 32]);
-        let (_, envelope) = verger_seal::TrustRoot::found(&[("ada".to_owned(), &key)], 1).unwrap();
-        let found = Action::Found {
-            trust_root: envelope.to_json().into(),
-        };
-        let founded = member.propose(&command(found)).await.unwrap();
-        assert!(matches!(founded, Response::Founded(_)), "{founded:?}");
+        found_by(&member).await;
         member
     }
 

@@ -515,6 +515,19 @@ pub enum InvalidCommand {
 }
 
 impl Command {
+    /// One of a member's own, for which nobody called, and no role decides.
+    pub fn of_member(member: &str, stamp: Timestamp, action: Action) -> Self {
+        Self {
+            stamp,
+            actor: format!("controller/{member}"),
+            request_id: None,
+            from: None,
+            policies: Vec::new(),
+            counted: false,
+            action,
+        }
+    }
+
     /// Digest of who asks for what, which is the same when they ask again: without the time, the request's id, and what is made
     /// anew for each attempt.
     pub(crate) fn asked(&self) -> Digest {

@@ -64,6 +64,22 @@ impl Bounds {
         Ok(next)
     }
 
+    /// Gives the bounds after a truncation behind `keep`; `None` when there is nothing to do. `read` gives the record of an index.
+    pub(crate) fn truncated(
+        &self,
+        keep: Option<u64>,
+        read: impl FnOnce(u64) -> Result<Option<LogRecord>, StoreError>,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(kept) = self.plan_truncate(keep)? else {
+            return Ok(None);
+        };
+        let kept = match kept {
+            Some(index) => read(index)?.map(|record| record.id()),
+            None => None,
+        };
+        Ok(Some(self.after_truncate(kept)))
+    }
+
     /// Tells which record stays the last: `Some(None)` none, `None` nothing to do.
     pub(crate) fn plan_truncate(&self, keep: Option<u64>) -> Result<Option<Option<u64>>, StoreError> {
         let Some(last) = self.last else { return Ok(None) };

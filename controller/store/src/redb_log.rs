@@ -306,20 +306,9 @@ impl LogDb for RedbLog {
         self.change(
             Change::Rewrite,
             |head| {
-                let Some(kept) = head.bounds.plan_truncate(keep)? else {
-                    return Ok(None);
-                };
-                let kept = match kept {
-                    Some(index) => self
-                        .read_range(index..index + 1, 0)?
-                        .pop()
-                        .map(|record| record.id()),
-                    None => None,
-                };
-                Ok(Some(Head {
-                    bounds: head.bounds.after_truncate(kept),
-                    ..*head
-                }))
+                let read = |index| Ok(self.read_range(index..index + 1, 0)?.pop());
+                let bounds = head.bounds.truncated(keep, read)?;
+                Ok(bounds.map(|bounds| Head { bounds, ..*head }))
             },
             |txn, after| {
                 let end = after.bounds.last.map_or(0, |last| last.index + 1);

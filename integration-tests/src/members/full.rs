@@ -15,18 +15,18 @@ use verger_proto::policy::v1::GetSetRequest;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_transport::KeyPair;
 
+use super::crowd::{self, Crowd, Place};
 use super::filler::{Filler, more};
-use super::load::Load;
-use super::{BETWEEN, MEMBERS, STUCK, at_the_end, shuffle};
+use super::{BETWEEN, MEMBERS, STUCK, shuffle};
 use crate::access::Access;
 use crate::dice::Dice;
 use crate::point::{Verdict, tell};
-use crate::power_cut::{self, Disk, Mounted};
+use crate::power_cut;
 use crate::programs::Programs;
-use crate::scene::{Scene, Seat};
+use crate::scene::Scene;
 
 /// How long disks stay full.
-const FULL: Duration = Duration::from_secs(3);
+const FULL: Duration = Duration::from_secs(2);
 /// Writes go on elsewhere within this after disks are full.
 const ANSWERED: Duration = Duration::from_secs(10);
 /// A unit starts what has stopped after this long.
@@ -116,13 +116,8 @@ pub fn run(long: bool) -> Result<Verdict> {
 
 /// Members with a file system each, and who asks them.
 struct Room {
-    runtime: tokio::runtime::Runtime,
-    scene: Scene,
-    disks: Vec<Mounted<'static>>,
-    load: Option<Load>,
-    access: Access,
-    names: Vec<String>,
-    addresses: Vec<String>,
+    crowd: Crowd,
+    disks: Vec<Place>,
     /// Since when a member does not run.
     away: Vec<Option<Instant>>,
     stopped: usize,
@@ -131,62 +126,27 @@ struct Room {
     unsaved: usize,
     /// The longest that it took until a write went on elsewhere.
     longest: Duration,
-    _folders: Vec<tempfile::TempDir>,
 }
 
 impl Room {
     fn of(programs: &Programs) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let (mut seats, mut disks, mut folders) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..MEMBERS {
-            let folder = tempfile::Builder::new().prefix("verger-disk-").tempdir()?;
-            // For as long as this program runs, which is as long as the disk is there.
-            let disk: &'static Disk = Box::leak(Box::new(Disk::make(folder.path())?));
-            let mounted = disk.mount()?;
-            mounted.make_store()?;
-            seats.push(Seat {
-                data: Some(mounted.store().join("data")),
-                ..Seat::anywhere()?
-            });
-            disks.push(mounted);
-            folders.push(folder);
-        }
+        let (seats, disks) = crowd::seats()?;
         let scene = Scene::of_members_at(programs, &seats)?;
-        let names = scene.member_names();
-        let addresses = names
-            .iter()
-            .map(|name| scene.address(name))
-            .collect::<Result<Vec<_>>>()?;
-        let access = Access::of(&scene)?;
-        let load = runtime.block_on(Load::start(&access, &names))?;
         Ok(Self {
-            runtime,
-            scene,
+            crowd: Crowd::of(crowd::runtime()?, scene)?,
+            away: vec![None; disks.len()],
             disks,
-            load: Some(load),
-            access,
-            away: vec![None; names.len()],
-            names,
-            addresses,
             stopped: 0,
             refused: 0,
             unsaved: 0,
             longest: Duration::ZERO,
-            _folders: folders,
         })
     }
 
-    fn load(&self) -> Result<&Load> {
-        self.load.as_ref().context("the load goes on")
-    }
-
     fn round(&mut self, kind: Kind, rest: Rest, dice: &mut Dice) -> Result<()> {
-        self.load()?.book.is_whole()?;
-        let leader = self.scene.leader()?;
-        let leader = self.names.iter().position(|name| *name == leader);
+        self.crowd.book()?.is_whole()?;
+        let leader = self.crowd.scene.leader()?;
+        let leader = self.crowd.names.iter().position(|name| *name == leader);
         let leader = leader.context("the leader is one of the members")?;
         let mut followers: Vec<usize> = (0..MEMBERS).filter(|place| *place != leader).collect();
         shuffle(&mut followers, dice);
@@ -199,7 +159,7 @@ impl Room {
         let began = Instant::now();
         let mut fillers = places
             .iter()
-            .map(|place| Filler::fill(self.disks[*place].store().join("filler")))
+            .map(|place| Filler::fill(self.disks[*place].mounted.store().join("filler")))
             .collect::<Result<Vec<_>>>()?;
         match rest {
             Rest::Left => self.says_so(kind, &places, began)?,
@@ -236,8 +196,8 @@ impl Room {
 
     /// Starts whoever has stopped, when its unit would.
     fn restart(&mut self) -> Result<()> {
-        for (name, away) in self.names.clone().into_iter().zip(0..) {
-            let member = self.scene.member(&name)?;
+        for (name, away) in self.crowd.names.clone().into_iter().zip(0..) {
+            let member = self.crowd.scene.member(&name)?;
             match self.away[away] {
                 None if !member.is_running()? => {
                     self.stopped += 1;
@@ -263,7 +223,7 @@ impl Room {
         loop {
             more(fillers)?;
             let first = {
-                let book = self.load()?.book.open();
+                let book = self.crowd.book()?.open();
                 let after = book.writes.iter().filter(|(asked, _)| *asked >= began);
                 after.map(|(_, acknowledged)| *acknowledged).min()
             };
@@ -275,7 +235,7 @@ impl Room {
                 began.elapsed() < ANSWERED,
                 "no write is acknowledged within {ANSWERED:?}, though a quorum has space"
             );
-            self.load()?.book.is_whole()?;
+            self.crowd.book()?.is_whole()?;
             self.restart()?;
             std::thread::sleep(LOOK);
         }
@@ -283,11 +243,11 @@ impl Room {
 
     /// Waits until a call at a member is refused for its disk, or for those of others.
     fn is_refused(&mut self, call: Call, place: usize) -> Result<()> {
-        let (began, at) = (Instant::now(), self.access.at(&self.addresses[place]));
+        let (began, at) = (Instant::now(), self.crowd.access.at(&self.crowd.addresses[place]));
         let mut number = 0;
         loop {
             number += 1;
-            let answer = self.runtime.block_on(async {
+            let answer = self.crowd.runtime.block_on(async {
                 match call {
                     Call::Write => attempt(&at, &format!("full-{place}-{number}")).await,
                     Call::Snapshot => save(&at).await,
@@ -305,8 +265,8 @@ impl Room {
                 Err(why) => why,
             };
             if began.elapsed() > STUCK {
-                let name = self.names[place].clone();
-                let log = self.scene.member(&name)?.log_tail();
+                let name = self.crowd.names[place].clone();
+                let log = self.crowd.scene.member(&name)?.log_tail();
                 bail!("{call:?} at {name} is not refused for a full disk within {STUCK:?}: {last}\n{log}");
             }
             self.restart()?;
@@ -320,11 +280,11 @@ impl Room {
             if kind != Kind::All && full.contains(&place) {
                 continue;
             }
-            let (began, at) = (Instant::now(), self.access.at(&self.addresses[place]));
-            while let Err(why) = self.runtime.block_on(read(&at)) {
+            let (began, at) = (Instant::now(), self.crowd.access.at(&self.crowd.addresses[place]));
+            while let Err(why) = self.crowd.runtime.block_on(read(&at)) {
                 if began.elapsed() > STUCK {
-                    let name = self.names[place].clone();
-                    let log = self.scene.member(&name)?.log_tail();
+                    let name = self.crowd.names[place].clone();
+                    let log = self.crowd.scene.member(&name)?.log_tail();
                     bail!("no read at {name} within {STUCK:?}: {why}\n{log}");
                 }
                 self.restart()?;
@@ -336,11 +296,11 @@ impl Room {
 
     /// Waits until everybody is answered, and every member is back.
     fn go_on(&mut self) -> Result<()> {
-        let (began, before) = (Instant::now(), self.load()?.book.answered());
-        let writes = self.load()?.book.open().writes.len();
+        let (began, before) = (Instant::now(), self.crowd.book()?.answered());
+        let writes = self.crowd.book()?.open().writes.len();
         loop {
             self.restart()?;
-            let book = &self.load()?.book;
+            let book = self.crowd.book()?;
             book.is_whole()?;
             let is_written = book.open().writes.len() > writes + BETWEEN / 10;
             if is_written && book.answered() >= before + BETWEEN && self.away.iter().all(Option::is_none) {
@@ -359,20 +319,20 @@ impl Room {
     }
 
     fn is_back(&mut self, place: usize) -> Result<()> {
-        let (began, at) = (Instant::now(), self.access.at(&self.addresses[place]));
+        let (began, at) = (Instant::now(), self.crowd.access.at(&self.crowd.addresses[place]));
         loop {
             self.restart()?;
             let asked = async {
                 attempt(&at, &format!("room-{place}")).await?;
                 read(&at).await
             };
-            match self.runtime.block_on(asked) {
+            match self.crowd.runtime.block_on(asked) {
                 Ok(()) => return Ok(()),
                 Err(why) if began.elapsed() > STUCK => {
-                    let name = self.names[place].clone();
+                    let name = self.crowd.names[place].clone();
                     bail!(
                         "{name} needs a hand: {why}\n{}",
-                        self.scene.member(&name)?.log_tail()
+                        self.crowd.scene.member(&name)?.log_tail()
                     )
                 }
                 Err(_) => std::thread::sleep(LOOK),
@@ -381,33 +341,8 @@ impl Room {
     }
 
     fn end(mut self) -> Result<(Vec<String>, String)> {
-        let load = self.load.take().context("the load goes on")?;
-        let book = self.runtime.block_on(load.end(&self.access))?;
-        let mut wrong = self
-            .runtime
-            .block_on(at_the_end(&self.access, &self.addresses, &book))?;
-        let open = book.open();
-        wrong.extend(open.wrong.clone());
-        wrong.extend(open.history.wrong());
-        let summary = format!(
-            "{} writes and {} reads, {} logins revoked and {} calls with them refused",
-            open.writes.len(),
-            open.history.reads(),
-            open.revoked,
-            open.refused
-        );
-        Ok((wrong, summary))
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        // Before the file systems go.
-        for name in self.names.clone() {
-            if let Ok(member) = self.scene.member(&name) {
-                let _ = member.kill();
-            }
-        }
+        let book = self.crowd.hush()?;
+        Ok((self.crowd.wrong(&book)?, crowd::summary(&book)))
     }
 }
 

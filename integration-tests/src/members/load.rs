@@ -182,22 +182,8 @@ async fn give_logins(access: Access, giver: usize, book: Shared, stop: Cancellat
         }
         let person = format!("g{giver}-{}", number % PEOPLE);
         book.asks_for(&person);
-        let request = CreateLoginRequest {
-            request_id: uuid::Uuid::new_v4().to_string(),
-            person: person.clone(),
-            csr: csr.clone().into(),
-        };
         let began = Instant::now();
-        line.insist("a login", |channel| {
-            let request = request.clone();
-            async move {
-                CertificateServiceClient::new(channel)
-                    .create_login(request)
-                    .await
-                    .map(drop)
-            }
-        })
-        .await?;
+        line.give_login(&person, &csr).await?;
         book.has_given(&person);
         book.wrote(began);
     }

@@ -6,6 +6,7 @@
 //! `history`), by what is there at the end at every member, and by logins that were revoked: no member serves them after that was
 //! acknowledged.
 
+mod crowd;
 mod filler;
 pub mod full;
 mod history;
@@ -30,7 +31,8 @@ use crate::dice::Dice;
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
 use crate::scene::{Scene, Seat, free_port};
-use load::{Load, Shared};
+use crowd::Crowd;
+use load::Shared;
 use proxy::{Network, Way, own_address};
 
 /// Members.
@@ -98,33 +100,14 @@ pub fn run(long: bool, at_least: Duration) -> Result<Verdict> {
     tell(&format!("members: seed {seed}"));
     let mut dice = Dice::new(seed);
     verger_transport::install_crypto_provider();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
+    let runtime = crowd::runtime()?;
     let network = Network::new();
-    let mut scene = runtime.block_on(stage(&network))?;
-    let names = scene.member_names();
-    let addresses = names
-        .iter()
-        .map(|name| scene.address(name))
-        .collect::<Result<Vec<_>>>()?;
-    let access = Access::of(&scene)?;
-    ensure!(
-        access.addresses().len() == MEMBERS,
-        "the context knows {} members, not {MEMBERS}",
-        access.addresses().len()
-    );
-    let load = runtime.block_on(Load::start(&access, &names))?;
-    let rate = runtime.block_on(answers_a_second(&load));
+    let scene = runtime.block_on(stage(&network))?;
+    let crowd = Crowd::of(runtime, scene)?;
+    let rate = answers_a_second(crowd.book()?);
     let mut rig = Rig {
-        scene: &mut scene,
+        crowd,
         network: &network,
-        load: &load,
-        access: &access,
-        names: &names,
-        addresses: &addresses,
-        runtime: &runtime,
         frozen: if long { FROZEN_LONG } else { FROZEN },
         available: Vec::new(),
         done: BTreeMap::new(),
@@ -141,12 +124,10 @@ pub fn run(long: bool, at_least: Duration) -> Result<Verdict> {
         }
     }
     let minutes = began.elapsed().as_secs_f64() / 60.0;
+    let book = rig.crowd.hush()?;
+    let wrong = rig.crowd.wrong(&book)?;
     let (mut available, done) = (rig.available, rig.done);
-    let book = runtime.block_on(load.end(&access))?;
-    let mut wrong = runtime.block_on(at_the_end(&access, &addresses, &book))?;
     let open = book.open();
-    wrong.extend(open.wrong.clone());
-    wrong.extend(open.history.wrong());
     for sentence in wrong.iter().take(20) {
         tell(&format!("WRONG: {sentence}"));
     }
@@ -202,21 +183,15 @@ async fn stage(network: &Network) -> Result<Scene> {
     tokio::task::block_in_place(|| Scene::of_members_at(&programs, &seats))
 }
 
-async fn answers_a_second(load: &Load) -> f64 {
-    let (began, before) = (Instant::now(), load.book.answered());
-    tokio::time::sleep(BEFORE).await;
-    (load.book.answered() - before) as f64 / began.elapsed().as_secs_f64()
+fn answers_a_second(book: &Shared) -> f64 {
+    let (began, before) = (Instant::now(), book.answered());
+    std::thread::sleep(BEFORE);
+    (book.answered() - before) as f64 / began.elapsed().as_secs_f64()
 }
 
 struct Rig<'a> {
-    scene: &'a mut Scene,
+    crowd: Crowd,
     network: &'a Network,
-    load: &'a Load,
-    access: &'a Access,
-    names: &'a [String],
-    addresses: &'a [String],
-    runtime: &'a tokio::runtime::Runtime,
-    /// How long a frozen member is so, seconds: at least, and at most.
     frozen: (u64, u64),
     /// How long it took until a write that began after the leader was gone was acknowledged.
     available: Vec<Duration>,
@@ -225,16 +200,18 @@ struct Rig<'a> {
 
 impl Rig<'_> {
     fn number(&self, name: &str) -> usize {
-        self.names
+        self.crowd
+            .names
             .iter()
             .position(|other| other == name)
             .map_or(0, |place| place + 1)
     }
 
     fn round(&mut self, fault: Fault, dice: &mut Dice) -> Result<()> {
-        self.load.book.is_whole()?;
-        let leader = self.scene.leader()?;
+        self.crowd.book()?.is_whole()?;
+        let leader = self.crowd.scene.leader()?;
         let followers: Vec<String> = self
+            .crowd
             .names
             .iter()
             .filter(|name| **name != leader)
@@ -252,9 +229,9 @@ impl Rig<'_> {
                 } else {
                     &follower
                 };
-                self.scene.member(victim)?.kill()?;
+                self.crowd.scene.member(victim)?.kill()?;
                 self.await_writes(fault, began)?;
-                self.scene.member(victim)?.start()?;
+                self.crowd.scene.member(victim)?.start()?;
             }
             Fault::FreezeLeader | Fault::FreezeFollower => {
                 let victim = if fault == Fault::FreezeLeader {
@@ -262,10 +239,10 @@ impl Rig<'_> {
                 } else {
                     &follower
                 };
-                self.scene.member(victim)?.freeze()?;
+                self.crowd.scene.member(victim)?.freeze()?;
                 self.await_writes(fault, began)?;
                 std::thread::sleep(seconds(dice, self.frozen).saturating_sub(began.elapsed()));
-                self.scene.member(victim)?.thaw()?;
+                self.crowd.scene.member(victim)?.thaw()?;
             }
             Fault::CutLeader | Fault::CutFollower => {
                 let victim = self.number(if fault == Fault::CutLeader {
@@ -301,10 +278,10 @@ impl Rig<'_> {
                 self.network.heal();
             }
             Fault::HandOver => {
-                self.scene.say(&["cluster", "transfer-leader", &follower])?;
+                self.crowd.scene.say(&["cluster", "transfer-leader", &follower])?;
             }
         }
-        self.go_on()?;
+        self.crowd.go_on()?;
         *self.done.entry(fault).or_default() += 1;
         Ok(())
     }
@@ -313,7 +290,7 @@ impl Rig<'_> {
     fn await_writes(&mut self, fault: Fault, began: Instant) -> Result<()> {
         loop {
             let first = {
-                let book = self.load.book.open();
+                let book = self.crowd.book()?.open();
                 let after = book.writes.iter().filter(|(asked, _)| *asked >= began);
                 after.map(|(_, acknowledged)| *acknowledged).min()
             };
@@ -325,30 +302,12 @@ impl Rig<'_> {
                 }
                 return Ok(());
             }
-            self.load.book.is_whole()?;
+            self.crowd.book()?.is_whole()?;
             if began.elapsed() > STUCK {
                 bail!("no write is acknowledged within {STUCK:?}");
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-    }
-
-    /// Waits until all is well again: everybody is answered, and every member has what the others have.
-    fn go_on(&self) -> Result<()> {
-        let (began, before) = (Instant::now(), self.load.book.answered());
-        while self.load.book.answered() < before + BETWEEN {
-            if began.elapsed() > STUCK {
-                bail!("no {BETWEEN} answers within {STUCK:?} after the fault");
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        for address in self.addresses {
-            let at = self.access.at(address);
-            self.runtime
-                .block_on(epoch(&at))
-                .with_context(|| format!("the member at {address} does not come back"))?;
-        }
-        Ok(())
     }
 }
 

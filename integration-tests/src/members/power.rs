@@ -5,18 +5,17 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use verger_proto::cluster::v1::ListMembersRequest;
 use verger_proto::cluster::v1::member_service_client::MemberServiceClient;
 
-use super::load::Load;
-use super::{BETWEEN, MEMBERS, STUCK, at_the_end, epoch, shuffle};
-use crate::access::Access;
+use super::crowd::{self, Crowd, Place};
+use super::{MEMBERS, shuffle};
 use crate::dice::Dice;
 use crate::point::{Verdict, tell};
 use crate::power_cut::{self, Disk, Mounted};
 use crate::programs::Programs;
-use crate::scene::{Scene, Seat};
+use crate::scene::Scene;
 
 /// A cut comes so long after it was decided on, at most.
 const AFTER: Duration = Duration::from_millis(300);
@@ -95,74 +94,46 @@ fn first_line(text: &str) -> String {
 
 /// Members with a file system each, and who asks them.
 struct Room {
-    runtime: tokio::runtime::Runtime,
-    scene: Scene,
+    crowd: Crowd,
     disks: Vec<(&'static Disk, Option<Mounted<'static>>)>,
-    load: Option<Load>,
-    access: Access,
-    names: Vec<String>,
-    addresses: Vec<String>,
     wrong: Vec<String>,
     _folders: Vec<tempfile::TempDir>,
 }
 
 impl Room {
     fn of(programs: &Programs, is_unsynced: bool) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let (mut seats, mut disks, mut folders) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..MEMBERS {
-            let folder = tempfile::Builder::new().prefix("verger-disk-").tempdir()?;
-            // For as long as this program runs, which is as long as the disk is there.
-            let disk: &'static Disk = Box::leak(Box::new(Disk::make(folder.path())?));
-            let mounted = disk.mount()?;
-            mounted.make_store()?;
-            seats.push(Seat {
-                data: Some(mounted.store().join("data")),
-                ..Seat::anywhere()?
-            });
-            disks.push((disk, Some(mounted)));
-            folders.push(folder);
-        }
+        let (seats, places) = crowd::seats()?;
         let mut scene = Scene::of_members_at(programs, &seats)?;
-        let names = scene.member_names();
         if is_unsynced {
             let library = programs.path(UNSYNCED)?;
-            for name in &names {
-                let member = scene.member(name)?;
+            for name in scene.member_names() {
+                let member = scene.member(&name)?;
                 member.stop()?;
                 member.set_env("LD_PRELOAD", &library);
                 member.start()?;
             }
         }
-        let addresses = names
-            .iter()
-            .map(|name| scene.address(name))
-            .collect::<Result<Vec<_>>>()?;
-        let access = Access::of(&scene)?;
-        let load = runtime.block_on(Load::start(&access, &names))?;
+        let (mut disks, mut folders) = (Vec::new(), Vec::new());
+        for Place {
+            disk,
+            mounted,
+            folder,
+        } in places
+        {
+            disks.push((disk, Some(mounted)));
+            folders.push(folder);
+        }
         Ok(Self {
-            runtime,
-            scene,
+            crowd: Crowd::of(crowd::runtime()?, scene)?,
             disks,
-            load: Some(load),
-            access,
-            names,
-            addresses,
             wrong: Vec::new(),
             _folders: folders,
         })
     }
 
-    fn load(&self) -> Result<&Load> {
-        self.load.as_ref().context("the load goes on")
-    }
-
     /// Cuts the power of so many members at one moment, and has them start again.
     fn cut(&mut self, count: usize, dice: &mut Dice) -> Result<()> {
-        self.load()?.book.is_whole()?;
+        self.crowd.book()?.is_whole()?;
         let mut places: Vec<usize> = (0..MEMBERS).collect();
         shuffle(&mut places, dice);
         places.truncate(count);
@@ -173,28 +144,29 @@ impl Room {
         }
         // All of them stop before any disk does: what they acknowledge after that would be no promise of theirs.
         for place in &places {
-            self.scene.member(&self.names[*place])?.freeze()?;
+            self.crowd.scene.member(&self.crowd.names[*place])?.freeze()?;
         }
         for place in &places {
             let (_, mounted) = &self.disks[*place];
             mounted.as_ref().context("a disk is mounted")?.cut()?;
         }
         for place in &places {
-            self.scene.member(&self.names[*place])?.kill()?;
+            self.crowd.scene.member(&self.crowd.names[*place])?.kill()?;
             let (disk, mounted) = &mut self.disks[*place];
             mounted.take().context("a disk is mounted")?.unmount()?;
             *mounted = Some(disk.mount()?);
         }
         // Whoever needs the others to serve says that it is ready all the same, once it knows its cluster.
         for place in &places {
-            let name = self.names[*place].clone();
-            self.scene
+            let name = self.crowd.names[*place].clone();
+            self.crowd
+                .scene
                 .member(&name)?
                 .start()
                 .with_context(|| format!("{name} needs a hand"))?;
         }
-        self.go_on()?;
-        for ((name, before), after) in self.names.iter().zip(before).zip(self.terms()?) {
+        self.crowd.go_on()?;
+        for ((name, before), after) in self.crowd.names.iter().zip(before).zip(self.terms()?) {
             if after < before {
                 self.wrong.push(format!(
                     "{name} was in term {before}, and is in term {after}: its vote went back"
@@ -207,71 +179,28 @@ impl Room {
     /// The term that each member is in, by its own word.
     fn terms(&self) -> Result<Vec<u64>> {
         let ask = |address: &String| {
-            let at = self.access.at(address);
+            let at = self.crowd.access.at(address);
             let request = ListMembersRequest { stale_ok: true };
-            self.runtime.block_on(at.insist("the term", |channel| async move {
-                let answer = MemberServiceClient::new(channel).list_members(request).await?;
-                Ok(answer.into_inner().term)
-            }))
+            self.crowd
+                .runtime
+                .block_on(at.insist("the term", |channel| async move {
+                    let answer = MemberServiceClient::new(channel).list_members(request).await?;
+                    Ok(answer.into_inner().term)
+                }))
         };
-        self.addresses.iter().map(ask).collect()
-    }
-
-    /// Waits until everybody is answered, and every member is back.
-    fn go_on(&self) -> Result<()> {
-        let book = &self.load()?.book;
-        let (began, before) = (Instant::now(), book.answered());
-        while book.answered() < before + BETWEEN {
-            book.is_whole()?;
-            ensure!(
-                began.elapsed() < STUCK,
-                "no {BETWEEN} answers within {STUCK:?} after the cut"
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        for address in &self.addresses {
-            self.runtime
-                .block_on(epoch(&self.access.at(address)))
-                .with_context(|| format!("the member at {address} does not come back"))?;
-        }
-        Ok(())
+        self.crowd.addresses.iter().map(ask).collect()
     }
 
     /// What is wrong so far, by the history alone.
     fn wrong(&self) -> Result<Vec<String>> {
-        let book = self.load()?.book.open();
+        let book = self.crowd.book()?.open();
         Ok(book.wrong.iter().cloned().chain(book.history.wrong()).collect())
     }
 
     fn end(mut self) -> Result<(Vec<String>, String)> {
-        let load = self.load.take().context("the load goes on")?;
-        let book = self.runtime.block_on(load.end(&self.access))?;
+        let book = self.crowd.hush()?;
         let mut wrong = std::mem::take(&mut self.wrong);
-        wrong.extend(
-            self.runtime
-                .block_on(at_the_end(&self.access, &self.addresses, &book))?,
-        );
-        let open = book.open();
-        wrong.extend(open.wrong.clone());
-        wrong.extend(open.history.wrong());
-        let summary = format!(
-            "{} writes and {} reads, {} logins revoked and {} calls with them refused",
-            open.writes.len(),
-            open.history.reads(),
-            open.revoked,
-            open.refused
-        );
-        Ok((wrong, summary))
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        // Before the file systems go.
-        for name in self.names.clone() {
-            if let Ok(member) = self.scene.member(&name) {
-                let _ = member.kill();
-            }
-        }
+        wrong.extend(self.crowd.wrong(&book)?);
+        Ok((wrong, crowd::summary(&book)))
     }
 }

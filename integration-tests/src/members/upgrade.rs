@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use prost::Message as _;
 use verger_controller_state::Tree;
 use verger_controller_store::{SledState, StateDb as _};
@@ -15,9 +15,8 @@ use verger_proto::cluster::v1::member_service_client::MemberServiceClient;
 use verger_proto::cluster::v1::{ListMembersRequest, ListMembersResponse};
 use verger_proto::stored::v1::ClusterRow;
 
-use super::load::{Load, Shared};
-use super::{BETWEEN, MEMBERS, STUCK, at_the_end, epoch};
-use crate::access::Access;
+use super::crowd::{self, Crowd};
+use super::{MEMBERS, STUCK, epoch};
 use crate::point::{Verdict, tell};
 use crate::programs::Programs;
 use crate::scene::{FIRST, Scene, Seat};
@@ -65,51 +64,23 @@ pub fn run(long: bool) -> Result<Verdict> {
 
 /// Members, and who asks them.
 struct Room {
-    runtime: tokio::runtime::Runtime,
-    scene: Scene,
-    load: Option<Load>,
-    access: Access,
-    names: Vec<String>,
-    addresses: Vec<String>,
+    crowd: Crowd,
 }
 
 impl Room {
     fn of(programs: &Programs) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
         let scene = Scene::of_members(programs, MEMBERS)?;
-        let names = scene.member_names();
-        let addresses = names
-            .iter()
-            .map(|name| scene.address(name))
-            .collect::<Result<Vec<_>>>()?;
-        let access = Access::of(&scene)?;
-        let load = runtime.block_on(Load::start(&access, &names))?;
         Ok(Self {
-            runtime,
-            scene,
-            load: Some(load),
-            access,
-            names,
-            addresses,
+            crowd: Crowd::of(crowd::runtime()?, scene)?,
         })
-    }
-
-    fn book(&self) -> Result<&Shared> {
-        self.load
-            .as_ref()
-            .map(|load| &load.book)
-            .context("the load goes on")
     }
 
     /// Upgrades them all, and tries to go back. Gives what the program of before said.
     fn upgrade(&mut self, programs: &Programs) -> Result<String> {
         let (before, next) = (programs.path(BEFORE)?, programs.path(NEXT)?);
-        self.go_on()?;
+        self.crowd.go_on()?;
         let first = self.version()?;
-        for (place, name) in self.names.clone().iter().enumerate() {
+        for (place, name) in self.crowd.names.clone().iter().enumerate() {
             self.restart(name, &next)?;
             if place == 0 {
                 // Nobody has written anything that it does not know.
@@ -140,26 +111,26 @@ impl Room {
         }
         // What is written in the new form comes after that.
         self.a_set_is_applied()?;
-        self.go_on()?;
+        self.crowd.go_on()?;
         self.is_refused_by_a_cluster()?;
         self.is_refused_by_its_files(&before, &next)
     }
 
     /// Gives the rows as they were in between.
     fn restart(&mut self, name: &str, program: &Path) -> Result<SetRows> {
-        self.scene.member(name)?.stop()?;
+        self.crowd.scene.member(name)?.stop()?;
         let rows = self.rows(name)?;
-        let member = self.scene.member(name)?;
+        let member = self.crowd.scene.member(name)?;
         member.set_program(program);
         member.start()?;
-        self.go_on()?;
+        self.crowd.go_on()?;
         Ok(rows)
     }
 
     /// The rows of a member that does not run.
     fn rows(&self, name: &str) -> Result<SetRows> {
         let folder = if name == FIRST { "controller" } else { name };
-        SetRows::of(&self.scene.path(folder)).with_context(|| format!("the rows of {name}"))
+        SetRows::of(&self.crowd.scene.path(folder)).with_context(|| format!("the rows of {name}"))
     }
 
     /// The epoch in the rows of a member that does not run, which are in the next form.
@@ -173,7 +144,7 @@ impl Room {
 
     /// Waits until a set is in force that was asked for after this was called.
     fn a_set_is_applied(&self) -> Result<()> {
-        let (book, began) = (self.book()?, Instant::now());
+        let (book, began) = (self.crowd.book()?, Instant::now());
         while !book.open().writes.iter().any(|(asked, _)| *asked >= began) {
             book.is_whole()?;
             ensure!(began.elapsed() < STUCK, "no set is acknowledged within {STUCK:?}");
@@ -185,11 +156,11 @@ impl Room {
     /// The program of before does not start on what a member has by now, which is in the new form, and says why; what it was given is as
     /// good as before.
     fn is_refused_by_its_files(&mut self, before: &Path, next: &Path) -> Result<String> {
-        let name = self.names.last().context("there are members")?.clone();
-        let member = self.scene.member(&name)?;
+        let name = self.crowd.names.last().context("there are members")?.clone();
+        let member = self.crowd.scene.member(&name)?;
         member.stop()?;
         let held = self.epoch_in_the_next_form(&name)?;
-        let member = self.scene.member(&name)?;
+        let member = self.crowd.scene.member(&name)?;
         member.set_program(before);
         let refused = member.start().err().context("the program of before starts")?;
         let refused = format!("{refused:#}");
@@ -203,10 +174,10 @@ impl Room {
             left == held,
             "the program of before left epoch {left} of {held} in the rows of {name}"
         );
-        let member = self.scene.member(&name)?;
+        let member = self.crowd.scene.member(&name)?;
         member.set_program(next);
         member.start()?;
-        self.go_on()?;
+        self.crowd.go_on()?;
         let served = self.epoch_at(&name)?;
         ensure!(
             served >= held,
@@ -217,11 +188,11 @@ impl Room {
 
     /// A member that starts on rows in the new form serves the set that is in them. Nobody writes any more.
     fn is_served_from_its_files(&mut self) -> Result<()> {
-        let name = self.names.last().context("there are members")?.clone();
+        let name = self.crowd.names.last().context("there are members")?.clone();
         let before = self.epoch_at(&name)?;
-        self.scene.member(&name)?.stop()?;
+        self.crowd.scene.member(&name)?.stop()?;
         let held = self.epoch_in_the_next_form(&name)?;
-        self.scene.member(&name)?.start()?;
+        self.crowd.scene.member(&name)?.start()?;
         let served = self.epoch_at(&name)?;
         ensure!(
             before == held && held == served,
@@ -232,31 +203,35 @@ impl Room {
 
     /// The epoch that a member serves.
     fn epoch_at(&self, name: &str) -> Result<u64> {
-        let place = self.names.iter().position(|other| other == name);
-        let address = place.and_then(|place| self.addresses.get(place));
-        let at = self.access.at(address.context("a member is called somewhere")?);
-        self.runtime.block_on(epoch(&at))
+        let place = self.crowd.names.iter().position(|other| other == name);
+        let address = place.and_then(|place| self.crowd.addresses.get(place));
+        let at = self
+            .crowd
+            .access
+            .at(address.context("a member is called somewhere")?);
+        self.crowd.runtime.block_on(epoch(&at))
     }
 
     /// The program of before does not join, and says why; its invitation is not used up by that.
     fn is_refused_by_a_cluster(&mut self) -> Result<()> {
         let name = "late";
-        self.scene.draw_up_member(name, &Seat::anywhere()?)?;
-        let mut join = self.scene.join_command(name)?;
+        self.crowd.scene.draw_up_member(name, &Seat::anywhere()?)?;
+        let mut join = self.crowd.scene.join_command(name)?;
         let output = join.output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(
             !output.status.success() && said.contains("knows versions up to 1"),
             "the program of before joins, or says: {said}"
         );
-        self.scene.say(&["cluster", "remove", name])?;
+        self.crowd.scene.say(&["cluster", "remove", name])?;
         Ok(())
     }
 
     fn standing(&self, address: &str) -> Result<ListMembersResponse> {
-        let at = self.access.at(address);
+        let at = self.crowd.access.at(address);
         let request = ListMembersRequest { stale_ok: true };
-        self.runtime
+        self.crowd
+            .runtime
             .block_on(at.insist("the members", |channel| async move {
                 Ok(MemberServiceClient::new(channel)
                     .list_members(request)
@@ -270,7 +245,7 @@ impl Room {
         let began = Instant::now();
         loop {
             let mut versions = Vec::new();
-            for address in &self.addresses {
+            for address in &self.crowd.addresses {
                 versions.push(self.standing(address)?.cluster_version);
             }
             versions.dedup();
@@ -286,9 +261,9 @@ impl Room {
     fn all_are_known(&self) -> Result<()> {
         let began = Instant::now();
         loop {
-            let leader = self.scene.leader()?;
-            let place = self.names.iter().position(|name| *name == leader);
-            let address = place.and_then(|place| self.addresses.get(place));
+            let leader = self.crowd.scene.leader()?;
+            let place = self.crowd.names.iter().position(|name| *name == leader);
+            let address = place.and_then(|place| self.crowd.addresses.get(place));
             let standing = self.standing(address.context("the leader is called somewhere")?)?;
             let known = standing.members.iter().all(|member| member.newest_version > 0);
             if known && standing.answered_by == standing.leader {
@@ -307,41 +282,17 @@ impl Room {
     fn go_on_for(&self, time: Duration) -> Result<()> {
         let began = Instant::now();
         while began.elapsed() < time {
-            self.go_on()?;
-        }
-        Ok(())
-    }
-
-    /// Waits until everybody is answered, and every member is back.
-    fn go_on(&self) -> Result<()> {
-        let book = self.book()?;
-        let (began, before) = (Instant::now(), book.answered());
-        while book.answered() < before + BETWEEN {
-            book.is_whole()?;
-            if began.elapsed() > STUCK {
-                bail!("no {BETWEEN} answers within {STUCK:?}");
-            }
-            std::thread::sleep(LOOK);
-        }
-        for address in &self.addresses {
-            self.runtime
-                .block_on(epoch(&self.access.at(address)))
-                .with_context(|| format!("the member at {address} does not come back"))?;
+            self.crowd.go_on()?;
         }
         Ok(())
     }
 
     /// What is wrong, and how many writes and reads were answered.
     fn end(mut self) -> Result<(Vec<String>, (usize, usize))> {
-        let load = self.load.take().context("the load goes on")?;
-        let book = self.runtime.block_on(load.end(&self.access))?;
+        let book = self.crowd.hush()?;
         self.is_served_from_its_files()?;
-        let mut wrong = self
-            .runtime
-            .block_on(at_the_end(&self.access, &self.addresses, &book))?;
+        let wrong = self.crowd.wrong(&book)?;
         let open = book.open();
-        wrong.extend(open.wrong.clone());
-        wrong.extend(open.history.wrong());
         Ok((wrong, (open.writes.len(), open.history.reads())))
     }
 }

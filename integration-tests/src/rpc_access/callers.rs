@@ -323,12 +323,14 @@ impl Callers {
         Ok(vec![answer])
     }
 
-    /// How a member is answered that says what only another would say, and what it would say itself.
+    /// Whether a member is let in anywhere with what only another would say, and everywhere with what it would say itself: by a question
+    /// for a vote, and by the first part of a snapshot.
     pub(super) async fn as_another_and_itself(&self) -> Result<[bool; 2]> {
+        use verger_proto::peer::v1::install_snapshot_request::Part;
         use verger_proto::peer::v1::peer_service_client::PeerServiceClient;
-        use verger_proto::peer::v1::{Ballot, PreVoteRequest};
+        use verger_proto::peer::v1::{Ballot, InstallSnapshotRequest, PreVoteRequest, SnapshotHead};
         use verger_proto::stored::v1::RaftVote;
-        let mut let_in = [false; 2];
+        let mut let_in = [[false; 2]; 2];
         // Of the founder, and of a number that nobody has.
         for (place, number) in [1, 99].into_iter().enumerate() {
             let vote = RaftVote {
@@ -337,28 +339,29 @@ impl Callers {
                 voted_for: Some(number),
                 committed: false,
             };
+            let head = SnapshotHead {
+                leader: Some(vote),
+                ..SnapshotHead::default()
+            };
+            let first = InstallSnapshotRequest {
+                part: Some(Part::Head(head)),
+            };
             let request = PreVoteRequest {
                 ballot: Some(Ballot {
                     vote: Some(vote),
                     ..Ballot::default()
                 }),
             };
-            let answer = PeerServiceClient::new(self.member.clone())
-                .pre_vote(request)
-                .await;
-            let_in[place] = match answer {
-                Ok(_) => true,
-                Err(status) if status.code() == Code::PermissionDenied => {
-                    ensure!(
-                        status.message().contains("speaks for"),
-                        "refused otherwise: {status}"
-                    );
-                    false
-                }
-                Err(status) => return Err(status.into()),
-            };
+            let mut client = PeerServiceClient::new(self.member.clone());
+            let asked = client.pre_vote(request).await.map(drop);
+            let sent = client.install_snapshot(tokio_stream::iter([first])).await;
+            let_in[place] = [
+                asked.map_or_else(|status| is_heard(&status), |()| Ok(true))?,
+                sent.map_or_else(|status| is_heard(&status), |_| Ok(true))?,
+            ];
         }
-        Ok(let_in)
+        let [other, own] = let_in;
+        Ok([other.contains(&true), !own.contains(&false)])
     }
 
     /// Those whom an rpc is not for, and how each is to be refused.
@@ -509,4 +512,16 @@ async fn enrol(scene: &Scene, pki: &Pki, file: &str, name: &str) -> Result<Stran
     let channel = door.open().await?;
     ensure!(channel.is_some(), "{name} does not get through the handshake");
     Ok(Stranger { door, channel })
+}
+
+/// Whether a member that is refused was heard for what it is: what it said has no meaning. `false` where it speaks for another.
+///
+/// # Errors
+/// When it is refused for anything else.
+fn is_heard(status: &tonic::Status) -> Result<bool> {
+    match status.code() {
+        Code::InvalidArgument => Ok(true),
+        Code::PermissionDenied if status.message().contains("speaks for") => Ok(false),
+        _ => anyhow::bail!("refused otherwise: {status}"),
+    }
 }

@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use verger_proto::cluster::v1::CreateLoginRequest;
-use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
 use verger_transport::KeyPair;
 
 use crate::access::{Access, Line};
@@ -83,21 +81,8 @@ async fn write(access: Access, writer: usize, book: Book, stop: CancellationToke
         if stop.is_cancelled() {
             break;
         }
-        let request = CreateLoginRequest {
-            request_id: uuid::Uuid::new_v4().to_string(),
-            person: format!("w{writer}-{}", number % PEOPLE),
-            csr: csr.clone().into(),
-        };
-        line.insist("a login", |channel| {
-            let request = request.clone();
-            async move {
-                CertificateServiceClient::new(channel)
-                    .create_login(request)
-                    .await
-                    .map(drop)
-            }
-        })
-        .await?;
+        line.give_login(&format!("w{writer}-{}", number % PEOPLE), &csr)
+            .await?;
         let mut book = book.0.lock().unwrap_or_else(PoisonError::into_inner);
         book.push(Instant::now());
     }

@@ -41,6 +41,31 @@ fn part(scene: &Scene, name: &str) -> Option<String> {
 }
 
 #[test]
+fn who_is_stopped_and_leads_has_another_lead_first() {
+    let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
+    let old = scene.leader().unwrap();
+    let followers: Vec<String> = scene
+        .member_names()
+        .into_iter()
+        .filter(|name| *name != old)
+        .collect();
+    let follower = scene.member(&followers[0]).unwrap();
+    // Nobody else is asked to lead where a follower goes.
+    follower.stop().unwrap();
+    let told = |log: std::path::PathBuf| std::fs::read_to_string(log).unwrap();
+    assert!(!told(follower.log()).contains("another member leads"));
+    follower.start().unwrap();
+    scene.say(&["cluster", "members"]).unwrap();
+    let leader = scene.member(&old).unwrap();
+    leader.stop().unwrap();
+    let told = told(leader.log());
+    assert!(told.contains("another member leads"), "{told}");
+    assert_ne!(scene.leader().unwrap(), old);
+    scene.member(&old).unwrap().start().unwrap();
+    scene.say(&["token", "create", "--agent", "web-1"]).unwrap();
+}
+
+#[test]
 fn a_cluster_outlives_the_member_that_founded_it() {
     let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
     scene.join_agent().unwrap();

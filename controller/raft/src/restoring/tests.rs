@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use verger_controller_state::{Action, Command, Response, State};
+use verger_controller_state::{Action, Response, State};
 
 use super::*;
 use crate::member::MemberConfig;
 use crate::peers::NoPeers;
+use crate::testing::{PATIENCE, command, found_by};
 
 /// In seconds since 1970.
 const NOW: u64 = 1_800_000_000;
@@ -31,21 +31,9 @@ async fn open(dir: &Path, id: u64) -> Member {
     let member = Member::open(config, dir.to_owned(), Arc::new(NoPeers))
         .await
         .unwrap();
-    member.wait_until_leading(Duration::from_secs(30)).await.unwrap();
+    member.wait_until_leading(PATIENCE).await.unwrap();
     member.catch_up().await.unwrap();
     member
-}
-
-fn command(action: Action) -> Command {
-    Command {
-        stamp: jiff::Timestamp::UNIX_EPOCH,
-        actor: "controller/c1".to_owned(),
-        request_id: None,
-        from: None,
-        policies: Vec::new(),
-        counted: false,
-        action,
-    }
 }
 
 async fn login(member: &Member, person: &str) {
@@ -60,13 +48,7 @@ async fn login(member: &Member, person: &str) {
 async fn founded(dir: &Path) -> Member {
     Member::create(dir).unwrap();
     let member = open(dir, 1).await;
-    let key = verger_seal::SealingKey::from_seed([1; 32]);
-    let (_, envelope) = verger_seal::TrustRoot::found(&[("ada".to_owned(), &key)], 1).unwrap();
-    let action = Action::Found {
-        trust_root: envelope.to_json().into(),
-    };
-    let founded = member.propose(&command(action)).await.unwrap();
-    assert!(matches!(founded, Response::Founded(_)), "{founded:?}");
+    found_by(&member).await;
     member
 }
 

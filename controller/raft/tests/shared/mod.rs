@@ -32,15 +32,7 @@ pub(crate) struct By<W>(pub(crate) W);
 
 /// A command of the first member's.
 pub(crate) fn command(action: Action) -> Command {
-    Command {
-        stamp: Timestamp::UNIX_EPOCH,
-        actor: "controller/c1".to_owned(),
-        request_id: None,
-        from: None,
-        policies: Vec::new(),
-        counted: false,
-        action,
-    }
+    Command::of_member("c1", Timestamp::UNIX_EPOCH, action)
 }
 
 /// What founds a cluster.

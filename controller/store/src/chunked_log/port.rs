@@ -63,18 +63,10 @@ impl LogDb for ChunkedLog {
         self.change(
             Change::Rewrite,
             |head| {
-                let Some(kept) = head.bounds.plan_truncate(keep)? else {
-                    return Ok(None);
-                };
-                let kept = match kept {
-                    Some(index) => self
-                        .read_range(index..index + 1, 0)?
-                        .pop()
-                        .map(|record| record.id()),
-                    None => None,
-                };
-                Ok(Some(Head {
-                    bounds: head.bounds.after_truncate(kept),
+                let read = |index| Ok(self.read_range(index..index + 1, 0)?.pop());
+                let bounds = head.bounds.truncated(keep, read)?;
+                Ok(bounds.map(|bounds| Head {
+                    bounds,
                     ..head.clone()
                 }))
             },

@@ -1,0 +1,153 @@
+//! Members of a scene, and all who ask them.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::runtime::{Builder, Runtime};
+
+use super::load::{Load, Shared};
+use super::{BETWEEN, MEMBERS, STUCK, at_the_end, epoch};
+use crate::access::Access;
+use crate::power_cut::{Disk, Mounted};
+use crate::scene::{Scene, Seat};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What those who ask run on: one thread, beside those of the members.
+pub(super) fn runtime() -> Result<Runtime> {
+    Ok(Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?)
+}
+
+/// Members, and who asks them. The members are killed with it, before what they keep their files on goes.
+pub(super) struct Crowd {
+    pub(super) runtime: Runtime,
+    pub(super) scene: Scene,
+    load: Option<Load>,
+    pub(super) access: Access,
+    pub(super) names: Vec<String>,
+    pub(super) addresses: Vec<String>,
+}
+
+impl Crowd {
+    /// Has them begin to ask the members of a scene, which run.
+    pub(super) fn of(runtime: Runtime, scene: Scene) -> Result<Self> {
+        let names = scene.member_names();
+        let addresses = names
+            .iter()
+            .map(|name| scene.address(name))
+            .collect::<Result<Vec<_>>>()?;
+        let access = Access::of(&scene)?;
+        ensure!(
+            access.addresses().len() == MEMBERS,
+            "the context knows {} members, not {MEMBERS}",
+            access.addresses().len()
+        );
+        let load = runtime.block_on(Load::start(&access, &names))?;
+        Ok(Self {
+            runtime,
+            scene,
+            load: Some(load),
+            access,
+            names,
+            addresses,
+        })
+    }
+
+    /// What they note.
+    pub(super) fn book(&self) -> Result<&Shared> {
+        let load = self.load.as_ref();
+        load.map(|load| &load.book).context("the load goes on")
+    }
+
+    /// Waits until so much was answered once more, and every member is back.
+    pub(super) fn go_on(&self) -> Result<()> {
+        let book = self.book()?;
+        let (began, before) = (Instant::now(), book.answered());
+        while book.answered() < before + BETWEEN {
+            book.is_whole()?;
+            ensure!(
+                began.elapsed() < STUCK,
+                "no {BETWEEN} answers within {STUCK:?} after the fault"
+            );
+            std::thread::sleep(LOOK);
+        }
+        for address in &self.addresses {
+            self.runtime
+                .block_on(epoch(&self.access.at(address)))
+                .with_context(|| format!("the member at {address} does not come back"))?;
+        }
+        Ok(())
+    }
+
+    /// Has them ask no more.
+    pub(super) fn hush(&mut self) -> Result<Shared> {
+        let load = self.load.take().context("the load goes on")?;
+        self.runtime.block_on(load.end(&self.access))
+    }
+
+    /// All that is wrong, once nobody asks any more.
+    pub(super) fn wrong(&self, book: &Shared) -> Result<Vec<String>> {
+        let mut wrong = self
+            .runtime
+            .block_on(at_the_end(&self.access, &self.addresses, book))?;
+        let open = book.open();
+        wrong.extend(open.wrong.clone());
+        wrong.extend(open.history.wrong());
+        Ok(wrong)
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for name in self.names.clone() {
+            if let Ok(member) = self.scene.member(&name) {
+                let _ = member.kill();
+            }
+        }
+    }
+}
+
+/// How much was asked and answered, in words.
+pub(super) fn summary(book: &Shared) -> String {
+    let open = book.open();
+    format!(
+        "{} writes and {} reads, {} logins revoked and {} calls with them refused",
+        open.writes.len(),
+        open.history.reads(),
+        open.revoked,
+        open.refused
+    )
+}
+
+/// A file system of a member's own, and the folder that holds it.
+pub(super) struct Place {
+    pub(super) disk: &'static Disk,
+    pub(super) mounted: Mounted<'static>,
+    pub(super) folder: tempfile::TempDir,
+}
+
+/// Seats for members, each on a file system of its own.
+pub(super) fn seats() -> Result<(Vec<Seat>, Vec<Place>)> {
+    let (mut seats, mut places) = (Vec::new(), Vec::new());
+    for _ in 0..MEMBERS {
+        let folder = tempfile::Builder::new().prefix("verger-disk-").tempdir()?;
+        // For as long as this program runs, which is as long as the disk is there.
+        let disk: &'static Disk = Box::leak(Box::new(Disk::make(folder.path())?));
+        let mounted = disk.mount()?;
+        mounted.make_store()?;
+        seats.push(Seat {
+            data: Some(mounted.store().join("data")),
+            ..Seat::anywhere()?
+        });
+        places.push(Place {
+            disk,
+            mounted,
+            folder,
+        });
+    }
+    Ok((seats, places))
+}
