@@ -231,6 +231,22 @@ async fn a_call_that_is_lost_is_made_again_though_the_same_member_leads_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_write_its_rows_says_so_before_anything_is_to_be_applied() {
+    use std::sync::atomic::Ordering;
+    let mut world = World::of(3).await;
+    world.stop(3).await;
+    let has_failed = world.start_without(3, Some((Tree::Logins, b"nobody"))).await;
+    let third = world.member(3);
+    let goes_on = tokio::time::timeout(Duration::from_millis(1_500), third.failure()).await;
+    assert!(goes_on.is_err(), "{goes_on:?}");
+    has_failed.store(true, Ordering::Relaxed);
+    let why = tokio::time::timeout(Duration::from_secs(20), third.failure())
+        .await
+        .unwrap();
+    assert!(why.contains("its rows cannot be written"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_moved_is_called_where_it_is() {
     let world = World::of(3).await;
     let node = Node {

@@ -1,6 +1,7 @@
 //! Rows of which one is not found again: a disk lost it, and says nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use verger_controller_store::{AppliedMark, Row, RowOp, StateDb, StoreError};
@@ -10,6 +11,8 @@ pub(crate) struct Lossy {
     pub(crate) rows: Arc<dyn StateDb>,
     pub(crate) tree: &'static str,
     pub(crate) key: &'static [u8],
+    /// Whether nothing can be written any more: what a thread found that writes behind the answers.
+    pub(crate) has_failed: Arc<AtomicBool>,
 }
 
 impl Lossy {
@@ -38,7 +41,10 @@ impl StateDb for Lossy {
     }
 
     fn applied(&self) -> Result<Option<AppliedMark>, StoreError> {
-        self.rows.applied()
+        match self.has_failed.load(Ordering::Relaxed) {
+            true => Err(StoreError::Closed),
+            false => self.rows.applied(),
+        }
     }
 
     fn visit_at(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -105,8 +105,13 @@ impl World {
         self.start_without(id, None).await;
     }
 
-    /// Starts it, and this row is gone.
-    pub(crate) async fn start_without(&mut self, id: u64, lost: Option<(Tree, &'static [u8])>) {
+    /// Starts it, and this row is gone. Gives what has its rows fail, once it is set.
+    pub(crate) async fn start_without(
+        &mut self,
+        id: u64,
+        lost: Option<(Tree, &'static [u8])>,
+    ) -> Arc<AtomicBool> {
+        let has_failed = Arc::new(AtomicBool::new(false));
         let config = MemberConfig {
             id,
             node: node(id),
@@ -123,6 +128,7 @@ impl World {
                     rows: stores.state,
                     tree: tree.name(),
                     key,
+                    has_failed: Arc::clone(&has_failed),
                 });
                 Member::open_on(config, stores, peers).await
             }
@@ -130,6 +136,7 @@ impl World {
         let member = Arc::new(member.unwrap());
         *self.router.seat(&name(id)).write().await = Some(Arc::clone(&member));
         self.members.insert(id, member);
+        has_failed
     }
 
     pub(crate) async fn stop(&mut self, id: u64) {
