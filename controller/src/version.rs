@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use verger_controller_api::ports::Ambient as _;
 use verger_controller_raft::Member;
-use verger_controller_state::{Action, Command, Response};
+use verger_controller_state::{Action, Command, Refused, Response};
 
 use crate::adapters::SystemAmbient;
 
@@ -31,6 +31,10 @@ pub(crate) async fn keep_raising(member: Arc<Member>, name: String) {
                 version = to.number(),
                 "every member knows this version: the cluster is at it from now on, and no member goes back to a program that does not know it"
             ),
+            // It is asked for again.
+            Ok(Response::Refused(Refused::MemberJoins(joins))) => {
+                tracing::debug!(%joins, "the cluster's version is not raised yet")
+            }
             Ok(other) => tracing::warn!(?other, "the cluster's version was not raised"),
             Err(error) => tracing::debug!(%error, "the cluster's version was not raised"),
         }

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
+use verger_policy::model::printable;
 use verger_proto::cluster::v1 as pb;
 use verger_proto::cluster::v1::member_service_client::MemberServiceClient;
 use verger_transport::{Label, MemberJoin, files};
@@ -114,6 +115,7 @@ async fn status(context: Option<&Path>, stale_ok: bool, format: Format) -> anyho
     }
     if for_people(format) {
         told_restored(&standing, restored);
+        told_full(&standing);
     }
     Ok(Exit::Clean)
 }
@@ -138,6 +140,19 @@ fn told_restored(standing: &pb::ListMembersResponse, restored: Option<(String, S
     }
 }
 
+/// Whose disks are full, as far as the member that answered knows.
+fn told_full(standing: &pb::ListMembersResponse) {
+    for pb::Member { name, full, .. } in &standing.members {
+        if !full.is_empty() {
+            note(&format!(
+                "warning: at member {} {}",
+                printable(name),
+                printable(full)
+            ));
+        }
+    }
+}
+
 async fn members(context: Option<&Path>, stale_ok: bool, format: Format) -> anyhow::Result<Exit> {
     let session = Session::open(context).await?;
     let standing = standing(&session, stale_ok).await?;
@@ -152,6 +167,7 @@ async fn members(context: Option<&Path>, stale_ok: bool, format: Format) -> anyh
             let until = expires.map(|at| format!(" before {at}")).unwrap_or_default();
             note(&format!("{name} is invited, and can join{until}"));
         }
+        told_full(&standing);
     }
     match remember(&session, &standing) {
         Ok(0) => {}
@@ -208,6 +224,7 @@ fn push(sheet: &mut Sheet, member: &pb::Member, standing: &pb::ListMembersRespon
         "matched": member.matched,
         "heardMillisAgo": member.heard_millis_ago,
         "newestVersion": member.newest_version,
+        "full": member.full,
     });
     sheet.push(member.name.clone(), cells, object);
 }

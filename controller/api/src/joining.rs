@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tonic::{Code, Request, Response, Status};
-use verger_controller_state::{Action, ClusterVersion, Command, Refused, Response as Answer, State};
+use verger_controller_state::{Action, ClusterVersion, Command, Refused, Response as Answer};
 use verger_policy::digest::Digest;
 use verger_proto::cluster::v1 as pb;
 use verger_proto::cluster::v1::join_service_server::JoinService;
@@ -13,9 +13,7 @@ use verger_wire::parse;
 
 use crate::caller;
 use crate::members::{name, not_changed};
-use crate::ports::{
-    Ambient, Below, Issuer, MemberChange, Membership, NewMember, Replicated, read, refused_surely,
-};
+use crate::ports::{Ambient, Below, Issuer, MemberChange, Membership, NewMember, Replicated, refused_surely};
 use crate::status::{argument, invalid, issue, refused, unavailable, unexpected, with_reason};
 
 /// The service.
@@ -85,33 +83,17 @@ impl JoinService for Joining {
         };
         new(0)?;
         let token: JoinToken = token.parse().map_err(|_| refused(&Refused::Token))?;
+        let newest = ClusterVersion::of(newest_version);
         let csrs = csrs.unwrap_or_default();
         let csrs = [csrs.members.to_vec(), csrs.agents.to_vec(), csrs.people.to_vec()];
         let key = self.issuer.key_of(&csrs[0]).map_err(|error| issue(&error))?;
         let secret_hash = Digest::from_bytes(token.secret_hash());
         // Whoever is not let in costs the log nothing, and is told nothing. What is decided here is decided again where the token is spent.
         refused_surely(&*self.replicated, |state| {
-            let may = state.may_admit(&member, &secret_hash, &key);
+            let may = state.may_admit(&member, &secret_hash, &key, newest);
             may.map_err(|error| refused(&error))
         })
         .await?;
-        // What it would be let in by may be out of date, and that the version is not raised since then as well.
-        let caught_up = self.replicated.catch_up().await;
-        caught_up.map_err(|error| unavailable(&error))?;
-        let (found, known) = (
-            read(&*self.replicated, State::version),
-            ClusterVersion::of(newest_version),
-        );
-        if known < found {
-            let what = format!(
-                "the cluster is at version {found}, and the program that would join knows versions up to {known}: join with the program that the other members run"
-            );
-            return Err(with_reason(
-                Code::FailedPrecondition,
-                "CLUSTER_VERSION_NEWER",
-                what,
-            ));
-        }
         if let Some(why) = self.membership.closed() {
             return Err(with_reason(Code::FailedPrecondition, "CLOSED_TO_MEMBERS", why));
         }
@@ -128,6 +110,7 @@ impl JoinService for Joining {
                 member: member.clone(),
                 secret_hash,
                 key,
+                newest,
             },
         };
         let answer = self.replicated.propose(command).await;

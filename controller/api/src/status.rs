@@ -112,6 +112,8 @@ pub(crate) fn refused(refused: &Refused) -> Status {
         Refused::TooManyTokens => Code::ResourceExhausted,
         Refused::MemberNameTaken(_) => Code::AlreadyExists,
         Refused::TooManyMembers(_) => Code::ResourceExhausted,
+        Refused::VersionNewer { .. } => Code::FailedPrecondition,
+        Refused::MemberJoins(_) => Code::FailedPrecondition,
         Refused::Token => Code::PermissionDenied,
         Refused::Rejected => Code::PermissionDenied,
         Refused::NotWaiting => Code::NotFound,

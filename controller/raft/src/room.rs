@@ -11,6 +11,7 @@ use verger_controller_store::{SnapshotDir, Space, StoreError};
 
 use crate::member::Member;
 use crate::membership::{MemberStanding, Part, Standing};
+use crate::types::MemberId;
 
 /// What a member said of its disk counts for so long.
 const TOLD_WITHIN: Duration = Duration::from_secs(5);
@@ -129,6 +130,15 @@ impl Member {
     /// Why this member takes no commands: its disk is full. `None` while there is space.
     pub fn full(&self) -> Option<String> {
         self.room().own()
+    }
+
+    /// Why a member takes no commands, of this one or by what was heard of it within 5 s: its disk is full. `None` while it has space, or
+    /// nothing was heard.
+    pub fn full_of(&self, id: MemberId, name: &str) -> Option<String> {
+        match id == self.standing().id {
+            true => self.full(),
+            false => self.room().of_peer(name),
+        }
     }
 
     /// Takes in what another member says of its disk: why it is full, or nothing.

@@ -48,6 +48,7 @@ impl RaftMembership {
             heard,
         } = standing;
         pb::Member {
+            full: self.member.full_of(id, &node.name).unwrap_or_default(),
             name: node.name,
             number: id,
             peer_address: node.address,

@@ -249,7 +249,8 @@ impl State {
                 member,
                 secret_hash,
                 key,
-            } => self.admit_member(member, *secret_hash, *key, changes),
+                newest,
+            } => self.admit_member(member, *secret_hash, *key, *newest, changes),
             Action::RemoveMember { member } => self.remove_member(member, &command.actor, changes),
             Action::NoteMember { .. } => self.note_member(),
             Action::RaiseVersion { to } => self.raise_version(*to, changes),
@@ -294,7 +295,7 @@ impl State {
 
     /// Moves to a version, and writes anew what it writes otherwise. Whether this program knows it is for who applies it.
     fn raise_version(&mut self, to: ClusterVersion, changes: &mut Vec<RowChange>) -> Outcome {
-        self.cluster.as_ref().ok_or(Refused::NotFounded)?;
+        self.may_raise()?;
         if to > self.version {
             self.version = to;
             changes.push(rows::version(to));

@@ -246,6 +246,8 @@ pub enum Action {
         secret_hash: Digest,
         /// Digest of the public key that it is to be known by.
         key: Digest,
+        /// The newest version that its program knows.
+        newest: ClusterVersion,
     },
     /// Take a member out for good, or an invitation that nobody used.
     RemoveMember {

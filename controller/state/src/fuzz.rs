@@ -19,7 +19,7 @@ use verger_policy::{draft, rules};
 use verger_proto::stored::v1::SnapshotRow;
 use verger_seal::{SealingKey, SetStatement, TrustRoot};
 
-use crate::{Action, Command, Place, Response, RowChange, State, Tree, limits};
+use crate::{Action, ClusterVersion, Command, Place, Response, RowChange, State, Tree, limits};
 
 type Rows = BTreeMap<(Tree, Vec<u8>), Vec<u8>>;
 
@@ -236,25 +236,27 @@ fn history() -> Vec<Bytes> {
         Action::EndBreakGlass {
             person: "ada".to_owned(),
         },
+        Action::RaiseVersion {
+            to: ClusterVersion::FIRST,
+        },
         invite("m2"),
         Action::AdmitMember {
             member: name("m2"),
             secret_hash: Digest::of(b"m2"),
             key: Digest::of(b"key"),
+            newest: ClusterVersion::NEWEST,
         },
         invite("m3"),
         Action::AdmitMember {
             member: name("m3"),
             secret_hash: Digest::of(b"m3"),
             key: Digest::of(b"another key"),
+            newest: ClusterVersion::NEWEST,
         },
         Action::NoteMember {
             member: name("m2"),
             turn: crate::MemberTurn::Promoted,
             forced: true,
-        },
-        Action::RaiseVersion {
-            to: crate::ClusterVersion::FIRST,
         },
         Action::RemoveMember { member: name("m2") },
         invite("m4"),

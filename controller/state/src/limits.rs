@@ -49,6 +49,8 @@ pub const GROUPS: usize = 256;
 pub const TOKENS: usize = 10_000;
 /// Members there are and were, and invitations. A name is used once, so that their rows stay.
 pub const MEMBERS: usize = in_tests_less(1_000, 8);
+/// Who was let in as a member is one by then, seconds: until then the version is not raised.
+pub const JOINING_SECONDS: i64 = 15;
 /// How long a host waits for approval, seconds: a day.
 pub const WAITING_SECONDS: i64 = 86_400;
 /// Requests remembered.

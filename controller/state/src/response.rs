@@ -4,6 +4,9 @@ use verger_policy::digest::Digest;
 use verger_policy::finding::FindingUid;
 use verger_policy::model::{AgentId, Name, printable};
 
+use crate::limits;
+use crate::version::ClusterVersion;
+
 /// The answer to one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
@@ -183,6 +186,22 @@ pub enum Refused {
         "there are as many members, names of removed members and invitations as there may be: {0}; take out invitations that nobody used, or let them expire first"
     )]
     TooManyMembers(usize),
+    /// The program of who would be a member knows older versions only.
+    #[error(
+        "the cluster is at version {cluster}, and the program that would join knows versions up to {newest}: join with the program that the other members run"
+    )]
+    VersionNewer {
+        /// The cluster's.
+        cluster: ClusterVersion,
+        /// The newest that the program knows.
+        newest: ClusterVersion,
+    },
+    /// Somebody was let in as a member a moment ago.
+    #[error(
+        "member {0} was let in within the last {seconds} seconds, and which versions it knows is not known yet: the version is raised after that",
+        seconds = limits::JOINING_SECONDS
+    )]
+    MemberJoins(Name),
     /// No such token, another's, spent, expired, or the secret is wrong. One reason for all: which one is nobody's business.
     #[error(
         "the join token is not valid: it is unknown, spent, expired, or for another agent; make a new one with `verger token create`"
@@ -281,6 +300,8 @@ impl Refused {
             Self::TooManyTokens => "TOO_MANY_TOKENS",
             Self::MemberNameTaken(_) => "MEMBER_NAME_TAKEN",
             Self::TooManyMembers(_) => "TOO_MANY_MEMBERS",
+            Self::VersionNewer { .. } => "CLUSTER_VERSION_NEWER",
+            Self::MemberJoins(_) => "MEMBER_JOINS",
             Self::Token => "TOKEN_REFUSED",
             Self::Rejected => "REJECTED",
             Self::NotWaiting => "NOT_WAITING",

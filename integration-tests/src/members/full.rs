@@ -4,13 +4,14 @@
 //! go on. A snapshot for somebody's file is refused there, too: it would take what the log may need. In every other round whatever a member gives up of what it kept back is taken, too, so that there is nothing at all: it may stop
 //! then. A member that stops is started again, as its unit does, and nothing else is done: when there is space, all is well again.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::time::timeout;
 use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
 use verger_proto::cluster::v1::member_service_client::MemberServiceClient;
-use verger_proto::cluster::v1::{CreateLoginRequest, SaveSnapshotRequest};
+use verger_proto::cluster::v1::{CreateLoginRequest, ListMembersRequest, SaveSnapshotRequest};
 use verger_proto::policy::v1::GetSetRequest;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_transport::KeyPair;
@@ -92,8 +93,9 @@ pub fn run(long: bool) -> Result<Verdict> {
             .into_iter()
             .flat_map(|kind| [(kind, Rest::Left), (kind, Rest::Taken)])
         {
+            room.now = format!("round {}, {kind:?}, {rest:?}", round + 1);
             room.round(kind, rest, &mut dice)
-                .with_context(|| format!("round {}, {kind:?}, {rest:?}, seed {seed}", round + 1))?;
+                .with_context(|| format!("{}, seed {seed}", room.now))?;
         }
     }
     let stopped = room.stopped;
@@ -126,6 +128,8 @@ struct Room {
     unsaved: usize,
     /// The longest that it took until a write went on elsewhere.
     longest: Duration,
+    /// Which round it is, for what is told of it.
+    now: String,
 }
 
 impl Room {
@@ -140,6 +144,7 @@ impl Room {
             refused: 0,
             unsaved: 0,
             longest: Duration::ZERO,
+            now: String::new(),
         })
     }
 
@@ -184,6 +189,7 @@ impl Room {
             self.writes_go_on(began, &mut [])?;
             // Whoever else has space.
             self.is_refused(Call::Write, places[0])?;
+            self.is_shown(places[0])?;
         } else {
             // At every member, whether or not its own disk is full.
             for place in 0..MEMBERS {
@@ -202,7 +208,8 @@ impl Room {
                 None if !member.is_running()? => {
                     self.stopped += 1;
                     tell(&format!(
-                        "disk-full: {name} has stopped: {}",
+                        "disk-full: {}: {name} has stopped: {}",
+                        self.now,
                         last_line(&member.log_tail())
                     ));
                     self.away[away] = Some(Instant::now());
@@ -266,9 +273,38 @@ impl Room {
             };
             if began.elapsed() > STUCK {
                 let name = self.crowd.names[place].clone();
-                let log = self.crowd.scene.member(&name)?.log_tail();
-                bail!("{call:?} at {name} is not refused for a full disk within {STUCK:?}: {last}\n{log}");
+                let (log, holds) = (self.crowd.scene.member(&name)?.log_tail(), self.holds(place)?);
+                bail!(
+                    "{call:?} at {name} is not refused for a full disk within {STUCK:?}: {last}\n{holds}\n{log}"
+                );
             }
+            self.restart()?;
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits until another member, which has space, shows whose disk is full.
+    fn is_shown(&mut self, full: usize) -> Result<()> {
+        let names = self.crowd.names.clone();
+        let asked = (full + 1) % MEMBERS;
+        let (began, at) = (Instant::now(), self.crowd.access.at(&self.crowd.addresses[asked]));
+        loop {
+            let shown = match self.crowd.runtime.block_on(full_of(&at)) {
+                Ok(shown) => shown,
+                Err(why) => vec![(String::new(), why)],
+            };
+            if let [(name, why)] = &shown[..]
+                && *name == names[full]
+                && why.contains(NAMED)
+            {
+                return Ok(());
+            }
+            ensure!(
+                began.elapsed() < STUCK,
+                "{} does not show within {STUCK:?} that the disk of {} alone is full: {shown:?}",
+                names[asked],
+                names[full],
+            );
             self.restart()?;
             std::thread::sleep(LOOK);
         }
@@ -331,13 +367,37 @@ impl Room {
                 Err(why) if began.elapsed() > STUCK => {
                     let name = self.crowd.names[place].clone();
                     bail!(
-                        "{name} needs a hand: {why}\n{}",
+                        "{name} needs a hand: {why}\n{}\n{}",
+                        self.holds(place)?,
                         self.crowd.scene.member(&name)?.log_tail()
                     )
                 }
                 Err(_) => std::thread::sleep(LOOK),
             }
         }
+    }
+
+    /// What takes the space of a member's disk: a line for each file.
+    fn holds(&self, place: usize) -> Result<String> {
+        let root = self.disks[place].mounted.store();
+        let mut lines = Vec::new();
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).context("a member's folder")? {
+                let entry = entry.context("a member's folder")?;
+                // A member that runs takes files away.
+                let Ok(found) = entry.metadata() else { continue };
+                let path = entry.path();
+                if found.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let path = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
+                lines.push(format!("{:>9} KiB  {path}", found.blocks() / 2));
+            }
+        }
+        lines.sort();
+        Ok(lines.join("\n"))
     }
 
     fn end(mut self) -> Result<(Vec<String>, String)> {
@@ -356,6 +416,20 @@ async fn read(at: &Access) -> Result<(), String> {
         Ok(Err(status)) => Err(status.to_string()),
         Err(_) => Err(format!("no answer within {CALL:?}")),
     }
+}
+
+/// Whose disks are full, and why, as a member shows it. The reason where it does not answer.
+async fn full_of(at: &Access) -> Result<Vec<(String, String)>, String> {
+    let channel = at.channel().await.map_err(|error| format!("{error:#}"))?;
+    let request = ListMembersRequest { stale_ok: true };
+    let mut client = MemberServiceClient::new(channel);
+    let members = match timeout(CALL, client.list_members(request)).await {
+        Ok(Ok(answer)) => answer.into_inner().members,
+        Ok(Err(status)) => return Err(status.to_string()),
+        Err(_) => return Err(format!("no answer within {CALL:?}")),
+    };
+    let full = members.into_iter().filter(|member| !member.full.is_empty());
+    Ok(full.map(|member| (member.name, member.full)).collect())
 }
 
 /// One write, asked for once. The reason where it is not acknowledged.

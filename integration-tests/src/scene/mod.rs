@@ -404,6 +404,6 @@ pub(crate) fn free_port() -> Result<u16> {
 /// Text of a log's end.
 fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().rev().take(20).collect();
+    let lines: Vec<&str> = text.lines().rev().take(60).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }

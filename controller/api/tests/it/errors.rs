@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use verger_controller_api::ports::Unavailable;
-use verger_controller_state::{Action, InvalidCommand, Refused, Response};
+use verger_controller_state::{Action, ClusterVersion, InvalidCommand, Refused, Response};
 use verger_policy::digest::Digest;
 use verger_proto::agent::v1 as apb;
 use verger_proto::cluster::v1 as cpb;
@@ -40,6 +40,8 @@ fn told(refusal: &Refused) -> (Code, &'static str) {
         Refused::NoBreakGlass(_) => (Code::NotFound, "NO_BREAK_GLASS"),
         Refused::MemberNameTaken(_) => (Code::AlreadyExists, "MEMBER_NAME_TAKEN"),
         Refused::TooManyMembers(_) => (Code::ResourceExhausted, "TOO_MANY_MEMBERS"),
+        Refused::VersionNewer { .. } => (Code::FailedPrecondition, "CLUSTER_VERSION_NEWER"),
+        Refused::MemberJoins(_) => (Code::FailedPrecondition, "MEMBER_JOINS"),
         Refused::Token => (Code::PermissionDenied, "TOKEN_REFUSED"),
         Refused::Rejected => (Code::PermissionDenied, "REJECTED"),
         Refused::NotWaiting => (Code::NotFound, "NOT_WAITING"),
@@ -91,6 +93,11 @@ fn refusals() -> Vec<Refused> {
         Refused::NoBreakGlass("bea".to_owned()),
         Refused::MemberNameTaken("m2".parse().unwrap()),
         Refused::TooManyMembers(1),
+        Refused::VersionNewer {
+            cluster: ClusterVersion::of(2),
+            newest: ClusterVersion::FIRST,
+        },
+        Refused::MemberJoins("m2".parse().unwrap()),
         Refused::Token,
         Refused::Rejected,
         Refused::NotWaiting,
@@ -239,7 +246,7 @@ fn every_reason_is_the_word_of_its_refusal_and_no_two_share_one() {
     assert!(words.iter().all(|(word, reason)| word == reason), "{words:?}");
     words.sort_unstable();
     words.dedup();
-    assert_eq!(words.len(), 37);
+    assert_eq!(words.len(), 39);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use crate::limits;
 use crate::response::{Refused, Response};
 use crate::rows::{self, RowChange};
 use crate::state::{MemberRecord, State};
+use crate::version::ClusterVersion;
 
 /// The number of the member that founded the cluster: no other has it.
 pub(crate) const FOUNDER: u64 = 1;
@@ -20,13 +21,25 @@ impl State {
     ///
     /// # Errors
     /// When it is not invited under that name with that secret, or too late, or somebody with another key came first: one reason
-    /// for all.
+    /// for all. When its program does not know the cluster's version: it would stop at the first row of a form that it does not know.
     pub fn may_admit(
         &self,
         member: &Name,
         secret_hash: &Digest,
         key: &Digest,
+        newest: ClusterVersion,
     ) -> Result<Option<u64>, Refused> {
+        let number = self.is_invited(member, secret_hash, key)?;
+        match newest < self.version {
+            true => Err(Refused::VersionNewer {
+                cluster: self.version,
+                newest,
+            }),
+            false => Ok(number),
+        }
+    }
+
+    fn is_invited(&self, member: &Name, secret_hash: &Digest, key: &Digest) -> Result<Option<u64>, Refused> {
         let holds = |hash: &Digest| bool::from(hash.as_bytes().ct_eq(secret_hash.as_bytes()));
         match self.members.get(member) {
             Some(MemberRecord::Invited {
@@ -69,10 +82,11 @@ impl State {
         member: &Name,
         secret_hash: Digest,
         key: Digest,
+        newest: ClusterVersion,
         changes: &mut Vec<RowChange>,
     ) -> Outcome {
         self.cluster.as_ref().ok_or(Refused::NotFounded)?;
-        if let Some(number) = self.may_admit(member, &secret_hash, &key)? {
+        if let Some(number) = self.may_admit(member, &secret_hash, &key, newest)? {
             return Ok(Response::MemberAdmitted { number });
         }
         let number = self.next_member_number();
@@ -84,6 +98,25 @@ impl State {
         };
         self.put_member(member, record, changes);
         Ok(Response::MemberAdmitted { number })
+    }
+
+    /// Whether the version can be raised now. Who was let in a moment ago is not among those whose versions are known yet.
+    ///
+    /// # Errors
+    /// When there is no cluster, or somebody was let in within [`limits::JOINING_SECONDS`].
+    pub(super) fn may_raise(&self) -> Result<(), Refused> {
+        self.cluster.as_ref().ok_or(Refused::NotFounded)?;
+        let joins = |(name, record): (&Name, &MemberRecord)| match record {
+            MemberRecord::Admitted { at, .. } => {
+                let since = self.clock.now.as_second().saturating_sub(at.as_second());
+                (since < limits::JOINING_SECONDS).then(|| name.clone())
+            }
+            MemberRecord::Invited { .. } | MemberRecord::Removed { .. } => None,
+        };
+        match self.members.iter().find_map(joins) {
+            Some(member) => Err(Refused::MemberJoins(member)),
+            None => Ok(()),
+        }
     }
 
     /// Takes a member out for good. One that there is no record of is the one that founded the cluster.

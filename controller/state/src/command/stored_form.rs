@@ -167,10 +167,12 @@ impl Command {
                 member,
                 secret_hash,
                 key,
+                newest,
             } => Stored::AdmitMember(stored::AdmitMember {
                 member: member.to_string(),
                 secret_hash: convert::bytes(secret_hash),
                 key_digest: convert::bytes(key),
+                newest_version: newest.number(),
             }),
             Action::RemoveMember { member } => Stored::RemoveMember(stored::RemoveMember {
                 member: member.to_string(),
@@ -482,10 +484,12 @@ impl Command {
                 member,
                 secret_hash,
                 key_digest,
+                newest_version,
             }) => Action::AdmitMember {
                 member: member_name(&member)?,
                 secret_hash: convert::digest(&secret_hash).ok_or(InvalidCommand::Field("secret_hash"))?,
                 key: convert::digest(&key_digest).ok_or(InvalidCommand::Field("key_digest"))?,
+                newest: ClusterVersion::of(newest_version),
             },
             Stored::RemoveMember(stored::RemoveMember { member }) => Action::RemoveMember {
                 member: member_name(&member)?,

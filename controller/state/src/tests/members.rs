@@ -5,7 +5,7 @@ use verger_policy::model::Name;
 use super::audit::{check_chain, last};
 use super::frozen::hex_of;
 use super::*;
-use crate::{MemberRecord, MemberTurn, limits};
+use crate::{ClusterVersion, MemberRecord, MemberTurn, limits};
 
 fn name(name: &str) -> Name {
     name.parse().unwrap()
@@ -29,6 +29,7 @@ fn admit(member: &str, secret: &str, key: &str) -> Action {
         member: name(member),
         secret_hash: digest(secret),
         key: digest(key),
+        newest: ClusterVersion::NEWEST,
     }
 }
 
@@ -83,12 +84,16 @@ fn whoever_is_invited_is_let_in_by_where_that_is_in_the_log() {
     );
     for (of, secret) in [("m2", "wrong"), ("m3", "s")] {
         assert_eq!(
-            member.state.may_admit(&name(of), &digest(secret), &digest("k")),
+            member
+                .state
+                .may_admit(&name(of), &digest(secret), &digest("k"), ClusterVersion::NEWEST),
             Err(Refused::Token)
         );
         assert_eq!(word(&member.does(admit(of, secret, "k"))), "TOKEN_REFUSED");
     }
-    let may = member.state.may_admit(&name("m2"), &digest("s"), &digest("k"));
+    let may = member
+        .state
+        .may_admit(&name("m2"), &digest("s"), &digest("k"), ClusterVersion::NEWEST);
     assert_eq!(may, Ok(None));
     let number = member.index + 1;
     assert_eq!(
@@ -110,13 +115,17 @@ fn an_invitation_ends_by_the_replicated_time() {
     let mut member = Member::founded();
     member.does(invite("m2", "s", 50));
     member.pass(40);
-    let late = member.state.may_admit(&name("m2"), &digest("s"), &digest("k"));
+    let late = member
+        .state
+        .may_admit(&name("m2"), &digest("s"), &digest("k"), ClusterVersion::NEWEST);
     assert_eq!(late, Err(Refused::Token));
     assert_eq!(word(&member.does(admit("m2", "s", "k"))), "TOKEN_REFUSED");
     // However long it was asked for.
     member.does(invite("m2", "s", 1_000_000_000));
     member.pass(limits::REQUEST_SECONDS - 1);
-    let may = member.state.may_admit(&name("m2"), &digest("s"), &digest("k"));
+    let may = member
+        .state
+        .may_admit(&name("m2"), &digest("s"), &digest("k"), ClusterVersion::NEWEST);
     assert_eq!(may, Ok(None));
     member.pass(1);
     assert_eq!(word(&member.does(admit("m2", "s", "k"))), "TOKEN_REFUSED");
@@ -134,7 +143,9 @@ fn of_two_keys_with_one_secret_the_first_is_let_in_and_asks_again_for_ever() {
     let before = member.state.members.clone();
     assert_eq!(member.does(admit("m2", "s", "k")), first, "its answer was lost");
     assert_eq!(member.state.members, before);
-    let may = member.state.may_admit(&name("m2"), &digest("s"), &digest("k"));
+    let may = member
+        .state
+        .may_admit(&name("m2"), &digest("s"), &digest("k"), ClusterVersion::NEWEST);
     let Response::MemberAdmitted { number } = first else {
         panic!("{first:?}")
     };
@@ -152,6 +163,88 @@ fn another_invitation_takes_the_place_of_one_that_nobody_used() {
         matches!(admitted, Response::MemberAdmitted { .. }),
         "{admitted:?}"
     );
+}
+
+#[test]
+fn who_does_not_know_the_version_is_not_let_in_and_spends_nothing() {
+    let mut member = Member::founded();
+    let (older, newer) = (ClusterVersion::of(2), ClusterVersion::of(3));
+    member.does(Action::RaiseVersion { to: newer });
+    member.invites("m2", "s");
+    let knows = |newest| Action::AdmitMember {
+        member: name("m2"),
+        secret_hash: digest("s"),
+        key: digest("k"),
+        newest,
+    };
+    let refused = Refused::VersionNewer {
+        cluster: newer,
+        newest: older,
+    };
+    let may = member
+        .state
+        .may_admit(&name("m2"), &digest("s"), &digest("k"), older);
+    assert_eq!(may, Err(refused.clone()));
+    assert_eq!(member.does(knows(older)), Response::Refused(refused));
+    // Whoever has no token is told nothing of the version.
+    let may = member
+        .state
+        .may_admit(&name("m2"), &digest("t"), &digest("k"), older);
+    assert_eq!(may, Err(Refused::Token));
+    let admitted = member.does(knows(newer));
+    assert!(
+        matches!(admitted, Response::MemberAdmitted { .. }),
+        "{admitted:?}"
+    );
+}
+
+#[test]
+fn the_version_is_not_raised_between_a_members_being_let_in_and_its_being_one() {
+    let mut member = Member::founded();
+    member.admits("m2");
+    let raise = Action::RaiseVersion {
+        to: ClusterVersion::of(2),
+    };
+    let joins = Response::Refused(Refused::MemberJoins(name("m2")));
+    assert_eq!(member.does(raise.clone()), joins);
+    member.pass(limits::JOINING_SECONDS - 1);
+    assert_eq!(member.does(raise.clone()), joins);
+    assert_eq!(member.state.version(), ClusterVersion::FIRST);
+    member.pass(1);
+    assert_eq!(member.does(raise.clone()), Response::VersionRaised);
+    // Neither invitations nor who is gone are waited for.
+    member.invites("m3", "s");
+    let admitted = member.does(Action::AdmitMember {
+        member: name("m3"),
+        secret_hash: digest("s"),
+        key: digest("k"),
+        newest: ClusterVersion::of(2),
+    });
+    assert!(
+        matches!(admitted, Response::MemberAdmitted { .. }),
+        "{admitted:?}"
+    );
+    member.does(remove("m3"));
+    member.invites("m4", "m4");
+    assert_eq!(member.does(raise), Response::VersionRaised);
+}
+
+#[test]
+fn one_of_before_there_were_versions_knows_the_first() {
+    let admits = Action::AdmitMember {
+        member: name("m2"),
+        secret_hash: digest("s"),
+        key: digest("k"),
+        newest: ClusterVersion::FIRST,
+    };
+    let wanted = command(12, None, admits);
+    let mut bytes = wanted.encode().to_vec();
+    let said = bytes.split_off(bytes.len() - 2);
+    assert_eq!(said, [0x20, 1]);
+    // It is the last of the action, which is that much shorter.
+    let place = bytes.windows(2).position(|two| two == [0xea, 3]).unwrap() + 2;
+    bytes[place] -= 2;
+    assert_eq!(Command::decode(bytes.into()), Ok(wanted));
 }
 
 #[test]
@@ -385,8 +478,9 @@ fn stored_bytes_of_members_never_change() {
                 member: name("m"),
                 secret_hash,
                 key,
+                newest: ClusterVersion::FIRST,
             },
-            format!("ea03 47 0a016d 1220{ab} 1a20{cd}"),
+            format!("ea03 49 0a016d 1220{ab} 1a20{cd} 2001"),
             format!("0801 1a49 0803 1220{ab} 1a20{cd} 20{time}"),
             None,
         ),

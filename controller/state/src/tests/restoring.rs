@@ -1,7 +1,7 @@
 //! What goes on with what a snapshot held, and hosts that came further before.
 
 use super::*;
-use crate::{MemberRecord, Place, SnapshotPlace};
+use crate::{ClusterVersion, MemberRecord, Place, SnapshotPlace};
 
 /// Far behind whatever the log came to that the snapshot is of.
 const BASE: u64 = 1 << 40;
@@ -46,6 +46,7 @@ fn member() -> Member {
             member: name("c2"),
             secret_hash: Digest::of(b"c2"),
             key: Digest::of(b"key"),
+            newest: ClusterVersion::NEWEST,
         },
         invite("c3"),
         Action::CreateToken {
@@ -96,6 +97,7 @@ fn nothing_of_before_is_let_in_and_every_watcher_begins_anew() {
         member: name("c3"),
         secret_hash: Digest::of(b"c3"),
         key: Digest::of(b"key"),
+        newest: ClusterVersion::NEWEST,
     };
     assert_eq!(word(&member.checked(&command(14, None, admit))), "TOKEN_REFUSED");
     for taken in ["c1", "c3"] {
@@ -130,6 +132,7 @@ fn a_member_that_joins_what_was_restored_has_a_number_that_nobody_had() {
         member: name("c9"),
         secret_hash: Digest::of(b"c9"),
         key: Digest::of(b"key"),
+        newest: ClusterVersion::NEWEST,
     };
     let number = BASE + 3;
     assert_eq!(
