@@ -23,7 +23,7 @@ use crate::membership;
 use crate::peers::{PeerError, Peers};
 use crate::room::Room;
 use crate::state_machine::Applied;
-use crate::tickets::{Ticket, Tickets};
+use crate::tickets::{Ticket, Tickets, Unanswerable};
 use crate::types::{Batch, Origin, Replies};
 
 /// The most commands in one entry.
@@ -187,7 +187,7 @@ impl Carrier {
             match given {
                 Given::Answered(replies) => return Ok(replies),
                 Given::Failed(why) => return Err(ProposeError::Failed(why)),
-                Given::Superseded => match ticket.try_answered() {
+                Given::Superseded => match ticket.try_answered().map_err(unknown)? {
                     Some(replies) => return Ok(replies),
                     // It is written nowhere, and never will be: whoever leads now is given it, once this member knows who that is.
                     None if leading::changes(&self.raft, leads.as_ref(), deadline).await => {}
@@ -241,13 +241,18 @@ impl Carrier {
         tokio::select! {
             biased;
             answered = timeout_at(within, ticket.answered()) => match answered {
-                Ok(Some(replies)) => Ok(Given::Answered(replies)),
-                Ok(None) => Err(ProposeError::Unknown("this member stops, or got a snapshot in place of the answer".to_owned())),
+                Ok(Ok(replies)) => Ok(Given::Answered(replies)),
+                Ok(Err(gone)) => Err(unknown(gone)),
                 Err(_) => Err(ProposeError::Unknown(why.to_owned())),
             },
             () = self.is_superseded(leads.term()) => Ok(Given::Superseded),
         }
     }
+}
+
+/// What was given may be in the snapshot, and is not given again.
+fn unknown(Unanswerable: Unanswerable) -> ProposeError {
+    ProposeError::Unknown("this member stops, or got a snapshot in place of the answer".to_owned())
 }
 
 /// Has the leader of this term, which this member is, commit a batch. It was given away for this term alone.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::types::{MemberId, Origin, Replies};
 
@@ -19,6 +20,10 @@ struct Held {
     next: u64,
     waiting: BTreeMap<u64, oneshot::Sender<Replies>>,
 }
+
+/// Nobody gives the answers any more: the member stops, or got a snapshot in place of what was applied, which may be in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unanswerable;
 
 /// One who waits. Dropped, nobody does.
 pub(crate) struct Ticket<'a> {
@@ -77,18 +82,22 @@ impl Tickets {
 }
 
 impl Ticket<'_> {
-    /// The answers, where they are there.
-    pub(crate) fn try_answered(&mut self) -> Option<Replies> {
-        self.answer.try_recv().ok()
+    /// The answers, where they are there. Is not asked again after it gave any, or an error.
+    pub(crate) fn try_answered(&mut self) -> Result<Option<Replies>, Unanswerable> {
+        match self.answer.try_recv() {
+            Ok(replies) => Ok(Some(replies)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Closed) => Err(Unanswerable),
+        }
     }
 
     pub(crate) const fn origin(&self) -> Origin {
         self.origin
     }
 
-    /// Waits for the answers. None: nobody gives any more, for the member stops or got a snapshot in place of what was applied.
-    pub(crate) async fn answered(&mut self) -> Option<Replies> {
-        (&mut self.answer).await.ok()
+    /// Waits for the answers.
+    pub(crate) async fn answered(&mut self) -> Result<Replies, Unanswerable> {
+        (&mut self.answer).await.map_err(|_| Unanswerable)
     }
 }
 
@@ -130,5 +139,18 @@ mod tests {
         assert_eq!(first.answered().await.unwrap(), [Response::Decided]);
         drop(first);
         assert!(tickets.held().waiting.is_empty());
+    }
+
+    #[test]
+    fn that_nobody_will_answer_is_not_that_nobody_has_yet() {
+        let tickets = Tickets::new(1, 7);
+        let [mut early, mut late, mut answered] = [(); 3].map(|()| tickets.take());
+        let of_answered = answered.origin();
+        tickets.answer(&of_answered, vec![Response::Decided]);
+        assert_eq!(early.try_answered(), Ok(None));
+        tickets.forget();
+        assert_eq!(early.try_answered(), Err(Unanswerable));
+        assert_eq!(late.try_answered(), Err(Unanswerable));
+        assert_eq!(answered.try_answered(), Ok(Some(vec![Response::Decided])));
     }
 }

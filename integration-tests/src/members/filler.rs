@@ -2,10 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::fs::FallocateFlags;
+
+/// What is left to a member that gave up what it kept back too early: with what it may have itself by then it is less than the 64 MiB with
+/// which it takes writes again.
+const LEFT_BYTES: u64 = 24 << 20;
 
 /// Files that take all that is left of a file system; nothing is left of them when they are dropped.
 pub(super) struct Filler {
@@ -23,6 +27,22 @@ impl Filler {
         filler.take()?;
         ensure!(filler.files > 0, "there was nothing to fill");
         Ok(filler)
+    }
+
+    /// Gives back some of what was taken where the member gave up what it had kept back before everything was taken: that is in it, and
+    /// is the member's. Less than it keeps back, so that it never has enough to make it again.
+    pub(super) fn leave_to(&mut self, reserve: &Path) -> Result<()> {
+        if reserve.exists() {
+            return Ok(());
+        }
+        let first = self.file(0);
+        let size = first.metadata().context("a filler")?.len();
+        ensure!(
+            size > LEFT_BYTES,
+            "a filler of {size} bytes leaves no {LEFT_BYTES}"
+        );
+        let file = File::options().write(true).open(&first).context("a filler")?;
+        file.set_len(size - LEFT_BYTES).context("a filler")
     }
 
     fn file(&self, number: usize) -> PathBuf {

@@ -11,6 +11,7 @@ mod disk;
 mod invariants;
 mod logs;
 mod nemesis;
+mod panics;
 mod pauses;
 mod router;
 #[path = "../../tests/shared/mod.rs"]
@@ -33,6 +34,7 @@ const LONG: u64 = 400;
 const WITHIN: u64 = 60;
 
 fn main() -> ExitCode {
+    panics::are_told();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let value = |name: &str| {
         let at = arguments.iter().position(|argument| argument == name)?;
@@ -44,9 +46,9 @@ fn main() -> ExitCode {
     });
     if let Some(seed) = value("--seed") {
         let seed = seed.parse().expect("--seed is a number");
-        let told = world::run(seed, defect);
+        let (told, panics) = panics::counted(seed, || world::run(seed, defect));
         println!("{told:#?}");
-        return exit(told.broken.0.is_empty());
+        return exit(told.broken.0.is_empty() && panics == 0);
     }
     let seeds = if arguments.iter().any(|argument| argument == "--long") {
         LONG
@@ -56,9 +58,12 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let mut sum = Told::default();
     let mut violations = 0;
-    for (seed, told) in (0..).zip(on_all_cores(&(0..seeds).collect::<Vec<_>>(), |seed| {
-        world::run(*seed, None)
-    })) {
+    let mut panicked = 0;
+    let ran = on_all_cores(&(0..seeds).collect::<Vec<_>>(), |seed| {
+        panics::counted(*seed, || world::run(*seed, None))
+    });
+    for (seed, (told, panics)) in (0..).zip(ran) {
+        panicked += panics;
         for (invariant, found) in &told.broken.0 {
             violations += 1;
             println!("seed {seed}: {}: {found}", invariant.name());
@@ -90,7 +95,7 @@ fn main() -> ExitCode {
         sum.streams,
     );
     println!(
-        "{violations} violations of {} invariants in {seeds} seeds, {:.1} minutes of faults ({:.0} s of the clusters' time in {took:.0} s); enough happened: {exercised}; runs repeat: {repeated}; {found} of {} planted defects found, each by the invariant it breaks, which are {proven} of them",
+        "{violations} violations of {} invariants and {panicked} panics in {seeds} seeds, {:.1} minutes of faults ({:.0} s of the clusters' time in {took:.0} s); enough happened: {exercised}; runs repeat: {repeated}; {found} of {} planted defects found, each by the invariant it breaks, which are {proven} of them",
         Invariant::ALL.len(),
         TROUBLE.as_secs_f64() * seeds as f64 / 60.0,
         sum.seconds,
@@ -98,6 +103,7 @@ fn main() -> ExitCode {
     );
     exit(
         violations == 0
+            && panicked == 0
             && repeated
             && exercised
             && found == Defect::ALL.len()

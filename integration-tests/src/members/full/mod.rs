@@ -1,25 +1,22 @@
 //! The disks of one member, of whoever leads, of two and of all three are filled to the last block under load, and emptied again.
 //!
 //! Where others have space, writes go on with them; where no quorum has, each is refused at once with a word that names the disk, and reads
-//! go on. A snapshot for somebody's file is refused there, too: it would take what the log may need. In every other round whatever a member gives up of what it kept back is taken, too, so that there is nothing at all: it may stop
-//! then. A member that stops is started again, as its unit does, and nothing else is done: when there is space, all is well again.
+//! go on. A snapshot for somebody's file is refused there, too: it would take what the log may need. In every other round whatever a member
+//! gives up of what it kept back is taken as well, so that there is nothing at all: it may stop then. A member that stops is started again,
+//! as its unit does, and nothing else is done: when there is space, all is well again, and as much as before is kept back.
+
+mod calls;
 
 use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tokio::time::timeout;
-use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
-use verger_proto::cluster::v1::member_service_client::MemberServiceClient;
-use verger_proto::cluster::v1::{CreateLoginRequest, ListMembersRequest, SaveSnapshotRequest};
-use verger_proto::policy::v1::GetSetRequest;
-use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
-use verger_transport::KeyPair;
 
+use self::calls::{attempt, full_of, read, save};
 use super::crowd::{self, Crowd, Place};
 use super::filler::{Filler, more};
 use super::{BETWEEN, MEMBERS, STUCK, shuffle};
-use crate::access::Access;
 use crate::dice::Dice;
 use crate::point::{Verdict, tell};
 use crate::power_cut;
@@ -33,8 +30,8 @@ const ANSWERED: Duration = Duration::from_secs(10);
 /// A unit starts what has stopped after this long.
 const RESTART: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(20);
-/// A call that is not answered within this is made again.
-const CALL: Duration = Duration::from_secs(5);
+/// What a member keeps back, in its folder.
+const RESERVE: &str = "data/raft/reserve";
 /// What a refusal names.
 const NAMED: &str = "the disk is full";
 
@@ -93,12 +90,13 @@ pub fn run(long: bool) -> Result<Verdict> {
             .into_iter()
             .flat_map(|kind| [(kind, Rest::Left), (kind, Rest::Taken)])
         {
+            room.rest = rest;
             room.now = format!("round {}, {kind:?}, {rest:?}", round + 1);
             room.round(kind, rest, &mut dice)
                 .with_context(|| format!("{}, seed {seed}", room.now))?;
         }
     }
-    let stopped = room.stopped;
+    let (stopped, with_rest) = (room.stopped, room.with_rest);
     let (refused, unsaved, longest) = (room.refused, room.unsaved, room.longest);
     let (wrong, summary) = room.end()?;
     for sentence in wrong.iter().take(20) {
@@ -107,7 +105,7 @@ pub fn run(long: bool) -> Result<Verdict> {
     Ok(Verdict {
         figure: format!(
             "{} lost or stale: {summary}; the disks of one follower, of the leader, of two and of all were full {each} times each, and as often left with nothing: {refused} \
-             writes and {unsaved} snapshots refused with a word that names the disk, writes elsewhere again within {:.1} s, {stopped} times a member stopped and was \
+             writes and {unsaved} snapshots refused with a word that names the disk, writes elsewhere again within {:.1} s, {stopped} times a member stopped, {with_rest} of them with what it had kept back, and was \
              started by its unit, 0 needed a hand",
             wrong.len(),
             longest.as_secs_f64(),
@@ -123,6 +121,8 @@ struct Room {
     /// Since when a member does not run.
     away: Vec<Option<Instant>>,
     stopped: usize,
+    /// Of those, who had what it kept back.
+    with_rest: usize,
     refused: usize,
     /// Snapshots that were refused.
     unsaved: usize,
@@ -130,6 +130,7 @@ struct Room {
     longest: Duration,
     /// Which round it is, for what is told of it.
     now: String,
+    rest: Rest,
 }
 
 impl Room {
@@ -141,10 +142,12 @@ impl Room {
             away: vec![None; disks.len()],
             disks,
             stopped: 0,
+            with_rest: 0,
             refused: 0,
             unsaved: 0,
             longest: Duration::ZERO,
             now: String::new(),
+            rest: Rest::Left,
         })
     }
 
@@ -161,13 +164,21 @@ impl Room {
             Kind::Two => vec![leader, followers[0]],
             Kind::All => (0..MEMBERS).collect(),
         };
+        for place in 0..MEMBERS {
+            self.keeps_back(place)?;
+        }
         let began = Instant::now();
         let mut fillers = places
             .iter()
             .map(|place| Filler::fill(self.disks[*place].mounted.store().join("filler")))
             .collect::<Result<Vec<_>>>()?;
         match rest {
-            Rest::Left => self.says_so(kind, &places, began)?,
+            Rest::Left => {
+                for (place, filler) in places.iter().zip(&mut fillers) {
+                    filler.leave_to(&self.reserve(*place))?;
+                }
+                self.says_so(kind, &places, began)?;
+            }
             // Who has stopped says nothing.
             Rest::Taken if kind.leaves_a_quorum() => self.writes_go_on(began, &mut fillers)?,
             Rest::Taken => {}
@@ -181,6 +192,26 @@ impl Room {
         }
         drop(fillers);
         self.go_on()
+    }
+
+    fn reserve(&self, place: usize) -> PathBuf {
+        self.disks[place].mounted.store().join(RESERVE)
+    }
+
+    /// Waits until a member keeps space back, by itself.
+    fn keeps_back(&mut self, place: usize) -> Result<()> {
+        let began = Instant::now();
+        while !self.reserve(place).exists() {
+            ensure!(
+                began.elapsed() < STUCK,
+                "{} keeps nothing back within {STUCK:?} after there was space again\n{}",
+                self.crowd.names[place],
+                self.holds(place)?,
+            );
+            self.restart()?;
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
     }
 
     /// Members that have a little left say that their disks are full, and go on as far as that goes.
@@ -207,6 +238,7 @@ impl Room {
             match self.away[away] {
                 None if !member.is_running()? => {
                     self.stopped += 1;
+                    self.with_rest += usize::from(self.rest == Rest::Left);
                     tell(&format!(
                         "disk-full: {}: {name} has stopped: {}",
                         self.now,
@@ -403,68 +435,6 @@ impl Room {
     fn end(mut self) -> Result<(Vec<String>, String)> {
         let book = self.crowd.hush()?;
         Ok((self.crowd.wrong(&book)?, crowd::summary(&book)))
-    }
-}
-
-/// One read, asked for once. The reason where it is not answered.
-async fn read(at: &Access) -> Result<(), String> {
-    let channel = at.channel().await.map_err(|error| format!("{error:#}"))?;
-    let request = GetSetRequest { with_bodies: false };
-    let mut client = PolicyServiceClient::new(channel);
-    match timeout(CALL, client.get_set(request)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(status)) => Err(status.to_string()),
-        Err(_) => Err(format!("no answer within {CALL:?}")),
-    }
-}
-
-/// Whose disks are full, and why, as a member shows it. The reason where it does not answer.
-async fn full_of(at: &Access) -> Result<Vec<(String, String)>, String> {
-    let channel = at.channel().await.map_err(|error| format!("{error:#}"))?;
-    let request = ListMembersRequest { stale_ok: true };
-    let mut client = MemberServiceClient::new(channel);
-    let members = match timeout(CALL, client.list_members(request)).await {
-        Ok(Ok(answer)) => answer.into_inner().members,
-        Ok(Err(status)) => return Err(status.to_string()),
-        Err(_) => return Err(format!("no answer within {CALL:?}")),
-    };
-    let full = members.into_iter().filter(|member| !member.full.is_empty());
-    Ok(full.map(|member| (member.name, member.full)).collect())
-}
-
-/// One write, asked for once. The reason where it is not acknowledged.
-async fn attempt(at: &Access, person: &str) -> Result<(), String> {
-    let channel = at.channel().await.map_err(|error| format!("{error:#}"))?;
-    let csr = KeyPair::generate().and_then(|key| key.request());
-    let request = CreateLoginRequest {
-        request_id: uuid::Uuid::new_v4().to_string(),
-        person: person.to_owned(),
-        csr: csr.map_err(|error| error.to_string())?.into(),
-    };
-    let mut client = CertificateServiceClient::new(channel);
-    match timeout(CALL, client.create_login(request)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(status)) => Err(status.to_string()),
-        Err(_) => Err(format!("no answer within {CALL:?}")),
-    }
-}
-
-/// One snapshot of everything, asked for once. The reason where not all of it is given.
-async fn save(at: &Access) -> Result<(), String> {
-    let channel = at.channel().await.map_err(|error| format!("{error:#}"))?;
-    let request = SaveSnapshotRequest {
-        request_id: uuid::Uuid::new_v4().to_string(),
-    };
-    let fetched = async {
-        let mut client = MemberServiceClient::new(channel);
-        let mut pieces = client.save_snapshot(request).await?.into_inner();
-        while pieces.message().await?.is_some() {}
-        Ok(())
-    };
-    match timeout(CALL, fetched).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err::<(), tonic::Status>(status)) => Err(status.to_string()),
-        Err(_) => Err(format!("no answer within {CALL:?}")),
     }
 }
 
