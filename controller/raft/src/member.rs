@@ -10,8 +10,8 @@ use openraft::rt::WatchReceiver as _;
 use tokio::sync::watch;
 use verger_controller_state::{ClusterVersion, Command, DamagedRow, Rebuild, Response, State, Tree};
 use verger_controller_store::{
-    LogWriter, SledState, SnapshotDir, Space, StateDb, StoreError, WriteBehind, create_log, log_exists,
-    open_log,
+    LogWriter, Reached, SledState, SnapshotDir, Space, StateDb, StoreError, WriteBehind, create_log,
+    log_exists, open_log,
 };
 
 use crate::chain::Noted;
@@ -110,6 +110,11 @@ pub enum MemberError {
         "{0:?}: the log begins after the applied state ends, and no snapshot covers the gap; restore the cluster from a backup"
     )]
     Gap(PathBuf),
+    /// The log ends before the state does.
+    #[error(
+        "{0:?}: the log ends before what was applied of it, and no snapshot covers that: it lost records that it had; remove the member from the cluster (`verger cluster remove`), remove this folder, and join again under another name; of one alone, restore the cluster from a backup"
+    )]
+    Lost(PathBuf),
     /// Raft did not start.
     #[error("the consensus module did not start: {0}")]
     Raft(String),
@@ -500,14 +505,23 @@ impl Stores {
     /// # Errors
     /// When one is damaged. The rows are thrown away then, and made again of snapshot and log.
     pub fn open(dir: &Path) -> Result<Self, MemberError> {
+        Self::open_behind(dir, LogWriter::reached)
+    }
+
+    /// Those in this folder, of which the rows wait for what is reached.
+    pub(crate) fn open_behind(
+        dir: &Path,
+        reached: impl FnOnce(&LogWriter) -> Arc<Reached>,
+    ) -> Result<Self, MemberError> {
         // First: what it kept back may be what the others need to open.
         let space = Space::watch(dir)?;
         let log = open_log(dir)?;
         log.check()?;
+        let log = LogWriter::start(log)?;
         Ok(Self {
             space,
-            log: LogWriter::start(log)?,
-            state: open_state(dir)?,
+            state: open_state(dir, reached(&log))?,
+            log,
             snapshots: SnapshotDir::open(&dir.join("snapshots"))?,
             place: dir.to_owned(),
         })
@@ -524,7 +538,11 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
     } = stores;
     let applied = db.applied()?.map(|mark| mark.last.index);
     let begins = log.last_purged().map(|id| id.index);
-    let latest = snapshot::newest(&snapshots, applied < begins)?;
+    // Rows are never durable before the records that they are made of, but for those of a snapshot: cut off after it was taken in, the log
+    // does not begin behind it yet.
+    let is_ahead = applied > log.last().max(log.last_purged()).map(|id| id.index);
+    let latest = snapshot::newest(&snapshots, applied < begins || is_ahead)?;
+    let covered = latest.as_ref().map(|snapshot| snapshot.meta().last.index);
     // Rows may stand earlier than the log begins after a crash: the snapshot covers what was purged. No rows at all are earlier than
     // index 0, which is a log's first.
     if applied < begins {
@@ -538,6 +556,9 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
         snapshot::restore(&*db, &snapshots, &snapshot)?;
     }
     let (mark, state) = rebuilt(&*db, &place)?;
+    if is_ahead && covered < applied {
+        return Err(MemberError::Lost(place));
+    }
     let revision = state.revision();
     let term = mark.applied.as_ref().map_or(0, |id| codec::stored_id(id).term);
     let applied = Arc::new(Applied {
@@ -609,7 +630,7 @@ pub(crate) fn rebuilt(db: &dyn StateDb, place: &Path) -> Result<(Mark, State), M
 }
 
 // Rows are rebuildable: damaged ones are thrown away, and snapshot and log make them again.
-fn open_state(dir: &Path) -> Result<Arc<dyn StateDb>, MemberError> {
+fn open_state(dir: &Path, log: Arc<Reached>) -> Result<Arc<dyn StateDb>, MemberError> {
     let db = match SledState::open(dir) {
         Err(error) if error.is_damage() => {
             tracing::error!(%error, "rebuilding the applied state from snapshot and log");
@@ -618,5 +639,5 @@ fn open_state(dir: &Path) -> Result<Arc<dyn StateDb>, MemberError> {
         }
         opened => opened?,
     };
-    Ok(Arc::new(WriteBehind::start(Arc::new(db))?))
+    Ok(Arc::new(WriteBehind::start(Arc::new(db), log)?))
 }

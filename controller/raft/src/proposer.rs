@@ -160,12 +160,21 @@ impl Carrier {
     /// Has commands committed by whoever leads, and gives their answers.
     async fn carry(&self, commands: Vec<Bytes>) -> Result<Replies, ProposeError> {
         let mut ticket = self.tickets.take();
-        let batch = Batch {
+        let mut batch = Batch {
             commands,
             origin: Some(ticket.origin()),
         };
         let deadline = Instant::now() + FIND_WITHIN;
         loop {
+            match ticket.try_answered() {
+                Ok(Some(replies)) => return Ok(replies),
+                Ok(None) => {}
+                // A snapshot came meanwhile. Nothing that was tried up to here is written anywhere, so that nothing of it is in there.
+                Err(Unanswerable) => {
+                    ticket = self.tickets.take();
+                    batch.origin = Some(ticket.origin());
+                }
+            }
             let leads = leading::now(&self.raft);
             let given = match &leads {
                 None => Given::Nowhere,

@@ -254,14 +254,32 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use bytes::Bytes;
     use openraft::Membership;
+    use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _};
 
     use super::*;
-    use crate::member::{Member, MemberConfig, Stores, recover};
+    use crate::member::{Member, MemberConfig, Recovered, Stores, recover};
     use crate::peers::NoPeers;
     use crate::types::{Entry, Node};
 
     fn tickets() -> Arc<Tickets> {
         Arc::new(Tickets::new(1, 1))
+    }
+
+    fn opened(dir: &std::path::Path) -> Recovered {
+        recover(Stores::open(dir).unwrap(), tickets()).unwrap()
+    }
+
+    /// Has entries logged, and then applied.
+    async fn take(Recovered { log, machine }: &mut Recovered, entries: Vec<Entry>) {
+        let before = entries[0].log_id.index.checked_sub(1);
+        let last = log.get_log_state().await.unwrap().last_log_id;
+        if let Some(before) = before.filter(|_| last.map(|id| id.index) != before) {
+            // What came before is in a snapshot.
+            log.purge(codec::log_id(1, before)).await.unwrap();
+        }
+        log.blocking_append(entries.clone()).await.unwrap();
+        let entries = entries.into_iter().map(|entry| Ok((entry, None)));
+        machine.apply(futures::stream::iter(entries)).await.unwrap();
     }
 
     fn entry(index: u64, payload: EntryPayload<Batch, u64, Node>) -> Entry {
@@ -275,9 +293,7 @@ mod tests {
     async fn who_has_applied_nothing_makes_no_snapshot_and_goes_on() {
         let dir = tempfile::tempdir().unwrap();
         Member::create(dir.path()).unwrap();
-        let mut machine = recover(Stores::open(dir.path()).unwrap(), tickets())
-            .unwrap()
-            .machine;
+        let mut machine = opened(dir.path()).machine;
         assert!(machine.try_create_snapshot_builder(false).await.is_none());
         drop(machine);
         let config = MemberConfig {
@@ -315,32 +331,26 @@ mod tests {
             EntryPayload::Blank,
             EntryPayload::Normal(Batch::default()),
         ];
-        for (index, payload) in (1..).zip(kinds) {
-            let mut machine = recover(Stores::open(dir.path()).unwrap(), tickets())
-                .unwrap()
-                .machine;
-            let entries = vec![Ok((entry(index, payload), None))];
-            machine.apply(futures::stream::iter(entries)).await.unwrap();
-            let before = machine.applied.read(State::clone);
+        for (index, payload) in (0..).zip(kinds) {
+            let mut member = opened(dir.path());
+            take(&mut member, vec![entry(index, payload)]).await;
+            let applied = &member.machine.applied;
+            let before = applied.read(State::clone);
             assert_eq!(
-                (before.revision(), *machine.applied.revision.watched().borrow()),
+                (before.revision(), *applied.revision.watched().borrow()),
                 (index, index)
             );
-            machine.db.flush().unwrap();
-            drop(machine);
-            let after = recover(Stores::open(dir.path()).unwrap(), tickets())
-                .unwrap()
-                .machine
-                .applied
-                .read(State::clone);
+            member.machine.db.flush().unwrap();
+            drop(member);
+            let after = opened(dir.path()).machine.applied.read(State::clone);
             assert_eq!(after, before);
         }
     }
 
     /// A member that has nothing yet, in a folder.
-    fn fresh(dir: &std::path::Path) -> Machine {
+    fn fresh(dir: &std::path::Path) -> Recovered {
         Member::create(dir).unwrap();
-        recover(Stores::open(dir).unwrap(), tickets()).unwrap().machine
+        opened(dir)
     }
 
     /// What a log of this length holds at an index: every seventh entry gives somebody a login.
@@ -367,11 +377,10 @@ mod tests {
     }
 
     /// Applies the log from there to there, so many entries at once.
-    async fn follow(machine: &mut Machine, entries: std::ops::Range<u64>, at_once: usize) {
+    async fn follow(member: &mut Recovered, entries: std::ops::Range<u64>, at_once: usize) {
         let entries: Vec<u64> = entries.collect();
         for some in entries.chunks(at_once) {
-            let some: Vec<_> = some.iter().map(|index| Ok((logged(*index), None))).collect();
-            machine.apply(futures::stream::iter(some)).await.unwrap();
+            take(member, some.iter().copied().map(logged).collect()).await;
         }
     }
 
@@ -381,26 +390,26 @@ mod tests {
         let [mut one, mut other, mut late] = [0, 1, 2].map(|at: usize| fresh(dirs[at].path()));
         follow(&mut one, 0..1_500, 1_500).await;
         follow(&mut other, 0..777, 13).await;
-        other.db.flush().unwrap();
+        other.machine.db.flush().unwrap();
         drop(other);
-        let mut other = recover(Stores::open(dirs[1].path()).unwrap(), tickets())
-            .unwrap()
-            .machine;
+        let mut other = opened(dirs[1].path());
         follow(&mut other, 777..1_500, 100).await;
         // Nobody has it before it is asked for, and it is the same then.
-        let file = snapshot::write(&*one.db, &late.snapshots, &one.room)
+        let file = snapshot::write(&*one.machine.db, &late.machine.snapshots, &one.machine.room)
             .unwrap()
             .unwrap();
-        late.install_snapshot(&SnapshotMeta::default(), file)
+        late.machine
+            .install_snapshot(&SnapshotMeta::default(), file)
             .await
             .unwrap();
-        let now = one.applied.noted().now().unwrap();
+        let now = one.machine.applied.noted().now().unwrap();
         assert_eq!((now.index, now.from), (1_499, 0));
-        for machine in [&mut one, &mut other, &mut late] {
-            assert_eq!(machine.applied.noted().now(), Some(now));
-            follow(machine, 1_500..2_500, 250).await;
+        for member in [&mut one, &mut other, &mut late] {
+            assert_eq!(member.machine.applied.noted().now(), Some(now));
+            follow(member, 1_500..2_500, 250).await;
         }
-        let [of_one, of_other, of_late] = [&one, &other, &late].map(|machine| machine.applied.noted().kept());
+        let [of_one, of_other, of_late] =
+            [&one, &other, &late].map(|member| member.machine.applied.noted().kept());
         assert_eq!(
             of_one.iter().map(|at| at.index).collect::<Vec<_>>(),
             [1_000, 2_000]
@@ -414,8 +423,8 @@ mod tests {
     async fn who_decides_otherwise_has_another_chain_from_then_on() {
         let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
         let [mut one, mut other] = [0, 1].map(|at: usize| fresh(dirs[at].path()));
-        for machine in [&mut one, &mut other] {
-            follow(machine, 0..1_200, 100).await;
+        for member in [&mut one, &mut other] {
+            follow(member, 0..1_200, 100).await;
         }
         // As where the rules were changed at one member: it makes of one command what the others do not.
         let changed = entry(
@@ -425,15 +434,12 @@ mod tests {
                 origin: None,
             }),
         );
-        other
-            .apply(futures::stream::iter([Ok((changed, None))]))
-            .await
-            .unwrap();
+        take(&mut other, vec![changed]).await;
         follow(&mut one, 1_200..1_201, 1).await;
-        for machine in [&mut one, &mut other] {
-            follow(machine, 1_201..2_001, 100).await;
+        for member in [&mut one, &mut other] {
+            follow(member, 1_201..2_001, 100).await;
         }
-        let [of_one, of_other] = [&one, &other].map(|machine| machine.applied.noted().kept());
+        let [of_one, of_other] = [&one, &other].map(|member| member.machine.applied.noted().kept());
         assert_eq!(of_one[0], of_other[0]);
         assert!(of_one[1].is_beside(&of_other[1]) && of_one[1] != of_other[1]);
     }

@@ -16,7 +16,9 @@ use openraft::storage::{
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::{OptionalSend, StorageError};
 use tempfile::TempDir;
-use verger_controller_store::{DurableSnapshot, LogId as StoredId, SnapshotDir, StoreError, create_log};
+use verger_controller_store::{
+    DurableSnapshot, LogId as StoredId, Reached, SnapshotDir, StoreError, create_log,
+};
 
 use crate::codec;
 use crate::log_store::LogStore;
@@ -177,7 +179,9 @@ impl StoreBuilder<TypeConfig, Settled, Obliging, TempDir> for NewMember {
     async fn build(&self) -> Result<(TempDir, Settled, Obliging), StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().unwrap();
         Member::create(dir.path()).unwrap();
-        let Recovered { log, machine } = opened(dir.path()).unwrap();
+        // The suite applies what it never gave the log.
+        let stores = Stores::open_behind(dir.path(), |_| Arc::new(Reached::everything())).unwrap();
+        let Recovered { log, machine } = recover(stores, Arc::new(Tickets::new(1, 1))).unwrap();
         Ok((dir, Settled(log), Obliging(machine)))
     }
 }
@@ -200,4 +204,49 @@ fn who_has_nothing_of_what_was_purged_does_not_open() {
             "purged to {index}"
         );
     }
+}
+
+#[test]
+fn who_lost_the_end_of_its_log_does_not_open_and_who_was_given_a_snapshot_does() {
+    use verger_controller_store::{AppliedMark, LogRecord, SledState, StateDb as _, open_log};
+
+    let dir = tempfile::tempdir().unwrap();
+    Member::create(dir.path()).unwrap();
+    let record = |index| LogRecord {
+        index,
+        term: 1,
+        payload: codec::encode_payload(&openraft::EntryPayload::Blank),
+    };
+    let log = open_log(dir.path()).unwrap();
+    log.append(&[record(0), record(1)]).unwrap();
+    drop(log);
+    let applied_to = |index| {
+        let at = codec::log_id(1, index);
+        let mark = codec::Mark {
+            applied: Some(at),
+            ..codec::Mark::default()
+        };
+        AppliedMark {
+            last: codec::stored_id(&at),
+            membership: codec::encode_mark(&mark).into(),
+        }
+    };
+    let apply = |index| {
+        let db = SledState::open(dir.path()).unwrap();
+        db.apply_batch(&[], &applied_to(index)).unwrap();
+        db.flush().unwrap();
+    };
+    apply(1);
+    assert!(opened(dir.path()).is_ok());
+    apply(2);
+    let lost = opened(dir.path()).err().unwrap();
+    assert!(matches!(lost, MemberError::Lost(_)), "{lost}");
+    // One that is cut off after it took in the rows of a snapshot, and before its log begins behind them.
+    let snapshots = SnapshotDir::open(&dir.path().join("snapshots")).unwrap();
+    let AppliedMark { last, membership } = applied_to(2);
+    let meta = verger_controller_store::SnapshotMeta { last, membership };
+    let mut writer = snapshots.begin(meta).unwrap();
+    writer.chunk(b"rows").unwrap();
+    writer.finish().unwrap();
+    assert!(opened(dir.path()).is_ok());
 }

@@ -295,8 +295,9 @@ impl State {
 
     /// Moves to a version, and writes anew what it writes otherwise. Whether this program knows it is for who applies it.
     fn raise_version(&mut self, to: ClusterVersion, changes: &mut Vec<RowChange>) -> Outcome {
-        self.may_raise()?;
+        self.cluster.as_ref().ok_or(Refused::NotFounded)?;
         if to > self.version {
+            self.may_raise()?;
             self.version = to;
             changes.push(rows::version(to));
             changes.extend(rows::cluster(self));

@@ -33,6 +33,7 @@ mod member_log;
 mod memory_log;
 mod memory_state;
 mod patience;
+mod reached;
 mod redb_backend;
 mod redb_log;
 mod row_key;
@@ -50,6 +51,7 @@ pub use log_writer::{Callback, LogWriter, Pump};
 pub use member_log::{create_log, log_exists, open_log};
 pub use memory_log::{MemoryDisk, MemoryLog};
 pub use memory_state::MemoryState;
+pub use reached::Reached;
 pub use redb_log::RedbLog;
 pub use sled_state::SledState;
 pub use snapshot_file::{

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use self::view::View;
 use crate::StoreError;
 use crate::log_db::{LogDb, LogId, LogRecord};
+use crate::reached::Reached;
 
 /// Says whether the work is durable. Runs on the writer thread: it must not block, nor call the writer.
 pub type Callback = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -63,6 +64,8 @@ struct Shared {
     /// How long is tried where there is no space.
     patience: Duration,
     view: Mutex<View>,
+    /// Up to where it is durable; set while the view is held.
+    reached: Arc<Reached>,
     /// Why the last write that failed did: what was built on it is answered with that.
     failed: Mutex<Option<StoreError>>,
 }
@@ -71,6 +74,13 @@ impl Shared {
     fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Work that failed: whoever asked for it cannot go on, and nor can who waits for what it was to make durable. A hint is none.
+    fn ended_by(&self, work: &Work, why: &StoreError) {
+        if !matches!(work, Work::Committed(_)) {
+            self.reached.ends(why.clone());
+        }
+    }
 }
 
 /// Writes what is queued when it is told to, in the place of the thread: for simulations, in which nothing happens by itself.
@@ -78,6 +88,16 @@ pub struct Pump {
     shared: Arc<Shared>,
     queued: Receiver<Job>,
     next: Option<Job>,
+    over: Over,
+}
+
+/// Whoever holds it writes; dropped, nobody does any more, and nobody waits for it.
+struct Over(Arc<Reached>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.ends(StoreError::Closed);
+    }
 }
 
 impl Pump {
@@ -95,10 +115,16 @@ impl Pump {
 impl LogWriter {
     /// Starts the thread.
     pub fn start(db: Arc<dyn LogDb>) -> Result<Self, StoreError> {
-        let (mut writer, Pump { shared, queued, .. }) = Self::pumped_with(db, PATIENCE)?;
+        let (mut writer, pump) = Self::pumped_with(db, PATIENCE)?;
+        let Pump {
+            shared, queued, over, ..
+        } = pump;
         let thread = std::thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || write_all(&shared, &queued))
+            .spawn(move || {
+                let _over = over;
+                write_all(&shared, &queued);
+            })
             .map_err(|error| StoreError::io("log-writer".as_ref(), "start the thread", error))?;
         writer.thread = Some(thread);
         Ok(writer)
@@ -114,10 +140,12 @@ impl LogWriter {
 
     fn pumped_with(db: Arc<dyn LogDb>, patience: Duration) -> Result<(Self, Pump), StoreError> {
         let view = View::of(&*db)?;
+        let reached = Arc::new(Reached::at(view.stored()));
         let shared = Arc::new(Shared {
             db,
             patience,
             view: Mutex::new(view),
+            reached,
             failed: Mutex::default(),
         });
         let (jobs, queued) = sync_channel(QUEUE);
@@ -127,6 +155,7 @@ impl LogWriter {
             thread: None,
         };
         let pump = Pump {
+            over: Over(Arc::clone(&shared.reached)),
             shared,
             queued,
             next: None,
@@ -215,6 +244,12 @@ impl LogWriter {
         self.shared.db.committed()
     }
 
+    /// Gives up to where the log is durable, as it goes on.
+    #[must_use]
+    pub fn reached(&self) -> Arc<Reached> {
+        Arc::clone(&self.shared.reached)
+    }
+
     /// Gives the last record, on its way or stored.
     #[must_use]
     pub fn last(&self) -> Option<LogId> {
@@ -238,7 +273,10 @@ impl LogWriter {
         queue.next_ticket += 1;
         let (work, generation) = {
             let mut view = self.shared.view();
-            (prepare(&mut view, ticket, &*self.shared.db)?, view.generation)
+            let work = prepare(&mut view, ticket, &*self.shared.db)?;
+            // Less where it cuts records off, which others at the same indices may follow.
+            self.shared.reached.moves(view.stored());
+            (work, view.generation)
         };
         queue
             .jobs
@@ -325,7 +363,9 @@ fn write_batch(shared: &Shared, batch: Vec<Job>) {
             }
             None => "an earlier write of the log failed, and this one was built on it".to_owned(),
         };
-        (job.done)(Err(StoreError::Refused { what }));
+        let error = StoreError::Refused { what };
+        shared.ended_by(&job.work, &error);
+        (job.done)(Err(error));
     }
     let Some(first) = live.first() else { return };
     let db = &*shared.db;
@@ -355,10 +395,15 @@ fn write_batch(shared: &Shared, batch: Vec<Job>) {
                 }
             }),
             Err(error) => {
-                view.reset(db);
+                if !view.reset(db) {
+                    // What the view has of the end may never have been written.
+                    shared.reached.ends(error.clone());
+                }
                 *shared.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+                shared.ended_by(&first.work, error);
             }
         }
+        shared.reached.moves(view.stored());
     }
     for job in live {
         (job.done)(result.clone());

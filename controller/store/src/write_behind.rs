@@ -2,7 +2,8 @@
 //!
 //! The log has what rows are made of, so that a crash may lose them; the rows below stand at an earlier mark then. What is applied goes into
 //! a layer in memory, where the last change of a row is the one that counts. A full layer is one batch of the state below, which a thread
-//! writes. There is no timer: what does not fill a layer is written when somebody flushes or visits.
+//! writes, once the log has all that it is made of ([`Reached`]). There is no timer: what does not fill a layer is written when somebody
+//! flushes or visits.
 
 mod held;
 
@@ -12,6 +13,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 
 use self::held::{Held, changes, row};
+use crate::reached::Reached;
 use crate::state_db::{AppliedMark, Row, RowOp, StateDb};
 use crate::{StoreError, row_key};
 
@@ -28,6 +30,8 @@ pub struct WriteBehind {
 
 struct Shared {
     below: Arc<dyn StateDb>,
+    /// Up to where the log is durable that the rows are made of.
+    log: Arc<Reached>,
     present: Mutex<Present>,
     /// A layer is full, or there will be no more.
     filled: Condvar,
@@ -86,11 +90,12 @@ fn usable(present: MutexGuard<'_, Present>) -> Result<MutexGuard<'_, Present>, S
 }
 
 impl WriteBehind {
-    /// Starts the thread. What is below counts as applied.
+    /// Starts the thread. What is below counts as applied. What is applied later goes below when this log, which is nobody else's to wait
+    /// for, has it.
     ///
     /// # Errors
     /// When the state below cannot say where it stands, or the system starts no thread.
-    pub fn start(below: Arc<dyn StateDb>) -> Result<Self, StoreError> {
+    pub fn start(below: Arc<dyn StateDb>, log: Arc<Reached>) -> Result<Self, StoreError> {
         let present = Mutex::new(Present {
             held: Held::over(below.applied()?),
             failed: None,
@@ -98,6 +103,7 @@ impl WriteBehind {
         });
         let shared = Arc::new(Shared {
             below,
+            log,
             present,
             filled: Condvar::new(),
             settled: Condvar::new(),
@@ -125,6 +131,7 @@ impl Drop for WriteBehind {
     fn drop(&mut self) {
         self.shared.present().is_over = true;
         self.shared.filled.notify_all();
+        self.shared.log.ends(StoreError::Closed);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -158,10 +165,16 @@ fn write_below(shared: &Shared) {
         };
         drop(present);
         let written = match layer.batch() {
-            Some((ops, mark)) => shared.below.apply_batch(&ops, mark),
+            Some((ops, mark)) => {
+                let log = shared.log.wait_for(mark.last.index);
+                log.and_then(|()| shared.below.apply_batch(&ops, mark))
+            }
             None => Ok(()),
         };
         present = shared.present();
+        if present.is_over {
+            break;
+        }
         match shared.latched(&mut present, written) {
             Ok(()) => present.held.let_go(),
             Err(error) => tracing::error!(%error, "applied rows cannot be written"),

@@ -19,12 +19,14 @@ pub(crate) enum Defect {
     OtherChain,
     /// Of entries that come to a disk together, two are in each other's place.
     SwappedEntries,
+    /// Rows are durable before the records are that they are made of.
+    RowsOutlast,
     /// Who goes on with a watch at another member is not shown the first row that is new there.
     WatchGap,
 }
 
 impl Defect {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::SkippedSync,
         Self::LostVote,
         Self::StaleRead,
@@ -32,6 +34,7 @@ impl Defect {
         Self::LostRow,
         Self::OtherChain,
         Self::SwappedEntries,
+        Self::RowsOutlast,
         Self::WatchGap,
     ];
 
@@ -44,6 +47,7 @@ impl Defect {
             Self::LostRow => "lost-row",
             Self::OtherChain => "other-chain",
             Self::SwappedEntries => "swapped-entries",
+            Self::RowsOutlast => "rows-outlast",
             Self::WatchGap => "watch-gap",
         }
     }
@@ -56,6 +60,8 @@ impl Defect {
             Self::StaleRead => Invariant::Linearizability,
             // Its rows do not fit together any more, and it does not open.
             Self::DoubledApply => Invariant::Recovery,
+            // Nor does it open where its log ends before its rows: that may be a log that lost what it had.
+            Self::RowsOutlast => Invariant::Recovery,
             Self::LostRow | Self::OtherChain => Invariant::StateMachineSafety,
             Self::SwappedEntries => Invariant::LogMatching,
             Self::WatchGap => Invariant::Watches,

@@ -27,6 +27,9 @@ use crate::pauses::Pauses;
 
 /// How long a sync takes at most, microseconds.
 const SYNC_MICROS: u64 = 4_000;
+/// How long one takes at most that stands still, and one of how many does: others commit meanwhile what is not durable here.
+const STILL_MICROS: u64 = 400_000;
+const STILL_ONE_OF: u32 = 50;
 /// How often a writer that has nothing to do looks.
 const IDLE: Duration = Duration::from_millis(1);
 
@@ -72,8 +75,12 @@ impl Disk {
         let writing = tokio::spawn(async move {
             loop {
                 pauses.awake(id).await;
+                let most = match lots.random_ratio(1, STILL_ONE_OF) {
+                    true => STILL_MICROS,
+                    false => SYNC_MICROS,
+                };
                 match pump.step() {
-                    true => sleep(Duration::from_micros(lots.random_range(0..SYNC_MICROS))).await,
+                    true => sleep(Duration::from_micros(lots.random_range(0..most))).await,
                     false => sleep(IDLE).await,
                 }
             }
@@ -95,13 +102,36 @@ impl Disk {
         (stores, writing)
     }
 
-    /// Cuts the power. Of rows that were not flushed some may be there.
+    /// Cuts the power. Of rows that were not flushed some may be there, but none of records that are not: they are written behind them, and
+    /// so are snapshots that are made of them. One that came from a peer and was not taken in is gone as well.
     pub(crate) fn crash(&mut self, lots: &mut StdRng) {
         self.log.crash();
         let unflushed = self.state.unflushed();
-        self.state = Arc::new(self.state.crash(lots.random_range(0..=unflushed)));
+        let mut kept = lots.random_range(0..=unflushed);
+        if self.defect == Some(Defect::RowsOutlast) {
+            kept = unflushed;
+        }
+        let log = MemoryLog::open(&self.log);
+        let logged = log.last().unwrap().max(log.last_purged().unwrap());
+        let logged = logged.map(|id| id.index);
+        let mut state = self.state.crash(kept);
+        while self.defect != Some(Defect::RowsOutlast) && kept > 0 && applied(&state) > logged {
+            kept -= 1;
+            state = self.state.crash(kept);
+        }
+        let snapshots = SnapshotDir::open(self.snapshots.path()).unwrap();
+        while let Some(newest) = snapshots.latest().unwrap()
+            && Some(newest.meta().last.index) > logged.max(applied(&state))
+        {
+            std::fs::remove_file(newest.path()).unwrap();
+        }
+        self.state = Arc::new(state);
         self.was_cut = true;
     }
+}
+
+fn applied(state: &MemoryState) -> Option<u64> {
+    state.applied().unwrap().map(|mark| mark.last.index)
 }
 
 /// What is wrong with a log.

@@ -64,6 +64,14 @@ impl View {
         }
     }
 
+    /// Up to which index every record is stored: before the first that is on its way.
+    pub(super) fn stored(&self) -> Option<u64> {
+        match self.pending.first_key_value() {
+            Some((index, _)) => index.checked_sub(1),
+            None => self.bounds.last.or(self.bounds.purged).map(|last| last.index),
+        }
+    }
+
     /// Forgets the records that a batch has made durable; a later batch's stay.
     pub(super) fn settle(&mut self, ticket: u64, indices: Range<u64>) {
         for index in indices {
@@ -77,13 +85,17 @@ impl View {
         }
     }
 
-    /// Goes back to what is stored, after a failure.
-    pub(super) fn reset(&mut self, db: &dyn LogDb) {
+    /// Goes back to what is stored, after a failure. Says whether that could be read.
+    pub(super) fn reset(&mut self, db: &dyn LogDb) -> bool {
         self.pending.clear();
         self.rewrites += 1;
         self.generation += 1;
-        if let Ok(bounds) = stored_bounds(db) {
-            self.bounds = bounds;
+        match stored_bounds(db) {
+            Ok(bounds) => {
+                self.bounds = bounds;
+                true
+            }
+            Err(_) => false,
         }
     }
 

@@ -97,6 +97,10 @@ fn a_full_disk_fails_the_queued_batches_and_the_writer_recovers() {
     writer.submit(vec![sized(4, 1, 4 << 20)], tell()).unwrap();
     assert!(matches!(results.recv().unwrap(), Err(StoreError::Full { .. })));
     assert_eq!(writer.last(), Some(LogId { index: 3, term: 1 }));
+    // Whoever waits for a record that failed waits for nothing.
+    writer.reached().wait_for(3).unwrap();
+    let waited = writer.reached().wait_for(4);
+    assert!(matches!(waited, Err(StoreError::Full { .. })), "{waited:?}");
     log.weather.limit_capacity(u64::MAX);
     writer.submit(vec![record(4, 2)], tell()).unwrap();
     results.recv().unwrap().unwrap();

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use verger_controller_store::conformance::log::LogRig;
 use verger_controller_store::conformance::state::StateRig;
 use verger_controller_store::{
-    ChunkedLog, LogDb, MemoryDisk, MemoryLog, MemoryState, RedbLog, SledState, StateDb, StoreError,
+    ChunkedLog, LogDb, MemoryDisk, MemoryLog, MemoryState, Reached, RedbLog, SledState, StateDb, StoreError,
     WriteBehind,
 };
 
@@ -164,7 +164,10 @@ pub(crate) struct BehindRig<R>(pub(crate) R);
 
 impl<R: StateRig> StateRig for BehindRig<R> {
     fn open(&mut self) -> Result<Arc<dyn StateDb>, StoreError> {
-        Ok(Arc::new(WriteBehind::start(self.0.open()?)?))
+        Ok(Arc::new(WriteBehind::start(
+            self.0.open()?,
+            Arc::new(Reached::everything()),
+        )?))
     }
 
     fn cut(&mut self) -> Result<(), StoreError> {
@@ -172,7 +175,10 @@ impl<R: StateRig> StateRig for BehindRig<R> {
     }
 
     fn reopen(&mut self, state: Arc<dyn StateDb>) -> Result<Arc<dyn StateDb>, StoreError> {
-        let behind = Arc::new(WriteBehind::start(self.0.reopen(state)?)?);
+        let behind = Arc::new(WriteBehind::start(
+            self.0.reopen(state)?,
+            Arc::new(Reached::everything()),
+        )?);
         Ok(behind)
     }
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use bytes::Bytes;
 use verger_controller_store::conformance::state::{Image, changes, mark};
 use verger_controller_store::{
-    AppliedMark, MemoryState, Remedy, Row, RowOp, StateDb, StoreError, WriteBehind,
+    AppliedMark, LogRecord, LogWriter, MemoryDisk, MemoryLog, MemoryState, Pump, Reached, Remedy, Row, RowOp,
+    StateDb, StoreError, WriteBehind,
 };
 
 /// What a state does with the next batch.
@@ -151,10 +152,16 @@ fn scanned(state: &dyn StateDb, most: usize) -> Vec<(String, usize)> {
     found
 }
 
+/// In front of it, over a log that has everything.
+fn over<S: StateDb + 'static>(below: &Arc<S>) -> WriteBehind {
+    let below = Arc::clone(below) as Arc<dyn StateDb>;
+    WriteBehind::start(below, Arc::new(Reached::everything())).unwrap()
+}
+
 #[test]
 fn what_is_read_is_what_was_applied_wherever_the_rows_are() {
     let below = Below::behind(Door::Open);
-    let state = WriteBehind::start(Arc::clone(&below) as Arc<dyn StateDb>).unwrap();
+    let state = over(&below);
     let first = ["k1", "k3", "k5", "k7"].map(|key| put(key, "below"));
     state.apply_batch(&first, &mark(1)).unwrap();
     state.flush().unwrap();
@@ -211,7 +218,7 @@ fn nobody_waits_for_a_disk_that_stands_still_until_too_much_is_held() {
     const BATCH: usize = 3 * (200_000 + 200);
     const MOST: usize = 8 << 20;
     let below = Below::behind(Door::Shut);
-    let state = WriteBehind::start(Arc::clone(&below) as Arc<dyn StateDb>).unwrap();
+    let state = over(&below);
     let names = |index: u64| [0, 1, 2].map(|part| format!("k{index:02}{part}"));
     let apply = |index: u64| {
         let names = names(index);
@@ -246,7 +253,7 @@ fn nobody_waits_for_a_disk_that_stands_still_until_too_much_is_held() {
 #[test]
 fn what_is_changed_again_and_again_is_written_once() {
     let below = Below::behind(Door::Open);
-    let state = WriteBehind::start(Arc::clone(&below) as Arc<dyn StateDb>).unwrap();
+    let state = over(&below);
     for index in 1..=1_000 {
         state
             .apply_batch(&[put("head", index.to_string())], &mark(index))
@@ -264,7 +271,7 @@ fn what_is_changed_again_and_again_is_written_once() {
 #[test]
 fn a_crash_leaves_what_is_below() {
     let below = Below::behind(Door::Open);
-    let state = WriteBehind::start(Arc::clone(&below) as Arc<dyn StateDb>).unwrap();
+    let state = over(&below);
     for index in 1..=20 {
         state.apply_batch(&changes(index), &mark(index)).unwrap();
     }
@@ -297,7 +304,7 @@ fn a_failure_below_is_what_all_are_told_from_then_on() {
         (Door::Panics, StoreError::Closed.to_string()),
     ] {
         let below = Below::behind(Door::Open);
-        let state = WriteBehind::start(Arc::clone(&below) as Arc<dyn StateDb>).unwrap();
+        let state = over(&below);
         state.apply_batch(&[put("k", "1")], &mark(1)).unwrap();
         state.flush().unwrap();
         below.turn(door);
@@ -318,7 +325,7 @@ fn a_failure_below_is_what_all_are_told_from_then_on() {
         // It stands where it stood, and whoever opens it again goes on there.
         below.turn(Door::Open);
         drop(state);
-        let again = WriteBehind::start(Arc::clone(&below) as Arc<dyn StateDb>).unwrap();
+        let again = over(&below);
         assert_eq!(again.applied().unwrap(), Some(mark(1)));
         again.apply_batch(&[put("k", "2")], &mark(2)).unwrap();
     }
@@ -327,7 +334,7 @@ fn a_failure_below_is_what_all_are_told_from_then_on() {
 #[test]
 fn who_waits_for_room_is_told_of_a_failure_below() {
     let below = Below::behind(Door::Shut);
-    let state = WriteBehind::start(Arc::clone(&below) as Arc<dyn StateDb>).unwrap();
+    let state = over(&below);
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             (1..=64).try_for_each(|index| {
@@ -350,7 +357,7 @@ fn who_waits_for_room_is_told_of_a_failure_below() {
 #[test]
 fn a_visit_sees_one_mark_while_layers_go_below() {
     let below = Below::behind(Door::Open);
-    let state = WriteBehind::start(Arc::clone(&below) as Arc<dyn StateDb>).unwrap();
+    let state = over(&below);
     for index in 1..=30 {
         state.apply_batch(&changes(index), &mark(index)).unwrap();
     }
@@ -372,4 +379,113 @@ fn a_visit_sees_one_mark_while_layers_go_below() {
         .unwrap();
     assert_eq!((Image::of(&rows), at), (Image::at(30), Some(mark(30))));
     assert_eq!(state.applied().unwrap(), Some(mark(30 + rows.len() as u64)));
+}
+
+/// A log without a thread, and rows of it.
+struct Pumped {
+    log: LogWriter,
+    pump: Pump,
+    below: Arc<MemoryState>,
+    state: WriteBehind,
+}
+
+impl Pumped {
+    fn new() -> Self {
+        let disk = MemoryDisk::new();
+        let (log, pump) = LogWriter::pumped(Arc::new(MemoryLog::open(&disk))).unwrap();
+        let below = Arc::new(MemoryState::new());
+        let state = WriteBehind::start(Arc::clone(&below) as Arc<dyn StateDb>, log.reached()).unwrap();
+        Self {
+            log,
+            pump,
+            below,
+            state,
+        }
+    }
+
+    fn append(&self, term: u64, indices: std::ops::RangeInclusive<u64>) {
+        let record = |index| LogRecord {
+            index,
+            term,
+            payload: Bytes::from_static(b"r"),
+        };
+        let written = Box::new(|result: Result<(), StoreError>| result.unwrap());
+        self.log.submit(indices.map(record).collect(), written).unwrap();
+    }
+
+    fn apply(&self, index: u64) {
+        self.state
+            .apply_batch(&[put("k", index.to_string())], &mark(index))
+            .unwrap();
+    }
+}
+
+#[test]
+fn rows_go_below_when_the_log_has_what_they_are_made_of() {
+    let mut rows = Pumped::new();
+    rows.append(1, 0..=2);
+    // Committed by others, and not durable here.
+    rows.apply(2);
+    std::thread::scope(|scope| {
+        let flushed = scope.spawn(|| rows.state.flush());
+        for _ in 0..10_000 {
+            std::thread::yield_now();
+        }
+        assert!(!flushed.is_finished());
+        assert_eq!(rows.below.applied().unwrap(), None);
+        assert!(rows.pump.step());
+        flushed.join().unwrap().unwrap();
+    });
+    assert_eq!(rows.below.applied().unwrap(), Some(mark(2)));
+}
+
+#[test]
+fn records_that_were_cut_off_are_not_those_that_follow_at_their_place() {
+    let mut rows = Pumped::new();
+    rows.append(1, 0..=5);
+    assert!(rows.pump.step());
+    // Others led meanwhile: what follows is not durable, though there was something durable in its place.
+    rows.log
+        .truncate_after(Some(2), Box::new(Result::unwrap))
+        .unwrap();
+    rows.append(2, 3..=4);
+    rows.apply(4);
+    std::thread::scope(|scope| {
+        let flushed = scope.spawn(|| rows.state.flush());
+        assert!(rows.pump.step());
+        for _ in 0..10_000 {
+            std::thread::yield_now();
+        }
+        assert!(!flushed.is_finished());
+        assert_eq!(rows.below.applied().unwrap(), None);
+        assert!(rows.pump.step());
+        flushed.join().unwrap().unwrap();
+    });
+    assert_eq!(rows.below.applied().unwrap(), Some(mark(4)));
+}
+
+#[test]
+fn nobody_waits_for_a_log_that_nobody_writes_any_more() {
+    let rows = Pumped::new();
+    rows.append(1, 0..=2);
+    rows.apply(2);
+    let Pumped {
+        log,
+        pump,
+        below,
+        state,
+    } = rows;
+    std::thread::scope(|scope| {
+        let flushed = scope.spawn(|| state.flush());
+        drop((pump, log));
+        assert!(matches!(flushed.join().unwrap(), Err(StoreError::Closed)));
+    });
+    // Nor does who drops it, whoever else has the log.
+    drop(state);
+    assert_eq!(below.applied().unwrap(), None);
+    let rows = Pumped::new();
+    rows.append(1, 0..=2);
+    rows.apply(2);
+    drop(rows.state);
+    drop(rows.log);
 }

@@ -110,7 +110,8 @@ pub fn run(long: bool) -> Result<Verdict> {
             wrong.len(),
             longest.as_secs_f64(),
         ),
-        holds: wrong.is_empty() && refused >= each * 5 && unsaved == each * Kind::ALL.len(),
+        // Whatever else is not as it should be ends the rounds.
+        holds: wrong.is_empty(),
     })
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use verger_controller_store::conformance::state::{Image, changes, mark};
-use verger_controller_store::{SledState, StateDb, WriteBehind};
+use verger_controller_store::{Reached, SledState, StateDb, WriteBehind};
 
 use crate::{Failure, Wish, say};
 
@@ -31,7 +31,7 @@ pub(crate) fn write(
     };
     let mut state: Arc<dyn StateDb> = Arc::new(sled);
     if dice.roll(2) == 0 {
-        state = Arc::new(WriteBehind::start(state)?);
+        state = Arc::new(WriteBehind::start(state, Arc::new(Reached::everything()))?);
     }
     let mut at = state.applied()?.map_or(0, |mark| mark.last.index);
     let mut image = Image::at(at);
