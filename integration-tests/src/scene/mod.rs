@@ -24,6 +24,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use verger_seal::SealingKey;
 
+use crate::dice::Dice;
 use crate::programs::Programs;
 
 /// The agent's id.
@@ -396,10 +397,22 @@ pub fn checked(command: &mut Command) -> Result<Output> {
 }
 
 /// A port of loopback nobody listens at. Somebody may take it before the program does, which then says so.
+///
+/// None of those that the system gives to whoever calls somebody (ip(7), `ip_local_port_range`): a program that is started again has to find
+/// its own as it left it.
 pub(crate) fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("finding a free port")?;
-    Ok(listener.local_addr()?.port())
+    let mut dice = Dice::new(Dice::seed()?);
+    for _ in 0..1_000 {
+        let port = PORTS.start + u16::try_from(dice.below(u64::from(PORTS.end - PORTS.start)))?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free port of loopback was found among {PORTS:?}")
 }
+
+/// Below what Linux gives to whoever calls somebody, unless it was told otherwise.
+const PORTS: std::ops::Range<u16> = 10_000..32_768;
 
 /// Text of a log's end.
 fn tail(log: &Path) -> String {
