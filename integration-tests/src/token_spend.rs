@@ -99,6 +99,7 @@ async fn spend(scene: &Scene, rounds: usize) -> Result<Verdict> {
             csr,
         });
     }
+    planted(&access, &hosts).await?;
     let mut tally = Tally::default();
     for round in 0..rounds {
         let approval = round % APPROVAL_EVERY == APPROVAL_EVERY - 1;
@@ -108,7 +109,8 @@ async fn spend(scene: &Scene, rounds: usize) -> Result<Verdict> {
             command.args(["cluster", "transfer-leader", &leader]);
             tokio::task::spawn_blocking(move || command.output())
         });
-        one_round(&access, &hosts, round, approval, &mut tally).await?;
+        let agent = format!("host-{round}");
+        one_round(&access, &hosts, &agent, &agent, approval, &mut tally).await?;
         if let Some(change) = change {
             let output = change.await??;
             tally.changes += usize::from(output.status.success());
@@ -134,17 +136,39 @@ async fn spend(scene: &Scene, rounds: usize) -> Result<Verdict> {
     })
 }
 
+/// Two rounds that are not as they should be: of two hosts with one key both get in, and nobody does with a token that is another's.
+async fn planted(access: &Access, hosts: &[Host]) -> Result<()> {
+    let twins = [0, 1].map(|number: usize| Host {
+        channel: hosts[number].channel.clone(),
+        ..hosts[0].clone()
+    });
+    let mut tally = Tally::default();
+    one_round(access, &twins, "twins", "twins", false, &mut tally).await?;
+    ensure!(
+        tally.doubled == 1,
+        "that two got in is not seen: the rig proves nothing"
+    );
+    one_round(access, hosts, "others", "another", false, &mut tally).await?;
+    ensure!(
+        tally.lost == 1,
+        "that nobody got in is not seen: the rig proves nothing"
+    );
+    ensure!(tally.odd == 0, "there are {} odd answers", tally.odd);
+    Ok(())
+}
+
+/// Has a token made for an agent, and all of the hosts ask for this one with it.
 async fn one_round(
     access: &Access,
     hosts: &[Host],
-    round: usize,
+    of: &str,
+    agent: &str,
     approval: bool,
     tally: &mut Tally,
 ) -> Result<()> {
-    let agent = format!("host-{round}");
     let request = cpb::CreateJoinTokenRequest {
-        request_id: format!("round-{round}"),
-        agent_id: agent.clone(),
+        request_id: format!("round-{of}"),
+        agent_id: of.to_owned(),
         ttl_seconds: 0,
         approval,
     };
@@ -160,7 +184,7 @@ async fn one_round(
     let start = Arc::new(Barrier::new(hosts.len()));
     let mut uses = JoinSet::new();
     for (number, host) in hosts.iter().cloned().enumerate() {
-        let (start, token, agent) = (Arc::clone(&start), token.clone(), agent.clone());
+        let (start, token, agent) = (Arc::clone(&start), token.clone(), agent.to_owned());
         uses.spawn(async move {
             start.wait().await;
             (number, enrol(&host, &token, &agent).await)
@@ -173,7 +197,7 @@ async fn one_round(
             (_, Err(status)) if is_refused(&status) => {}
             (number, other) => {
                 tally.odd += 1;
-                tell(&format!("round {round}: host {number} is answered {other:?}"));
+                tell(&format!("{of}: host {number} is answered {other:?}"));
             }
         }
     }
@@ -182,13 +206,13 @@ async fn one_round(
             0 => tally.lost += 1,
             _ => tally.doubled += 1,
         }
-        tell(&format!("round {round}: {winners:?} got in"));
+        tell(&format!("{of}: {winners:?} got in"));
         return Ok(());
     };
     let winner = &hosts[*winner];
     // The cluster has the key of the one that was told so, and knows of nobody else.
     let request = cpb::GetHostRequest {
-        agent_id: agent.clone(),
+        agent_id: agent.to_owned(),
     };
     let host = access
         .insist("the host", |channel| {
@@ -207,21 +231,18 @@ async fn one_round(
         true => host.waiting.iter().map(|waiting| &*waiting.key).collect(),
         false => vec![&*host.key],
     };
-    ensure!(
-        known == [&winner.key[..]],
-        "round {round}: the cluster has another key"
-    );
+    ensure!(known == [&winner.key[..]], "{of}: the cluster has another key");
     // A lost answer is asked for again by the one it was for, and by nobody else.
     let loser = hosts
         .iter()
         .find(|host| host.key != winner.key)
         .context("there are others")?;
-    let again = enrol(winner, &token, &agent).await?;
+    let again = enrol(winner, &token, agent).await?;
     ensure!(
         again.waiting == approval,
-        "round {round}: the winner is answered otherwise"
+        "{of}: the winner is answered otherwise"
     );
-    match enrol(loser, &token, &agent).await {
+    match enrol(loser, &token, agent).await {
         Err(status) if is_refused(&status) => {}
         Ok(_) => tally.doubled += 1,
         Err(_) => tally.odd += 1,

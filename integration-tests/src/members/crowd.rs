@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use tokio::runtime::{Builder, Runtime};
 
+use super::evidence::{self, Evidence};
 use super::load::{Load, Shared};
-use super::{BETWEEN, MEMBERS, STUCK, at_the_end, epoch};
+use super::{BETWEEN, MEMBERS, STUCK, epoch};
 use crate::access::Access;
+use crate::point::tell;
 use crate::power_cut::{Disk, Mounted};
 use crate::scene::{Scene, Seat};
 
@@ -91,13 +93,13 @@ impl Crowd {
 
     /// All that is wrong, once nobody asks any more.
     pub(super) fn wrong(&self, book: &Shared) -> Result<Vec<String>> {
-        let mut wrong = self
-            .runtime
-            .block_on(at_the_end(&self.access, &self.addresses, book))?;
-        let open = book.open();
-        wrong.extend(open.wrong.clone());
-        wrong.extend(open.history.wrong());
-        Ok(wrong)
+        let shown = evidence::shown(&self.access, &self.addresses);
+        let shown = self.runtime.block_on(shown)?;
+        let mut open = book.open();
+        let mut evidence = Evidence::of(&mut open, shown);
+        let seen = evidence.would_show()?;
+        tell(&format!("{seen} planted differences in what was seen are told"));
+        Ok(evidence.wrong())
     }
 }
 

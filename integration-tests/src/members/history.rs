@@ -55,6 +55,17 @@ impl History {
         self.reads.push(read);
     }
 
+    /// Takes the last one back.
+    pub(super) fn take_back_read(&mut self) {
+        self.reads.pop();
+    }
+
+    /// The root of the set before the last acknowledged.
+    pub(super) fn root_before_last(&self) -> Vec<u8> {
+        let before = self.writes.range(..self.last()).next_back();
+        before.map_or_else(Vec::new, |(_, write)| write.root.as_bytes().to_vec())
+    }
+
     pub(super) fn reads(&self) -> usize {
         self.reads.len()
     }

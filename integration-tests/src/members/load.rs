@@ -26,7 +26,7 @@ const PEOPLE: usize = 1_500;
 const GIVERS: usize = 4;
 /// Who follow the audit.
 const FOLLOWERS: usize = 3;
-/// Who read.
+/// Who read at whichever member answers.
 const READERS: usize = 3;
 
 /// What is known of it.
@@ -123,6 +123,11 @@ impl Load {
         }
         for number in 0..READERS {
             let (own, at) = (access.beginning(number), names[number % names.len()].clone());
+            begin(Box::pin(read(own, at, book.clone(), stop.clone())));
+        }
+        // At each member somebody stays, whatever becomes of it: who led and hung is asked the moment it goes on.
+        for address in access.addresses() {
+            let (own, at) = (access.at(address), address.clone());
             begin(Box::pin(read(own, at, book.clone(), stop.clone())));
         }
         for number in 0..FOLLOWERS {

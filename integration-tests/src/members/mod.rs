@@ -3,10 +3,11 @@
 //!
 //! The faults: the leader is killed or frozen, a follower is, a member is cut off from all others, the leader hears the others and is not
 //! heard, everything between members is late, and another is asked to lead. What holds is told by the history of all calls (see
-//! `history`), by what is there at the end at every member, and by logins that were revoked: no member serves them after that was
+//! `history`), by what is there at the end at every member (`evidence`), and by logins that were revoked: no member serves them after that was
 //! acknowledged.
 
 mod crowd;
+mod evidence;
 mod filler;
 pub mod full;
 mod history;
@@ -325,49 +326,6 @@ async fn epoch(access: &Access) -> Result<u64> {
     Ok(answer.epoch)
 }
 
-/// When nobody asks any more: every member has the same, and all that was acknowledged, once.
-async fn at_the_end(access: &Access, addresses: &[String], book: &Shared) -> Result<Vec<String>> {
-    let mut wrong = Vec::new();
-    let mut audits: Vec<Vec<AuditRow>> = Vec::new();
-    let last = book.open().history.last();
-    for address in addresses {
-        let at = access.at(address);
-        let shown = epoch(&at).await?;
-        if shown != last {
-            wrong.push(format!(
-                "{address} shows epoch {shown}, and {last} was acknowledged last"
-            ));
-        }
-        let rows = audit(&at).await?;
-        let given = logins_given(&rows);
-        for (person, (asked, acknowledged)) in &book.open().logins {
-            let times = given.get(person.as_str()).copied().unwrap_or(0);
-            if !(*acknowledged..=*asked).contains(&times) {
-                wrong.push(format!(
-                    "{address}: a login of {person} was given {times} times, asked for {asked} times and acknowledged {acknowledged} times"
-                ));
-            }
-        }
-        audits.push(rows);
-    }
-    for followed in &book.open().followed {
-        // All that was there; each in several streams, as those that it had were ended.
-        if followed.last == 0 || followed.streams == 0 {
-            wrong.push("somebody who follows the audit was shown nothing".to_owned());
-        }
-    }
-    // Rows go on to come: that somebody was refused is written a little later.
-    let common = audits.iter().map(Vec::len).min().unwrap_or(0);
-    ensure!(common > 0, "there is no audit");
-    if audits
-        .windows(2)
-        .any(|pair| pair[0][..common] != pair[1][..common])
-    {
-        wrong.push(format!("members have different audits, of {common} rows"));
-    }
-    Ok(wrong)
-}
-
 /// Every row of the audit, the oldest first.
 async fn audit(access: &Access) -> Result<Vec<AuditRow>> {
     let mut rows = Vec::new();
@@ -396,20 +354,4 @@ async fn audit(access: &Access) -> Result<Vec<AuditRow>> {
         }
         page_token = page.next_page_token;
     }
-}
-
-/// How often each login was given, by the audit.
-fn logins_given(rows: &[AuditRow]) -> BTreeMap<&str, usize> {
-    let mut given = BTreeMap::new();
-    for entry in rows.iter().filter_map(|row| row.entry.as_ref()) {
-        let about = entry.detail.strip_prefix("of person/");
-        if let Some(about) = about
-            && entry.action == "create-login"
-            && entry.outcome == "ok"
-        {
-            let person = about.split(',').next().unwrap_or(about);
-            *given.entry(person).or_default() += 1;
-        }
-    }
-    given
 }

@@ -26,6 +26,14 @@ pub(super) struct Followed {
     pub(super) streams: u64,
 }
 
+impl Followed {
+    /// Takes in the number of a row. What is wrong with it, if anything is.
+    pub(super) fn takes(&mut self, number: u64) -> Option<String> {
+        let before = std::mem::replace(&mut self.last, number);
+        (number != before + 1).then(|| format!("row {number} of the audit was shown after row {before}"))
+    }
+}
+
 /// Follows until it has been shown the row that is to be the last, once that is told.
 pub(super) async fn follow(
     access: Access,
@@ -64,14 +72,8 @@ pub(super) async fn follow(
                 Ok(Ok(Some(message))) => {
                     let Some(row) = message.row else { continue };
                     heard = Instant::now();
-                    if row.number != followed.last + 1 {
-                        let wrong = format!(
-                            "row {} of the audit was shown after row {}",
-                            row.number, followed.last
-                        );
-                        book.open().wrong.push(wrong);
-                    }
-                    followed.last = row.number;
+                    let wrong = followed.takes(row.number);
+                    book.open().wrong.extend(wrong);
                 }
                 Ok(_) => break,
                 Err(_) if is_over(&followed) => return Ok(followed),

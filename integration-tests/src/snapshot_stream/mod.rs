@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, setpriority_process};
 use tokio::runtime::Runtime;
-use verger_controller_store::{SledState, StateDb as _};
+use verger_controller_store::{RowOp, SledState, StateDb as _};
 use verger_policy::digest::Digest;
 use verger_proto::cluster::v1::ListMembersRequest;
 use verger_proto::cluster::v1::member_service_client::MemberServiceClient;
@@ -282,6 +282,12 @@ fn equal_at_the_end(scene: &mut Scene, runtime: &Runtime, access: &Access) -> Re
                 "after entry {} {FIRST} has {first:?}, and {LATE} has {late:?}: they are to be the same",
                 first.at
             );
+            changed(&scene.path(LATE).join("raft"))?;
+            let now = rows(&scene.path(LATE).join("raft"))?;
+            ensure!(
+                now.digest != first.digest && now.count == first.count,
+                "that a row is another is not seen: the rig proves nothing"
+            );
             return Ok(first.count);
         }
         tell(&format!(
@@ -329,6 +335,30 @@ struct Rows {
     at: u64,
     count: u64,
     digest: Digest,
+}
+
+/// Changes the last byte of one row of a member that is stopped.
+fn changed(raft: &Path) -> Result<()> {
+    let state = SledState::open(raft)?;
+    let mut one = None;
+    let mark = state.visit_all(&mut |row| {
+        one = Some(row);
+        Ok(())
+    })?;
+    let (row, mut mark) = (
+        one.context("there are rows")?,
+        mark.context("something is applied")?,
+    );
+    let mut value = row.value.to_vec();
+    *value.last_mut().context("a row has a value")? ^= 1;
+    mark.last.index += 1;
+    let op = RowOp {
+        tree: row.tree,
+        key: row.key,
+        value: Some(value.into()),
+    };
+    state.apply_batch(&[op], &mark)?;
+    Ok(state.flush()?)
 }
 
 fn rows(raft: &Path) -> Result<Rows> {

@@ -284,3 +284,89 @@ fn without_a_quorum_nothing_is_decided_and_the_cluster_is_shown_to_who_says_that
     let shown = scene.rows(&["cluster", "members", "--stale-ok"]).unwrap();
     assert_eq!(shown.len(), 3);
 }
+
+#[test]
+fn five_members_outlast_any_two() {
+    let mut scene = Scene::of_members(&Programs::find().unwrap(), 5).unwrap();
+    let leader = scene.leader().unwrap();
+    let followers: Vec<String> = scene
+        .member_names()
+        .into_iter()
+        .filter(|name| *name != leader)
+        .collect();
+    let create = |scene: &Scene, agent: &str| scene.say(&["token", "create", "--agent", agent]).unwrap();
+    // Who leads and another; and when they are back, two of those that went on without them.
+    for (agent, two) in [
+        ("web-1", [&leader, &followers[0]]),
+        ("web-2", [&followers[1], &followers[2]]),
+    ] {
+        for name in two {
+            scene.member(name).unwrap().kill().unwrap();
+        }
+        create(&scene, agent);
+        let rows = scene.rows(&["audit", "list", "--last", "0"]).unwrap();
+        let is_made = |row: &&serde_json::Value| {
+            row["action"] == "create-token"
+                && row["detail"]
+                    .as_str()
+                    .is_some_and(|detail| detail.contains(agent))
+        };
+        assert_eq!(rows.iter().filter(is_made).count(), 1, "{agent}");
+        for name in two {
+            scene.member(name).unwrap().start().unwrap();
+        }
+    }
+    assert_eq!(parts(&scene).len(), 5);
+}
+
+/// Changes a byte in the middle of a member's log, which does not run. Which file it is in.
+fn damage_log(scene: &Scene, name: &str) -> std::path::PathBuf {
+    let chunks = std::fs::read_dir(scene.path(name).join("raft/log.chunks")).unwrap();
+    let files = chunks.map(|chunk| chunk.unwrap().path());
+    let file = files
+        .max_by_key(|file| std::fs::metadata(file).unwrap().len())
+        .unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(&file, bytes).unwrap();
+    file
+}
+
+#[test]
+fn a_member_whose_log_is_damaged_says_so_and_has_all_again_from_its_peers_under_another_name() {
+    let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
+    for agent in 1..=20 {
+        scene
+            .say(&["token", "create", "--agent", &format!("web-{agent}")])
+            .unwrap();
+    }
+    // Whole, it starts as often as it likes.
+    scene.member("c3").unwrap().stop().unwrap();
+    scene.member("c3").unwrap().start().unwrap();
+    scene.member("c3").unwrap().stop().unwrap();
+    let file = damage_log(&scene, "c3");
+    let refused = refusal(&mut scene.on_member("c3", &["run"]).unwrap());
+    assert!(refused.contains(file.to_str().unwrap()), "{refused}");
+    assert!(
+        refused.contains("remove it from the cluster and let it join again"),
+        "{refused}"
+    );
+
+    // As it was told.
+    scene.say(&["cluster", "remove", "c3"]).unwrap();
+    scene.join_member("c4", &Seat::anywhere().unwrap()).unwrap();
+    scene.promote("c4").unwrap();
+    scene.say(&["cluster", "members"]).unwrap();
+    // It decides with one other alone, and has what there was.
+    scene.member("c2").unwrap().kill().unwrap();
+    until("another to lead", || {
+        scene.leader().is_ok_and(|leader| leader != "c2")
+    });
+    scene.say(&["cluster", "transfer-leader", "c4"]).unwrap();
+    assert_eq!(scene.leader().unwrap(), "c4");
+    let rows = scene.rows(&["audit", "list", "--last", "0"]).unwrap();
+    let made = rows.iter().filter(|row| row["action"] == "create-token").count();
+    assert_eq!(made, 20);
+    scene.say(&["token", "create", "--agent", "web-21"]).unwrap();
+}
