@@ -13,8 +13,8 @@ use tonic::{Code, Status};
 use verger_policy::digest::Digest;
 use verger_policy::model::PolicyObject;
 use verger_policy::set::{PolicySet, diff};
-use verger_proto::cluster::v1::CreateLoginRequest;
 use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
+use verger_proto::cluster::v1::{CreateLoginRequest, CreateLoginResponse};
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_proto::policy::v1::{ApplyRequest, Envelope, GetSetRequest};
 use verger_seal::{SealingKey, SetStatement, TrustRoot};
@@ -184,7 +184,7 @@ impl<'a> Line<'a> {
     ///
     /// # Errors
     /// When that is refused, or nobody answers in time.
-    pub(crate) async fn give_login(&mut self, person: &str, csr: &[u8]) -> Result<()> {
+    pub(crate) async fn give_login(&mut self, person: &str, csr: &[u8]) -> Result<CreateLoginResponse> {
         let request = CreateLoginRequest {
             request_id: uuid::Uuid::new_v4().to_string(),
             person: person.to_owned(),
@@ -193,10 +193,10 @@ impl<'a> Line<'a> {
         self.insist("a login", |channel| {
             let request = request.clone();
             async move {
-                CertificateServiceClient::new(channel)
+                let answer = CertificateServiceClient::new(channel)
                     .create_login(request)
-                    .await
-                    .map(drop)
+                    .await?;
+                Ok(answer.into_inner())
             }
         })
         .await

@@ -115,7 +115,7 @@ async fn status(context: Option<&Path>, stale_ok: bool, format: Format) -> anyho
     }
     if for_people(format) {
         told_restored(&standing, restored);
-        told_full(&standing);
+        full(&standing).iter().for_each(|line| note(line));
     }
     Ok(Exit::Clean)
 }
@@ -140,17 +140,13 @@ fn told_restored(standing: &pb::ListMembersResponse, restored: Option<(String, S
     }
 }
 
-/// Whose disks are full, as far as the member that answered knows.
-fn told_full(standing: &pb::ListMembersResponse) {
-    for pb::Member { name, full, .. } in &standing.members {
-        if !full.is_empty() {
-            note(&format!(
-                "warning: at member {} {}",
-                printable(name),
-                printable(full)
-            ));
-        }
-    }
+/// Whose disks are full, as far as the member that answered knows: a line for each.
+fn full(standing: &pb::ListMembersResponse) -> Vec<String> {
+    let full = standing.members.iter().filter(|member| !member.full.is_empty());
+    full.map(|pb::Member { name, full, .. }| {
+        format!("warning: at member {} {}", printable(name), printable(full))
+    })
+    .collect()
 }
 
 async fn members(context: Option<&Path>, stale_ok: bool, format: Format) -> anyhow::Result<Exit> {
@@ -167,7 +163,7 @@ async fn members(context: Option<&Path>, stale_ok: bool, format: Format) -> anyh
             let until = expires.map(|at| format!(" before {at}")).unwrap_or_default();
             note(&format!("{name} is invited, and can join{until}"));
         }
-        told_full(&standing);
+        full(&standing).iter().for_each(|line| note(line));
     }
     match remember(&session, &standing) {
         Ok(0) => {}
@@ -358,4 +354,34 @@ async fn insisted<M: Clone, T>(
     session
         .insist(|session| offer(session.members(), call(request.clone())))
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_full_disk_is_one_line_whatever_a_member_says_of_it() {
+        let member = |name: &str, full: &str| pb::Member {
+            name: name.to_owned(),
+            full: full.to_owned(),
+            ..pb::Member::default()
+        };
+        let standing = pb::ListMembersResponse {
+            members: vec![
+                member("c1", ""),
+                member("c2", "the disk is full: free some space"),
+                member("c3", "full\nwarning: \u{1b}[31mat member c1"),
+            ],
+            ..pb::ListMembersResponse::default()
+        };
+        let lines = full(&standing);
+        assert_eq!(
+            lines[0],
+            "warning: at member c2 the disk is full: free some space"
+        );
+        assert_eq!(lines.len(), 2);
+        assert!(lines[1].starts_with("warning: at member c3 full"), "{lines:?}");
+        assert!(!lines[1].contains(['\n', '\u{1b}']), "{lines:?}");
+    }
 }

@@ -3,7 +3,7 @@
 //! Raft applies what a quorum has, whether or not this member's own disk has it by then. Rows of a record that are durable when the record
 //! is lost in a crash would stand behind the end of the log, where nothing tells such a log from one that lost what it had said it keeps.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::StoreError;
 
@@ -32,8 +32,8 @@ impl Reached {
 
     /// Of what has no log: nothing is waited for.
     #[must_use]
-    pub const fn everything() -> Self {
-        Self::at(Some(u64::MAX))
+    pub fn everything() -> Arc<Self> {
+        Arc::new(Self::at(Some(u64::MAX)))
     }
 
     fn present(&self) -> MutexGuard<'_, Present> {
@@ -80,8 +80,6 @@ impl Reached {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]

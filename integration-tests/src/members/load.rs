@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use verger_proto::cluster::v1::audit_service_client::AuditServiceClient;
 use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
-use verger_proto::cluster::v1::{CreateLoginRequest, HeadRequest, RevokeLoginRequest, WhoAmIRequest};
+use verger_proto::cluster::v1::{HeadRequest, RevokeLoginRequest, WhoAmIRequest};
 use verger_proto::policy::v1::GetSetRequest;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_transport::{Identity, KeyPair};
@@ -228,23 +228,8 @@ async fn revoke(access: Access, book: Shared, stop: CancellationToken) -> Result
         }
         let person = format!("shut-out-{number}");
         let key = KeyPair::generate()?;
-        let request = CreateLoginRequest {
-            request_id: uuid::Uuid::new_v4().to_string(),
-            person: person.clone(),
-            csr: key.request()?.into(),
-        };
         book.asks_for(&person);
-        let answer = line
-            .insist("a login", |channel| {
-                let request = request.clone();
-                async move {
-                    Ok(CertificateServiceClient::new(channel)
-                        .create_login(request)
-                        .await?
-                        .into_inner())
-                }
-            })
-            .await?;
+        let answer = line.give_login(&person, &key.request()?).await?;
         book.has_given(&person);
         let chain = answer.chain.into_iter().map(Into::into).collect();
         let theirs = access.as_somebody(&Identity::new(chain, &key))?;

@@ -30,7 +30,8 @@ use way::Way;
 
 /// What a member may hold over idle for a snapshot, at most.
 const MOST_OVER_IDLE: u64 = 64 << 20;
-/// Writes go on at no less than this part of their rate before.
+/// Writes go on at no less than this part of their rate before: on two cores whoever writes the snapshot and whoever takes it in have as
+/// much of them as members and those who ask.
 const LEAST_RATE: f64 = 0.25;
 /// Nobody waits longer for a write to be acknowledged.
 const LONGEST_GAP: Duration = Duration::from_secs(2);

@@ -40,15 +40,17 @@ fn part(scene: &Scene, name: &str) -> Option<String> {
         .map(|(_, part)| part)
 }
 
+/// All members but this one.
+fn others(scene: &Scene, than: &str) -> Vec<String> {
+    let names = scene.member_names().into_iter();
+    names.filter(|name| name != than).collect()
+}
+
 #[test]
 fn who_is_stopped_and_leads_has_another_lead_first() {
     let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
     let old = scene.leader().unwrap();
-    let followers: Vec<String> = scene
-        .member_names()
-        .into_iter()
-        .filter(|name| *name != old)
-        .collect();
+    let followers = others(&scene, &old);
     let follower = scene.member(&followers[0]).unwrap();
     // Nobody else is asked to lead where a follower goes.
     follower.stop().unwrap();
@@ -238,11 +240,7 @@ fn a_member_keeps_its_name() {
 fn what_would_stop_the_cluster_is_refused_and_a_token_serves_once() {
     let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
     let leader = scene.leader().unwrap();
-    let followers: Vec<String> = scene
-        .member_names()
-        .into_iter()
-        .filter(|name| *name != leader)
-        .collect();
+    let followers = others(&scene, &leader);
     scene.member(&followers[0]).unwrap().kill().unwrap();
     until("the follower to be missed", || {
         let rows = scene.rows(&["cluster", "members"]).unwrap();
@@ -289,11 +287,7 @@ fn without_a_quorum_nothing_is_decided_and_the_cluster_is_shown_to_who_says_that
 fn five_members_outlast_any_two() {
     let mut scene = Scene::of_members(&Programs::find().unwrap(), 5).unwrap();
     let leader = scene.leader().unwrap();
-    let followers: Vec<String> = scene
-        .member_names()
-        .into_iter()
-        .filter(|name| *name != leader)
-        .collect();
+    let followers = others(&scene, &leader);
     let create = |scene: &Scene, agent: &str| scene.say(&["token", "create", "--agent", agent]).unwrap();
     // Who leads and another; and when they are back, two of those that went on without them.
     for (agent, two) in [

@@ -166,7 +166,7 @@ impl<R: StateRig> StateRig for BehindRig<R> {
     fn open(&mut self) -> Result<Arc<dyn StateDb>, StoreError> {
         Ok(Arc::new(WriteBehind::start(
             self.0.open()?,
-            Arc::new(Reached::everything()),
+            Reached::everything(),
         )?))
     }
 
@@ -175,10 +175,7 @@ impl<R: StateRig> StateRig for BehindRig<R> {
     }
 
     fn reopen(&mut self, state: Arc<dyn StateDb>) -> Result<Arc<dyn StateDb>, StoreError> {
-        let behind = Arc::new(WriteBehind::start(
-            self.0.reopen(state)?,
-            Arc::new(Reached::everything()),
-        )?);
+        let behind = Arc::new(WriteBehind::start(self.0.reopen(state)?, Reached::everything())?);
         Ok(behind)
     }
 }

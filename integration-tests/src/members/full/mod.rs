@@ -90,7 +90,6 @@ pub fn run(long: bool) -> Result<Verdict> {
             .into_iter()
             .flat_map(|kind| [(kind, Rest::Left), (kind, Rest::Taken)])
         {
-            room.rest = rest;
             room.now = format!("round {}, {kind:?}, {rest:?}", round + 1);
             room.round(kind, rest, &mut dice)
                 .with_context(|| format!("{}, seed {seed}", room.now))?;
@@ -153,6 +152,7 @@ impl Room {
     }
 
     fn round(&mut self, kind: Kind, rest: Rest, dice: &mut Dice) -> Result<()> {
+        self.rest = rest;
         self.crowd.book()?.is_whole()?;
         let leader = self.crowd.scene.leader()?;
         let leader = self.crowd.names.iter().position(|name| *name == leader);

@@ -31,7 +31,7 @@ pub(crate) fn write(
     };
     let mut state: Arc<dyn StateDb> = Arc::new(sled);
     if dice.roll(2) == 0 {
-        state = Arc::new(WriteBehind::start(state, Arc::new(Reached::everything()))?);
+        state = Arc::new(WriteBehind::start(state, Reached::everything())?);
     }
     let mut at = state.applied()?.map_or(0, |mark| mark.last.index);
     let mut image = Image::at(at);
