@@ -108,6 +108,31 @@ fn a_full_disk_fails_the_queued_batches_and_the_writer_recovers() {
 }
 
 #[test]
+fn nobody_takes_for_durable_what_a_log_that_cannot_be_read_any_more_was_to_write() {
+    let (_dir, log) = log_in_weather();
+    let log = Arc::new(log);
+    let writer = LogWriter::start(log.clone()).unwrap();
+    let (send, results) = sync_channel(64);
+    let tell = || {
+        let send = send.clone();
+        Box::new(move |result| send.send(result).unwrap())
+    };
+    writer.submit(records(0..=3, 1), tell()).unwrap();
+    results.recv().unwrap().unwrap();
+    log.weather.fail_next_sync();
+    writer.submit(vec![record(4, 1)], tell()).unwrap();
+    results.recv().unwrap().unwrap_err();
+    // It does not say any more where it ends, and whoever asks the writer is told what was to be.
+    log.last().unwrap_err();
+    assert_eq!(writer.last(), Some(LogId { index: 4, term: 1 }));
+    writer.reached().wait_for(3).unwrap();
+    writer.reached().wait_for(4).unwrap_err();
+    // Nor does it get on by what is asked of it afterwards.
+    drop(writer.submit(vec![record(5, 1)], Box::new(|_| ())));
+    writer.reached().wait_for(4).unwrap_err();
+}
+
+#[test]
 fn a_log_behind_its_watermark_is_refused() {
     let (dir, log) = log_in_weather();
     log.append(&records(0..=3, 1)).unwrap();
