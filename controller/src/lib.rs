@@ -16,6 +16,7 @@ mod member_key;
 mod oidc;
 mod peers;
 mod recover;
+mod renewal;
 mod restore;
 mod room;
 mod roots;

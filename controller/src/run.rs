@@ -1,6 +1,6 @@
 //! Serving, until told to stop.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -12,9 +12,9 @@ use verger_controller_api::quotas::QuotasLayer;
 
 use crate::config::Config;
 use crate::peers::{self, PeerDoor};
-use crate::wire_up::{MEMBER_LIFETIME, Opened, WiredUp, open_member, wire_up};
+use crate::wire_up::{Opened, WiredUp, open_member, wire_up};
 use crate::{
-    currency, emergency, equality, hearing, member_key, room, stamper, timekeeper, version, watchman,
+    currency, emergency, equality, hearing, member_key, renewal, room, stamper, timekeeper, version, watchman,
 };
 
 /// A silent connection is asked this often whether it lives.
@@ -34,6 +34,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     // What is on its way here is answered by what the others say.
     let apart = CancellationToken::new();
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // What comes before it serves is heard then.
+    let hangups = signal(SignalKind::hangup())?;
     // First of all: without its peers it may not come to know anything.
     let mut peering = peering(&config, &opened, &apart).await?;
     let telling = tokio::spawn(hearing::keep_telling(
@@ -140,7 +142,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     // Whoever is told that it is ready may end it at once.
     notify(&[sd_notify::NotifyState::Ready]);
     let ended = tokio::select! {
-        ended = attend(&config, &wired, (serving, enrolling, peering), signals, (&stop, &apart)) => ended,
+        ended = attend(&config, &wired, (serving, enrolling, peering), (signals.0, signals.1, hangups), (&stop, &apart)) => ended,
         // At once: nobody is served any more of what is wrong.
         diverged = &mut comparing => return Err(equality::why(diverged)),
         why = wired.member.failure() => return Err(failed(&why)),
@@ -214,11 +216,11 @@ async fn attend(
     config: &Config,
     wired: &WiredUp,
     (mut serving, mut enrolling, mut peering): (Serving, Serving, Serving),
-    (mut terminate, mut interrupt): (Signal, Signal),
+    (mut terminate, mut interrupt, mut hangup): (Signal, Signal, Signal),
     (stop, apart): (&CancellationToken, &CancellationToken),
 ) -> anyhow::Result<()> {
-    let mut renewal = tokio::time::interval(MEMBER_LIFETIME / 3);
-    renewal.tick().await;
+    let mut renewal = wired.renewal(config);
+    let mut look = tokio::time::interval(renewal::LOOK);
     let mut pet = tokio::time::interval(watchdog());
     let why = loop {
         tokio::select! {
@@ -227,7 +229,8 @@ async fn attend(
             ended = &mut serving => break by_itself("the API", ended),
             ended = &mut enrolling => break by_itself("enrolment", ended),
             ended = &mut peering => break by_itself("what serves the other members", ended),
-            _ = renewal.tick() => if let Err(error) = wired.renew(config) { break Err(error) },
+            _ = look.tick() => if let Err(error) = renewal.look(SystemTime::now()) { break Err(error) },
+            _ = hangup.recv() => if let Err(error) = renewal.renew(SystemTime::now()) { break Err(error) },
             // The state must still be readable: a member that hangs is restarted.
             _ = pet.tick() => {
                 wired.member.read(|state| state.revision());

@@ -34,9 +34,10 @@ use crate::adapters::{Authorities, RaftMembership, RaftState, SystemAmbient};
 use crate::config::Config;
 use crate::oidc::Oidc;
 use crate::peers::TlsPeers;
+use crate::renewal::{Renewal, Validity};
 use crate::seat::{FIRST, Seat};
 
-/// How long a member's certificate is good; a fresh one is made every third of it.
+/// How long a member's certificate is good.
 pub(crate) const MEMBER_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 /// A member that does not lead a cluster of one by then never will.
 const LEADING_LIMIT: Duration = Duration::from_secs(30);
@@ -53,6 +54,8 @@ pub(crate) struct WiredUp {
     /// What was heard of agents.
     pub(crate) fleet: Arc<Fleet>,
     cluster: String,
+    /// From when until when the first certificate is good.
+    certificate: Validity,
 }
 
 /// Opens the stores and starts Raft.
@@ -133,6 +136,7 @@ pub(crate) struct Opened {
     /// A number that no other run of it has.
     pub(crate) start: u64,
     own: Own,
+    certificate: Validity,
 }
 
 /// Opens the stores and starts Raft.
@@ -144,7 +148,8 @@ pub(crate) async fn open_member(config: &Config) -> anyhow::Result<Opened> {
         .map(|purpose| Ok((purpose, Authority::load(&pki, purpose)?.certificate().to_vec())))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let members = Authority::load(&pki, Purpose::Members)?.certificate().to_vec();
-    let own = Own::new(&member_identity(config, &seat.cluster_id)?)?;
+    let identity = member_identity(config, &seat.cluster_id)?;
+    let (own, certificate) = (Own::new(&identity)?, Validity::of(&identity)?);
     let tls = Server::with(&seat.cluster_id, own.clone(), &authorities)?;
     // Whoever watches the network sees one address of a member.
     let from = config
@@ -164,6 +169,7 @@ pub(crate) async fn open_member(config: &Config) -> anyhow::Result<Opened> {
         seat,
         start,
         own,
+        certificate,
     })
 }
 
@@ -368,6 +374,7 @@ pub(crate) async fn wire_up(config: &Config, opened: &Opened) -> anyhow::Result<
     Ok(WiredUp {
         member,
         own: opened.own.clone(),
+        certificate: opened.certificate,
         api: api.routes(),
         enrolment: enrolment.routes(),
         denials: Arc::new(Denials::default()),
@@ -417,8 +424,16 @@ impl WiredUp {
     }
 
     /// Makes a fresh certificate and uses it from the next handshake on.
-    pub(crate) fn renew(&self, config: &Config) -> anyhow::Result<()> {
-        Ok(self.own.replace(&member_identity(config, &self.cluster)?)?)
+    fn renew(&self, config: &Config) -> anyhow::Result<Validity> {
+        let identity = member_identity(config, &self.cluster)?;
+        let certificate = Validity::of(&identity)?;
+        self.own.replace(&identity)?;
+        Ok(certificate)
+    }
+
+    /// Has one made whenever the time has come.
+    pub(crate) fn renewal<'a>(&'a self, config: &'a Config) -> Renewal<impl Fn() -> anyhow::Result<Validity> + 'a> {
+        Renewal::new(self.certificate, || self.renew(config))
     }
 }
 

@@ -64,7 +64,7 @@ impl Stage {
             name.ends_with(".target")
         })?;
         copy_files(&deploy.join("systemd"), &units, |_| true)?;
-        for program in ["verger-controller", "verger-agent", "verger-tripwire"] {
+        for program in ["verger-controller", "verger-agent", "verger-tripwire", "kill"] {
             let path = root.path().join("usr/bin").join(program);
             fs::write(&path, "#!/bin/sh\n")?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;

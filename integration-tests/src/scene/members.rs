@@ -8,8 +8,11 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
+use tower::ServiceExt as _;
+use verger_transport::Connector;
 
 use super::{LOOK, PATIENCE, Program, Scene, checked, free_port, nowhere};
+use crate::access::Access;
 use crate::programs::Programs;
 
 /// The name of the member that founds the cluster.
@@ -256,5 +259,20 @@ impl Scene {
         let row = rows.iter().find(|row| row["member"] == name);
         let address = row.and_then(|row| row["address"].as_str());
         Ok(address.with_context(|| format!("no member {name}"))?.to_owned())
+    }
+    /// The certificate that a member shows to who calls it now, DER.
+    ///
+    /// # Errors
+    /// When it cannot be called, or is not one of this cluster's.
+    pub fn certificate(&self, name: &str) -> Result<Vec<u8>> {
+        let uri = format!("https://{}", self.address(name)?).parse()?;
+        let connector = Connector::new(Access::of(self)?.client(), None);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let stream = runtime.block_on(connector.oneshot(uri))?;
+        let certificates = stream.inner().get_ref().1.peer_certificates();
+        let leaf = certificates.and_then(|chain| chain.first()).context("no certificate")?;
+        Ok(leaf.to_vec())
     }
 }

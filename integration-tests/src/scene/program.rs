@@ -149,6 +149,14 @@ impl Program {
         self.signal(Signal::CONT)
     }
 
+    /// Tells it to look to its certificate, as `systemctl reload` does.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn reload(&self) -> Result<()> {
+        self.signal(Signal::HUP)
+    }
+
     fn signal(&self, signal: Signal) -> Result<()> {
         let child = self.child.as_ref();
         let child = child.with_context(|| format!("{} does not run", self.name))?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use verger_integration_tests::programs::Programs;
-use verger_integration_tests::scene::{FIRST, HOST, Scene, Seat};
+use verger_integration_tests::scene::{FIRST, HOST, Scene, Seat, Watch};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -281,6 +281,49 @@ fn without_a_quorum_nothing_is_decided_and_the_cluster_is_shown_to_who_says_that
     assert!(shown.contains(&leader), "{shown}");
     let shown = scene.rows(&["cluster", "members", "--stale-ok"]).unwrap();
     assert_eq!(shown.len(), 3);
+}
+
+#[test]
+fn members_change_their_certificates_while_they_run() {
+    let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
+    let create = |scene: &Scene, agent: &str| scene.say(&["token", "create", "--agent", agent]).unwrap();
+    let watch = Watch::start(scene.verger().args(["audit", "watch", "--after", "0", "--output", "jsonl"])).unwrap();
+    let is_shown = |watch: &Watch, agent: &str| {
+        let is_made = |row: &serde_json::Value| {
+            let detail = row["detail"].as_str();
+            row["action"] == "create-token" && detail.is_some_and(|detail| detail.contains(agent))
+        };
+        watch.next_where(PATIENCE, agent, is_made).unwrap();
+    };
+    create(&scene, "web-1");
+    is_shown(&watch, "web-1");
+    let names = scene.member_names();
+    let shown = |scene: &Scene| -> Vec<_> {
+        let shown = names.iter().map(|name| scene.certificate(name).unwrap());
+        shown.collect()
+    };
+    let before = shown(&scene);
+    // Unless it is told to, it keeps the one that it has.
+    assert_eq!(shown(&scene), before);
+    let pids = scene.member_pids().unwrap();
+    for name in &names {
+        scene.member(name).unwrap().reload().unwrap();
+    }
+    until("every member to show another certificate", || {
+        let now = shown(&scene);
+        now.iter().zip(&before).all(|(now, before)| now != before)
+    });
+    // None was started again, and the stream goes on.
+    assert_eq!(scene.member_pids().unwrap(), pids);
+    create(&scene, "web-2");
+    is_shown(&watch, "web-2");
+    // They take each other under the new ones: of two, each counts.
+    let leader = scene.leader().unwrap();
+    let followers = others(&scene, &leader);
+    scene.member(&followers[0]).unwrap().stop().unwrap();
+    scene.member(&followers[0]).unwrap().start().unwrap();
+    scene.member(&followers[1]).unwrap().kill().unwrap();
+    create(&scene, "web-3");
 }
 
 #[test]
