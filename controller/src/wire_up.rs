@@ -432,7 +432,10 @@ impl WiredUp {
     }
 
     /// Has one made whenever the time has come.
-    pub(crate) fn renewal<'a>(&'a self, config: &'a Config) -> Renewal<impl Fn() -> anyhow::Result<Validity> + 'a> {
+    pub(crate) fn renewal<'a>(
+        &'a self,
+        config: &'a Config,
+    ) -> Renewal<impl Fn() -> anyhow::Result<Validity> + 'a> {
         Renewal::new(self.certificate, || self.renew(config))
     }
 }

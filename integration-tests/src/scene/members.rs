@@ -272,7 +272,9 @@ impl Scene {
             .build()?;
         let stream = runtime.block_on(connector.oneshot(uri))?;
         let certificates = stream.inner().get_ref().1.peer_certificates();
-        let leaf = certificates.and_then(|chain| chain.first()).context("no certificate")?;
+        let leaf = certificates
+            .and_then(|chain| chain.first())
+            .context("no certificate")?;
         Ok(leaf.to_vec())
     }
 }

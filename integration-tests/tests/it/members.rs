@@ -287,7 +287,12 @@ fn without_a_quorum_nothing_is_decided_and_the_cluster_is_shown_to_who_says_that
 fn members_change_their_certificates_while_they_run() {
     let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
     let create = |scene: &Scene, agent: &str| scene.say(&["token", "create", "--agent", agent]).unwrap();
-    let watch = Watch::start(scene.verger().args(["audit", "watch", "--after", "0", "--output", "jsonl"])).unwrap();
+    let watch = Watch::start(
+        scene
+            .verger()
+            .args(["audit", "watch", "--after", "0", "--output", "jsonl"]),
+    )
+    .unwrap();
     let is_shown = |watch: &Watch, agent: &str| {
         let is_made = |row: &serde_json::Value| {
             let detail = row["detail"].as_str();

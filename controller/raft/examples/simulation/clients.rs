@@ -13,12 +13,12 @@ use verger_controller_raft::{Member, ProposeError};
 use verger_controller_state::{Action, Command, Refused, Response};
 use verger_policy::digest::Digest;
 use verger_policy::model::AgentId;
-use verger_seal::{SealingKey, SetStatement};
 
 use crate::defects::Defect;
 use crate::invariants::linearizability::search::Does;
 use crate::invariants::linearizability::{History, Object};
 use crate::pauses::Pauses;
+use crate::sets;
 use crate::shared::command;
 use crate::world::Running;
 
@@ -85,34 +85,12 @@ fn agent(token: u64) -> AgentId {
 /// What an object holds, as a member has applied it.
 fn held(member: &Member, object: Object) -> u64 {
     member.read(|state| match object {
-        Object::Policy => state.set().epoch(),
+        Object::Policy => sets::read(state.set()),
         Object::Token(token) => state.host(&agent(token)).map_or(0, |host| value(&host.key)),
         Object::Login(person) => state
             .login(PEOPLE[person])
             .filter(|login| login.revoked.is_none())
             .map_or(0, |login| value(&login.key)),
-    })
-}
-
-/// The next set, with nothing changed in it, sealed on what a member has applied; and the epoch it was made on.
-fn next_set(member: &Member) -> Option<(u64, Action)> {
-    member.read(|state| {
-        let root = &state.cluster()?.trust_root;
-        let next = state.set().change([], []).ok()?;
-        let count = u64::try_from(next.len()).ok()?;
-        let key = SealingKey::from_seed([1; 32]);
-        let seal = SetStatement::new(root, next.epoch(), next.root(), count, NEVER)
-            .seal(&[&key])
-            .to_json()
-            .into();
-        let epoch = state.set().epoch();
-        let set = Action::ApplySet {
-            expected_epoch: epoch,
-            upserts: Vec::new(),
-            deletes: Vec::new(),
-            seal,
-        };
-        Some((epoch, set))
     })
 }
 
@@ -161,7 +139,7 @@ impl Client {
     }
 
     async fn apply_set(&self, at: (u64, &Member)) {
-        let Some((epoch, set)) = next_set(at.1) else {
+        let Some((epoch, set)) = sets::next(at.1) else {
             return;
         };
         self.write(at, Object::Policy, Does::Swap(epoch, epoch + 1), set)

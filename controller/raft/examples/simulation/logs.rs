@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -20,6 +20,17 @@ pub(crate) struct OnDisk {
 }
 
 impl OnDisk {
+    /// Records that were applied, by index. None as long as the log ends before that: what is applied may not be on the disk yet; or it came
+    /// with a snapshot, and what the log holds was never applied, and goes.
+    pub(crate) fn applied(&self, indices: RangeInclusive<u64>) -> Option<Vec<(u64, (u64, Bytes))>> {
+        let last = self.records.keys().next_back().copied();
+        if last.unwrap_or(0).max(self.purged) < *indices.end() {
+            return None;
+        }
+        let records = self.records.range(indices);
+        Some(records.map(|(index, record)| (*index, record.clone())).collect())
+    }
+
     pub(crate) fn term_of(&self, index: u64) -> Option<u64> {
         self.records.get(&index).map(|(term, _)| *term)
     }
@@ -155,5 +166,27 @@ impl LogDb for Recorded {
 
     fn export(&self, out: &mut dyn Write) -> Result<ExportSummary, StoreError> {
         self.log.export(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_log_holds_that_ends_before_what_was_applied_was_not() {
+        let log = |purged, indices: std::ops::Range<u64>| OnDisk {
+            records: indices.map(|index| (index, (1, Bytes::new()))).collect(),
+            purged,
+        };
+        let applied = |log: OnDisk, indices: RangeInclusive<u64>| {
+            let records = log.applied(indices)?;
+            Some(records.into_iter().map(|(index, _)| index).collect::<Vec<_>>())
+        };
+        assert_eq!(applied(log(0, 1..9), 3..=5), Some(vec![3, 4, 5]));
+        // Of a snapshot, before and after the log is made to begin behind it; and as the log goes on.
+        assert_eq!(applied(log(0, 1..9), 3..=12), None);
+        assert_eq!(applied(log(12, 13..13), 3..=12), Some(vec![]));
+        assert_eq!(applied(log(12, 13..15), 3..=13), Some(vec![13]));
     }
 }

@@ -13,7 +13,9 @@ mod logs;
 mod nemesis;
 mod panics;
 mod pauses;
+mod replacement;
 mod router;
+mod sets;
 #[path = "../../tests/shared/mod.rs"]
 mod shared;
 mod watchers;
@@ -28,7 +30,7 @@ use invariants::Invariant;
 use world::{LEAST, TROUBLE, Told};
 
 /// Seeds of the short form, and of the long one.
-const SHORT: u64 = 40;
+const SHORT: u64 = 50;
 const LONG: u64 = 400;
 /// Seeds within which a planted defect is found.
 const WITHIN: u64 = 60;

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use tokio::time::{Instant, sleep, timeout};
 use verger_controller_raft::{Change, Part};
 
+use crate::replacement;
 use crate::world::{Cluster, Running, name};
 
 /// Between two things that go wrong, milliseconds.
@@ -41,14 +42,17 @@ pub(crate) enum Fault {
     HandOver,
     /// Who votes votes no more, or again.
     Membership,
+    /// A member goes for good, and another comes in its place.
+    Replace,
 }
 
 impl Fault {
     /// Each, as often as it is to be drawn.
-    const DRAWN: [Self; 12] = [
+    const DRAWN: [Self; 15] = [
         Self::Crash,
         Self::Crash,
         Self::CrashAll,
+        Self::MinorityWithLeader,
         Self::MinorityWithLeader,
         Self::MinorityWithoutLeader,
         Self::OneWay,
@@ -58,6 +62,8 @@ impl Fault {
         Self::Membership,
         Self::Membership,
         Self::Membership,
+        Self::Replace,
+        Self::Replace,
     ];
 
     const fn word(self) -> &'static str {
@@ -70,7 +76,8 @@ impl Fault {
             Self::Pause => "pauses",
             Self::Late => "times everything late",
             Self::HandOver => "leaderships handed over",
-            Self::Membership => "changes of members",
+            Self::Membership => "changes of who votes",
+            Self::Replace => "members replaced",
         }
     }
 }
@@ -210,6 +217,7 @@ async fn happens(cluster: &mut Cluster, fault: Fault, lots: &mut StdRng) -> bool
             let changed = timeout(CHANGE, member.change(change, false)).await;
             return matches!(changed, Ok(Ok(())));
         }
+        Fault::Replace => return replacement::happens(cluster, lots).await,
     }
     true
 }

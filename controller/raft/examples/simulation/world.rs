@@ -24,6 +24,7 @@ use crate::invariants::{self, Broken, Invariant, Seen};
 use crate::logs::Logs;
 use crate::nemesis::{self, Done};
 use crate::pauses::Pauses;
+use crate::replacement::{self, Replacement};
 use crate::router::Router;
 use crate::shared::founding;
 use crate::watchers::{self, Watcher};
@@ -101,7 +102,7 @@ pub(crate) fn id_of(name: &str) -> u64 {
     name[1..].parse().unwrap()
 }
 
-fn node(id: u64) -> Node {
+pub(crate) fn node(id: u64) -> Node {
     Node {
         name: name(id),
         address: format!("host-{id}:1"),
@@ -135,6 +136,11 @@ pub(crate) struct Cluster {
     pub(crate) router: Arc<Router>,
     pub(crate) running: Running,
     pub(crate) pauses: Pauses,
+    pub(crate) replacement: Replacement,
+    logs: Logs,
+    defect: Option<Defect>,
+    /// The highest number that a member ever had.
+    newest: u64,
     disks: BTreeMap<u64, Disk>,
     writers: BTreeMap<u64, JoinHandle<()>>,
     runs: u64,
@@ -168,6 +174,21 @@ impl Cluster {
                 }
             }
         }
+    }
+
+    /// A new one comes, with nothing on its disk, that is no member yet. Its number.
+    pub(crate) async fn enlist(&mut self, lots: &mut StdRng) -> u64 {
+        self.newest += 1;
+        let disk = Disk::new(self.newest, &self.logs, &self.pauses, self.defect);
+        self.disks.insert(self.newest, disk);
+        self.start(self.newest, lots).await;
+        self.newest
+    }
+
+    /// Takes away one that is a member no more.
+    pub(crate) async fn retire(&mut self, id: u64, lots: &mut StdRng) {
+        self.crash(id, lots).await;
+        self.disks.remove(&id);
     }
 
     pub(crate) async fn start(&mut self, id: u64, lots: &mut StdRng) {
@@ -238,6 +259,10 @@ async fn one(number: u64, defect: Option<Defect>) -> Told {
             .map(|id| (id, Disk::new(id, &logs, &pauses, defect)))
             .collect(),
         pauses,
+        replacement: Replacement::default(),
+        logs: logs.clone(),
+        defect,
+        newest: size,
         writers: BTreeMap::new(),
         runs: 0,
         broken: None,
@@ -286,7 +311,8 @@ async fn one(number: u64, defect: Option<Defect>) -> Told {
     for client in asking {
         client.await.unwrap();
     }
-    let recovery = recovery::mended(&mut cluster).await;
+    let unsettled = replacement::settled(&mut cluster, MENDED, &mut lots).await;
+    let recovery = unsettled.or(recovery::mended(&mut cluster).await);
     // Everybody reads everything once more.
     for (id, member) in cluster.running.all() {
         client.look_at_all((id, &member)).await;

@@ -26,8 +26,9 @@ pub(crate) type Committed = BTreeMap<u64, Entry>;
 #[derive(Default)]
 pub(crate) struct Applied {
     committed: Committed,
-    /// Up to where each member had applied.
+    /// Up to where each member had applied, and up to where its log was looked at for that.
     reached: BTreeMap<u64, u64>,
+    looked: BTreeMap<u64, u64>,
     /// By index and beginning, who was seen with it first.
     chains: BTreeMap<(u64, u64), (u64, Checkpoint)>,
     pub(crate) found: Option<String>,
@@ -50,8 +51,7 @@ impl Applied {
             let applied = member.read(State::revision);
             let before = self.reached.insert(id, applied);
             moved |= before != Some(applied);
-            // Of what it applied again after a crash it is asked again.
-            self.takes(id, before.unwrap_or(0)..=applied, logs);
+            self.takes(id, applied, logs);
             for at in member.chain().into_iter().chain(member.checkpoints()) {
                 self.chain(id, at);
             }
@@ -74,15 +74,13 @@ impl Applied {
         }
     }
 
-    fn takes(&mut self, of: u64, indices: std::ops::RangeInclusive<u64>, logs: &Logs) {
-        let records = logs.of(of, |log| {
-            let range = log
-                .records
-                .range(indices.start().min(indices.end())..=indices.end());
-            range
-                .map(|(index, record)| (*index, record.clone()))
-                .collect::<Vec<_>>()
-        });
+    /// Takes from a member's log what it has applied since it was looked at. Of what it applied again after a crash it is asked again.
+    fn takes(&mut self, of: u64, applied: u64, logs: &Logs) {
+        let from = self.looked.get(&of).map_or(0, |looked| *looked.min(&applied));
+        let Some(records) = logs.of(of, |log| log.applied(from..=applied)) else {
+            return;
+        };
+        self.looked.insert(of, applied);
         for (index, (term, payload)) in records {
             self.entry(index, Entry { of, term, payload });
         }
