@@ -339,7 +339,7 @@ pub(crate) const POINTS: &[Point] = &[
     },
     Point {
         name: "simulation",
-        claim: "Clusters of three and five, simulated with a seed, keep seven invariants (one leader a term, logs that match, leaders with all that was committed, one state, linearizable answers, watches without gap or repeat, recovery) through crashes, disks that stand still, partitions, pauses, late and lost messages, snapshots every 100 entries and changes of members; runs repeat; each planted defect is found.",
+        claim: "Clusters of three and five, simulated with a seed, keep seven invariants (one leader a term, logs that match, leaders with all that was committed, one state, linearizable answers, watches without gap or repeat, recovery) through crashes, disks that stand still, partitions, pauses, late and lost messages, snapshots every 100 entries, changes of who votes and members replaced by others; runs repeat; each planted defect is found.",
         cargo: &[
             "run",
             "-q",
@@ -351,7 +351,7 @@ pub(crate) const POINTS: &[Point] = &[
         ],
         needs_docker: false,
         sample: Some(Sample {
-            short: "40",
+            short: "50",
             full: "400",
             of: "seeds",
         }),
