@@ -252,6 +252,7 @@ mod tests {
             snapshot: 0,
             purged: 0,
             is_changing: false,
+            next_voters: (1..=voters).collect(),
             members: members.chain([member(9, Part::Learner)]).collect(),
         }
     }

@@ -8,6 +8,7 @@ mod chain;
 mod changing;
 mod codec;
 mod equality;
+mod finishing;
 #[cfg(test)]
 mod fuzz;
 mod inbox;

@@ -17,6 +17,7 @@ use verger_controller_store::{
 use crate::chain::Noted;
 use crate::codec::{self, Mark};
 use crate::equality;
+use crate::finishing::Finishing;
 use crate::inbox::Inbox;
 use crate::log_store::LogStore;
 use crate::network::Network;
@@ -149,6 +150,7 @@ pub struct Member {
     packing: tokio::task::JoinHandle<()>,
     reading: Reading,
     confirming: tokio::task::JoinHandle<()>,
+    finishing: Finishing,
     applied: Arc<Applied>,
     db: Arc<dyn StateDb>,
     peers: Arc<dyn Peers>,
@@ -261,6 +263,7 @@ impl Member {
             applied: Arc::clone(&applied),
         });
         Ok(Self {
+            finishing: Finishing::start(raft.clone()),
             raft,
             proposer,
             packing,
@@ -418,6 +421,7 @@ impl Member {
     pub fn abandon(&self) {
         self.packing.abort();
         self.confirming.abort();
+        self.finishing.end();
         let raft = self.raft.clone();
         // It has nothing to say any more, however it ends.
         tokio::spawn(async move { drop(raft.shutdown().await) });
@@ -436,6 +440,7 @@ impl Member {
             packing,
             reading: _,
             confirming,
+            finishing,
             applied: _,
             db,
             peers: _,
@@ -445,6 +450,7 @@ impl Member {
             room: _,
         } = self;
         drop(proposer);
+        drop(finishing);
         if let Err(error) = raft.shutdown().await {
             tracing::error!(%error, "the consensus module did not stop cleanly");
         }

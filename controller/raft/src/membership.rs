@@ -59,6 +59,8 @@ pub struct Standing {
     pub purged: u64,
     /// Whether a change of members is under way.
     pub is_changing: bool,
+    /// Who votes once that is made; the voters, where none is.
+    pub next_voters: BTreeSet<MemberId>,
     /// Everybody, by number.
     pub members: Vec<MemberStanding>,
 }
@@ -190,7 +192,8 @@ impl ChangeError {
 const BEHIND: u64 = 1_000;
 
 impl Standing {
-    pub(crate) fn of(&self, id: MemberId) -> Option<&MemberStanding> {
+    /// A member by its number.
+    pub fn of(&self, id: MemberId) -> Option<&MemberStanding> {
         self.members.iter().find(|member| member.id == id)
     }
 
@@ -207,7 +210,8 @@ impl Standing {
         if self.leader != Some(self.id) {
             return Err(ChangeError::NotLeader);
         }
-        let mut voters = self.voters();
+        // Of a change that is under way it is counted what it leads to; who says the same once more goes on with it.
+        let mut voters = self.next_voters.clone();
         match change {
             Change::Add { id, node } => {
                 if self.of(*id).is_some() {
@@ -241,7 +245,7 @@ impl Standing {
             }
             Change::Promote(id) => {
                 let member = self.of(*id).ok_or(ChangeError::NoMember(*id))?;
-                if !voters.insert(*id) {
+                if !voters.insert(*id) && !self.is_changing {
                     return Err(ChangeError::Already(*id, "a voter"));
                 }
                 if voters.len() > MOST_VOTERS {
@@ -258,7 +262,8 @@ impl Standing {
             }
             Change::Demote(id) | Change::Remove(id) => {
                 self.of(*id).ok_or(ChangeError::NoMember(*id))?;
-                let was_voter = voters.remove(id);
+                let was_voter = self.voters().contains(id);
+                voters.remove(id);
                 match (change, was_voter) {
                     (Change::Demote(_), false) => return Err(ChangeError::Already(*id, "a learner")),
                     // It counts for nothing.
@@ -320,29 +325,34 @@ impl Member {
     pub(crate) async fn change_here(&self, change: Change, is_meant: bool) -> Result<(), ChangeError> {
         self.checked(&change, is_meant).await?;
         let raft = self.raft();
-        let (members, is_kept) = match change {
+        // Whoever votes no more stays as a learner: what was under way may have been about another than who is to go.
+        let members = match change {
             Change::Add { id, node } => {
                 let added = raft.add_learner(id, node, false).await;
                 return added.map(drop).map_err(failed);
             }
-            Change::Promote(id) => (ChangeMembers::AddVoterIds([id].into()), true),
-            Change::Demote(id) => (ChangeMembers::RemoveVoters([id].into()), true),
-            Change::Remove(id) if self.standing().voters().contains(&id) => {
-                (ChangeMembers::RemoveVoters([id].into()), false)
+            Change::Promote(id) => ChangeMembers::AddVoterIds([id].into()),
+            Change::Demote(id) => ChangeMembers::RemoveVoters([id].into()),
+            Change::Remove(id) => {
+                if self.standing().voters().contains(&id) {
+                    changed(raft, ChangeMembers::RemoveVoters([id].into())).await?;
+                }
+                ChangeMembers::RemoveNodes([id].into())
             }
-            Change::Remove(id) => (ChangeMembers::RemoveNodes([id].into()), false),
-            Change::Move { id, node } => (ChangeMembers::SetNodes([(id, node)].into()), true),
+            Change::Move { id, node } => ChangeMembers::SetNodes([(id, node)].into()),
             Change::Lead(id) if id == *raft.node_id() => return Ok(()),
             Change::Lead(id) => {
                 let begun = raft.trigger().transfer_leader(id).await;
                 return begun.map_err(|error| ChangeError::Failed(error.to_string()));
             }
         };
-        raft.change_membership(members, is_kept)
-            .await
-            .map(drop)
-            .map_err(failed)
+        changed(raft, members).await
     }
+}
+
+async fn changed(raft: &Raft, members: ChangeMembers<MemberId, Node>) -> Result<(), ChangeError> {
+    let changed = raft.change_membership(members, true).await;
+    changed.map(drop).map_err(failed)
 }
 
 fn failed(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ChangeError {
@@ -359,6 +369,7 @@ pub(crate) fn standing(raft: &Raft) -> Standing {
     let index = |id: Option<&crate::types::LogId>| id.map_or(0, |id| id.index);
     let membership = metrics.membership_config.membership();
     let voters: BTreeSet<MemberId> = membership.voter_ids().collect();
+    let configs = membership.get_joint_config();
     let matched = metrics.replication.clone().unwrap_or_default();
     let heard: BTreeMap<MemberId, Duration> = metrics
         .heartbeat
@@ -384,7 +395,8 @@ pub(crate) fn standing(raft: &Raft) -> Standing {
         applied: index(metrics.last_applied.as_ref()),
         snapshot: index(metrics.snapshot.as_ref()),
         purged: index(metrics.purged.as_ref()),
-        is_changing: membership.get_joint_config().len() > 1,
+        is_changing: configs.len() > 1,
+        next_voters: configs.last().cloned().unwrap_or_default(),
         members: members.collect(),
     }
 }
@@ -414,6 +426,7 @@ mod tests {
             snapshot: 0,
             purged: 0,
             is_changing: false,
+            next_voters: [1, 2, 3].into(),
             members: vec![
                 member(1, Part::Voter, None),
                 member(2, Part::Voter, Some(50)),
@@ -476,9 +489,41 @@ mod tests {
     }
 
     #[test]
+    fn of_a_change_that_is_under_way_it_is_counted_what_it_leads_to() {
+        let with = |next: &[MemberId], heard: [Option<u64>; 3]| {
+            let mut members = vec![member(1, Part::Voter, None)];
+            members.extend((2..).zip(heard).map(|(id, heard)| member(id, Part::Voter, heard)));
+            Standing {
+                is_changing: true,
+                next_voters: next.iter().copied().collect(),
+                members,
+                ..cluster()
+            }
+        };
+        let no_quorum = Err(ChangeError::NoQuorum {
+            voters: 2,
+            there: 1,
+            needed: 2,
+        });
+        // The fourth votes no more soon: without the third the two others are all there is, and one is away.
+        let demoting = with(&[1, 2, 3], [None, Some(50), Some(50)]);
+        assert_eq!(demoting.check(&Change::Remove(3), false), no_quorum);
+        assert_eq!(demoting.check(&Change::Remove(2), false), Ok(()));
+        // Who says it again goes on with it, and who thinks better of it may.
+        assert_eq!(demoting.check(&Change::Demote(4), false), Ok(()));
+        assert_eq!(demoting.check(&Change::Promote(4), false), Ok(()));
+        let promoting = with(&[1, 2, 3, 4], [Some(50), Some(50), Some(50)]);
+        assert_eq!(promoting.check(&Change::Promote(4), false), Ok(()));
+        assert_eq!(promoting.check(&Change::Demote(4), false), Ok(()));
+        let last = with(&[2], [Some(50), Some(50), Some(50)]);
+        assert_eq!(last.check(&Change::Demote(2), true), Err(ChangeError::LastVoter));
+    }
+
+    #[test]
     fn the_last_voter_stays_who_is_behind_does_not_vote_and_only_the_leader_changes_anything() {
         let mut alone = cluster();
         alone.members.retain(|member| member.id == 1 || member.id == 4);
+        alone.next_voters = [1].into();
         for meant in [false, true] {
             assert_eq!(
                 alone.check(&Change::Remove(1), meant),
@@ -504,6 +549,7 @@ mod tests {
         let mut many = cluster();
         many.members
             .extend((5..=8).map(|id| member(id, Part::Voter, Some(10))));
+        many.next_voters = many.voters();
         assert_eq!(many.check(&Change::Promote(4), true), Err(ChangeError::TooMany));
     }
 }

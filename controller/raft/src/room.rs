@@ -180,6 +180,7 @@ mod tests {
             snapshot: 0,
             purged: 0,
             is_changing: false,
+            next_voters: std::collections::BTreeSet::new(),
             members: (1..).zip(parts).map(member).collect(),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures::FutureExt as _;
+
 use verger_controller_raft::{
     CHECKPOINT_EVERY, Change, ChangeError, Member, Node, Part, ProposeError, Verdict,
 };
@@ -151,6 +153,29 @@ async fn members_are_added_promoted_demoted_and_removed() {
         matches!(refused, Err(ChangeError::NoQuorum { .. })),
         "{refused:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_nobody_goes_on_with_is_finished_and_costs_nobody_else_its_place() {
+    let world = World::of(4).await;
+    let leader = world.leader().await;
+    let others = (1..=4).filter(|id| *id != leader.standing().id);
+    let [demoted, removed, last] = others.collect::<Vec<_>>().try_into().unwrap();
+    let part = |of: u64| leader.standing().of(of).map(|member| member.part);
+    // Its first entry is written, and whoever wanted the second is gone.
+    let begun = |change| assert!(leader.change(change, false).now_or_never().is_none());
+    begun(Change::Demote(demoted));
+    until("the change to be under way", || leader.standing().is_changing).await;
+    // Another change goes on with it.
+    while let Err(error) = leader.change(Change::Remove(removed), false).await {
+        assert_eq!(error.reason(), "CHANGE_FAILED", "{error}");
+    }
+    assert_eq!((part(demoted), part(removed)), (Some(Part::Learner), None));
+    // Where there is none, whoever leads does.
+    begun(Change::Demote(last));
+    until("the next to be under way", || leader.standing().is_changing).await;
+    until("it to be finished", || !leader.standing().is_changing).await;
+    assert_eq!(part(last), Some(Part::Learner));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
