@@ -11,8 +11,8 @@ use verger_controller_state::{Action, Command};
 use verger_proto::peer::v1 as pb;
 use verger_seal::{SealingKey, TrustRoot};
 
-/// How long a snapshot may take.
-const SNAPSHOT: Duration = Duration::from_secs(60);
+/// When it is noticed that nothing comes any more on a way, whatever was asked: a connection whose other end is not there is given up.
+const NOTICED: Duration = Duration::from_secs(5);
 
 /// A way from one member to another, on which calls and answers may be late or lost.
 pub(crate) trait Way: Send + Sync + 'static {
@@ -89,7 +89,7 @@ impl<W: Way> Peer for By<W> {
         within: Duration,
     ) -> Result<pb::OfferSnapshotResponse, PeerError> {
         let call = async |member: Arc<Member>| member.offered(request).await.map_err(|error| refused(&error));
-        self.0.call(within, call).await
+        self.0.call(within.min(NOTICED), call).await
     }
 
     async fn install(
@@ -97,7 +97,7 @@ impl<W: Way> Peer for By<W> {
         parts: mpsc::Receiver<pb::InstallSnapshotRequest>,
     ) -> Result<pb::InstallSnapshotResponse, PeerError> {
         let call = async |member: Arc<Member>| member.install(parts).await.map_err(|error| refused(&error));
-        self.0.call(SNAPSHOT, call).await
+        self.0.call(NOTICED, call).await
     }
 
     async fn read_index(&self, within: Duration) -> Result<pb::ReadIndexResponse, PeerError> {
