@@ -13,7 +13,7 @@ use verger_transport::telemetry::LogFormat;
 use crate::oidc::{Oidc, OidcConfig};
 
 /// `controller.toml`.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     /// Where the member keeps its files. Belongs to it alone.

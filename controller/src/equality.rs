@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::task::JoinError;
 use tokio::time::{Instant, MissedTickBehavior};
-use verger_controller_raft::{Change, Difference, Member, Part, Verdict, mark_diverged};
+use verger_controller_raft::{Change, Difference, Member, Verdict, mark_diverged};
 
 /// Between two questions. What is compared is noted every 1,000 entries.
 const EVERY: Duration = Duration::from_secs(2);
@@ -83,16 +83,7 @@ async fn stop(member: &Member, raft_dir: &Path, difference: &Difference) -> anyh
 /// Of two that vote, who is left could decide nothing any more, and not even remove this one.
 async fn vote_no_more(member: &Member) {
     let standing = member.standing();
-    let is_voter = |id| {
-        let mut voters = standing.members.iter().filter(|of| of.part == Part::Voter);
-        voters.any(|of| of.id == id)
-    };
-    let voters = standing
-        .members
-        .iter()
-        .filter(|of| of.part == Part::Voter)
-        .count();
-    if voters != 2 || !is_voter(standing.id) {
+    if standing.next_voters.len() != 2 || !standing.next_voters.contains(&standing.id) {
         return;
     }
     let demoted = member.change(Change::Demote(standing.id), false);

@@ -4,10 +4,12 @@
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use tokio::signal::unix::Signal;
+use tokio::time::MissedTickBehavior;
 use verger_transport::{Identity, IdentityError};
 
 /// How often is looked, and tried again.
-pub(crate) const LOOK: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_secs(10);
 /// Of what fails is told so often.
 const TOLD_EVERY: Duration = Duration::from_secs(600);
 
@@ -27,10 +29,6 @@ impl Validity {
     /// Whether it is time for another: a third of it is over, or by the host's clock, which was set back then, it has not begun.
     const fn is_due(self, now: i64) -> bool {
         now < self.begins || now - self.begins >= (self.ends - self.begins) / 3
-    }
-
-    const fn is_good(self, now: i64) -> bool {
-        self.begins <= now && now < self.ends
     }
 }
 
@@ -58,19 +56,24 @@ impl<F: Fn() -> anyhow::Result<Validity>> Renewal<F> {
     /// Has another made, if it is time.
     ///
     /// # Errors
-    /// When none can be made, and the one that there is does not serve any more.
-    pub(crate) fn look(&mut self, now: SystemTime) -> anyhow::Result<()> {
+    /// When none can be made, and the one that there is has ended.
+    fn look(&mut self, now: SystemTime) -> anyhow::Result<()> {
         match self.has.is_due(seconds(now)) {
             true => self.renew(now),
             false => Ok(()),
         }
     }
 
-    /// Has another made.
+    /// Has another made, and says what came of it.
     ///
     /// # Errors
     /// As [`look`](Self::look).
-    pub(crate) fn renew(&mut self, now: SystemTime) -> anyhow::Result<()> {
+    fn renew_now(&mut self, now: SystemTime) -> anyhow::Result<()> {
+        self.told = None;
+        self.renew(now)
+    }
+
+    fn renew(&mut self, now: SystemTime) -> anyhow::Result<()> {
         match (self.make)() {
             Ok(made) => {
                 (self.has, self.told) = (made, None);
@@ -78,7 +81,8 @@ impl<F: Fn() -> anyhow::Result<Validity>> Renewal<F> {
                 tracing::info!(%until, "this member's certificate is renewed");
                 Ok(())
             }
-            Err(error) if self.has.is_good(seconds(now)) => {
+            // One that has not begun yet, by a clock that was set back, ends later than it should, and not now.
+            Err(error) if seconds(now) < self.has.ends => {
                 let is_told = self
                     .told
                     .is_some_and(|told| now.duration_since(told).is_ok_and(|since| since < TOLD_EVERY));
@@ -94,8 +98,28 @@ impl<F: Fn() -> anyhow::Result<Validity>> Renewal<F> {
     }
 }
 
+/// Renews it whenever it is time, and at once on each of these signals. Gives why it cannot any more.
+pub(crate) async fn keep_renewed<F: Fn() -> anyhow::Result<Validity>>(
+    mut renewal: Renewal<F>,
+    mut asked: Signal,
+) -> anyhow::Error {
+    let mut look = tokio::time::interval(LOOK);
+    // Of what it missed while it hung, one look is enough.
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let looked = tokio::select! {
+            _ = look.tick() => renewal.look(SystemTime::now()),
+            _ = asked.recv() => renewal.renew_now(SystemTime::now()),
+        };
+        if let Err(error) = looked {
+            return error;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use std::cell::Cell;
 
     use super::*;
@@ -140,7 +164,7 @@ mod tests {
         }
         // Asked to, always.
         let before = made.get();
-        renewal.renew(at(58)).unwrap();
+        renewal.renew_now(at(58)).unwrap();
         assert_eq!(made.get(), before + 1);
     }
 
@@ -164,6 +188,9 @@ mod tests {
         fails.set(true);
         renewal.look(at(24)).unwrap();
         assert_eq!(tried.get(), 4);
+        // Of a clock that was set back it is not taken to have ended.
+        renewal.look(at(3)).unwrap();
+        assert_eq!(tried.get(), 5);
         renewal.look(at(43)).unwrap();
         let error = format!("{:#}", renewal.look(at(44)).unwrap_err());
         assert_eq!(

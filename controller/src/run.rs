@@ -1,6 +1,6 @@
 //! Serving, until told to stop.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -34,8 +34,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     // What is on its way here is answered by what the others say.
     let apart = CancellationToken::new();
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    // What comes before it serves is heard then.
-    let hangups = signal(SignalKind::hangup())?;
+    let mut renewing = tokio::spawn(renewal::keep_renewed(
+        opened.renewal(&config),
+        signal(SignalKind::hangup())?,
+    ));
     // First of all: without its peers it may not come to know anything.
     let mut peering = peering(&config, &opened, &apart).await?;
     let telling = tokio::spawn(hearing::keep_telling(
@@ -57,6 +59,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         diverged = &mut comparing => return Err(equality::why(diverged)),
         ended = &mut peering => return ended?.map_err(Into::into),
         why = opened.member.failure() => return Err(failed(&why)),
+        why = &mut renewing => return Err(why?),
         _ = signals.0.recv() => return Ok(()),
         _ = signals.1.recv() => return Ok(()),
     }
@@ -142,12 +145,13 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     // Whoever is told that it is ready may end it at once.
     notify(&[sd_notify::NotifyState::Ready]);
     let ended = tokio::select! {
-        ended = attend(&config, &wired, (serving, enrolling, peering), (signals.0, signals.1, hangups), (&stop, &apart)) => ended,
+        ended = attend(&wired, (serving, enrolling, peering), signals, &mut renewing, (&stop, &apart)) => ended,
         // At once: nobody is served any more of what is wrong.
         diverged = &mut comparing => return Err(equality::why(diverged)),
         why = wired.member.failure() => return Err(failed(&why)),
     };
     notify(&[sd_notify::NotifyState::Stopping]);
+    renewing.abort();
     comparing.abort();
     let _ = comparing.await;
     for task in [time, watch, raising, emergency, telling, asking, aside]
@@ -211,16 +215,14 @@ async fn peering(config: &Config, opened: &Opened, stop: &CancellationToken) -> 
 
 type Serving = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
 
-/// Renews the certificate and pets the watchdog, until a signal comes or a server fails.
+/// Pets the watchdog, until a signal comes or a server fails.
 async fn attend(
-    config: &Config,
     wired: &WiredUp,
     (mut serving, mut enrolling, mut peering): (Serving, Serving, Serving),
-    (mut terminate, mut interrupt, mut hangup): (Signal, Signal, Signal),
+    (mut terminate, mut interrupt): (Signal, Signal),
+    renewing: &mut tokio::task::JoinHandle<anyhow::Error>,
     (stop, apart): (&CancellationToken, &CancellationToken),
 ) -> anyhow::Result<()> {
-    let mut renewal = wired.renewal(config);
-    let mut look = tokio::time::interval(renewal::LOOK);
     let mut pet = tokio::time::interval(watchdog());
     let why = loop {
         tokio::select! {
@@ -229,8 +231,7 @@ async fn attend(
             ended = &mut serving => break by_itself("the API", ended),
             ended = &mut enrolling => break by_itself("enrolment", ended),
             ended = &mut peering => break by_itself("what serves the other members", ended),
-            _ = look.tick() => if let Err(error) = renewal.look(SystemTime::now()) { break Err(error) },
-            _ = hangup.recv() => if let Err(error) = renewal.renew(SystemTime::now()) { break Err(error) },
+            why = &mut *renewing => break Err(why?),
             // The state must still be readable: a member that hangs is restarted.
             _ = pet.tick() => {
                 wired.member.read(|state| state.revision());

@@ -45,7 +45,6 @@ const LEADING_LIMIT: Duration = Duration::from_secs(30);
 /// The services of one member, ready to be served.
 pub(crate) struct WiredUp {
     pub(crate) member: Arc<Member>,
-    own: Own,
     pub(crate) api: tonic::service::Routes,
     pub(crate) enrolment: tonic::service::Routes,
     /// Calls that are refused before they reach the log.
@@ -53,9 +52,6 @@ pub(crate) struct WiredUp {
     pub(crate) health: tonic_health::server::HealthReporter,
     /// What was heard of agents.
     pub(crate) fleet: Arc<Fleet>,
-    cluster: String,
-    /// From when until when the first certificate is good.
-    certificate: Validity,
 }
 
 /// Opens the stores and starts Raft.
@@ -136,6 +132,7 @@ pub(crate) struct Opened {
     /// A number that no other run of it has.
     pub(crate) start: u64,
     own: Own,
+    /// From when until when the first certificate is good.
     certificate: Validity,
 }
 
@@ -187,6 +184,17 @@ fn keeps_its_name(config: &Config, member: &Member, number: u64) -> anyhow::Resu
 }
 
 impl Opened {
+    /// Has fresh certificates made, each of which is used from the next handshake on.
+    pub(crate) fn renewal(&self, config: &Config) -> Renewal<impl Fn() -> anyhow::Result<Validity> + use<>> {
+        let (config, cluster, own) = (config.clone(), self.seat.cluster_id.clone(), self.own.clone());
+        Renewal::new(self.certificate, move || {
+            let identity = member_identity(&config, &cluster)?;
+            let certificate = Validity::of(&identity)?;
+            own.replace(&identity)?;
+            Ok(certificate)
+        })
+    }
+
     /// Waits until this member can serve: what it had acknowledged is there, where it decides that alone, and its cluster is known to it.
     pub(crate) async fn ready(&self, config: &Config) -> anyhow::Result<()> {
         if voters(&self.member) == 1
@@ -238,7 +246,7 @@ pub(crate) async fn wire_up(config: &Config, opened: &Opened) -> anyhow::Result<
     let audit_rows: Arc<dyn AuditRows> = Arc::new(RaftState(Arc::clone(&member)));
     let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
     let issuer: Arc<dyn Issuer> = Arc::new(Authorities {
-        cluster: cluster.clone(),
+        cluster,
         agents: Authority::load(&pki, Purpose::Agents)?,
         people: Authority::load(&pki, Purpose::People)?,
         members,
@@ -373,14 +381,11 @@ pub(crate) async fn wire_up(config: &Config, opened: &Opened) -> anyhow::Result<
     );
     Ok(WiredUp {
         member,
-        own: opened.own.clone(),
-        certificate: opened.certificate,
         api: api.routes(),
         enrolment: enrolment.routes(),
         denials: Arc::new(Denials::default()),
         health,
         fleet,
-        cluster,
     })
 }
 
@@ -421,22 +426,6 @@ impl WiredUp {
         let denials = Arc::clone(&self.denials);
         let replicated = RaftState(Arc::clone(&self.member));
         async move { keep_record(&denials, &replicated, &SystemAmbient).await }
-    }
-
-    /// Makes a fresh certificate and uses it from the next handshake on.
-    fn renew(&self, config: &Config) -> anyhow::Result<Validity> {
-        let identity = member_identity(config, &self.cluster)?;
-        let certificate = Validity::of(&identity)?;
-        self.own.replace(&identity)?;
-        Ok(certificate)
-    }
-
-    /// Has one made whenever the time has come.
-    pub(crate) fn renewal<'a>(
-        &'a self,
-        config: &'a Config,
-    ) -> Renewal<impl Fn() -> anyhow::Result<Validity> + 'a> {
-        Renewal::new(self.certificate, || self.renew(config))
     }
 }
 

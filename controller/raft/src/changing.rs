@@ -8,7 +8,7 @@ use verger_proto::peer::v1 as pb;
 use crate::codec;
 use crate::leading::{self, Leads};
 use crate::member::Member;
-use crate::membership::{Change, ChangeError, Part};
+use crate::membership::{Change, ChangeError};
 use crate::peers::PeerError;
 use crate::serving::PeerRefused;
 
@@ -20,7 +20,7 @@ const HEARD_WITHIN: Duration = Duration::from_secs(1);
 const ASIDE_WITHIN: Duration = Duration::from_secs(2);
 /// Why a change of who leads has failed.
 const NOT_LED: &str = "it was asked to lead, and does not: its log may be behind, or it is not reached";
-/// How long it may take to answer: two entries, each on a quorum's disks.
+/// How long it may take to answer: three entries, each on a quorum's disks.
 const MADE_WITHIN: Duration = Duration::from_secs(20);
 
 impl Member {
@@ -137,14 +137,9 @@ impl Member {
 
     /// Has the voter lead whose log is the nearest to this leader's.
     async fn hand_over(&self, leader: u64) -> Result<(), ChangeError> {
-        let standing = self.standing();
-        let next = standing
-            .members
-            .iter()
-            .filter(|member| member.part == Part::Voter && member.id != leader && member.heard.is_some())
-            .max_by_key(|member| (member.matched, std::cmp::Reverse(member.heard)));
+        let next = self.standing().successor(|_| true);
         let next = next.ok_or(ChangeError::Leads(leader))?;
-        self.change_here(Change::Lead(next.id), false).await
+        self.change_here(Change::Lead(next), false).await
     }
 
     /// Waits until another leads who was to; says whether one does by then.

@@ -251,6 +251,7 @@ mod tests {
             applied: 0,
             snapshot: 0,
             purged: 0,
+            since: 1,
             is_changing: false,
             next_voters: (1..=voters).collect(),
             members: members.chain([member(9, Part::Learner)]).collect(),

@@ -1,15 +1,18 @@
 //! A change of who votes is two entries (joint consensus, §4.3 of Ongaro's dissertation): from the first on both quorums are asked, from the
-//! second on the new one alone. Who made the first may be lost before the second. Then whoever leads makes it: no cluster asks two quorums for longer.
+//! second on the new one alone. Who made the first may be lost before the second. Then whoever leads makes it: no cluster asks two quorums for
+//! longer. Who leads then may be the one that is to vote no more; it has another lead first.
 
 use std::time::Duration;
 
 use openraft::ChangeMembers;
+use openraft::raft::Precondition;
 use openraft::rt::WatchReceiver as _;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::member::Raft;
-use crate::types::LogId;
+use crate::membership;
+use crate::types::{LogId, MemberId};
 
 /// How often is looked.
 const LOOK: Duration = Duration::from_secs(1);
@@ -39,40 +42,74 @@ async fn keep_finishing(raft: Raft) {
     let mut left: Option<(LogId, Instant)> = None;
     loop {
         sleep(LOOK).await;
-        let Some(first) = first_of_two(&raft) else {
+        let Some((at, left_so)) = left_so(&raft) else {
             left = None;
             continue;
         };
         let since = match left {
-            Some((same, since)) if same == first => since,
+            Some((same, since)) if same == at => since,
             _ => Instant::now(),
         };
-        left = Some((first, since));
+        left = Some((at, since));
         if since.elapsed() < LEFT_FOR {
             continue;
         }
-        // What is to be is in the first already.
-        let nothing_else = ChangeMembers::AddVoterIds([].into());
-        match raft.change_membership(nothing_else, true).await {
-            Ok(_) => tracing::info!(
-                index = first.index,
-                "a change of members is finished that nobody went on with"
+        let done = match left_so {
+            Left::First => finish(&raft, at).await,
+            Left::LedByLearner(next) => {
+                let asked = raft.trigger().transfer_leader(next).await;
+                asked.map_err(|error| error.to_string())
+            }
+        };
+        match done {
+            Ok(()) => tracing::info!(
+                index = at.index,
+                "a change of members is gone on with that was left"
             ),
             Err(error) => tracing::warn!(
-                index = first.index,
-                %error,
-                "a change of members is not finished yet, and is tried again"
+                index = at.index,
+                error,
+                "a change of members that was left is not gone on with yet, and that is tried again"
             ),
         }
     }
 }
 
-/// The first entry of a change whose second there is not, once it is committed; to whoever leads.
-fn first_of_two(raft: &Raft) -> Option<LogId> {
-    let metrics = raft.metrics();
-    let metrics = metrics.borrow_watched();
-    let membership = &metrics.membership_config;
-    let is_first = membership.membership().get_joint_config().len() > 1;
-    let first = membership.log_id().filter(|_| is_first && raft.is_leader())?;
-    (Some(&first) <= metrics.last_applied.as_ref()).then_some(first)
+/// Makes the second entry of the change that this is the first of, and of no other.
+async fn finish(raft: &Raft, first: LogId) -> Result<(), String> {
+    // What is to be is in the first already.
+    let nothing_else = ChangeMembers::AddVoterIds([].into());
+    let still = Precondition::LastMembershipLogId {
+        last_membership_log_id: Some(first),
+    };
+    let finished = raft.change_membership_if(nothing_else, true, [still]).await;
+    finished.map(drop).map_err(|error| error.to_string())
+}
+
+/// How a change was left.
+enum Left {
+    /// Of its two entries there is the first alone.
+    First,
+    /// Who leads votes no more by it, and somebody else could lead.
+    LedByLearner(MemberId),
+}
+
+/// What a committed change has left to be done by whoever leads, which is this member, and by which entry.
+fn left_so(raft: &Raft) -> Option<(LogId, Left)> {
+    if !raft.is_leader() {
+        return None;
+    }
+    let at = {
+        let metrics = raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let at = *metrics.membership_config.log_id();
+        at.filter(|at| Some(at) <= metrics.last_applied.as_ref())?
+    };
+    let standing = membership::standing(raft);
+    if !standing.next_voters.contains(&standing.id) {
+        return Some((at, Left::LedByLearner(standing.successor(|_| true)?)));
+    }
+    // Else what is left of the voters would decide nothing, which both quorums together may.
+    let is_first = standing.is_changing && standing.quorum(&standing.next_voters).is_ok();
+    is_first.then_some((at, Left::First))
 }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use openraft::ChangeMembers;
-use openraft::error::{ClientWriteError, RaftError};
+use openraft::error::{ClientWriteError, PreconditionFailed, RaftError};
+use openraft::raft::Precondition;
 use openraft::rt::{Instant as _, WatchReceiver as _};
 use tokio::time::{Instant, timeout_at};
 
 use crate::member::{Member, Raft};
-use crate::types::{MemberId, Node, TypeConfig};
+use crate::types::{LogId, MemberId, Node, TypeConfig};
 
 /// Who has said nothing for so long is taken not to be there.
 const THERE_WITHIN: Duration = Duration::from_secs(2);
@@ -57,6 +58,8 @@ pub struct Standing {
     pub snapshot: u64,
     /// Up to where its log is purged.
     pub purged: u64,
+    /// The entry that made the members what they are; it may not be committed yet.
+    pub since: u64,
     /// Whether a change of members is under way.
     pub is_changing: bool,
     /// Who votes once that is made; the voters, where none is.
@@ -202,6 +205,38 @@ impl Standing {
         voters.map(|member| member.id).collect()
     }
 
+    /// Who could lead in the place of this leader, if `may` it: who votes, also once a change that is under way is made, is heard, and has the
+    /// most.
+    pub(crate) fn successor(&self, may: impl Fn(&MemberStanding) -> bool) -> Option<MemberId> {
+        let others = self.members.iter().filter(|member| {
+            self.next_voters.contains(&member.id)
+                && member.part == Part::Voter
+                && member.id != self.id
+                && member.heard.is_some()
+                && may(member)
+        });
+        let next = others.max_by_key(|member| (member.matched, std::cmp::Reverse(member.heard)));
+        next.map(|member| member.id)
+    }
+
+    /// Whether of these voters as many are there as decide.
+    pub(crate) fn quorum(&self, voters: &BTreeSet<MemberId>) -> Result<(), ChangeError> {
+        let is_there = |id: &&MemberId| {
+            let heard = || self.of(**id)?.heard;
+            **id == self.id || heard().is_some_and(|heard| heard < THERE_WITHIN)
+        };
+        let there = voters.iter().filter(is_there).count();
+        let needed = voters.len() / 2 + 1;
+        match there >= needed {
+            true => Ok(()),
+            false => Err(ChangeError::NoQuorum {
+                voters: voters.len(),
+                there,
+                needed,
+            }),
+        }
+    }
+
     /// Whether this change may be made, by what the leader knows.
     ///
     /// # Errors
@@ -238,9 +273,10 @@ impl Standing {
                 return taken.map_or(Ok(()), |taken| Err(ChangeError::Taken(taken.id)));
             }
             Change::Lead(id) => {
-                return match self.of(*id).ok_or(ChangeError::NoMember(*id))?.part {
-                    Part::Voter => Ok(()),
-                    Part::Learner => Err(ChangeError::Learner(*id)),
+                let part = self.of(*id).ok_or(ChangeError::NoMember(*id))?.part;
+                return match part == Part::Voter && self.next_voters.contains(id) {
+                    true => Ok(()),
+                    false => Err(ChangeError::Learner(*id)),
                 };
             }
             Change::Promote(id) => {
@@ -266,48 +302,54 @@ impl Standing {
                 voters.remove(id);
                 match (change, was_voter) {
                     (Change::Demote(_), false) => return Err(ChangeError::Already(*id, "a learner")),
+                    (_, true) if voters.is_empty() => return Err(ChangeError::LastVoter),
+                    // It would go on to lead a cluster in which it counts for nothing, as it may do already.
+                    _ if *id == self.id => return Err(ChangeError::Leads(*id)),
                     // It counts for nothing.
                     (_, false) => return Ok(()),
-                    (_, true) if voters.is_empty() => return Err(ChangeError::LastVoter),
-                    // It would go on to lead a cluster in which it counts for nothing.
-                    (_, true) if *id == self.id => return Err(ChangeError::Leads(*id)),
                     (_, true) => {}
                 }
             }
         }
-        let is_there = |id: &&MemberId| {
-            **id == self.id
-                || self
-                    .of(**id)
-                    .and_then(|member| member.heard)
-                    .is_some_and(|heard| heard < THERE_WITHIN)
-        };
-        let there = voters.iter().filter(is_there).count();
-        let needed = voters.len() / 2 + 1;
-        match there >= needed || is_meant {
+        match is_meant {
             true => Ok(()),
-            false => Err(ChangeError::NoQuorum {
-                voters: voters.len(),
-                there,
-                needed,
-            }),
+            false => self.quorum(&voters),
+        }
+    }
+}
+
+/// What a change was checked by.
+struct LookedAt {
+    /// The entry that made the members what they were then.
+    membership: Option<LogId>,
+    standing: Standing,
+}
+
+impl LookedAt {
+    fn of(raft: &Raft) -> Self {
+        // In this order: of what comes between, the change is refused.
+        let membership = *raft.metrics().borrow_watched().membership_config.log_id();
+        Self {
+            membership,
+            standing: standing(raft),
         }
     }
 }
 
 impl Member {
     /// Checks a change. Who leads since a moment ago has heard of nobody yet: it is given the time to.
-    async fn checked(&self, change: &Change, is_meant: bool) -> Result<(), ChangeError> {
+    async fn checked(&self, change: &Change, is_meant: bool) -> Result<LookedAt, ChangeError> {
         let deadline = Instant::now() + THERE_WITHIN;
         let mut metrics = self.raft().metrics();
         loop {
-            let checked = self.standing().check(change, is_meant);
+            let looked_at = LookedAt::of(self.raft());
+            let checked = looked_at.standing.check(change, is_meant);
             let may_pass = matches!(
                 checked,
                 Err(ChangeError::NoQuorum { .. } | ChangeError::Behind { .. })
             );
             if !may_pass || !matches!(timeout_at(deadline, metrics.changed()).await, Ok(Ok(()))) {
-                return checked;
+                return checked.map(|()| looked_at);
             }
         }
     }
@@ -323,19 +365,31 @@ impl Member {
     /// # Errors
     /// When this member does not lead, the change may not be made, or is not.
     pub(crate) async fn change_here(&self, change: Change, is_meant: bool) -> Result<(), ChangeError> {
-        self.checked(&change, is_meant).await?;
         let raft = self.raft();
+        let looked_at = self.checked(&change, is_meant).await?;
         // Whoever votes no more stays as a learner: what was under way may have been about another than who is to go.
         let members = match change {
-            Change::Add { id, node } => {
-                let added = raft.add_learner(id, node, false).await;
-                return added.map(drop).map_err(failed);
-            }
+            Change::Add { id, node } => ChangeMembers::AddNodes([(id, node)].into()),
             Change::Promote(id) => ChangeMembers::AddVoterIds([id].into()),
             Change::Demote(id) => ChangeMembers::RemoveVoters([id].into()),
             Change::Remove(id) => {
-                if self.standing().voters().contains(&id) {
-                    changed(raft, ChangeMembers::RemoveVoters([id].into())).await?;
+                let is_out = looked_at
+                    .standing
+                    .of(id)
+                    .is_some_and(|of| of.part == Part::Learner);
+                if !is_out {
+                    changed(
+                        raft,
+                        ChangeMembers::RemoveVoters([id].into()),
+                        looked_at.membership,
+                    )
+                    .await?;
+                    let gone = raft
+                        .change_membership(ChangeMembers::RemoveNodes([id].into()), true)
+                        .await;
+                    return gone.map(drop).map_err(|error| {
+                        ChangeError::Unknown(format!("it votes no more, and may be a member still: {error}"))
+                    });
                 }
                 ChangeMembers::RemoveNodes([id].into())
             }
@@ -346,20 +400,42 @@ impl Member {
                 return begun.map_err(|error| ChangeError::Failed(error.to_string()));
             }
         };
-        changed(raft, members).await
+        changed(raft, members, looked_at.membership).await
     }
 }
 
-async fn changed(raft: &Raft, members: ChangeMembers<MemberId, Node>) -> Result<(), ChangeError> {
-    let changed = raft.change_membership(members, true).await;
-    changed.map(drop).map_err(failed)
+/// Makes a change of the members that were looked at, and of no others.
+async fn changed(
+    raft: &Raft,
+    members: ChangeMembers<MemberId, Node>,
+    looked_at: Option<LogId>,
+) -> Result<(), ChangeError> {
+    let still = Precondition::LastMembershipLogId {
+        last_membership_log_id: looked_at,
+    };
+    let changed = raft.change_membership_if(members, true, [still]).await;
+    changed.map(drop).map_err(|error| failed(error, looked_at))
 }
 
-fn failed(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ChangeError {
-    match error.forward_to_leader() {
+fn failed(
+    error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>,
+    looked_at: Option<LogId>,
+) -> ChangeError {
+    if error.forward_to_leader().is_some() {
         // It led when it was asked: what it wrote may be committed by another.
-        Some(_) => ChangeError::Unknown("this member led, and does not any more".to_owned()),
-        None => ChangeError::Failed(error.to_string()),
+        return ChangeError::Unknown("this member led, and does not any more".to_owned());
+    }
+    match error {
+        // Of the second of its two entries: the first is written.
+        RaftError::APIError(ClientWriteError::PreconditionFailed(
+            PreconditionFailed::LastMembershipLogIdMismatch { expected, .. },
+        )) if expected != looked_at => {
+            ChangeError::Unknown("another change of members came between its two entries".to_owned())
+        }
+        RaftError::APIError(ClientWriteError::PreconditionFailed(_)) => {
+            ChangeError::Failed("another change of members came first".to_owned())
+        }
+        error => ChangeError::Failed(error.to_string()),
     }
 }
 
@@ -395,6 +471,7 @@ pub(crate) fn standing(raft: &Raft) -> Standing {
         applied: index(metrics.last_applied.as_ref()),
         snapshot: index(metrics.snapshot.as_ref()),
         purged: index(metrics.purged.as_ref()),
+        since: index(metrics.membership_config.log_id().as_ref()),
         is_changing: configs.len() > 1,
         next_voters: configs.last().cloned().unwrap_or_default(),
         members: members.collect(),
@@ -425,6 +502,7 @@ mod tests {
             applied: 5_000,
             snapshot: 0,
             purged: 0,
+            since: 9,
             is_changing: false,
             next_voters: [1, 2, 3].into(),
             members: vec![
@@ -515,6 +593,20 @@ mod tests {
         let promoting = with(&[1, 2, 3, 4], [Some(50), Some(50), Some(50)]);
         assert_eq!(promoting.check(&Change::Promote(4), false), Ok(()));
         assert_eq!(promoting.check(&Change::Demote(4), false), Ok(()));
+        // Who is to vote no more leads nobody, and is not removed by itself.
+        assert_eq!(
+            demoting.check(&Change::Lead(4), false),
+            Err(ChangeError::Learner(4))
+        );
+        assert_eq!(demoting.check(&Change::Lead(3), false), Ok(()));
+        assert_eq!(demoting.successor(|_| true), Some(3));
+        let leads_no_more = Standing {
+            id: 4,
+            leader: Some(4),
+            ..cluster()
+        };
+        let leads = Err(ChangeError::Leads(4));
+        assert_eq!(leads_no_more.check(&Change::Remove(4), false), leads);
         let last = with(&[2], [Some(50), Some(50), Some(50)]);
         assert_eq!(last.check(&Change::Demote(2), true), Err(ChangeError::LastVoter));
     }

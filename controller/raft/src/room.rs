@@ -101,13 +101,7 @@ impl Room {
 
     /// Who could lead in place of a member whose disk is full: who is heard, and has the most.
     fn successor(&self, standing: &Standing) -> Option<u64> {
-        let others = standing.members.iter().filter(|member| {
-            member.part == Part::Voter
-                && member.id != standing.id
-                && member.heard.is_some()
-                && self.of_peer(&member.node.name).is_none()
-        });
-        others.max_by_key(|member| member.matched).map(|member| member.id)
+        standing.successor(|member| self.of_peer(&member.node.name).is_none())
     }
 }
 
@@ -179,8 +173,13 @@ mod tests {
             applied: 9,
             snapshot: 0,
             purged: 0,
+            since: 1,
             is_changing: false,
-            next_voters: std::collections::BTreeSet::new(),
+            next_voters: (1..)
+                .zip(parts)
+                .filter(|(_, part)| **part == Part::Voter)
+                .map(|(id, _)| id)
+                .collect(),
             members: (1..).zip(parts).map(member).collect(),
         }
     }

@@ -322,6 +322,7 @@ fn members_change_their_certificates_while_they_run() {
     assert_eq!(scene.member_pids().unwrap(), pids);
     create(&scene, "web-2");
     is_shown(&watch, "web-2");
+    assert_eq!(std::fs::read_to_string(&noted).unwrap(), "");
     // They take each other under the new ones: of two, each counts.
     let leader = scene.leader().unwrap();
     let followers = others(&scene, &leader);

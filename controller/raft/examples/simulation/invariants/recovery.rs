@@ -44,11 +44,12 @@ pub(crate) async fn mended(cluster: &mut Cluster) -> Option<String> {
     }
 }
 
-/// Whether those that run are the members, as who leads knows.
+/// Whether those that run are the members, as who leads knows; and it votes.
 fn are_members(cluster: &Cluster) -> bool {
     let leader = cluster.leader().and_then(|id| cluster.running.get(id));
     leader.is_some_and(|leader| {
         let standing = leader.standing();
-        !standing.is_changing && standing.members.iter().map(|member| member.id).eq(cluster.ids())
+        let votes = standing.next_voters.contains(&standing.id);
+        votes && !standing.is_changing && standing.members.iter().map(|member| member.id).eq(cluster.ids())
     })
 }
