@@ -26,6 +26,7 @@ mod runtime;
 mod saving;
 mod sending;
 mod serving;
+mod shortening;
 mod snapshot;
 mod state_machine;
 #[cfg(test)]

@@ -27,6 +27,7 @@ use crate::reading::{self, ReadError, Reader, Reading};
 use crate::room::Room;
 use crate::runtime::off_thread;
 use crate::saving::Saving;
+use crate::shortening::{self, Shortening};
 use crate::snapshot;
 use crate::state_machine::{Applied, Machine};
 use crate::tickets::Tickets;
@@ -39,8 +40,6 @@ pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
 const SNAPSHOT_EVERY: u64 = 20_000;
 /// Entries kept behind a snapshot.
 const KEEP_BEHIND: u64 = 1_000;
-/// How long a snapshot that was asked for may take.
-const SNAPSHOT_WITHIN: Duration = Duration::from_secs(600);
 
 /// How to open a member.
 #[derive(Clone, Debug)]
@@ -151,6 +150,7 @@ pub struct Member {
     reading: Reading,
     confirming: tokio::task::JoinHandle<()>,
     finishing: Finishing,
+    shortening: Shortening,
     applied: Arc<Applied>,
     db: Arc<dyn StateDb>,
     peers: Arc<dyn Peers>,
@@ -211,7 +211,7 @@ impl Member {
             is_first,
             start,
         } = config;
-        let saving = Saving::of(&stores.place);
+        let (saving, place) = (Saving::of(&stores.place), stores.place.clone());
         let tickets = Arc::new(Tickets::new(id, start));
         let of = Arc::clone(&tickets);
         let recovered = off_thread(move || recover(stores, of))
@@ -264,6 +264,12 @@ impl Member {
         });
         Ok(Self {
             finishing: Finishing::start(raft.clone()),
+            shortening: Shortening::start(
+                raft.clone(),
+                Arc::clone(&applied),
+                place,
+                snapshots.path().to_owned(),
+            ),
             raft,
             proposer,
             packing,
@@ -357,37 +363,7 @@ impl Member {
     /// # Errors
     /// When the member stops, or nothing is applied yet.
     pub async fn snapshot_and_purge(&self) -> Result<(), MemberError> {
-        let failed = |error: String| MemberError::Raft(error);
-        if self.raft.metrics().borrow_watched().last_applied.is_none() {
-            return Err(failed("nothing is applied yet".to_owned()));
-        }
-        let applied = self.applied.read(State::revision);
-        let trigger = self.raft.trigger();
-        trigger
-            .snapshot()
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        self.raft
-            .wait(Some(SNAPSHOT_WITHIN))
-            .metrics(
-                |metrics| metrics.snapshot.is_some_and(|id| id.index >= applied),
-                "a snapshot",
-            )
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        trigger
-            .purge_log(applied)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        self.raft
-            .wait(Some(SNAPSHOT_WITHIN))
-            .metrics(
-                |metrics| metrics.purged.is_some_and(|id| id.index >= applied),
-                "a shorter log",
-            )
-            .await
-            .map(drop)
-            .map_err(|error| failed(error.to_string()))
+        shortening::shorten(&self.raft, &self.applied).await
     }
 
     /// Looks at the state as it is applied here now. Keep it short: writers wait.
@@ -422,6 +398,7 @@ impl Member {
         self.packing.abort();
         self.confirming.abort();
         self.finishing.end();
+        self.shortening.end();
         let raft = self.raft.clone();
         // It has nothing to say any more, however it ends.
         tokio::spawn(async move { drop(raft.shutdown().await) });
@@ -441,6 +418,7 @@ impl Member {
             reading: _,
             confirming,
             finishing,
+            shortening,
             applied: _,
             db,
             peers: _,
@@ -450,7 +428,7 @@ impl Member {
             room: _,
         } = self;
         drop(proposer);
-        drop(finishing);
+        drop((finishing, shortening));
         if let Err(error) = raft.shutdown().await {
             tracing::error!(%error, "the consensus module did not stop cleanly");
         }

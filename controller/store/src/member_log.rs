@@ -32,3 +32,13 @@ pub fn open_log(dir: &Path) -> Result<Arc<dyn LogDb>, StoreError> {
 pub fn log_exists(dir: &Path) -> bool {
     ChunkedLog::exists(dir) || RedbLog::exists(dir)
 }
+
+/// What the log in `dir` takes on the disk, bytes; none of one that gives nothing back when it is purged (redb).
+#[must_use]
+pub fn log_bytes(dir: &Path) -> Option<u64> {
+    let chunks = std::fs::read_dir(ChunkedLog::chunks_of(dir)).ok()?;
+    let sizes = chunks
+        .flatten()
+        .filter_map(|chunk| Some(chunk.metadata().ok()?.len()));
+    Some(sizes.sum())
+}
