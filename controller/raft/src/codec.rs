@@ -375,6 +375,59 @@ mod tests {
         );
     }
 
+    /// A member of which everything is known.
+    fn known(name: &str) -> Node {
+        Node {
+            name: name.to_owned(),
+            address: format!("{name}:1"),
+            api: format!("{name}:2"),
+            enrol: format!("{name}:3"),
+        }
+    }
+
+    /// The stored node of [`known`]: address, name, where agents and people call it, where they enrol.
+    fn frozen_node(name: &str) -> String {
+        let name = hex(name.as_bytes());
+        format!("1212 0a03{name}3a31 1201{name} 1a03{name}3a32 2203{name}3a33")
+    }
+
+    #[track_caller]
+    fn assert_frozen(membership: Membership<MemberId, Node>, frozen: &str) {
+        let (payload, frozen) = (EntryPayload::Membership(membership), frozen.replace(' ', ""));
+        let bytes = encode_payload(&payload);
+        assert_eq!(hex(&bytes), frozen);
+        // The bytes as they are written here, and not those that were just made.
+        let stored: Vec<u8> = (0..frozen.len())
+            .step_by(2)
+            .map(|place| u8::from_str_radix(&frozen[place..place + 2], 16).unwrap())
+            .collect();
+        let entry = decode_entry(3, 4, &stored.into()).unwrap();
+        assert_eq!((entry.log_id, entry.payload), (log_id(3, 4), payload));
+    }
+
+    /// Two voter sets while a change is under way, and a learner; then the voters alone.
+    #[test]
+    fn stored_bytes_of_a_change_of_members_never_change() {
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(frozen_node);
+        let voters = [(1, known("a")), (2, known("b")), (3, known("c"))];
+        let with_a_learner = voters.iter().cloned().chain([(300, known("d"))]);
+        assert_frozen(
+            Membership::new(
+                vec![[1, 2].into(), [2, 3].into()],
+                with_a_learner.collect::<BTreeMap<_, _>>(),
+            )
+            .unwrap(),
+            // Format; the two sets; the nodes by their numbers.
+            &format!(
+                "0801 226d 0a04 0a020102 0a04 0a020203 1216 0801{a} 1216 0802{b} 1216 0803{c} 1217 08ac02{d}"
+            ),
+        );
+        assert_frozen(
+            Membership::new(vec![[1, 2, 3].into()], BTreeMap::from(voters)).unwrap(),
+            &format!("0801 224f 0a05 0a03010203 1216 0801{a} 1216 0802{b} 1216 0803{c}"),
+        );
+    }
+
     #[test]
     fn everything_reads_back() {
         for payload in [

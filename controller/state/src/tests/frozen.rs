@@ -1,5 +1,7 @@
 //! What is on disk: bytes that never change, and those of before, which are still read.
 
+mod actions;
+
 use super::*;
 
 #[test]
