@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use openraft::rt::WatchReceiver as _;
 use tokio::time::Instant;
 use verger_controller_state::{ClusterVersion, State};
 
@@ -68,10 +69,11 @@ impl Member {
         tokio::select! {
             failed = failed => {
                 let why = match failed {
-                    Ok(metrics) => metrics.running_state.err().map(|fatal| fatal.to_string()),
-                    Err(error) => Some(error.to_string()),
+                    Ok(metrics) => metrics.running_state,
+                    // It ended before that was heard: what it said last is there still.
+                    Err(_) => self.raft().metrics().borrow_watched().running_state.clone(),
                 };
-                why.unwrap_or_else(|| "it has stopped".to_owned())
+                why.err().map_or_else(|| "it has stopped".to_owned(), |fatal| fatal.to_string())
             }
             why = self.rows_fail() => why,
         }

@@ -3,11 +3,15 @@
 //!
 //! The rig proves itself on members that leave out every sync: what they lose must be seen.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use prost::Message as _;
+use verger_controller_store::open_log;
 use verger_proto::cluster::v1::ListMembersRequest;
 use verger_proto::cluster::v1::member_service_client::MemberServiceClient;
+use verger_proto::stored::v1 as stored;
 
 use super::crowd::{self, Crowd, Place};
 use super::{MEMBERS, shuffle};
@@ -75,28 +79,49 @@ const CAUGHT: [&str; 3] = [
     "somebody who asks has failed",
 ];
 
-/// What members lose that leave out every sync.
+/// What members lose that leave out every sync: writes that were acknowledged, and votes that they said they had given.
 fn planted(programs: &Programs, dice: &mut Dice) -> Result<String> {
+    let (mut lost, mut voted) = (None, None);
     let mut room = Room::of(programs, true)?;
     for round in 1..=PATIENCE {
         // That they do not come back, or that what they have is not what was acknowledged.
-        if let Err(error) = room.cut(MEMBERS, dice) {
+        let cut = room.cut(MEMBERS, dice);
+        if let Some(vote) = room.votes.first() {
+            voted.get_or_insert_with(|| format!("without syncs a vote lost in cut {round} ({vote})"));
+        }
+        let is_over = cut.is_err();
+        if let Err(error) = cut {
             let why = format!("{error:#}");
             // Anything else is a rig that does not work.
             if !CAUGHT.iter().any(|told| why.contains(told)) {
                 return Err(error.context("the members that leave out every sync"));
             }
-            return Ok(format!(
-                "without syncs caught in cut {round} ({})",
-                first_line(&why)
-            ));
+            let why = first_line(&why);
+            lost.get_or_insert_with(|| format!("without syncs caught in cut {round} ({why})"));
+        } else {
+            let wrong = room.wrong()?.len();
+            if wrong > 0 {
+                lost.get_or_insert_with(|| format!("without syncs {wrong} lost in cut {round}"));
+            }
         }
-        let wrong = room.wrong()?;
-        if !wrong.is_empty() {
-            return Ok(format!("without syncs {} lost in cut {round}", wrong.len()));
+        match (&lost, &voted) {
+            (Some(lost), Some(voted)) => return Ok(format!("{lost}; {voted}")),
+            _ if is_over => room = Room::of(programs, true)?,
+            _ => {}
         }
     }
-    bail!("members that leave out every sync lost nothing in {PATIENCE} cuts: the rig proves nothing")
+    bail!(
+        "members that leave out every sync lost {} acknowledged writes and {} votes in {PATIENCE} cuts: the rig proves nothing",
+        if lost.is_some() { "some" } else { "no" },
+        if voted.is_some() { "some" } else { "no" }
+    )
+}
+
+/// The term of the vote that a member has on its disk, which does not run.
+fn vote_on(store: &Path) -> Result<u64> {
+    let log = open_log(&store.join("data").join("raft"))?;
+    let vote = log.vote()?.context("there is none")?;
+    Ok(stored::RaftVote::decode(vote)?.term)
 }
 
 fn first_line(text: &str) -> String {
@@ -108,7 +133,8 @@ fn first_line(text: &str) -> String {
 struct Room {
     crowd: Crowd,
     disks: Vec<(&'static Disk, Option<Mounted<'static>>)>,
-    wrong: Vec<String>,
+    /// Votes that went back.
+    votes: Vec<String>,
     _folders: Vec<tempfile::TempDir>,
 }
 
@@ -138,7 +164,7 @@ impl Room {
         Ok(Self {
             crowd: Crowd::of(crowd::runtime()?, scene)?,
             disks,
-            wrong: Vec::new(),
+            votes: Vec::new(),
             _folders: folders,
         })
     }
@@ -149,6 +175,10 @@ impl Room {
         let mut places: Vec<usize> = (0..MEMBERS).collect();
         shuffle(&mut places, dice);
         places.truncate(count);
+        // A vote that was given just now is the one that may not be on the disk.
+        let next = &self.crowd.names[usize::try_from(dice.roll() % MEMBERS as u64)?];
+        let moved = self.crowd.scene.say(&["cluster", "transfer-leader", next]);
+        moved.context("having another lead before the cut")?;
         let before = self.terms()?;
         let moment = Instant::now() + dice.pause(AFTER);
         while Instant::now() < moment {
@@ -166,7 +196,17 @@ impl Room {
             self.crowd.scene.member(&self.crowd.names[*place])?.kill()?;
             let (disk, mounted) = &mut self.disks[*place];
             mounted.take().context("a disk is mounted")?.unmount()?;
-            *mounted = Some(disk.mount()?);
+            let name = &self.crowd.names[*place];
+            let again = disk.mount()?;
+            match vote_on(&again.store()) {
+                Ok(term) if term >= before[*place] => {}
+                Ok(term) => self.votes.push(format!(
+                    "{name} said that it was in term {}, and the vote on its disk is of term {term}",
+                    before[*place]
+                )),
+                Err(why) => self.votes.push(format!("{name} has no vote on its disk: {why}")),
+            }
+            *mounted = Some(again);
         }
         // Whoever needs the others to serve says that it is ready all the same, once it knows its cluster.
         for place in &places {
@@ -177,15 +217,7 @@ impl Room {
                 .start()
                 .with_context(|| format!("{name} needs a hand"))?;
         }
-        self.crowd.go_on()?;
-        for ((name, before), after) in self.crowd.names.iter().zip(before).zip(self.terms()?) {
-            if after < before {
-                self.wrong.push(format!(
-                    "{name} was in term {before}, and is in term {after}: its vote went back"
-                ));
-            }
-        }
-        Ok(())
+        self.crowd.go_on()
     }
 
     /// The term that each member is in, by its own word.
@@ -211,7 +243,7 @@ impl Room {
 
     fn end(mut self) -> Result<(Vec<String>, String)> {
         let book = self.crowd.hush()?;
-        let mut wrong = std::mem::take(&mut self.wrong);
+        let mut wrong = std::mem::take(&mut self.votes);
         wrong.extend(self.crowd.wrong(&book)?);
         Ok((wrong, crowd::summary(&book)))
     }

@@ -13,11 +13,12 @@ pub(crate) use namespace::Namespace;
 pub use program::Program;
 pub use watch::{Line, Watch};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -400,11 +401,14 @@ pub fn checked(command: &mut Command) -> Result<Output> {
 ///
 /// None of those that the system gives to whoever calls somebody (ip(7), `ip_local_port_range`): a program that is started again has to find
 /// its own as it left it.
+/// And none twice: who was given one may not listen yet.
 pub(crate) fn free_port() -> Result<u16> {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let mut dice = Dice::new(Dice::seed()?);
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..1_000 {
         let port = PORTS.start + u16::try_from(dice.below(u64::from(PORTS.end - PORTS.start)))?;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && given.insert(port) {
             return Ok(port);
         }
     }

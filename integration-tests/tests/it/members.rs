@@ -287,12 +287,11 @@ fn without_a_quorum_nothing_is_decided_and_the_cluster_is_shown_to_who_says_that
 fn members_change_their_certificates_while_they_run() {
     let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
     let create = |scene: &Scene, agent: &str| scene.say(&["token", "create", "--agent", agent]).unwrap();
-    let watch = Watch::start(
-        scene
-            .verger()
-            .args(["audit", "watch", "--after", "0", "--output", "jsonl"]),
-    )
-    .unwrap();
+    let noted = scene.path("watch.err");
+    let mut watching = scene.verger();
+    watching.args(["audit", "watch", "--after", "0", "--output", "jsonl"]);
+    watching.stderr(std::fs::File::create(&noted).unwrap());
+    let watch = Watch::start(&mut watching).unwrap();
     let is_shown = |watch: &Watch, agent: &str| {
         let is_made = |row: &serde_json::Value| {
             let detail = row["detail"].as_str();
@@ -360,6 +359,46 @@ fn five_members_outlast_any_two() {
         }
     }
     assert_eq!(parts(&scene).len(), 5);
+}
+
+#[test]
+fn a_sync_that_fails_stops_the_member_and_all_that_was_acknowledged_is_there_when_the_disk_works() {
+    let programs = Programs::find().unwrap();
+    let mut scene = Scene::of_members(&programs, 1).unwrap();
+    let is_broken = scene.path("syncs-fail");
+    let member = scene.member(FIRST).unwrap();
+    member.stop().unwrap();
+    member.set_env("LD_PRELOAD", programs.path("libverger_unsynced.so").unwrap());
+    member.set_env("VERGER_SYNCS_FAIL_WHILE", &is_broken);
+    member.start().unwrap();
+    let made = |scene: &Scene| {
+        let rows = scene.rows(&["audit", "list", "--last", "0"]).unwrap();
+        let made = rows.iter().filter(|row| row["action"] == "create-token");
+        made.map(|row| row["detail"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    for agent in ["web-1", "web-2"] {
+        scene.say(&["token", "create", "--agent", agent]).unwrap();
+    }
+    let before = made(&scene);
+    assert_eq!(before.len(), 2);
+
+    std::fs::write(&is_broken, "").unwrap();
+    refusal(scene.verger().args(["token", "create", "--agent", "web-3"]));
+    until("the member to stop", || {
+        !scene.member(FIRST).unwrap().is_running().unwrap()
+    });
+    let told = std::fs::read_to_string(scene.member(FIRST).unwrap().log()).unwrap();
+    let last = told.lines().rfind(|line| line.starts_with("verger-controller: "));
+    let log = scene.path("controller/raft/log.chunks").display().to_string();
+    assert!(last.is_some_and(|line| line.contains(&log)), "{told}");
+
+    std::fs::remove_file(&is_broken).unwrap();
+    scene.member(FIRST).unwrap().start().unwrap();
+    // Of what was not acknowledged it may have some.
+    assert!(made(&scene).starts_with(&before));
+    scene.say(&["token", "create", "--agent", "web-4"]).unwrap();
+    assert!(made(&scene).last().unwrap().contains("web-4"));
 }
 
 /// Changes a byte in the middle of a member's log, which does not run. Which file it is in.
