@@ -100,7 +100,7 @@ enum Task {
     /// What a cluster has to withstand, in full and one after the other: faults of real processes, cuts of power, full disks,
     /// changed bytes, join tokens, simulated clusters. Takes hours; ends with a table
     Soak {
-        /// How long real processes are killed, frozen and cut off, at least
+        /// How long real processes are killed, frozen and cut off, at least; never less than 30
         #[arg(long, value_name = "N", default_value_t = 30)]
         minutes: u64,
         /// Lists what runs, with the arguments that each is given

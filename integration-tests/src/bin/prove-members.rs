@@ -1,4 +1,5 @@
-//! Shows what three members lose when they are killed, frozen and cut off from each other under load: nothing.
+//! Shows what three members lose when they are killed, frozen and cut off from each other under load: nothing; and that whoever follows them
+//! is shown everything once.
 
 use std::process::ExitCode;
 

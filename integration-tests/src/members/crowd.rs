@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::runtime::{Builder, Runtime};
 
 use super::evidence::{self, Evidence};
+use super::followed::Followed;
 use super::load::{Load, Shared};
 use super::{BETWEEN, MEMBERS, STUCK, epoch};
 use crate::access::Access;
@@ -13,6 +14,10 @@ use crate::point::tell;
 use crate::power_cut::{Disk, Mounted};
 use crate::scene::{Scene, Seat};
 
+/// Answers a second, before the first fault, below which a run with faults proves nothing.
+const LEAST_RATE: f64 = 100.0;
+/// How long they are counted.
+const BEFORE: Duration = Duration::from_secs(3);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -65,6 +70,23 @@ impl Crowd {
         load.map(|load| &load.book).context("the load goes on")
     }
 
+    /// Counts what is answered in a second before the first fault.
+    ///
+    /// # Errors
+    /// When that is so little that a run proves nothing.
+    pub(super) fn is_busy(&self) -> Result<f64> {
+        let book = self.book()?;
+        let (began, before) = (Instant::now(), book.answered());
+        std::thread::sleep(BEFORE);
+        book.is_whole()?;
+        let rate = (book.answered() - before) as f64 / began.elapsed().as_secs_f64();
+        ensure!(
+            rate >= LEAST_RATE,
+            "void: {rate:.0} answers/s before the first fault, and below {LEAST_RATE} nothing is proven"
+        );
+        Ok(rate)
+    }
+
     /// Waits until so much was answered once more, and every member is back.
     pub(super) fn go_on(&self) -> Result<()> {
         let book = self.book()?;
@@ -113,15 +135,25 @@ impl Drop for Crowd {
     }
 }
 
-/// How much was asked and answered, in words.
+/// How much was asked, answered and shown, in words.
 pub(super) fn summary(book: &Shared) -> String {
     let open = book.open();
+    let streams = open.followed.iter().map(|followed| followed.streams).min();
+    // An object of the policy set that changed again meanwhile is shown as it is then.
+    let share = |followed: &Followed| followed.shown * 100 / followed.last.max(1);
+    let share = open.followed.iter().map(share).min();
     format!(
-        "{} writes and {} reads, {} logins revoked and {} calls with them refused",
+        "{} writes and {} reads, {} logins revoked and {} calls with them refused, {} transitions reported over {} streams; {} who \
+         follow audit, policy and findings were led to the last, over {} streams each at least, and shown {} % of all numbers at least",
         open.writes.len(),
         open.history.reads(),
         open.revoked,
-        open.refused
+        open.refused,
+        open.report.acknowledged,
+        open.report.streams,
+        open.followed.len(),
+        streams.unwrap_or(0),
+        share.unwrap_or(0)
     )
 }
 

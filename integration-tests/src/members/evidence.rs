@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use verger_proto::cluster::v1::AuditRow;
 
+use super::followed::{Followed, What};
 use super::history::Read;
 use super::load::Book;
 use super::{audit, epoch};
@@ -18,6 +19,11 @@ pub(super) struct Shown {
     /// Every row, the oldest first.
     audit: Vec<AuditRow>,
 }
+
+/// Streams of somebody who moved: each is at another member than the one before. With fewer nothing was shown of going on elsewhere.
+const MOVED: u64 = 2;
+/// Of so many percent of all numbers it is to be known that they were shown: with fewer too much was overtaken to say anything of gaps.
+const LEAST_SHOWN: u64 = 25;
 
 /// Everything.
 pub(super) struct Evidence<'a> {
@@ -42,10 +48,20 @@ enum Planted {
     WatchGap,
     /// Or one again.
     WatchRepeat,
+    /// Who follows the policy set was not shown an epoch.
+    EpochGap,
+    /// Who follows the findings was not shown a transition.
+    FindingGap,
+    /// Or one again, as it was or as one that was done again.
+    FindingRepeat,
+    /// A transition was acknowledged, and nobody was shown it.
+    LostTransition,
+    /// Somebody who follows was at one member all the time.
+    NeverMoved,
 }
 
 impl Planted {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 12] = [
         Self::StaleRead,
         Self::LostSet,
         Self::LostLogin,
@@ -53,6 +69,11 @@ impl Planted {
         Self::OtherOrder,
         Self::WatchGap,
         Self::WatchRepeat,
+        Self::EpochGap,
+        Self::FindingGap,
+        Self::FindingRepeat,
+        Self::LostTransition,
+        Self::NeverMoved,
     ];
 }
 
@@ -101,12 +122,7 @@ impl<'a> Evidence<'a> {
                 }
             }
         }
-        for followed in &self.book.followed {
-            // All that was there; each in several streams, as those that it had were ended.
-            if followed.last == 0 || followed.streams == 0 {
-                wrong.push("somebody who follows the audit was shown nothing".to_owned());
-            }
-        }
+        wrong.extend(self.not_followed());
         // Rows go on to come: that somebody was refused is written a little later.
         let common = self.members.iter().map(|member| member.audit.len()).min();
         let common = common.unwrap_or(0);
@@ -117,6 +133,46 @@ impl<'a> Evidence<'a> {
         if self.members.windows(2).any(differ) {
             wrong.push(format!("members have different audits, of {common} rows"));
         }
+        wrong
+    }
+
+    /// What is wrong with what those were shown who follow something, but for what was told when it was shown.
+    fn not_followed(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let (last, report) = (self.book.history.last(), self.book.report);
+        for followed in &self.book.followed {
+            let (what, shown) = (followed.what, followed.last);
+            let whole = match what {
+                // What is there at the end is waited for.
+                What::Audit => shown > 0,
+                What::Policy => shown == last,
+                What::Findings => shown == report.acknowledged,
+            };
+            if !whole || shown == 0 {
+                wrong.push(format!(
+                    "{what:?}: the last shown is {shown}; epoch {last} and transition {} were acknowledged last",
+                    report.acknowledged
+                ));
+            }
+            let least = shown * LEAST_SHOWN / 100;
+            if followed.shown < least {
+                wrong.push(format!(
+                    "{what:?}: {} of {shown} numbers were shown, and below {least} nothing is proven",
+                    followed.shown
+                ));
+            }
+            if followed.streams < MOVED {
+                wrong.push(format!(
+                    "{what:?}: somebody who follows was at one member all the time"
+                ));
+            }
+        }
+        if report.streams < MOVED {
+            wrong.push("the host that reports was at one member all the time".to_owned());
+        }
+        let is_followed = |what| self.book.followed.iter().any(|followed| followed.what == what);
+        let nobody = What::ALL.into_iter().filter(|what| !is_followed(*what));
+        wrong.extend(nobody.map(|what| format!("{what:?}: nobody followed it to the end")));
         wrong
     }
 
@@ -187,16 +243,38 @@ impl<'a> Evidence<'a> {
                 more = self.wrong().len();
                 self.members[0].audit.swap(0, row);
             }
-            Planted::WatchGap | Planted::WatchRepeat => {
-                let mut followed = *self.book.followed.first().context("nobody follows the audit")?;
-                let number = match planted {
-                    Planted::WatchGap => followed.last + 2,
-                    _ => followed.last,
-                };
-                return Ok(followed.takes(number).is_some());
+            Planted::WatchGap => return self.is_gap_told(What::Audit),
+            Planted::EpochGap => return self.is_gap_told(What::Policy),
+            Planted::FindingGap => return self.is_gap_told(What::Findings),
+            Planted::WatchRepeat => return self.is_repeat_told(What::Audit),
+            Planted::FindingRepeat => return self.is_repeat_told(What::Findings),
+            Planted::LostTransition => {
+                self.book.report.acknowledged += 1;
+                more = self.wrong().len();
+                self.book.report.acknowledged -= 1;
+            }
+            Planted::NeverMoved => {
+                let first = self.book.followed.first_mut().context("somebody follows")?;
+                let streams = std::mem::replace(&mut first.streams, 1);
+                more = self.wrong().len();
+                self.book.followed[0].streams = streams;
             }
         }
         Ok(more > honest)
+    }
+
+    fn is_gap_told(&self, what: What) -> Result<bool> {
+        Ok(self.followed(what)?.after_a_gap().is_some())
+    }
+
+    fn is_repeat_told(&self, what: What) -> Result<bool> {
+        Ok(self.followed(what)?.after_a_repeat().is_some())
+    }
+
+    /// What somebody was shown, to be gone on with.
+    fn followed(&self, what: What) -> Result<Followed> {
+        let found = self.book.followed.iter().find(|followed| followed.what == what);
+        found.cloned().with_context(|| format!("nobody follows {what:?}"))
     }
 }
 

@@ -66,6 +66,11 @@ impl History {
         before.map_or_else(Vec::new, |(_, write)| write.root.as_bytes().to_vec())
     }
 
+    /// Whether anybody asked for it.
+    pub(super) fn was_asked(&self, epoch: u64) -> bool {
+        self.writes.contains_key(&epoch)
+    }
+
     pub(super) fn reads(&self) -> usize {
         self.reads.len()
     }

@@ -1,4 +1,5 @@
-//! Who asks: a writer of sets, writers of logins, readers and one whose login is revoked again and again; each at whichever member answers.
+//! Who asks: a writer of sets, writers of logins, readers, one whose login is revoked again and again, a host that reports, and who follows
+//! what all of them do; each at whichever member answers.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -9,6 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
+use verger_policy::draft;
+use verger_policy::model::PolicyObject;
 use verger_proto::cluster::v1::audit_service_client::AuditServiceClient;
 use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
 use verger_proto::cluster::v1::{HeadRequest, RevokeLoginRequest, WhoAmIRequest};
@@ -16,16 +19,21 @@ use verger_proto::policy::v1::GetSetRequest;
 use verger_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use verger_transport::{Identity, KeyPair};
 
+use super::followed::{Followed, What};
 use super::history::{History, Read};
-use super::watch::{self, Followed};
+use super::report::{self, Reported};
+use super::watch::{Audit, Feed, Findings, Policy, Wanderer, follow};
 use crate::access::{Access, Line, SetChain};
 
 /// People to whom each of them gives logins, in turn: a cluster has 10,000 at most.
 const PEOPLE: usize = 1_500;
 /// Who give logins.
 const GIVERS: usize = 4;
-/// Who follow the audit.
+/// Who follow each of what can be followed.
 const FOLLOWERS: usize = 3;
+/// Objects that sets are about: each set changes the next of them, so that whoever follows the objects is shown every epoch that is not
+/// overtaken by the one that changes the same object again.
+pub(super) const OBJECTS: u64 = 32;
 /// Who read at whichever member answers.
 const READERS: usize = 3;
 
@@ -41,7 +49,9 @@ pub(super) struct Book {
     pub(super) revoked: u64,
     pub(super) refused: u64,
     pub(super) wrong: Vec<String>,
-    /// What those saw who follow the audit.
+    /// What became of what the host reported.
+    pub(super) report: Reported,
+    /// What those saw who follow something.
     pub(super) followed: Vec<Followed>,
     /// Why somebody stopped asking.
     failed: Option<String>,
@@ -87,9 +97,10 @@ impl Shared {
 pub(super) struct Load {
     pub(super) book: Shared,
     stop: CancellationToken,
-    /// The last row of the audit that is to be shown, once that is known.
-    last: tokio::sync::watch::Sender<Option<u64>>,
     tasks: Vec<JoinHandle<()>>,
+    /// What is the last to be shown of each that is followed, once that is known.
+    last: BTreeMap<What, tokio::sync::watch::Sender<Option<u64>>>,
+    followers: Vec<JoinHandle<()>>,
 }
 
 type Task = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
@@ -98,19 +109,23 @@ impl Load {
     /// Has them begin.
     pub(super) async fn start(access: &Access, names: &[String]) -> Result<Self> {
         let (book, stop) = (Shared::default(), CancellationToken::new());
-        let last = tokio::sync::watch::Sender::new(None);
-        let mut tasks = Vec::new();
-        let mut sets = SetChain::fetch(access).await?;
-        let (own, of, until) = (access.clone(), book.clone(), stop.clone());
-        let mut begin = |task: Task| {
-            let of = book.clone();
-            tasks.push(tokio::spawn(async move {
-                if let Err(error) = task.await {
-                    of.open().failed.get_or_insert(format!("{error:#}"));
-                }
-            }));
+        let last = What::ALL.map(|what| (what, tokio::sync::watch::Sender::new(None)));
+        let mut load = Self {
+            book: book.clone(),
+            stop: stop.clone(),
+            tasks: Vec::new(),
+            last: BTreeMap::from(last),
+            followers: Vec::new(),
         };
-        begin(Box::pin(async move {
+        let mut sets = SetChain::fetch(access).await?;
+        let (reporter, host) = report::enrol(access).await?;
+        for number in 0..FOLLOWERS {
+            load.has_follow(Audit, access, number)?;
+            load.has_follow(Policy, access, number)?;
+            load.has_follow(Findings(reporter.clone()), access, number)?;
+        }
+        let (own, of, until) = (access.clone(), book.clone(), stop.clone());
+        load.has_ask(Box::pin(async move {
             let mut line = Line::new(&own);
             while !until.is_cancelled() {
                 write(&mut sets, &mut line, &of).await?;
@@ -119,63 +134,109 @@ impl Load {
         }));
         for number in 0..GIVERS {
             let task = give_logins(access.beginning(number), number, book.clone(), stop.clone());
-            begin(Box::pin(task));
+            load.has_ask(Box::pin(task));
         }
         for number in 0..READERS {
             let (own, at) = (access.beginning(number), names[number % names.len()].clone());
-            begin(Box::pin(read(own, at, book.clone(), stop.clone())));
+            load.has_ask(Box::pin(read(own, at, book.clone(), stop.clone())));
         }
         // At each member somebody stays, whatever becomes of it: who led and hung is asked the moment it goes on.
         for address in access.addresses() {
             let (own, at) = (access.at(address), address.clone());
-            begin(Box::pin(read(own, at, book.clone(), stop.clone())));
+            load.has_ask(Box::pin(read(own, at, book.clone(), stop.clone())));
         }
-        for number in 0..FOLLOWERS {
-            let (own, of, until) = (access.beginning(number), book.clone(), last.subscribe());
-            begin(Box::pin(async move {
-                let followed = watch::follow(own, of.clone(), until).await?;
-                of.open().followed.push(followed);
-                Ok(())
-            }));
-        }
-        begin(Box::pin(revoke(access.clone(), book.clone(), stop.clone())));
-        Ok(Self {
-            book,
-            stop,
-            last,
-            tasks,
-        })
+        load.has_ask(Box::pin(revoke(access.clone(), book.clone(), stop.clone())));
+        let wanderer = Wanderer::new(host, 0)?;
+        load.has_ask(Box::pin(reporter.report(wanderer, book, stop)));
+        Ok(load)
     }
 
-    /// Has them end with what they are at; who follows the audit, when all of it was shown that is there then.
+    fn has_ask(&mut self, task: Task) {
+        self.tasks.push(spawn(self.book.clone(), task));
+    }
+
+    /// Has somebody follow, beginning at the member of this place.
+    fn has_follow<F: Feed + Send + Sync + 'static>(
+        &mut self,
+        feed: F,
+        access: &Access,
+        at: usize,
+    ) -> Result<()> {
+        let wanderer = Wanderer::new(access.clone(), at)?;
+        let last = self.last.get(&F::WHAT).context("it is followed")?.subscribe();
+        let book = self.book.clone();
+        let task = Box::pin(async move {
+            let followed = follow(feed, wanderer, book.clone(), last).await?;
+            book.open().followed.push(followed);
+            Ok(())
+        });
+        self.followers.push(spawn(self.book.clone(), task));
+        Ok(())
+    }
+
+    /// Has them end with what they are at; who follows something, when all of it was shown that is there then.
     pub(super) async fn end(self, access: &Access) -> Result<Shared> {
         self.stop.cancel();
-        let head = access
+        for task in self.tasks {
+            task.await.context("somebody who asks was lost")?;
+        }
+        let audit = access
             .insist("the audit's head", |channel| async move {
                 let answer = AuditServiceClient::new(channel).head(HeadRequest {}).await?;
                 Ok(answer.into_inner().written)
             })
             .await?;
-        self.last.send_replace(Some(head));
-        for task in self.tasks {
-            task.await.context("somebody who asks was lost")?;
+        let (policy, findings) = {
+            let book = self.book.open();
+            (book.history.last(), book.report.acknowledged)
+        };
+        for (what, last) in &self.last {
+            last.send_replace(Some(match what {
+                What::Audit => audit,
+                What::Policy => policy,
+                What::Findings => findings,
+            }));
+        }
+        for task in self.followers {
+            task.await.context("somebody who follows was lost")?;
         }
         self.book.is_whole()?;
         Ok(self.book)
     }
 }
 
-/// Puts the next set in force, with nothing changed in it.
+/// Has somebody do this; why they stop before their end is in the book.
+fn spawn(book: Shared, task: Task) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(error) = task.await {
+            book.open().failed.get_or_insert(format!("{error:#}"));
+        }
+    })
+}
+
+/// Puts the next set in force, with the next object changed in it.
 async fn write(sets: &mut SetChain, line: &mut Line<'_>, book: &Shared) -> Result<()> {
     let began = Instant::now();
     let asks = |epoch, root| book.open().history.asked(epoch, root);
-    let (epoch, wrong) = sets.go_on(line, Vec::new(), asks).await?;
+    let objects = vec![object(sets.epoch() + 1)?];
+    let (epoch, wrong) = sets.go_on(line, objects, asks).await?;
     let mut open = book.open();
     open.wrong.extend(wrong);
     open.history.acknowledged(epoch);
     drop(open);
     book.wrote(began);
     Ok(())
+}
+
+/// The object that an epoch changes: a host that nobody has.
+fn object(epoch: u64) -> Result<PolicyObject> {
+    let name = format!("followed-{}", epoch % OBJECTS);
+    let text = format!(
+        "apiVersion: verger/v1\nkind: Host\nmetadata: {{ name: {name} }}\nspec: {{ agent: {name}, labels: {{ write: \"{epoch}\" }} }}\n"
+    );
+    let mut objects = draft::read("followed.yaml", text.as_bytes())
+        .map_err(|problems| anyhow::anyhow!("the policy is wrong: {problems:?}"))?;
+    objects.pop().context("one document is one object")
 }
 
 async fn give_logins(access: Access, giver: usize, book: Shared, stop: CancellationToken) -> Result<()> {

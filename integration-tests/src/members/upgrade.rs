@@ -78,6 +78,10 @@ impl Room {
     /// Upgrades them all, and tries to go back. Gives what the program of before said.
     fn upgrade(&mut self, programs: &Programs) -> Result<String> {
         let (before, next) = (programs.path(BEFORE)?, programs.path(NEXT)?);
+        let rate = self.crowd.is_busy()?;
+        tell(&format!(
+            "rolling-upgrade: {rate:.0} answers/s before the first member stops"
+        ));
         self.crowd.go_on()?;
         let first = self.version()?;
         for (place, name) in self.crowd.names.clone().iter().enumerate() {

@@ -266,7 +266,7 @@ pub(crate) const POINTS: &[Point] = &[
     },
     Point {
         name: "members",
-        claim: "Three members as real processes, killed, frozen, cut off and slowed down under load: 0 acknowledged writes lost, every read current, a revoked login refused by every member, writes available again within 2 s (p99) after the leader is gone.",
+        claim: "Three members as real processes, killed, frozen, cut off and slowed down under load: 0 acknowledged writes lost, every read current, a revoked login refused by every member, what a host reports taken in once, who follows audit, policy or findings shown it without a gap or a repeat at whichever member, writes available again within 2 s (p99) after the leader is gone; in full for 30 minutes at least.",
         cargo: &program!("prove-members"),
         needs_docker: false,
         sample: Some(Sample {

@@ -83,6 +83,7 @@ pub fn run(long: bool) -> Result<Verdict> {
     tell(&format!("disk-full: seed {seed}"));
     let mut dice = Dice::new(seed);
     let mut room = Room::of(&Programs::find()?)?;
+    let rate = room.crowd.is_busy()?;
     for round in 0..each {
         let mut kinds = Kind::ALL;
         shuffle(&mut kinds, &mut dice);
@@ -105,7 +106,7 @@ pub fn run(long: bool) -> Result<Verdict> {
         figure: format!(
             "{} lost or stale: {summary}; the disks of one follower, of the leader, of two and of all were full {each} times each, and as often left with nothing: {refused} \
              writes and {unsaved} snapshots refused with a word that names the disk, writes elsewhere again within {:.1} s, {stopped} times a member stopped, {with_rest} of them with what it had kept back, and was \
-             started by its unit, 0 needed a hand",
+             started by its unit, 0 needed a hand; {rate:.0} answers/s before the first disk was full",
             wrong.len(),
             longest.as_secs_f64(),
         ),
