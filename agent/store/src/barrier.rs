@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use verger_agent_core::store::StoreError;
 
+use crate::durable::{is_settling_left_out, settle};
 use crate::{Options, damage};
 
 /// How long sled may take to open. Its start is a scan of a file bounded by the spool's limit; longer is a loop.
@@ -32,7 +33,7 @@ pub(crate) struct Barrier {
 }
 
 impl Barrier {
-    /// Opens the database in `place`, in a thread of its own: on damaged files sled may panic or never end.
+    /// Settles what is in `place`, and opens the database there, in a thread of its own: on damaged files sled may panic or never end.
     pub(crate) fn open(place: &Path, options: &Options) -> Result<Self, StoreError> {
         let config = sled::Config::default()
             .path(place)
@@ -41,6 +42,9 @@ impl Barrier {
             .print_profile_on_drop(false);
         let deadline = Instant::now() + LOCK_WITHIN;
         let db = loop {
+            if place.exists() {
+                settle(place)?;
+            }
             match open_apart(config.clone(), place) {
                 Err(StoreError::Busy { .. }) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(10));
@@ -111,6 +115,15 @@ impl Barrier {
                 .map_err(|source| StoreError::io("sync", &self.place.join("db"), source))
         });
         flushed.inspect_err(|_| self.latch())
+    }
+
+    /// Waits until what sled moved while it was opened is on stable storage, too: all that is there counts from here on.
+    pub(crate) fn begin(&self) -> Result<(), StoreError> {
+        // It would hide that nothing was settled.
+        if is_settling_left_out() {
+            return Ok(());
+        }
+        self.wait()
     }
 
     /// Waits until a file's contents are on stable storage.

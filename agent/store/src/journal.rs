@@ -89,8 +89,7 @@ impl Journal {
         journal.head = journal
             .prove()
             .map_err(|what| damage(&journal.place, format!("{name}: {what}")))??;
-        // What a killed process wrote may be in the page cache alone: it counts from here on, so it must be on disk.
-        journal.barrier.wait()?;
+        journal.barrier.begin()?;
         let mark = journal.head.mark();
         if journal.watermark.mark() != mark && mark.commit > 0 {
             journal.advance(mark)?;

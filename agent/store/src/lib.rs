@@ -3,11 +3,13 @@
 //! sled alone keeps neither promise an agent needs: its `flush` does not survive a power cut, and damaged files
 //! open without a word, shorter or empty (09-raft-evidence). So `journal` adds a barrier, checksums and a
 //! watermark outside of sled, and every open proves all records against them: the contents are what was
-//! acknowledged, or the error is [`StoreError::Damaged`]. An agent never starts empty under its old identity.
+//! acknowledged, or the error is [`StoreError::Damaged`]. Before that, what is there is made durable and read from the disk (`durable`):
+//! an agent that was killed may have left it in memory alone. An agent never starts empty under its old identity.
 //!
 //! In the folder: `sled/` (the database), `ledger.watermark` and `spool.watermark`.
 
 mod barrier;
+mod durable;
 #[cfg(test)]
 mod fuzz;
 mod journal;
@@ -18,17 +20,20 @@ mod spool;
 mod stored;
 mod watermark;
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+#[cfg(feature = "rig")]
+pub use durable::leave_settling_out;
 pub use ledger::SledLedger;
 pub use spool::SledSpool;
 use verger_agent_core::store::StoreError;
 
 use crate::barrier::Barrier;
+use crate::durable::sync_folder;
 use crate::journal::Journal;
 use crate::watermark::Watermark;
 
@@ -95,10 +100,9 @@ pub fn open(dir: &Path, options: &Options) -> Result<(SledLedger, SledSpool), St
     let barrier = Arc::new(Barrier::open(&place, options)?);
     let ledger = Journal::open(Arc::clone(&barrier), "ledger", &ledger_mark)?;
     let spool = Journal::open(barrier, "spool", &spool_mark)?;
-    if !started {
-        for folder in [&place, dir] {
-            sync_folder(folder)?;
-        }
+    // Whoever made them may have been ended before it came to this.
+    for folder in [&place, dir] {
+        sync_folder(folder)?;
     }
     Ok((
         SledLedger::open(ledger)?,
@@ -137,12 +141,6 @@ fn lay(path: &Path, started: bool) -> Result<(), StoreError> {
     }
     fs::rename(&draft, path).map_err(|source| StoreError::io("rename to", path, source))?;
     sync_folder(path.parent().expect("it is in the store's folder"))
-}
-
-fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| StoreError::io("sync", folder, source))
 }
 
 /// The one error about bytes that are not what was acknowledged.

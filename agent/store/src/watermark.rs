@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use verger_agent_core::store::StoreError;
 
 use crate::damage;
+use crate::durable::settle_file;
 
 const SLOT: u64 = 4096;
 const MAGIC: &[u8; 8] = b"VERGERWM";
@@ -79,7 +80,7 @@ impl Watermark {
         file.sync_all().map_err(failed)
     }
 
-    /// Opens the file and reads the newer of its whole slots.
+    /// Opens the file, settles it, and reads the newer of its whole slots.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::io("open", path, source);
         let file = OpenOptions::new()
@@ -87,6 +88,7 @@ impl Watermark {
             .write(true)
             .open(path)
             .map_err(failed)?;
+        settle_file(&file, path)?;
         let length = file.metadata().map_err(failed)?.len();
         if length != 2 * SLOT {
             return Err(damage(

@@ -3,7 +3,8 @@
 //! Layout of the directory: `log.chunks/` (raft-log's files; [`codec`] says what is in their records) and `log.mark`
 //! ([`watermark`](crate::watermark)); and `log.redb`, which holds a sentence: a program that knows no other log than that on redb finds it,
 //! and refuses the watermark beside it as a newer program's, where it would else take the member for one that was never founded. Crash order of a commit: its records, their sync, the watermark, then the answer.
-//! What raft-log takes for granted of its files, [`survey`] makes sure of before it opens them.
+//! What raft-log takes for granted of its files, [`survey`] makes sure of before it opens them; what it finds there it makes durable, and
+//! reads from the disk, before any of it is believed ([`settle`](crate::durable_fs::settle)).
 
 mod codec;
 mod engine;
@@ -121,6 +122,8 @@ impl ChunkedLog {
         if !notice.exists() {
             fs::write(&notice, NOTICE_TEXT).map_err(|error| StoreError::io(&notice, "write", error))?;
         }
+        durable_fs::settle(&notice)?;
+        durable_fs::sync_dir(dir)?;
         let acknowledged = mark.sequence();
         let (raft, head) = contained_open(&chunks, Remedy::RejoinUnderNewId, || {
             patiently(|| surveyed(&chunks, size, acknowledged, u64::MAX))
@@ -152,6 +155,11 @@ impl ChunkedLog {
     #[must_use]
     pub fn exists(dir: &Path) -> bool {
         dir.join(CHUNKS).exists()
+    }
+
+    /// Where the chunks are of the log in `dir`.
+    pub(crate) fn chunks_of(dir: &Path) -> PathBuf {
+        dir.join(CHUNKS)
     }
 
     fn committer(&self) -> MutexGuard<'_, Committer> {

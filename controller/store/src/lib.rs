@@ -14,6 +14,9 @@
 //!
 //! One [`conformance`] suite per port runs over all of its implementations.
 //!
+//! What is there when one of them is opened is made durable, and read from the disk, before it is believed: what a process wrote that was
+//! ended before its sync may be in memory alone (`durable_fs::settle`).
+//!
 //! Every stored form carries a format version and a CRC32C; damage is a typed [`StoreError`] that names the
 //! file and the remedy, never an empty start.
 
@@ -45,10 +48,12 @@ mod watermark;
 mod write_behind;
 
 pub use chunked_log::ChunkedLog;
+#[cfg(feature = "rig")]
+pub use durable_fs::leave_settling_out;
 pub use error::{Remedy, StoreError};
 pub use log_db::{ExportSummary, LogCheck, LogDb, LogId, LogRecord, MAX_PAYLOAD_BYTES};
 pub use log_writer::{Callback, LogWriter, Pump};
-pub use member_log::{create_log, log_exists, open_log};
+pub use member_log::{create_log, log_bytes, log_exists, open_log};
 pub use memory_log::{MemoryDisk, MemoryLog};
 pub use memory_state::MemoryState;
 pub use reached::Reached;

@@ -2,7 +2,8 @@
 //!
 //! Layout of the directory: `log.redb` (tables `records` by index, `meta` with `head`, `vote`, `committed`)
 //! and `log.mark` ([`watermark`](crate::watermark)). Crash order of a commit: redb's pages, then the
-//! watermark, then the answer.
+//! watermark, then the answer. What is there when it is opened is made durable, and read from the disk, before any of it is believed
+//! ([`settle`](crate::durable_fs::settle)): redb syncs what it goes on with, and reads before that.
 
 mod engine;
 #[cfg(test)]
@@ -98,6 +99,7 @@ impl RedbLog {
     #[cfg(feature = "rig")]
     pub fn open_without_barrier(dir: &Path) -> Result<Self, StoreError> {
         let log = Self::open(dir)?;
+        log.weather.leave_syncs_out();
         log.committer().barrier = false;
         Ok(log)
     }
@@ -110,6 +112,7 @@ impl RedbLog {
 
     fn open_in(dir: &Path, weather: Arc<Weather>) -> Result<Self, StoreError> {
         let path = dir.join(LOG_FILE);
+        durable_fs::sync_dir(dir)?;
         let mut mark = Watermark::open(&dir.join(MARK_FILE), Engine::Redb)?;
         let (database, head) = contained_open(&path, Remedy::RejoinUnderNewId, || {
             let database = patiently(|| engine::open(&path, false, &weather))?;
@@ -216,15 +219,10 @@ impl RedbLog {
             sequence: before.sequence + 1,
             ..planned
         };
-        let durability = if committer.barrier {
-            Durability::Immediate
-        } else {
-            Durability::None
-        };
         let result = self.with_database(|database| {
             let commit = || -> Result<(), redb::Error> {
                 let mut txn = database.begin_write()?;
-                txn.set_durability(durability)?;
+                txn.set_durability(Durability::Immediate)?;
                 write(&txn, &after)?;
                 txn.open_table(META)?
                     .insert("head", encode_tagged(b"head", &after.encode()).as_slice())?;

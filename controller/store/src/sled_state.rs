@@ -1,8 +1,8 @@
 //! The applied state on sled, which is never the only copy.
 //!
 //! sled neither reports damage cleanly nor syncs by itself, so: it is opened in a thread whose panic is an
-//! error, every row carries a checksum, the mark carries count and digest of all rows, opening reads them
-//! all, and [`flush`](StateDb::flush) is sled's flush and an fdatasync of its file.
+//! error, every row carries a checksum, the mark carries count and digest of all rows, opening makes them durable
+//! ([`settle`](crate::durable_fs::settle)) and reads them all, and [`flush`](StateDb::flush) is sled's flush and an fdatasync of its file.
 
 mod cache;
 mod rows;
@@ -134,7 +134,7 @@ impl SledState {
         let file = File::open(&blocks).map_err(|error| StoreError::io(&blocks, "open", error))?;
         durable_fs::sync_dir(&path)?;
         durable_fs::sync_dir(dir)?;
-        Ok(Self {
+        let this = Self {
             path,
             db,
             file,
@@ -143,7 +143,12 @@ impl SledState {
             visitors: Mutex::default(),
             moved: Condvar::new(),
             touched: Touched::default(),
-        })
+        };
+        if !durable_fs::is_settling_left_out() {
+            // What the engine moved while it was opened, too.
+            contained(&this.path, Remedy::RebuildState, || this.settle())?;
+        }
+        Ok(this)
     }
 
     /// Opens the state with the barrier taken out: a flush is sled's alone. For the power-cut rig, which must
@@ -156,6 +161,9 @@ impl SledState {
     }
 
     fn open_engine(path: &Path) -> Result<(sled::Db, Present), StoreError> {
+        if path.exists() {
+            durable_fs::settle(path)?;
+        }
         contained_open(path, Remedy::RebuildState, || {
             let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES);
             let db = config.open().map_err(|error| fault(path, error))?;

@@ -107,7 +107,8 @@ pub struct SnapshotDir {
 }
 
 impl SnapshotDir {
-    /// Opens the directory, making it if it is missing, and removes drafts that a crash left. What has come of another
+    /// Opens the directory, making it if it is missing, removes drafts that a crash left, and makes the rest durable
+    /// ([`settle`](crate::durable_fs::settle)): a snapshot whose name is there is a [`DurableSnapshot`]. What has come of another
     /// member's snapshot stays, unless there is a newer one.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         durable_fs::create_dir(dir)?;
@@ -120,6 +121,7 @@ impl SnapshotDir {
                 this.remove(&name)?;
             }
         }
+        durable_fs::settle(dir)?;
         this.drop_overtaken()?;
         Ok(this)
     }

@@ -16,7 +16,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::frame::{u32_at, u64_at};
-use crate::{Remedy, StoreError};
+use crate::{Remedy, StoreError, durable_fs};
 
 const SLOT: usize = 4096;
 const MAGIC: &[u8; 4] = b"VGRM";
@@ -79,7 +79,7 @@ impl Watermark {
         Ok(mark)
     }
 
-    /// Opens the file and takes the newest slot that verifies.
+    /// Opens the file, settles it, and takes the newest slot that verifies.
     pub(crate) fn open(path: &Path, engine: Engine) -> Result<Self, StoreError> {
         let file = OpenOptions::new()
             .read(true)
@@ -89,6 +89,7 @@ impl Watermark {
                 std::io::ErrorKind::NotFound => damaged(path, "the watermark file is missing"),
                 _ => StoreError::io(path, "open", error),
             })?;
+        durable_fs::settle_file(&file, path)?;
         let mut newest = None;
         for slot in 0..2 {
             let mut bytes = [0; SLOT];

@@ -30,6 +30,11 @@ impl Acknowledged {
             "vote" => &mut self.vote,
             "begin" => &mut self.begun,
             "replace" => &mut self.replacing,
+            // All there is to acknowledge.
+            "nothing" => {
+                self.count += 1;
+                return Ok(());
+            }
             _ => bail!(said()),
         };
         ensure!(held.is_none_or(|held| held < number), "{} after {held:?}", said());
@@ -43,6 +48,25 @@ impl Acknowledged {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What has to be there where this was killed, and whoever opened the store then says that `found` is durable; `None` when a kill alone
+    /// took something away.
+    pub(crate) fn killed(self, found: Self) -> Option<Self> {
+        let count = self.count + found.count;
+        let (last, vote) = match (found.last, self.replacing) {
+            (Some(_), _) if self.last <= found.last && self.vote <= found.vote => (found.last, found.vote),
+            // What was being replaced is gone.
+            (None, Some(_)) => return Some(Self { count, ..self }),
+            _ => return None,
+        };
+        Some(Self {
+            count,
+            last,
+            vote,
+            begun: None,
+            replacing: None,
+        })
     }
 
     /// Whether a store may stand at this number: no earlier than what was acknowledged, and never ahead of what was
@@ -107,6 +131,22 @@ mod tests {
         let acknowledged = heard(&["begin 3", "ack 3", "begin 5", "begin 8"]);
         let allowed: Vec<u64> = (0..12).filter(|at| acknowledged.allows(*at)).collect();
         assert_eq!(allowed, [3, 4, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn what_is_found_after_a_kill_is_what_has_to_be_there_and_never_less_than_before() {
+        let killed = heard(&["ack 4", "vote 5", "begin 9"]);
+        let found = heard(&["vote 5", "ack 7"]);
+        let expected = Acknowledged { count: 4, ..found };
+        assert_eq!(killed.killed(found), Some(expected));
+        for less in [&["vote 5", "ack 3"] as &[_], &["ack 7"], &["nothing 0"]] {
+            assert_eq!(killed.killed(heard(less)), None, "{less:?}");
+        }
+        let replacing = heard(&["ack 4", "begin 5", "replace 9"]);
+        let nothing = replacing.killed(heard(&["nothing 0"]));
+        assert!(nothing.is_some_and(|left| left.replacing == Some(9) && left.count == 2));
+        let replaced = replacing.killed(heard(&["ack 9"]));
+        assert!(replaced.is_some_and(|left| left.allows(9) && !left.allows(5)));
     }
 
     #[test]

@@ -88,6 +88,12 @@ impl Kind {
         }
     }
 
+    /// Whether something is lost where what is there is not settled first. The state's engine syncs all of it itself when it is opened
+    /// (nothing was lost in 20 rounds).
+    pub(crate) const fn needs_settling(self) -> bool {
+        !matches!(self, Self::ControllerState)
+    }
+
     /// How the controller's programs call it; `None` for the agent's.
     const fn of_controller(self) -> Option<&'static str> {
         match self {
@@ -99,8 +105,15 @@ impl Kind {
         }
     }
 
-    /// Starts a writer.
-    pub(crate) fn writer(self, programs: &Programs, store: &Path, barrier: bool, seed: u64) -> Result<Line> {
+    /// Starts a writer. For a planted defect it syncs as little as it can.
+    pub(crate) fn writer(
+        self,
+        programs: &Programs,
+        store: &Path,
+        barrier: bool,
+        seed: u64,
+        is_planted: bool,
+    ) -> Result<Line> {
         let store = store.to_str().context("the store's path is not UTF-8")?;
         let barrier = if barrier { "on" } else { "off" };
         let seed = seed.to_string();
@@ -117,12 +130,32 @@ impl Kind {
                     barrier,
                     "--seed",
                     &seed,
+                    "--small-chunks",
+                    if is_planted { "off" } else { "on" },
                 ],
             ),
             None => line(
                 programs,
                 "verger-ledger-writer",
                 &["write", store, "--barrier", barrier],
+            ),
+        }
+    }
+
+    /// Starts who opens what a writer left and says what of it is durable; without settling it, that is a claim.
+    pub(crate) fn claimant(self, programs: &Programs, store: &Path, settling: bool) -> Result<Line> {
+        let store = store.to_str().context("the store's path is not UTF-8")?;
+        let settling = if settling { "on" } else { "off" };
+        match self.of_controller() {
+            Some(kind) => line(
+                programs,
+                "verger-store-writer",
+                &["--dir", store, "--kind", kind, "--claim", settling],
+            ),
+            None => line(
+                programs,
+                "verger-ledger-writer",
+                &["claim", store, "--settle", settling],
             ),
         }
     }

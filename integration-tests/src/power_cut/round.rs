@@ -1,4 +1,4 @@
-//! One store's life, with its power cut once or twice.
+//! One store's life, with its power cut once or twice, while it is written or after a kill.
 
 use std::fmt;
 use std::path::Path;
@@ -8,17 +8,35 @@ use anyhow::{Context as _, Result, bail};
 
 use super::acknowledged::Acknowledged;
 use super::child::{self, Ended, Writer};
-use super::disk::Disk;
+use super::disk::{Disk, Mounted};
 use super::kind::{Kind, Life};
+use super::tally::LeftOut;
 use crate::dice::Dice;
 use crate::programs::Programs;
+
+/// One life in so many ends with a kill.
+const KILL_EVERY: u64 = 3;
+
+/// So many acknowledgements at least where what they are of is to be lost for certain: one of them alone may be on the disk by chance.
+const WRITTEN: u64 = 32;
 
 /// What a round is run with.
 pub(crate) struct Round<'a> {
     pub(crate) kind: Kind,
     pub(crate) programs: &'a Programs,
     pub(crate) dir: &'a Path,
-    pub(crate) barrier: bool,
+    pub(crate) left_out: LeftOut,
+    /// No round before it: its first life ends with a kill, so that no run is without one.
+    pub(crate) is_first: bool,
+}
+
+/// How a life ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The power is cut while it writes.
+    Cut,
+    /// It is killed, a new process opens what it left in memory alone and says what of it is durable, and then the power is cut.
+    Kill,
 }
 
 /// What the reader found.
@@ -30,17 +48,32 @@ pub(crate) enum Verdict {
     Bad(String),
 }
 
+/// What came of a life.
+enum Lived {
+    /// What has to be there.
+    Acknowledged(Acknowledged),
+    /// A kill alone took something away.
+    Lost(String),
+}
+
 /// What a round came to.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) verdict: Verdict,
     pub(crate) cuts: u64,
+    pub(crate) kills: u64,
     pub(crate) acknowledged: u64,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} acknowledgements, {} cuts: ", self.acknowledged, self.cuts)?;
+        let Self {
+            acknowledged,
+            cuts,
+            kills,
+            ..
+        } = self;
+        write!(f, "{acknowledged} acknowledgements, {kills} kills, {cuts} cuts: ")?;
         match &self.verdict {
             Verdict::Sound => f.write_str("sound"),
             Verdict::Bad(why) => write!(f, "BAD: {}", why.escape_debug()),
@@ -56,29 +89,51 @@ impl Round<'_> {
         let mut report = Report {
             verdict: Verdict::Sound,
             cuts: 0,
+            kills: 0,
             acknowledged: 0,
         };
         while report.cuts < lives && report.verdict == Verdict::Sound {
-            let acknowledged = self.live(&disk, dice)?;
+            let end = match self.left_out {
+                LeftOut::Barriers => End::Cut,
+                LeftOut::Settling => End::Kill,
+                LeftOut::Nothing if self.is_first && report.cuts == 0 => End::Kill,
+                LeftOut::Nothing if dice.roll().is_multiple_of(KILL_EVERY) => End::Kill,
+                LeftOut::Nothing => End::Cut,
+            };
+            let lived = self.live(&disk, end, dice)?;
             report.cuts += 1;
-            report.acknowledged += acknowledged.count;
-            report.verdict = self.read(&disk, &acknowledged)?;
+            report.kills += u64::from(end == End::Kill);
+            report.verdict = match lived {
+                Lived::Acknowledged(acknowledged) => {
+                    report.acknowledged += acknowledged.count;
+                    self.read(&disk, &acknowledged)?
+                }
+                // The planted defect loses nothing before the cut.
+                Lived::Lost(why) if self.left_out == LeftOut::Settling => bail!(why),
+                Lived::Lost(why) => Verdict::Bad(why),
+            };
         }
         Ok(report)
     }
 
     /// Lets a writer live until its power is cut.
-    fn live(&self, disk: &Disk, dice: &mut Dice) -> Result<Acknowledged> {
+    fn live(&self, disk: &Disk, end: End, dice: &mut Dice) -> Result<Lived> {
         let mounted = disk.mount()?;
         mounted.make_store()?;
+        // Without barriers all that it writes before a kill is in memory alone, at whatever moment it comes.
+        let barrier = end == End::Cut && self.left_out != LeftOut::Barriers;
+        let is_planted = self.left_out != LeftOut::Nothing;
         let line = self
             .kind
-            .writer(self.programs, &mounted.store(), self.barrier, dice.roll())?;
+            .writer(self.programs, &mounted.store(), barrier, dice.roll(), is_planted)?;
         let Life {
             acknowledgements,
             millis,
         } = self.kind.life();
-        let count = dice.spread(acknowledgements);
+        let mut count = dice.spread(acknowledgements);
+        if self.left_out == LeftOut::Settling {
+            count = count.max(WRITTEN);
+        }
         let longest = Duration::from_millis(dice.spread(millis));
         let pause = dice.pause(longest);
         let writer = Writer::start(&line, &self.dir.join("writer.err"))?;
@@ -87,11 +142,37 @@ impl Round<'_> {
         while Instant::now() < moment {
             std::hint::spin_loop();
         }
+        let lived = match end {
+            End::Cut => Lived::Acknowledged(self.cut(&mounted, writer)?),
+            End::Kill => {
+                let killed = writer.kill()?;
+                let found = self.claimed(&mounted)?;
+                match killed.killed(found) {
+                    Some(acknowledged) => Lived::Acknowledged(acknowledged),
+                    None => Lived::Lost(format!("{killed}, and after a kill {found}")),
+                }
+            }
+        };
+        mounted.unmount()?;
+        Ok(lived)
+    }
+
+    /// Has a new process open the store and say what is durable, and cuts the power.
+    fn claimed(&self, mounted: &Mounted<'_>) -> Result<Acknowledged> {
+        let settling = self.left_out != LeftOut::Settling;
+        let line = self.kind.claimant(self.programs, &mounted.store(), settling)?;
+        let claimant = Writer::start(&line, &self.dir.join("claimant.err"))?;
+        claimant
+            .acknowledges(1)
+            .context("opening the store after a kill")?;
+        self.cut(mounted, claimant)
+    }
+
+    /// Cuts the power; everything that was acknowledged.
+    fn cut(&self, mounted: &Mounted<'_>, writer: Writer) -> Result<Acknowledged> {
         writer.stop()?;
         mounted.cut()?;
-        let acknowledged = writer.kill()?;
-        mounted.unmount()?;
-        Ok(acknowledged)
+        writer.kill()
     }
 
     /// Reads the store in a new process.

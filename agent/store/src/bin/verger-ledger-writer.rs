@@ -1,7 +1,8 @@
 //! The child of the power-cut rig: writes numbered rounds and says after each commit that it is acknowledged.
 //!
 //! `verger-ledger-writer write DIR [--barrier on|off] [--rounds N]` prints `ack N` per round; `off` is the planted
-//! defect the rig must catch. `verger-ledger-writer verify DIR --acked N` prints what is there, and ends with 1 if
+//! defect the rig must catch. `verger-ledger-writer claim DIR --settle on|off` opens what an earlier writer left, prints what of it is
+//! durable as `ack N`, and waits; `off` does not make it so, another defect. `verger-ledger-writer verify DIR --acked N` prints what is there, and ends with 1 if
 //! the store is damaged, differs from what the rounds wrote, or ends before N.
 
 use std::error::Error;
@@ -11,9 +12,9 @@ use std::process::ExitCode;
 
 use verger_agent_core::store::conformance::{bodies, finding, set, transition};
 use verger_agent_core::store::{LedgerDelta, LedgerStore as _, Round, SetDelta, SpoolStore as _};
-use verger_agent_store::{Options, open};
+use verger_agent_store::{Options, leave_settling_out, open};
 
-const USAGE: &str = "verger-ledger-writer write DIR [--barrier on|off] [--rounds N] | verify DIR --acked N";
+const USAGE: &str = "verger-ledger-writer write DIR [--barrier on|off] [--rounds N] | claim DIR --settle on|off | verify DIR --acked N";
 
 /// Every so many rounds the ledger gets the next epoch, and the spool an acknowledgement of all but the last as many.
 const STRIDE: u64 = 8;
@@ -26,6 +27,11 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["write", dir, rest @ ..] => write(Path::new(dir), rest),
+        ["claim", dir, "--settle", "on"] => claim(Path::new(dir)),
+        ["claim", dir, "--settle", "off"] => {
+            leave_settling_out();
+            claim(Path::new(dir))
+        }
         ["verify", dir, "--acked", acked] => verify(Path::new(dir), acked),
         _ => Err(USAGE.into()),
     };
@@ -79,6 +85,17 @@ fn write(dir: &Path, mut rest: &[&str]) -> Result<(), Box<dyn Error>> {
         out.flush()?;
     }
     Ok(())
+}
+
+fn claim(dir: &Path) -> Result<(), Box<dyn Error>> {
+    let (_ledger, spool) = open(dir, &Options::default())?;
+    let last = spool.usage()?.next_sequence - 1;
+    let mut out = io::stdout().lock();
+    writeln!(out, "ack {last}")?;
+    out.flush()?;
+    loop {
+        std::thread::park();
+    }
 }
 
 fn verify(dir: &Path, acked: &str) -> Result<(), Box<dyn Error>> {

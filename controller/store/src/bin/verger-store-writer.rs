@@ -1,21 +1,26 @@
 //! Writes to a store for the power-cut rig and prints each acknowledgement.
 //!
-//! `verger-store-writer --dir DIR --kind log|redb-log|state|snapshot [--barrier on|off] [--seed N]` goes on until it is
-//! stopped. What it writes is what `verger-store-reader` expects at the same number; started again, it continues
-//! behind the last one. Each line is a word and a number:
+//! `verger-store-writer --dir DIR --kind log|redb-log|state|snapshot [--barrier on|off] [--seed N] [--claim on|off]
+//! [--small-chunks on|off]` goes on until it is stopped. What it writes is what `verger-store-reader` expects at the
+//! same number; started again, it continues behind the last one. Each line is a word and a number:
 //!
 //! - `begin N`: it starts to write N (state and snapshot);
 //! - `replace N`: it starts to replace the whole state by that of N: until `ack N`, nothing may be left of it;
 //! - `ack N`: N and all before it are durable;
-//! - `vote N`: the vote N is durable (log).
+//! - `vote N`: the vote N is durable (log);
+//! - `nothing 0`: nothing is there (`--claim`).
 //!
-//! `--barrier off` takes the syncs out: the defect that the rig must catch.
+//! `--barrier off` takes the syncs out: the defect that the rig must catch. Closing a chunk of a log syncs it all the
+//! same, and `--small-chunks off` closes hardly any. With `--claim` it writes nothing: it opens what an earlier writer
+//! left, says what of it is durable, and waits; with `--claim off` what it finds is not made so, another defect.
 
 use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+#[path = "rig/claim.rs"]
+mod claim;
 #[path = "rig/log_content.rs"]
 mod log_content;
 #[path = "rig/snapshot_content.rs"]
@@ -32,6 +37,7 @@ type Failure = Box<dyn Error>;
 struct Wish {
     dir: PathBuf,
     barrier: bool,
+    small_chunks: bool,
     dice: Dice,
 }
 
@@ -60,7 +66,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let (mut dir, mut kind, mut barrier, mut seed) = (None, None, true, 1_u64);
+    let (mut dir, mut kind, mut seed) = (None, None, 1_u64);
+    let (mut barrier, mut small_chunks, mut claims) = (true, true, false);
     let mut args = std::env::args().skip(1);
     while let Some(flag) = args.next() {
         let value = args.next().ok_or_else(|| format!("{flag:?} needs a value"))?;
@@ -69,6 +76,13 @@ fn run() -> Result<(), Failure> {
             ("--kind", "log" | "redb-log" | "state" | "snapshot") => kind = Some(value),
             ("--barrier", "on") => barrier = true,
             ("--barrier", "off") => barrier = false,
+            ("--small-chunks", "on") => small_chunks = true,
+            ("--small-chunks", "off") => small_chunks = false,
+            ("--claim", "on") => claims = true,
+            ("--claim", "off") => {
+                claims = true;
+                verger_controller_store::leave_settling_out();
+            }
             ("--seed", number) => {
                 seed = number
                     .parse()
@@ -84,9 +98,11 @@ fn run() -> Result<(), Failure> {
     let wish = Wish {
         dir: dir.ok_or("--dir is missing")?,
         barrier,
+        small_chunks,
         dice: Dice(seed | 1),
     };
     match kind.as_deref() {
+        Some(kind) if claims => claim::claim(kind, &wish.dir),
         Some("log") => log::chunked(wish),
         Some("redb-log") => log::redb(wish),
         Some("state") => state::write(wish),

@@ -146,6 +146,16 @@ fn assert_damaged(error: &StoreError, file: &str) {
     assert!(text.contains(file) && text.contains("another name"), "{text}");
 }
 
+/// Where the records of a chunk end.
+fn ends(bytes: &[u8]) -> Vec<usize> {
+    let mut ends = vec![0];
+    while ends[ends.len() - 1] < bytes.len() {
+        let at = ends[ends.len() - 1];
+        ends.push(at + survey::decode(&bytes[at..]).0);
+    }
+    ends
+}
+
 #[test]
 fn a_write_that_was_cut_short_anywhere_is_all_there_or_not_at_all() {
     let (dir, log) = lived_in();
@@ -172,13 +182,20 @@ fn a_write_that_was_cut_short_anywhere_is_all_there_or_not_at_all() {
     for (number, file) in written.iter().enumerate() {
         let bytes = fs::read(file).unwrap();
         let from = if number == 0 { was as usize } else { 0 };
-        for cut in from..=bytes.len() {
+        let anywhere = (from..=bytes.len()).map(|cut| (cut, false));
+        // Where a record ends, the files of later chunks may be there all the same, with nothing in them.
+        let behind_records = ends(&bytes).into_iter().filter(|end| *end >= from);
+        for (cut, is_emptied) in anywhere.chain(behind_records.map(|end| (end, true))) {
             let victim = tempfile::tempdir().unwrap();
             copy(image.path(), victim.path());
             let place = victim.path().join(CHUNKS);
             fs::write(place.join(file.file_name().unwrap()), &bytes[..cut]).unwrap();
             for later in &written[number + 1..] {
-                fs::remove_file(place.join(later.file_name().unwrap())).unwrap();
+                let later = place.join(later.file_name().unwrap());
+                match is_emptied {
+                    true => fs::write(later, "").unwrap(),
+                    false => fs::remove_file(later).unwrap(),
+                }
             }
             let log = ChunkedLog::open(victim.path()).unwrap();
             let found = all(&log);

@@ -45,7 +45,7 @@ struct Broken {
     why: String,
 }
 
-/// Reads what is in `dir`, cuts off what no commit up to `upto` needs, and says what is left. `acknowledged` is the commit that the
+/// Settles what is in `dir`, reads it, cuts off what no commit up to `upto` needs, and says what is left. `acknowledged` is the commit that the
 /// watermark has.
 pub(super) fn survey(dir: &Path, acknowledged: u64, upto: u64) -> Result<Head, StoreError> {
     let config = engine::config(dir, ChunkSize::default())?.wal;
@@ -55,6 +55,8 @@ pub(super) fn survey(dir: &Path, acknowledged: u64, upto: u64) -> Result<Head, S
     // A log that somebody writes to has half of a record at its end, and nothing is wrong with it.
     let _lock = ChunkedWal::<RaftWalTypes<Format>>::acquire_lock(&config)
         .map_err(|error| engine::fault(dir, error))?;
+    // Nobody writes to it any more, and whoever did may have been ended before it was synced.
+    durable_fs::settle(dir)?;
     let chunks = chunks(dir)?;
     let Read { whole, broken, end } = read(&chunks, upto)?;
     let file = |chunk: usize| chunks[chunk].path.as_path();
@@ -176,6 +178,15 @@ fn read(chunks: &[Chunk], upto: u64) -> Result<Read, StoreError> {
         let bytes = contents(&chunk.path)?;
         if number > 0 {
             let expected = chunks[number - 1].start + end.1 as u64;
+            // raft-log makes the file of a chunk before all of the one before it is written.
+            if chunk.start > expected && bytes.iter().all(|byte| *byte == 0) {
+                broken = Some(Broken {
+                    chunk: number - 1,
+                    at: end.1,
+                    why: format!("{:?} was to begin at byte {} of the log", chunk.path, chunk.start),
+                });
+                break;
+            }
             if chunk.start != expected {
                 return Err(damaged(
                     &chunk.path,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use redb::{Builder, Database, TableDefinition};
 
 use crate::redb_backend::{LogFile, Weather};
-use crate::{Remedy, StoreError};
+use crate::{Remedy, StoreError, durable_fs};
 
 pub(super) const RECORDS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("records");
 pub(super) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
@@ -15,7 +15,7 @@ pub(super) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::
 /// Page cache. The log's hot end is also in the writer's memory; the rest is read in order.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// Opens a file as a database. With `create` the file is made, and must not exist.
+/// Opens a file as a database, and settles it before. With `create` the file is made, and must not exist.
 pub(super) fn open(path: &Path, create: bool, weather: &Arc<Weather>) -> Result<Database, StoreError> {
     let file = OpenOptions::new()
         .read(true)
@@ -38,6 +38,9 @@ pub(super) fn open(path: &Path, create: bool, weather: &Arc<Weather>) -> Result<
     builder
         .set_cache_size(CACHE_BYTES)
         .set_check_integrity_on_open(!create);
+    if !create {
+        durable_fs::settle_file(&file, path)?;
+    }
     let backend = LogFile::new(file, Arc::clone(weather)).map_err(|error| fault(path, error.into()))?;
     builder
         .create_with_backend(backend)

@@ -81,6 +81,8 @@ impl SnapshotDir {
             .truncate(false)
             .open(&draft)
             .map_err(|error| StoreError::io(&draft, "open", error))?;
+        // Its sync may have failed before: what is sound in memory alone is not.
+        durable_fs::settle_file(&file, &draft)?;
         let buffered = |file: &File| {
             let file = file
                 .try_clone()

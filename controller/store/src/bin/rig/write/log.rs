@@ -12,7 +12,10 @@ pub(crate) fn chunked(mut wish: Wish) -> Result<(), Failure> {
     if !ChunkedLog::exists(&wish.dir) {
         drop(ChunkedLog::create(&wish.dir)?);
     }
-    let records = CHUNK_RECORDS[wish.dice.roll(3) as usize];
+    let records = match wish.small_chunks {
+        true => CHUNK_RECORDS[wish.dice.roll(3) as usize],
+        false => CHUNK_RECORDS[2],
+    };
     write(
         &ChunkedLog::open_for_rig(&wish.dir, wish.barrier, records)?,
         wish.dice,

@@ -10,6 +10,7 @@ pub(crate) fn write(
         dir,
         barrier,
         mut dice,
+        ..
     }: Wish,
 ) -> Result<(), Failure> {
     let dir = dir.join("snapshots");

@@ -22,6 +22,7 @@ pub(crate) fn write(
         dir,
         barrier,
         mut dice,
+        ..
     }: Wish,
 ) -> Result<(), Failure> {
     let sled = if barrier {
