@@ -235,7 +235,7 @@ pub(crate) const POINTS: &[Point] = &[
     },
     Point {
         name: "power-cut",
-        claim: "What the controller's log, state and snapshots and the agent's ledger acknowledged survives power cuts; a build without the barrier is caught.",
+        claim: "What the controller's log, state and snapshots and the agent's ledger acknowledged survives power cuts, also where what was killed before is opened again; a build without the barrier is caught, and one that believes what is in memory alone.",
         cargo: &program!("prove-power-cut", "--build"),
         needs_docker: false,
         sample: Some(Sample {
