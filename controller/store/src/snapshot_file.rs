@@ -108,7 +108,7 @@ pub struct SnapshotDir {
 
 impl SnapshotDir {
     /// Opens the directory, making it if it is missing, removes drafts that a crash left, and makes the rest durable
-    /// ([`settle`](crate::durable_fs::settle)): a snapshot whose name is there is a [`DurableSnapshot`]. What has come of another
+    /// (`durable_fs`): a snapshot whose name is there is a [`DurableSnapshot`]. What has come of another
     /// member's snapshot stays, unless there is a newer one.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         durable_fs::create_dir(dir)?;
