@@ -9,6 +9,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tower::ServiceExt as _;
+use verger_proto::cluster::v1::RevokeLoginRequest;
+use verger_proto::cluster::v1::certificate_service_client::CertificateServiceClient;
 use verger_transport::Connector;
 
 use super::{LOOK, PATIENCE, Program, Scene, checked, free_port, nowhere};
@@ -276,5 +278,28 @@ impl Scene {
             .and_then(|chain| chain.first())
             .context("no certificate")?;
         Ok(leaf.to_vec())
+    }
+    /// Has somebody's login revoked so often, one after the other: each is an entry of the log.
+    ///
+    /// # Errors
+    /// When one is refused.
+    pub fn revoke_often(&self, person: &str, count: usize) -> Result<()> {
+        let access = Access::of(self)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let mut logins = CertificateServiceClient::new(access.channel().await?);
+            for number in 0..count {
+                let request = RevokeLoginRequest {
+                    request_id: uuid::Uuid::new_v4().to_string(),
+                    person: person.to_owned(),
+                    reason: format!("reason {number}"),
+                    lift: false,
+                };
+                logins.revoke_login(request).await?;
+            }
+            Ok(())
+        })
     }
 }

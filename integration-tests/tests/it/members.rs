@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use verger_controller_store::{SledState, StateDb as _};
 use verger_integration_tests::programs::Programs;
 use verger_integration_tests::scene::{FIRST, HOST, Scene, Seat, Watch};
 
@@ -451,4 +452,63 @@ fn a_member_whose_log_is_damaged_says_so_and_has_all_again_from_its_peers_under_
     let made = rows.iter().filter(|row| row["action"] == "create-token").count();
     assert_eq!(made, 20);
     scene.say(&["token", "create", "--agent", "web-21"]).unwrap();
+}
+
+/// Takes a row out of what a member has applied, which does not run; its files are as whole as before.
+fn lose_row(scene: &Scene, name: &str, (tree, key): (&str, &[u8])) {
+    let state = SledState::open(&scene.path(name).join("raft")).unwrap();
+    let applied = state.applied().unwrap().unwrap();
+    let (mut rows, mut lost) = (Vec::new(), 0);
+    state
+        .visit_all(&mut |row| {
+            match row.tree == tree && row.key == key {
+                true => lost += 1,
+                false => rows.push(Ok(row)),
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(lost, 1);
+    state.replace_all(&mut rows.into_iter(), &applied).unwrap();
+    state.flush().unwrap();
+}
+
+#[test]
+fn a_member_that_came_to_another_state_says_so_stops_and_does_not_start_again() {
+    let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
+    let bob = scene.path("bob.json").display().to_string();
+    scene
+        .say(&["context", "create", "--person", "bob", "--out", &bob])
+        .unwrap();
+    // Whole, it goes on however much is written.
+    scene.member("c3").unwrap().stop().unwrap();
+    scene.member("c3").unwrap().start().unwrap();
+    scene.revoke_often("bob", 1_100).unwrap();
+    scene
+        .say(&["context", "revoke", "--person", "bob", "--lift"])
+        .unwrap();
+    assert!(scene.member("c3").unwrap().is_running().unwrap());
+
+    scene.member("c3").unwrap().stop().unwrap();
+    lose_row(&scene, "c3", ("logins", b"bob"));
+    scene.member("c3").unwrap().start().unwrap();
+    scene.revoke_often("bob", 1_100).unwrap();
+    until("the member to stop", || {
+        !scene.member("c3").unwrap().is_running().unwrap()
+    });
+    let told = std::fs::read_to_string(scene.member("c3").unwrap().log()).unwrap();
+    let last = told.lines().rfind(|line| line.starts_with("verger-controller: "));
+    assert!(
+        last.is_some_and(|line| line.contains("came to another state than the others")),
+        "{told}"
+    );
+    let refused = refusal(&mut scene.on_member("c3", &["run"]).unwrap());
+    assert!(
+        refused.contains("diverged") && refused.contains("join again"),
+        "{refused}"
+    );
+    // The others do without it.
+    scene.say(&["token", "create", "--agent", "web-1"]).unwrap();
+    assert!(scene.member("c1").unwrap().is_running().unwrap());
+    assert!(scene.member("c2").unwrap().is_running().unwrap());
 }
