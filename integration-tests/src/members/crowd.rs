@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::evidence::{self, Evidence};
 use super::followed::Followed;
 use super::load::{Load, Shared};
-use super::{BETWEEN, MEMBERS, STUCK, epoch};
+use super::{BETWEEN, MEMBERS, STUCK, epoch, real};
 use crate::access::Access;
 use crate::point::tell;
 use crate::power_cut::{Disk, Mounted};
@@ -117,11 +117,17 @@ impl Crowd {
     pub(super) fn wrong(&self, book: &Shared) -> Result<Vec<String>> {
         let shown = evidence::shown(&self.access, &self.addresses);
         let shown = self.runtime.block_on(shown)?;
-        let mut open = book.open();
-        let mut evidence = Evidence::of(&mut open, shown);
-        let seen = evidence.would_show()?;
-        tell(&format!("{seen} planted differences in what was seen are told"));
-        Ok(evidence.wrong())
+        let (seen, wrong) = {
+            let mut open = book.open();
+            let mut evidence = Evidence::of(&mut open, shown);
+            (evidence.would_show()?, evidence.wrong())
+        };
+        let real = real::are_told(&self.access, &self.addresses, book);
+        let real = self.runtime.block_on(real)?;
+        tell(&format!(
+            "{seen} planted differences in what was seen are told, and {real} in what members really did"
+        ));
+        Ok(wrong)
     }
 }
 

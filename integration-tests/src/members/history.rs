@@ -29,7 +29,7 @@ struct Write {
 }
 
 /// Everything.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct History {
     writes: BTreeMap<u64, Write>,
     reads: Vec<Read>,

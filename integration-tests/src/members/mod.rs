@@ -16,6 +16,7 @@ mod history;
 mod load;
 pub mod power;
 mod proxy;
+mod real;
 mod report;
 pub mod upgrade;
 mod watch;
@@ -117,6 +118,7 @@ pub fn run(long: bool, at_least: Duration) -> Result<Verdict> {
         available: Vec::new(),
         done: BTreeMap::new(),
     };
+    rig.tells_a_stale_read()?;
     let began = Instant::now();
     let mut rounds = 0;
     while rounds < each * Fault::ALL.len() || began.elapsed() < at_least {
@@ -280,6 +282,44 @@ impl Rig<'_> {
         self.crowd.go_on()?;
         *self.done.entry(fault).or_default() += 1;
         Ok(())
+    }
+
+    /// Has a member that is cut off read as it stands there, which has to be told; all is as it was afterwards.
+    fn tells_a_stale_read(&self) -> Result<()> {
+        let leader = self.crowd.scene.leader()?;
+        let place = self.crowd.names.iter().position(|name| *name != leader);
+        let place = place.context("there are followers")?;
+        let victim = place + 1;
+        for other in (1..=MEMBERS).filter(|other| *other != victim) {
+            self.network.set(victim, other, Way::Held);
+            self.network.set(other, victim, Way::Held);
+        }
+        let book = self.crowd.book()?;
+        let (began, before) = (Instant::now(), book.open().history.last());
+        // What is acknowledged from now on it does not know.
+        while book.open().history.last() < before + 3 {
+            book.is_whole()?;
+            ensure!(
+                began.elapsed() < STUCK,
+                "no write is acknowledged within {STUCK:?}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let access = self.crowd.access.at(&self.crowd.addresses[place]);
+        let read = self.crowd.runtime.block_on(real::stale_read(&access))?;
+        let (honest, told) = {
+            let mut history = book.open().history.clone();
+            let honest = history.wrong().len();
+            history.read(read);
+            (honest, history.wrong().len())
+        };
+        self.network.heal();
+        ensure!(
+            told > honest,
+            "a really stale read is not told: the rig proves nothing"
+        );
+        tell("members: a read of a member that was cut off is told to be stale");
+        self.crowd.go_on()
     }
 
     /// Waits until a write is acknowledged that began after the fault, and notes how long that took where there is a new leader to be found.
