@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_below_a_folder_is_settled_and_links_are_not_followed() {
+    fn links_are_not_followed_and_files_stay_as_they_are() {
         let dir = tempfile::tempdir().unwrap();
         let nested = dir.path().join("blobs");
         fs::create_dir(&nested).unwrap();
