@@ -7,7 +7,6 @@ use std::time::Duration;
 use openraft::ChangeMembers;
 use openraft::raft::Precondition;
 use openraft::rt::WatchReceiver as _;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::member::Raft;
@@ -19,26 +18,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Whoever made the first entry makes the second right after it, and within this.
 const LEFT_FOR: Duration = Duration::from_secs(2);
 
-/// Looks for changes that nobody goes on with, until it is dropped.
-pub(crate) struct Finishing(JoinHandle<()>);
-
-impl Finishing {
-    pub(crate) fn start(raft: Raft) -> Self {
-        Self(tokio::spawn(keep_finishing(raft)))
-    }
-
-    pub(crate) fn end(&self) {
-        self.0.abort();
-    }
-}
-
-impl Drop for Finishing {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-async fn keep_finishing(raft: Raft) {
+/// Looks for changes that nobody goes on with, and does.
+pub(crate) async fn keep_finishing(raft: Raft) {
     let mut left: Option<(LogId, Instant)> = None;
     loop {
         sleep(LOOK).await;

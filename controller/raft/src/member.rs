@@ -17,7 +17,7 @@ use verger_controller_store::{
 use crate::chain::Noted;
 use crate::codec::{self, Mark};
 use crate::equality;
-use crate::finishing::Finishing;
+use crate::finishing::keep_finishing;
 use crate::inbox::Inbox;
 use crate::log_store::LogStore;
 use crate::network::Network;
@@ -25,9 +25,9 @@ use crate::peers::Peers;
 use crate::proposer::{Carrier, Proposer};
 use crate::reading::{self, ReadError, Reader, Reading};
 use crate::room::Room;
-use crate::runtime::off_thread;
+use crate::runtime::{Background, off_thread};
 use crate::saving::Saving;
-use crate::shortening::{self, Shortening};
+use crate::shortening::{self, keep_shortening};
 use crate::snapshot;
 use crate::state_machine::{Applied, Machine};
 use crate::tickets::Tickets;
@@ -149,8 +149,8 @@ pub struct Member {
     packing: tokio::task::JoinHandle<()>,
     reading: Reading,
     confirming: tokio::task::JoinHandle<()>,
-    finishing: Finishing,
-    shortening: Shortening,
+    finishing: Background,
+    shortening: Background,
     applied: Arc<Applied>,
     db: Arc<dyn StateDb>,
     peers: Arc<dyn Peers>,
@@ -263,13 +263,13 @@ impl Member {
             applied: Arc::clone(&applied),
         });
         Ok(Self {
-            finishing: Finishing::start(raft.clone()),
-            shortening: Shortening::start(
+            finishing: Background::start(keep_finishing(raft.clone())),
+            shortening: Background::start(keep_shortening(
                 raft.clone(),
                 Arc::clone(&applied),
                 place,
                 snapshots.path().to_owned(),
-            ),
+            )),
             raft,
             proposer,
             packing,

@@ -63,6 +63,25 @@ pub(crate) async fn off_thread<T: Send + 'static>(
     }
 }
 
+/// Something that goes on until it is ended, or dropped.
+pub(crate) struct Background(tokio::task::JoinHandle<()>);
+
+impl Background {
+    pub(crate) fn start(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(work))
+    }
+
+    pub(crate) fn end(&self) {
+        self.0.abort();
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// Tokio, and these lots.
 #[derive(Debug, Default)]
 pub(crate) struct Runtime(());

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::rt::WatchReceiver as _;
-use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use verger_controller_state::State;
 use verger_controller_store::log_bytes;
@@ -22,37 +21,20 @@ const LARGE: u64 = 256 << 20;
 /// How long a snapshot may take.
 const SNAPSHOT_WITHIN: Duration = Duration::from_secs(600);
 
-/// Looks at how large the log is, until it is dropped.
-pub(crate) struct Shortening(JoinHandle<()>);
-
-impl Shortening {
-    /// Keeps the log in this folder, whose snapshots are in that one, short.
-    pub(crate) fn start(raft: Raft, applied: Arc<Applied>, dir: PathBuf, snapshots: PathBuf) -> Self {
-        Self(tokio::spawn(async move {
-            // What the log takes where it was just shortened: that does not become less by another snapshot.
-            let (mut least, mut is_shortened) = (0, false);
-            loop {
-                sleep(LOOK).await;
-                let Some(size) = Size::of(&dir, &snapshots).await else {
-                    continue;
-                };
-                least = match is_shortened {
-                    true => size.log,
-                    false => size.log.min(least),
-                };
-                is_shortened = size.is_large(least + LARGE) && keep_short(&raft, &applied, size).await;
-            }
-        }))
-    }
-
-    pub(crate) fn end(&self) {
-        self.0.abort();
-    }
-}
-
-impl Drop for Shortening {
-    fn drop(&mut self) {
-        self.end();
+/// Keeps the log in this folder, whose snapshots are in that one, short.
+pub(crate) async fn keep_shortening(raft: Raft, applied: Arc<Applied>, dir: PathBuf, snapshots: PathBuf) {
+    // What the log takes where it was just shortened: that does not become less by another snapshot.
+    let (mut least, mut is_shortened) = (0, false);
+    loop {
+        sleep(LOOK).await;
+        let Some(size) = Size::of(&dir, &snapshots).await else {
+            continue;
+        };
+        least = match is_shortened {
+            true => size.log,
+            false => size.log.min(least),
+        };
+        is_shortened = size.is_large(least + LARGE) && keep_short(&raft, &applied, size).await;
     }
 }
 

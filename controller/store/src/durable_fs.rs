@@ -103,7 +103,7 @@ pub(crate) fn create_dir(dir: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Makes the entries of a directory durable.
+/// Makes the entries of a directory durable. Where settling is left out it is, too: a file system's journal takes the data along.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     if is_settling_left_out() {
         return Ok(());
