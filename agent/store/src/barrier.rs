@@ -10,9 +10,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use verger_agent_core::store::StoreError;
+use verger_durable::{is_settling_left_out, settle};
 
-use crate::durable::{is_settling_left_out, settle};
-use crate::{Options, damage};
+use crate::{Options, damage, not_durable};
 
 /// How long sled may take to open. Its start is a scan of a file bounded by the spool's limit; longer is a loop.
 const OPEN_WITHIN: Duration = Duration::from_secs(120);
@@ -43,7 +43,7 @@ impl Barrier {
         let deadline = Instant::now() + LOCK_WITHIN;
         let db = loop {
             if place.exists() {
-                settle(place)?;
+                settle(place).map_err(not_durable)?;
             }
             match open_apart(config.clone(), place) {
                 Err(StoreError::Busy { .. }) if Instant::now() < deadline => {

@@ -3,13 +3,12 @@
 //! sled alone keeps neither promise an agent needs: its `flush` does not survive a power cut, and damaged files
 //! open without a word, shorter or empty (09-raft-evidence). So `journal` adds a barrier, checksums and a
 //! watermark outside of sled, and every open proves all records against them: the contents are what was
-//! acknowledged, or the error is [`StoreError::Damaged`]. Before that, what is there is made durable and read from the disk (`durable`):
+//! acknowledged, or the error is [`StoreError::Damaged`]. Before that, what is there is made durable and read from the disk ([`verger_durable::settle`]):
 //! an agent that was killed may have left it in memory alone. An agent never starts empty under its old identity.
 //!
 //! In the folder: `sled/` (the database), `ledger.watermark` and `spool.watermark`.
 
 mod barrier;
-mod durable;
 #[cfg(test)]
 mod fuzz;
 mod journal;
@@ -26,14 +25,12 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-#[cfg(feature = "rig")]
-pub use durable::leave_settling_out;
 pub use ledger::SledLedger;
 pub use spool::SledSpool;
 use verger_agent_core::store::StoreError;
+use verger_durable::{NotDurable, sync_dir};
 
 use crate::barrier::Barrier;
-use crate::durable::sync_folder;
 use crate::journal::Journal;
 use crate::watermark::Watermark;
 
@@ -102,7 +99,7 @@ pub fn open(dir: &Path, options: &Options) -> Result<(SledLedger, SledSpool), St
     let spool = Journal::open(barrier, "spool", &spool_mark)?;
     // Whoever made them may have been ended before it came to this.
     for folder in [&place, dir] {
-        sync_folder(folder)?;
+        sync_dir(folder).map_err(not_durable)?;
     }
     Ok((
         SledLedger::open(ledger)?,
@@ -118,7 +115,8 @@ fn make(dir: &Path) -> Result<(), StoreError> {
         .map_err(|source| StoreError::io("create", dir, source))?;
     dir.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
-        .map_or(Ok(()), sync_folder)
+        .map_or(Ok(()), sync_dir)
+        .map_err(not_durable)
 }
 
 /// Makes a watermark of a store that is just being made; of one that was there before, it must be there.
@@ -139,8 +137,11 @@ fn lay(path: &Path, started: bool) -> Result<(), StoreError> {
         }
         _ => Watermark::create(&draft)?,
     }
-    fs::rename(&draft, path).map_err(|source| StoreError::io("rename to", path, source))?;
-    sync_folder(path.parent().expect("it is in the store's folder"))
+    verger_durable::rename(&draft, path).map_err(not_durable)
+}
+
+fn not_durable(NotDurable { file, action, source }: NotDurable) -> StoreError {
+    StoreError::io(action, &file, source)
 }
 
 /// The one error about bytes that are not what was acknowledged.

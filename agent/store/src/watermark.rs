@@ -10,9 +10,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use verger_agent_core::store::StoreError;
+use verger_durable::settle_file;
 
-use crate::damage;
-use crate::durable::settle_file;
+use crate::{damage, not_durable};
 
 const SLOT: u64 = 4096;
 const MAGIC: &[u8; 8] = b"VERGERWM";
@@ -88,7 +88,7 @@ impl Watermark {
             .write(true)
             .open(path)
             .map_err(failed)?;
-        settle_file(&file, path)?;
+        settle_file(&file, path).map_err(not_durable)?;
         let length = file.metadata().map_err(failed)?.len();
         if length != 2 * SLOT {
             return Err(damage(

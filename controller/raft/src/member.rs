@@ -146,9 +146,9 @@ pub struct RowsError(String);
 pub struct Member {
     raft: Raft,
     proposer: Proposer,
-    packing: tokio::task::JoinHandle<()>,
+    packing: Background,
     reading: Reading,
-    confirming: tokio::task::JoinHandle<()>,
+    confirming: Background,
     finishing: Background,
     shortening: Background,
     applied: Arc<Applied>,
@@ -395,10 +395,9 @@ impl Member {
 
     /// Lets everything be as it is: nothing is made durable, and nobody is told. What a crash would do, for simulations of one.
     pub fn abandon(&self) {
-        self.packing.abort();
-        self.confirming.abort();
-        self.finishing.end();
-        self.shortening.end();
+        for task in [&self.packing, &self.confirming, &self.finishing, &self.shortening] {
+            task.end();
+        }
         let raft = self.raft.clone();
         // It has nothing to say any more, however it ends.
         tokio::spawn(async move { drop(raft.shutdown().await) });
@@ -432,8 +431,7 @@ impl Member {
         if let Err(error) = raft.shutdown().await {
             tracing::error!(%error, "the consensus module did not stop cleanly");
         }
-        packing.abort();
-        confirming.abort();
+        drop((packing, confirming));
         flushed(db).await;
     }
 }

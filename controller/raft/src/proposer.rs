@@ -22,6 +22,7 @@ use crate::member::{ProposeError, Raft};
 use crate::membership;
 use crate::peers::{PeerError, Peers};
 use crate::room::Room;
+use crate::runtime::Background;
 use crate::state_machine::Applied;
 use crate::tickets::{Ticket, Tickets, Unanswerable};
 use crate::types::{Batch, Origin, Replies};
@@ -70,11 +71,11 @@ struct Waiting {
 }
 
 impl Proposer {
-    /// Starts the packing task; it ends when every clone is dropped.
-    pub(crate) fn start(carrier: Carrier) -> (Self, tokio::task::JoinHandle<()>) {
+    /// Starts the packing task.
+    pub(crate) fn start(carrier: Carrier) -> (Self, Background) {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let room = Arc::new(Semaphore::new(QUEUE_BYTES));
-        let packing = tokio::spawn(pack(Arc::new(carrier), waiting));
+        let packing = Background::start(pack(Arc::new(carrier), waiting));
         (Self { queue, room }, packing)
     }
 

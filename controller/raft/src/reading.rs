@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use openraft::raft::ReadPolicy;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::leading::{self, Leads};
 use crate::member::Raft;
 use crate::peers::{PeerError, Peers};
+use crate::runtime::Background;
 use crate::state_machine::Applied;
 
 /// How long a read waits to be current. A leader that lost its quorum has nobody to tell it so, and callers can ask again.
@@ -38,15 +39,15 @@ type Waiting = oneshot::Sender<Result<(), ReadError>>;
 pub(crate) struct Reading(mpsc::Sender<Waiting>);
 
 impl Reading {
-    /// Starts the task that begins the rounds; it ends when every clone is dropped.
-    pub(crate) fn start(reader: Reader) -> (Self, JoinHandle<()>) {
+    /// Starts the task that begins the rounds.
+    pub(crate) fn start(reader: Reader) -> (Self, Background) {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let reader = Arc::new(reader);
         let round = move || {
             let reader = Arc::clone(&reader);
             async move { reader.round().await }
         };
-        (Self(queue), tokio::spawn(begin_rounds(round, waiting)))
+        (Self(queue), Background::start(begin_rounds(round, waiting)))
     }
 
     /// Waits for the first round that begins after this.
@@ -186,6 +187,7 @@ mod tests {
     use std::sync::Mutex;
 
     use tokio::sync::Semaphore;
+    use tokio::task::JoinHandle;
 
     use super::*;
 
@@ -194,7 +196,7 @@ mod tests {
         began: Arc<Mutex<Vec<Instant>>>,
         may_end: Arc<Semaphore>,
         reading: Reading,
-        _task: JoinHandle<()>,
+        _task: Background,
     }
 
     impl Rounds {
@@ -222,7 +224,7 @@ mod tests {
                 began,
                 may_end,
                 reading: Reading(queue),
-                _task: tokio::spawn(begin_rounds(round, waiting)),
+                _task: Background::start(begin_rounds(round, waiting)),
             }
         }
 
@@ -289,7 +291,7 @@ mod tests {
         let rounds = Rounds::new(1);
         let stuck = rounds.ask();
         rounds.settle().await;
-        rounds._task.abort();
+        rounds._task.end();
         let error = stuck.await.unwrap().unwrap_err();
         assert!(error.to_string().contains("stops"), "{error}");
         assert!(rounds.reading.current().await.is_err());

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::RaftMetrics;
 use openraft::rt::WatchReceiver as _;
 use tokio::time::sleep;
 use verger_controller_state::State;
@@ -13,6 +14,7 @@ use verger_controller_store::log_bytes;
 use crate::member::{MemberError, Raft};
 use crate::runtime::off_thread;
 use crate::state_machine::Applied;
+use crate::types::{LogId, TypeConfig};
 
 /// How often is looked.
 const LOOK: Duration = Duration::from_secs(10);
@@ -103,25 +105,26 @@ pub(crate) async fn shorten(raft: &Raft, applied: &Applied) -> Result<(), Member
         .snapshot()
         .await
         .map_err(|error| failed(error.to_string()))?;
-    raft.wait(Some(SNAPSHOT_WITHIN))
-        .metrics(
-            |metrics| metrics.snapshot.is_some_and(|id| id.index >= applied),
-            "a snapshot",
-        )
-        .await
-        .map_err(|error| failed(error.to_string()))?;
+    reached(raft, applied, "a snapshot", |metrics| metrics.snapshot).await?;
     trigger
         .purge_log(applied)
         .await
         .map_err(|error| failed(error.to_string()))?;
-    raft.wait(Some(SNAPSHOT_WITHIN))
-        .metrics(
-            |metrics| metrics.purged.is_some_and(|id| id.index >= applied),
-            "a shorter log",
-        )
+    reached(raft, applied, "a shorter log", |metrics| metrics.purged).await
+}
+
+/// Waits until something of the member's has come as far.
+async fn reached(
+    raft: &Raft,
+    index: u64,
+    what: &str,
+    of: fn(&RaftMetrics<TypeConfig>) -> Option<LogId>,
+) -> Result<(), MemberError> {
+    let wait = raft.wait(Some(SNAPSHOT_WITHIN));
+    wait.metrics(|metrics| of(metrics).is_some_and(|id| id.index >= index), what)
         .await
         .map(drop)
-        .map_err(|error| failed(error.to_string()))
+        .map_err(|error| MemberError::Raft(error.to_string()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! ([`watermark`](crate::watermark)); and `log.redb`, which holds a sentence: a program that knows no other log than that on redb finds it,
 //! and refuses the watermark beside it as a newer program's, where it would else take the member for one that was never founded. Crash order of a commit: its records, their sync, the watermark, then the answer.
 //! What raft-log takes for granted of its files, [`survey`] makes sure of before it opens them; what it finds there it makes durable, and
-//! reads from the disk, before any of it is believed ([`settle`](crate::durable_fs::settle)).
+//! reads from the disk, before any of it is believed ([`settle`](verger_durable::settle)).
 
 mod codec;
 mod engine;
@@ -34,7 +34,7 @@ use crate::containment::{contained, contained_open};
 use crate::log_db::{Change, LogRecord};
 use crate::patience::patiently;
 use crate::watermark::{Engine, Watermark};
-use crate::{Remedy, StoreError, durable_fs};
+use crate::{Remedy, StoreError};
 
 const CHUNKS: &str = "log.chunks";
 const MARK_FILE: &str = "log.mark";
@@ -71,7 +71,7 @@ type Synced = Receiver<io::Result<()>>;
 impl ChunkedLog {
     /// Makes an empty log in `dir`. Refused where a log exists: a member never starts empty over an old one.
     pub fn create(dir: &Path) -> Result<Self, StoreError> {
-        durable_fs::create_dir(dir)?;
+        verger_durable::create_dir(dir)?;
         let chunks = dir.join(CHUNKS);
         for path in [&chunks, &dir.join(NOTICE)] {
             if path.exists() {
@@ -87,7 +87,7 @@ impl ChunkedLog {
             }
             _ => {}
         }
-        durable_fs::create_dir(&draft)?;
+        verger_durable::create_dir(&draft)?;
         let notes = Notes {
             commit: 1,
             ..Notes::default()
@@ -99,7 +99,7 @@ impl ChunkedLog {
             .map_err(|error| fault(&draft, error))?;
         drop(raft);
         Watermark::create(&dir.join(MARK_FILE), Engine::RaftLog, notes.commit)?;
-        durable_fs::rename(&draft, &chunks)?;
+        verger_durable::rename(&draft, &chunks)?;
         Self::open(dir)
     }
 
@@ -122,8 +122,8 @@ impl ChunkedLog {
         if !notice.exists() {
             fs::write(&notice, NOTICE_TEXT).map_err(|error| StoreError::io(&notice, "write", error))?;
         }
-        durable_fs::settle(&notice)?;
-        durable_fs::sync_dir(dir)?;
+        verger_durable::settle(&notice)?;
+        verger_durable::sync_dir(dir)?;
         let acknowledged = mark.sequence();
         let (raft, head) = contained_open(&chunks, Remedy::RejoinUnderNewId, || {
             patiently(|| surveyed(&chunks, size, acknowledged, u64::MAX))

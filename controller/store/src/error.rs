@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use verger_durable::NotDurable;
+
 /// What an operator does about a damaged file. The remedy differs by what the file held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
@@ -159,5 +161,11 @@ impl StoreError {
     #[must_use]
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::Newer { .. })
+    }
+}
+
+impl From<NotDurable> for StoreError {
+    fn from(NotDurable { file, action, source }: NotDurable) -> Self {
+        Self::io(&file, action, source)
     }
 }

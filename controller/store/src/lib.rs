@@ -15,7 +15,7 @@
 //! One [`conformance`] suite per port runs over all of its implementations.
 //!
 //! What is there when one of them is opened is made durable, and read from the disk, before it is believed: what a process wrote that was
-//! ended before its sync may be in memory alone (`durable_fs::settle`).
+//! ended before its sync may be in memory alone (`verger_durable::settle`).
 //!
 //! Every stored form carries a format version and a CRC32C; damage is a typed [`StoreError`] that names the
 //! file and the remedy, never an empty start.
@@ -25,7 +25,6 @@ mod chunk_stream;
 mod chunked_log;
 pub mod conformance;
 mod containment;
-mod durable_fs;
 mod error;
 mod frame;
 #[cfg(test)]
@@ -48,8 +47,6 @@ mod watermark;
 mod write_behind;
 
 pub use chunked_log::ChunkedLog;
-#[cfg(feature = "rig")]
-pub use durable_fs::leave_settling_out;
 pub use error::{Remedy, StoreError};
 pub use log_db::{ExportSummary, LogCheck, LogDb, LogId, LogRecord, MAX_PAYLOAD_BYTES};
 pub use log_writer::{Callback, LogWriter, Pump};

@@ -11,9 +11,6 @@ use redb::{BackendError, StorageBackend};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
-#[cfg(feature = "rig")]
-use crate::durable_fs;
-
 /// What happened under redb, and what tests want to happen. Shared across reopenings of one log.
 #[derive(Debug)]
 pub(crate) struct Weather {
@@ -110,7 +107,7 @@ impl StorageBackend for LogFile {
     fn sync_data(&self) -> Result<(), io::Error> {
         // redb syncs while it opens what it has read before, which would hide that nothing was settled.
         #[cfg(feature = "rig")]
-        if self.weather.syncs_are_left_out.load(Ordering::Acquire) || durable_fs::is_settling_left_out() {
+        if self.weather.syncs_are_left_out.load(Ordering::Acquire) || verger_durable::is_settling_left_out() {
             return Ok(());
         }
         self.weather.syncs.fetch_add(1, Ordering::AcqRel);

@@ -3,7 +3,7 @@
 //! Layout of the directory: `log.redb` (tables `records` by index, `meta` with `head`, `vote`, `committed`)
 //! and `log.mark` ([`watermark`](crate::watermark)). Crash order of a commit: redb's pages, then the
 //! watermark, then the answer. What is there when it is opened is made durable, and read from the disk, before any of it is believed
-//! ([`settle`](crate::durable_fs::settle)): redb syncs what it goes on with, and reads before that.
+//! ([`settle`](verger_durable::settle)): redb syncs what it goes on with, and reads before that.
 
 mod engine;
 #[cfg(test)]
@@ -30,7 +30,7 @@ use crate::log_db::{Change, ExportSummary, LogCheck, LogDb, LogId, LogRecord};
 use crate::patience::patiently;
 use crate::redb_backend::Weather;
 use crate::watermark::{Engine, Watermark};
-use crate::{Remedy, StoreError, durable_fs};
+use crate::{Remedy, StoreError};
 
 const LOG_FILE: &str = "log.redb";
 const MARK_FILE: &str = "log.mark";
@@ -55,7 +55,7 @@ struct Committer {
 impl RedbLog {
     /// Makes an empty log in `dir`. Refused where a log exists: a member never starts empty over an old one.
     pub fn create(dir: &Path) -> Result<Self, StoreError> {
-        durable_fs::create_dir(dir)?;
+        verger_durable::create_dir(dir)?;
         let path = dir.join(LOG_FILE);
         if path.exists() {
             return Err(StoreError::Refused {
@@ -84,7 +84,7 @@ impl RedbLog {
         write().map_err(|error| fault(&draft, error))?;
         database.close().map_err(|error| fault(&draft, error.into()))?;
         Watermark::create(&dir.join(MARK_FILE), Engine::Redb, head.sequence)?;
-        durable_fs::rename(&draft, &path)?;
+        verger_durable::rename(&draft, &path)?;
         Self::open(dir)
     }
 
@@ -112,7 +112,7 @@ impl RedbLog {
 
     fn open_in(dir: &Path, weather: Arc<Weather>) -> Result<Self, StoreError> {
         let path = dir.join(LOG_FILE);
-        durable_fs::sync_dir(dir)?;
+        verger_durable::sync_dir(dir)?;
         let mut mark = Watermark::open(&dir.join(MARK_FILE), Engine::Redb)?;
         let (database, head) = contained_open(&path, Remedy::RejoinUnderNewId, || {
             let database = patiently(|| engine::open(&path, false, &weather))?;

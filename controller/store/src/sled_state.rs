@@ -2,7 +2,7 @@
 //!
 //! sled neither reports damage cleanly nor syncs by itself, so: it is opened in a thread whose panic is an
 //! error, every row carries a checksum, the mark carries count and digest of all rows, opening makes them durable
-//! ([`settle`](crate::durable_fs::settle)) and reads them all, and [`flush`](StateDb::flush) is sled's flush and an fdatasync of its file.
+//! ([`settle`](verger_durable::settle)) and reads them all, and [`flush`](StateDb::flush) is sled's flush and an fdatasync of its file.
 
 mod cache;
 mod rows;
@@ -21,7 +21,7 @@ use self::rows::{
 use crate::containment::{contained, contained_open};
 use crate::patience::patiently;
 use crate::state_db::{AppliedMark, Row, RowOp, StateDb};
-use crate::{Remedy, StoreError, durable_fs, row_key};
+use crate::{Remedy, StoreError, row_key};
 
 const STATE_DIR: &str = "state.sled";
 const ROWS_TREE: &str = "rows";
@@ -127,13 +127,13 @@ impl SledState {
     /// [`StoreError::Damaged`], [`discard`](Self::discard) it and rebuild. A lock that is still held after
     /// some seconds is another process's: [`StoreError::InUse`].
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        durable_fs::create_dir(dir)?;
+        verger_durable::create_dir(dir)?;
         let path = dir.join(STATE_DIR);
         let (db, present) = patiently(|| Self::open_engine(&path))?;
         let blocks = path.join("db");
         let file = File::open(&blocks).map_err(|error| StoreError::io(&blocks, "open", error))?;
-        durable_fs::sync_dir(&path)?;
-        durable_fs::sync_dir(dir)?;
+        verger_durable::sync_dir(&path)?;
+        verger_durable::sync_dir(dir)?;
         let this = Self {
             path,
             db,
@@ -144,7 +144,7 @@ impl SledState {
             moved: Condvar::new(),
             touched: Touched::default(),
         };
-        if !durable_fs::is_settling_left_out() {
+        if !verger_durable::is_settling_left_out() {
             // What the engine moved while it was opened, too.
             contained(&this.path, Remedy::RebuildState, || this.settle())?;
         }
@@ -162,7 +162,7 @@ impl SledState {
 
     fn open_engine(path: &Path) -> Result<(sled::Db, Present), StoreError> {
         if path.exists() {
-            durable_fs::settle(path)?;
+            verger_durable::settle(path)?;
         }
         contained_open(path, Remedy::RebuildState, || {
             let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES);
@@ -179,7 +179,7 @@ impl SledState {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(StoreError::io(&path, "remove", error))
             }
-            _ => durable_fs::sync_dir(dir),
+            _ => Ok(verger_durable::sync_dir(dir)?),
         }
     }
 

@@ -15,7 +15,7 @@ use verger_chunks::SnapshotHeader;
 
 use crate::chunk_stream::{ChunkSink, ChunkSource, StreamKind};
 use crate::log_db::LogId;
-use crate::{Remedy, StoreError, durable_fs};
+use crate::{Remedy, StoreError};
 
 pub use incoming::{Incoming, SnapshotId};
 
@@ -111,7 +111,7 @@ impl SnapshotDir {
     /// (`durable_fs`): a snapshot whose name is there is a [`DurableSnapshot`]. What has come of another
     /// member's snapshot stays, unless there is a newer one.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        durable_fs::create_dir(dir)?;
+        verger_durable::create_dir(dir)?;
         let this = Self {
             dir: dir.to_owned(),
             syncs: Syncs::ALL,
@@ -121,7 +121,7 @@ impl SnapshotDir {
                 this.remove(&name)?;
             }
         }
-        durable_fs::settle(dir)?;
+        verger_durable::settle(dir)?;
         this.drop_overtaken()?;
         Ok(this)
     }
@@ -216,7 +216,7 @@ impl SnapshotDir {
             self.remove(name)?;
         }
         if self.syncs.names && !names.is_empty() {
-            durable_fs::sync_dir(&self.dir)?;
+            verger_durable::sync_dir(&self.dir)?;
         }
         Ok(names.len())
     }
@@ -226,7 +226,7 @@ impl SnapshotDir {
         for name in self.snapshots()? {
             self.remove(&name)?;
         }
-        durable_fs::sync_dir(&self.dir)
+        Ok(verger_durable::sync_dir(&self.dir)?)
     }
 
     fn remove(&self, name: &str) -> Result<(), StoreError> {
@@ -287,7 +287,7 @@ impl SnapshotWriter {
                 .map_err(|error| StoreError::io(draft, "sync", error))?;
         }
         if self.syncs.names {
-            durable_fs::rename(draft, place)?;
+            verger_durable::rename(draft, place)?;
         } else {
             fs::rename(draft, place).map_err(|error| StoreError::io(place, "rename into place", error))?;
         }

@@ -16,7 +16,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::frame::{u32_at, u64_at};
-use crate::{Remedy, StoreError, durable_fs};
+use crate::{Remedy, StoreError};
 
 const SLOT: usize = 4096;
 const MAGIC: &[u8; 4] = b"VGRM";
@@ -89,7 +89,7 @@ impl Watermark {
                 std::io::ErrorKind::NotFound => damaged(path, "the watermark file is missing"),
                 _ => StoreError::io(path, "open", error),
             })?;
-        durable_fs::settle_file(&file, path)?;
+        verger_durable::settle_file(&file, path)?;
         let mut newest = None;
         for slot in 0..2 {
             let mut bytes = [0; SLOT];

@@ -70,6 +70,12 @@ pub(super) const RULES: Rules = Rules {
             never_reaches: IMPURE,
             ..LIBRARY
         },
+        // What both sides' stores do to the files that they find.
+        CrateRule {
+            name: "verger-durable",
+            never_reaches: IMPURE,
+            ..LIBRARY
+        },
         CrateRule {
             name: "verger-fuzz",
             tests_use: &[],
@@ -97,7 +103,7 @@ pub(super) const RULES: Rules = Rules {
         },
         CrateRule {
             name: "verger-controller-store",
-            uses: &["verger-chunks"],
+            uses: &["verger-chunks", "verger-durable"],
             ..LIBRARY
         },
         CrateRule {
@@ -198,7 +204,7 @@ pub(super) const RULES: Rules = Rules {
         },
         CrateRule {
             name: "verger-agent-store",
-            uses: &["verger-policy", "verger-agent-core"],
+            uses: &["verger-policy", "verger-agent-core", "verger-durable"],
             never_reaches: &["tokio", "tonic", "prost"],
             ..LIBRARY
         },

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use verger_agent_core::store::conformance::{bodies, finding, set, transition};
 use verger_agent_core::store::{LedgerDelta, LedgerStore as _, Round, SetDelta, SpoolStore as _};
-use verger_agent_store::{Options, leave_settling_out, open};
+use verger_agent_store::{Options, open};
 
 const USAGE: &str = "verger-ledger-writer write DIR [--barrier on|off] [--rounds N] | claim DIR --settle on|off | verify DIR --acked N";
 
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         ["write", dir, rest @ ..] => write(Path::new(dir), rest),
         ["claim", dir, "--settle", "on"] => claim(Path::new(dir)),
         ["claim", dir, "--settle", "off"] => {
-            leave_settling_out();
+            verger_durable::leave_settling_out();
             claim(Path::new(dir))
         }
         ["verify", dir, "--acked", acked] => verify(Path::new(dir), acked),

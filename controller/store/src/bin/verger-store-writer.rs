@@ -81,7 +81,7 @@ fn run() -> Result<(), Failure> {
             ("--claim", "on") => claims = true,
             ("--claim", "off") => {
                 claims = true;
-                verger_controller_store::leave_settling_out();
+                verger_durable::leave_settling_out();
             }
             ("--seed", number) => {
                 seed = number

@@ -16,7 +16,7 @@ use super::codec::Format;
 use super::engine::{self, ChunkSize, damaged};
 pub(super) use super::walk::Record;
 use super::walk::{Begins, Head, Walk};
-use crate::{StoreError, durable_fs};
+use crate::StoreError;
 
 /// The types of raft-log's records.
 const TYPES: std::ops::RangeInclusive<u8> = 0..=5;
@@ -56,7 +56,7 @@ pub(super) fn survey(dir: &Path, acknowledged: u64, upto: u64) -> Result<Head, S
     let _lock = ChunkedWal::<RaftWalTypes<Format>>::acquire_lock(&config)
         .map_err(|error| engine::fault(dir, error))?;
     // Nobody writes to it any more, and whoever did may have been ended before it was synced.
-    durable_fs::settle(dir)?;
+    verger_durable::settle(dir)?;
     let chunks = chunks(dir)?;
     let Read { whole, broken, end } = read(&chunks, upto)?;
     let file = |chunk: usize| chunks[chunk].path.as_path();
@@ -281,7 +281,7 @@ fn beyond(bytes: &[u8], from: usize, known: u64) -> Option<Found> {
 fn cut(dir: &Path, chunks: &[Chunk], whole: &Whole) -> Result<(), StoreError> {
     for chunk in chunks[whole.chunk + 1..].iter().rev() {
         fs::remove_file(&chunk.path).map_err(|error| StoreError::io(&chunk.path, "remove", error))?;
-        durable_fs::sync_dir(dir)?;
+        verger_durable::sync_dir(dir)?;
     }
     let path = &chunks[whole.chunk].path;
     tracing::warn!(file = ?path, bytes = whole.bytes, "cut off what was being written when the log was stopped");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use redb::{Builder, Database, TableDefinition};
 
 use crate::redb_backend::{LogFile, Weather};
-use crate::{Remedy, StoreError, durable_fs};
+use crate::{Remedy, StoreError};
 
 pub(super) const RECORDS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("records");
 pub(super) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
@@ -39,7 +39,7 @@ pub(super) fn open(path: &Path, create: bool, weather: &Arc<Weather>) -> Result<
         .set_cache_size(CACHE_BYTES)
         .set_check_integrity_on_open(!create);
     if !create {
-        durable_fs::settle_file(&file, path)?;
+        verger_durable::settle_file(&file, path)?;
     }
     let backend = LogFile::new(file, Arc::clone(weather)).map_err(|error| fault(path, error.into()))?;
     builder

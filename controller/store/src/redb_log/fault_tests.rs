@@ -3,17 +3,45 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::*;
-use crate::LogWriter;
 use crate::conformance::log::{record, records, sized};
+use crate::{Callback, LogWriter};
 
 fn log_in_weather() -> (tempfile::TempDir, RedbLog) {
     let dir = tempfile::tempdir().unwrap();
     drop(RedbLog::create(dir.path()).unwrap());
     let log = RedbLog::open_in(dir.path(), Arc::default()).unwrap();
     (dir, log)
+}
+
+/// What a writer answered.
+struct Results(
+    SyncSender<Result<(), StoreError>>,
+    Receiver<Result<(), StoreError>>,
+);
+
+impl Results {
+    fn tell(&self) -> Callback {
+        let send = self.0.clone();
+        Box::new(move |result| send.send(result).unwrap())
+    }
+
+    fn next(&self) -> Result<(), StoreError> {
+        self.1.recv().unwrap()
+    }
+}
+
+/// A writer of this log, which has written four records by it.
+fn written_by_a_writer(log: RedbLog) -> (Arc<RedbLog>, LogWriter, Results) {
+    let log = Arc::new(log);
+    let writer = LogWriter::start(log.clone()).unwrap();
+    let (send, results) = sync_channel(64);
+    let results = Results(send, results);
+    writer.submit(records(0..=3, 1), results.tell()).unwrap();
+    results.next().unwrap();
+    (log, writer, results)
 }
 
 fn all(log: &RedbLog) -> Vec<LogRecord> {
@@ -83,45 +111,29 @@ fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
 #[test]
 fn a_full_disk_fails_the_queued_batches_and_the_writer_recovers() {
     let (dir, log) = log_in_weather();
-    let log = Arc::new(log);
-    let writer = LogWriter::start(log.clone()).unwrap();
-    let (send, results) = sync_channel(64);
-    let tell = || {
-        let send = send.clone();
-        Box::new(move |result| send.send(result).unwrap())
-    };
-    writer.submit(records(0..=3, 1), tell()).unwrap();
-    results.recv().unwrap().unwrap();
+    let (log, writer, results) = written_by_a_writer(log);
     log.weather
         .limit_capacity(fs::metadata(dir.path().join(LOG_FILE)).unwrap().len());
-    writer.submit(vec![sized(4, 1, 4 << 20)], tell()).unwrap();
-    assert!(matches!(results.recv().unwrap(), Err(StoreError::Full { .. })));
+    writer.submit(vec![sized(4, 1, 4 << 20)], results.tell()).unwrap();
+    assert!(matches!(results.next(), Err(StoreError::Full { .. })));
     assert_eq!(writer.last(), Some(LogId { index: 3, term: 1 }));
     // Whoever waits for a record that failed waits for nothing.
     writer.reached().wait_for(3).unwrap();
     let waited = writer.reached().wait_for(4);
     assert!(matches!(waited, Err(StoreError::Full { .. })), "{waited:?}");
     log.weather.limit_capacity(u64::MAX);
-    writer.submit(vec![record(4, 2)], tell()).unwrap();
-    results.recv().unwrap().unwrap();
+    writer.submit(vec![record(4, 2)], results.tell()).unwrap();
+    results.next().unwrap();
     assert_eq!(writer.read_range(4..5, 99).unwrap(), [record(4, 2)]);
 }
 
 #[test]
 fn nobody_takes_for_durable_what_a_log_that_cannot_be_read_any_more_was_to_write() {
     let (_dir, log) = log_in_weather();
-    let log = Arc::new(log);
-    let writer = LogWriter::start(log.clone()).unwrap();
-    let (send, results) = sync_channel(64);
-    let tell = || {
-        let send = send.clone();
-        Box::new(move |result| send.send(result).unwrap())
-    };
-    writer.submit(records(0..=3, 1), tell()).unwrap();
-    results.recv().unwrap().unwrap();
+    let (log, writer, results) = written_by_a_writer(log);
     log.weather.fail_next_sync();
-    writer.submit(vec![record(4, 1)], tell()).unwrap();
-    results.recv().unwrap().unwrap_err();
+    writer.submit(vec![record(4, 1)], results.tell()).unwrap();
+    results.next().unwrap_err();
     // It does not say any more where it ends, and whoever asks the writer is told what was to be.
     log.last().unwrap_err();
     assert_eq!(writer.last(), Some(LogId { index: 4, term: 1 }));

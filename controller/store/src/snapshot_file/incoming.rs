@@ -9,8 +9,8 @@ use std::io::{BufReader, BufWriter, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::{BUFFER_BYTES, DurableSnapshot, SUFFIX, SnapshotDir, SnapshotMeta, damaged};
+use crate::StoreError;
 use crate::chunk_stream::{ChunkSink, ChunkSource, Kept, StreamKind, TRAILER_BYTES, read_trailer};
-use crate::{StoreError, durable_fs};
 
 const INCOMING_SUFFIX: &str = ".incoming";
 
@@ -82,7 +82,7 @@ impl SnapshotDir {
             .open(&draft)
             .map_err(|error| StoreError::io(&draft, "open", error))?;
         // Its sync may have failed before: what is sound in memory alone is not.
-        durable_fs::settle_file(&file, &draft)?;
+        verger_durable::settle_file(&file, &draft)?;
         let buffered = |file: &File| {
             let file = file
                 .try_clone()
@@ -211,7 +211,7 @@ impl Incoming {
         sink.finish()?;
         file.sync_all()
             .map_err(|error| StoreError::io(&draft, "sync", error))?;
-        durable_fs::rename(&draft, &path)?;
+        verger_durable::rename(&draft, &path)?;
         Ok(DurableSnapshot { meta, path })
     }
 

@@ -1,15 +1,33 @@
-//! Makes names durable: a file that was synced can still vanish with its directory entry. And what an earlier process left.
+//! Makes names durable (a file that was synced can still vanish with its directory entry), and what an earlier process left. The stores
+//! of members and of agents are built on it.
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 #[cfg(feature = "rig")]
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::Advice;
 use rustix::io::Errno;
 
-use crate::StoreError;
+/// A file or directory that the system did not make durable, or whose name it did not.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}", file.display())]
+pub struct NotDurable {
+    /// Which.
+    pub file: PathBuf,
+    /// What was tried, as a verb.
+    pub action: &'static str,
+    /// The system's answer.
+    pub source: io::Error,
+}
+
+impl NotDurable {
+    fn new(file: &Path, action: &'static str, source: io::Error) -> Self {
+        let file = file.to_owned();
+        Self { file, action, source }
+    }
+}
 
 /// The rig's planted defect.
 #[cfg(feature = "rig")]
@@ -22,13 +40,17 @@ pub fn leave_settling_out() {
     SETTLING_IS_LEFT_OUT.store(true, Ordering::Release);
 }
 
+/// Whether it was left out from some point on: whoever syncs what was found in another way leaves that out, too.
 #[cfg(feature = "rig")]
-pub(crate) fn is_settling_left_out() -> bool {
+#[must_use]
+pub fn is_settling_left_out() -> bool {
     SETTLING_IS_LEFT_OUT.load(Ordering::Acquire)
 }
 
+/// Whether settling is left out, which a program that is no rig's never does.
 #[cfg(not(feature = "rig"))]
-pub(crate) const fn is_settling_left_out() -> bool {
+#[must_use]
+pub const fn is_settling_left_out() -> bool {
     false
 }
 
@@ -44,25 +66,25 @@ pub(crate) const fn is_settling_left_out() -> bool {
 ///
 /// # Errors
 /// When there is nothing of this name, and when a file or folder cannot be read or synced: the error names it.
-pub(crate) fn settle(place: &Path) -> Result<(), StoreError> {
+pub fn settle(place: &Path) -> Result<(), NotDurable> {
     if is_settling_left_out() {
         return Ok(());
     }
     let kind = fs::symlink_metadata(place)
-        .map_err(|error| StoreError::io(place, "look at", error))?
+        .map_err(|error| NotDurable::new(place, "look at", error))?
         .file_type();
     if kind.is_file() {
-        let file = File::open(place).map_err(|error| StoreError::io(place, "open", error))?;
+        let file = File::open(place).map_err(|error| NotDurable::new(place, "open", error))?;
         return settle_file(&file, place);
     }
     if !kind.is_dir() {
         return Ok(());
     }
-    let unreadable = |error| StoreError::io(place, "list", error);
+    let unreadable = |error| NotDurable::new(place, "list", error);
     for entry in fs::read_dir(place).map_err(unreadable)? {
         match settle(&entry.map_err(unreadable)?.path()) {
             // Who had the folder before may still take away what is of no use.
-            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(NotDurable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             settled => settled?,
         }
     }
@@ -70,21 +92,27 @@ pub(crate) fn settle(place: &Path) -> Result<(), StoreError> {
 }
 
 /// As [`settle`], of a file that is open.
-pub(crate) fn settle_file(file: &File, path: &Path) -> Result<(), StoreError> {
+///
+/// # Errors
+/// When it cannot be synced, or its pages cannot be dropped.
+pub fn settle_file(file: &File, path: &Path) -> Result<(), NotDurable> {
     if is_settling_left_out() {
         return Ok(());
     }
     file.sync_all()
-        .map_err(|error| StoreError::io(path, "sync", error))?;
+        .map_err(|error| NotDurable::new(path, "sync", error))?;
     match rustix::fs::fadvise(file, 0, None, Advice::DontNeed) {
         // A kernel without it has no pages to be told of.
         Ok(()) | Err(Errno::NOSYS) => Ok(()),
-        Err(errno) => Err(StoreError::io(path, "drop the cached pages of", errno.into())),
+        Err(errno) => Err(NotDurable::new(path, "drop the cached pages of", errno.into())),
     }
 }
 
-/// Creates a directory (and its parents), and makes the new entries durable.
-pub(crate) fn create_dir(dir: &Path) -> Result<(), StoreError> {
+/// Creates a directory (and its parents), and makes the new entries durable. One that is there is taken as it is.
+///
+/// # Errors
+/// When one of them cannot be created, or its entry cannot be synced.
+pub fn create_dir(dir: &Path) -> Result<(), NotDurable> {
     if dir.is_dir() {
         return Ok(());
     }
@@ -93,7 +121,7 @@ pub(crate) fn create_dir(dir: &Path) -> Result<(), StoreError> {
     }
     match fs::create_dir(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(StoreError::io(dir, "create the directory", error));
+            return Err(NotDurable::new(dir, "create the directory", error));
         }
         _ => {}
     }
@@ -104,18 +132,24 @@ pub(crate) fn create_dir(dir: &Path) -> Result<(), StoreError> {
 }
 
 /// Makes the entries of a directory durable. Where settling is left out it is, too: a file system's journal takes the data along.
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+///
+/// # Errors
+/// When it cannot be opened or synced.
+pub fn sync_dir(dir: &Path) -> Result<(), NotDurable> {
     if is_settling_left_out() {
         return Ok(());
     }
     File::open(dir)
         .and_then(|handle| handle.sync_all())
-        .map_err(|error| StoreError::io(dir, "sync the directory", error))
+        .map_err(|error| NotDurable::new(dir, "sync the directory", error))
 }
 
 /// Renames within one directory and makes the new name durable.
-pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
-    fs::rename(from, to).map_err(|error| StoreError::io(to, "rename into place", error))?;
+///
+/// # Errors
+/// When it cannot be renamed, or the directory cannot be synced.
+pub fn rename(from: &Path, to: &Path) -> Result<(), NotDurable> {
+    fs::rename(from, to).map_err(|error| NotDurable::new(to, "rename into place", error))?;
     match to.parent() {
         Some(parent) => sync_dir(parent),
         None => Ok(()),
@@ -202,7 +236,7 @@ mod tests {
         let missing = dir.path().join("log.chunks");
         let error = settle(&missing).unwrap_err();
         assert!(
-            matches!(&error, StoreError::Io { file, .. } if *file == missing),
+            matches!(&error, NotDurable { file, .. } if *file == missing),
             "{error}"
         );
     }
@@ -229,7 +263,7 @@ mod tests {
         let path = Path::new("log.redb");
         let error = settle_file(&file, path).unwrap_err();
         assert!(
-            matches!(&error, StoreError::Io { file, action: "sync", .. } if file == path),
+            matches!(&error, NotDurable { file, action: "sync", .. } if file == path),
             "{error}"
         );
     }
