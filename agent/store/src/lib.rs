@@ -3,8 +3,9 @@
 //! sled alone keeps neither promise an agent needs: its `flush` does not survive a power cut, and damaged files
 //! open without a word, shorter or empty (09-raft-evidence). So `journal` adds a barrier, checksums and a
 //! watermark outside of sled, and every open proves all records against them: the contents are what was
-//! acknowledged, or the error is [`StoreError::Damaged`]. Before that, what is there is made durable and read from the disk ([`verger_durable::settle`]):
-//! an agent that was killed may have left it in memory alone. An agent never starts empty under its old identity.
+//! acknowledged, or the error is [`StoreError::Damaged`]. Before that, what is there is made durable and read from the disk
+//! ([`verger_durable::settle`]): an agent that was killed may have left it in memory alone. An agent never starts empty under its old
+//! identity.
 //!
 //! In the folder: `sled/` (the database), `ledger.watermark` and `spool.watermark`.
 
