@@ -53,18 +53,24 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let aside = tokio::spawn(room::keep_leading_where_space_is(std::sync::Arc::clone(
         &opened.member,
     )));
+    let (moved, node) = (std::sync::Arc::clone(&opened.member), config.node());
+    let moving = tokio::spawn(async move { moved.keep_known_as(node).await });
     let mut signals = signals;
-    tokio::select! {
-        ready = opened.ready(&config) => ready?,
+    let starting = async {
+        opened.ready().await?;
+        let wired = wire_up(&config, &opened).await?;
+        timekeeper::catch_up(&wired.member, &config.member).await;
+        anyhow::Ok(wired)
+    };
+    let mut wired = tokio::select! {
+        wired = starting => wired?,
         diverged = &mut comparing => return Err(equality::why(diverged)),
         ended = &mut peering => return ended?.map_err(Into::into),
         why = opened.member.failure() => return Err(failed(&why)),
         why = &mut renewing => return Err(why?),
         _ = signals.0.recv() => return Ok(()),
         _ = signals.1.recv() => return Ok(()),
-    }
-    let mut wired = wire_up(&config, &opened).await?;
-    timekeeper::catch_up(&wired.member, &config.member).await;
+    };
     let time = tokio::spawn(timekeeper::keep_time(
         std::sync::Arc::clone(&wired.member),
         config.member.clone(),
@@ -154,7 +160,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     renewing.abort();
     comparing.abort();
     let _ = comparing.await;
-    for task in [time, watch, raising, emergency, telling, asking, aside]
+    for task in [time, watch, raising, emergency, telling, asking, aside, moving]
         .into_iter()
         .chain(fresh)
     {

@@ -16,7 +16,7 @@ use verger_controller_api::{
     Agents, Audit, Authorizer, Certificates, Cluster, Enrolment, Findings, Joining, LogIn, MESSAGE_BYTES,
     MemberInfo, Members, Policy, Proposals, SMALL_MESSAGE_BYTES,
 };
-use verger_controller_raft::{Change, Member, MemberConfig, NoPeers, Part, Peers};
+use verger_controller_raft::{Member, MemberConfig, NoPeers, Part, Peers};
 use verger_proto::agent::v1::enrolment_service_server::EnrolmentServiceServer;
 use verger_proto::agent::v1::session_service_server::SessionServiceServer;
 use verger_proto::cluster::v1::audit_service_server::AuditServiceServer;
@@ -196,7 +196,7 @@ impl Opened {
     }
 
     /// Waits until this member can serve: what it had acknowledged is there, where it decides that alone, and its cluster is known to it.
-    pub(crate) async fn ready(&self, config: &Config) -> anyhow::Result<()> {
+    pub(crate) async fn ready(&self) -> anyhow::Result<()> {
         if voters(&self.member) == 1
             && self
                 .member
@@ -213,25 +213,7 @@ impl Opened {
             tracing::info!("waiting for the cluster's leader to call");
             revisions.changed().await.context("the member stopped")?;
         }
-        self.say_where(config).await;
         Ok(())
-    }
-
-    /// Tells the others where this member is called now. It need not succeed: they call it there already, or it will be tried at the next start.
-    async fn say_where(&self, config: &Config) {
-        let members = self.member.standing().members;
-        let known = members.iter().find(|member| member.id == self.seat.number);
-        let node = config.node();
-        if known.is_none_or(|known| known.node == node) {
-            return;
-        }
-        let change = Change::Move {
-            id: self.seat.number,
-            node,
-        };
-        if let Err(error) = self.member.change(change, false).await {
-            tracing::warn!(%error, "the other members were not told where this one is called now");
-        }
     }
 }
 

@@ -21,7 +21,7 @@ const ASIDE_WITHIN: Duration = Duration::from_secs(2);
 /// Why a change of who leads has failed.
 const NOT_LED: &str = "it was asked to lead, and does not: its log may be behind, or it is not reached";
 /// How long it may take to answer: three entries, each on a quorum's disks.
-const MADE_WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const MADE_WITHIN: Duration = Duration::from_secs(20);
 
 impl Member {
     /// Changes who the members are, and waits until the change is committed. What would leave no quorum that is there is refused, unless
@@ -161,7 +161,7 @@ impl Member {
     }
 }
 
-fn outcome(answer: Result<pb::ChangeMembersResponse, PeerError>) -> Result<(), ChangeError> {
+pub(crate) fn outcome(answer: Result<pb::ChangeMembersResponse, PeerError>) -> Result<(), ChangeError> {
     use pb::change_members_response::Outcome;
     match answer.map(|answer| answer.outcome) {
         Ok(Some(Outcome::Done(pb::ChangeDone {}))) => Ok(()),
@@ -183,7 +183,7 @@ fn outcome(answer: Result<pb::ChangeMembersResponse, PeerError>) -> Result<(), C
     }
 }
 
-fn write(change: &Change, force: bool) -> pb::ChangeMembersRequest {
+pub(crate) fn write(change: &Change, force: bool) -> pb::ChangeMembersRequest {
     use pb::change_members_request::Change as Said;
     let learner = |id: &u64, node| pb::AddLearner {
         id: *id,

@@ -210,7 +210,7 @@ fn give_up(held: &mut Held) {
     }
 }
 
-/// Compares what has come with what was sent, and makes it a snapshot.
+/// Compares what has come with what was sent, and makes it durable.
 async fn ended(mut held: Held, end: pb::SnapshotEnd) -> Result<(Held, DurableSnapshot), PeerRefused> {
     let is_it = match held.as_ref().map(|coming| &coming.here) {
         Some(Here::Part(_, contents)) => contents.digest() == end.digest,

@@ -8,6 +8,7 @@ mod chain;
 mod changing;
 mod codec;
 mod equality;
+mod failing;
 mod finishing;
 #[cfg(test)]
 mod fuzz;
@@ -16,6 +17,7 @@ mod leading;
 mod log_store;
 mod member;
 mod membership;
+mod moving;
 mod network;
 mod peers;
 mod proposer;

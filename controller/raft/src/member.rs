@@ -1,6 +1,7 @@
 //! One member: its stores, its Raft, its state.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::equality;
 use crate::finishing::keep_finishing;
 use crate::inbox::Inbox;
 use crate::log_store::LogStore;
-use crate::network::Network;
+use crate::network::{Members, Network};
 use crate::peers::Peers;
 use crate::proposer::{Carrier, Proposer};
 use crate::reading::{self, ReadError, Reader, Reading};
@@ -221,13 +222,16 @@ impl Member {
         let (applied, db) = (Arc::clone(&machine.applied), Arc::clone(&machine.db));
         let room = Arc::clone(&machine.room);
         let snapshots = Arc::clone(&machine.snapshots);
+        let members = Members::default();
         let network = Network {
             peers: Arc::clone(&peers),
+            members: Arc::clone(&members),
             snapshots: Arc::clone(&snapshots),
         };
         let raft = Raft::new(id, Arc::new(raft_config()?), network, log, machine)
             .await
             .map_err(|error| MemberError::Raft(error.to_string()))?;
+        members.get_or_init(|| raft.server_metrics());
         let initialised = raft
             .is_initialized()
             .await
@@ -375,17 +379,24 @@ impl Member {
     /// state and in no published revision yet may be missing.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the store cannot be read, and while a snapshot takes the place of what is there.
     pub async fn rows(&self, tree: Tree, keys: Vec<Vec<u8>>) -> Result<Vec<Option<Bytes>>, RowsError> {
+        let replaced = || RowsError("a snapshot takes their place at the moment".to_owned());
+        let before = self.applied.rows_are_of().ok_or_else(replaced)?;
         let db = Arc::clone(&self.db);
         let read = move || keys.iter().map(|key| db.get(tree.name(), key)).collect();
         let values: Result<_, StoreError> = off_thread(read)
             .await
             .map_err(|error| RowsError(error.to_string()))?;
-        values.map_err(|error| {
+        let values = values.map_err(|error| {
             tracing::error!(%error, tree = tree.name(), "rows cannot be read");
             RowsError(error.to_string())
-        })
+        })?;
+        // Some may be of before, some of after, and some of neither.
+        match self.applied.rows_are_of() == Some(before) {
+            true => Ok(values),
+            false => Err(replaced()),
+        }
     }
 
     /// The revision applied last, and each later one.
@@ -548,6 +559,7 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
         revision: crate::runtime::watch::Sender::new(revision),
         term: crate::runtime::watch::Sender::new(term),
         noted: Mutex::new(Noted::begin(&mark)),
+        replacements: AtomicU64::default(),
     });
     Ok(Recovered {
         log: LogStore(Arc::new(log)),

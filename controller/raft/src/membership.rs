@@ -10,6 +10,7 @@ use openraft::rt::{Instant as _, WatchReceiver as _};
 use tokio::time::{Instant, timeout_at};
 
 use crate::member::{Member, Raft};
+use crate::peers::PeerError;
 use crate::types::{LogId, MemberId, Node, TypeConfig};
 
 /// Who has said nothing for so long is taken not to be there.
@@ -146,6 +147,16 @@ pub enum ChangeError {
     /// It would have another name.
     #[error("member {0} is {1}, and keeps that name")]
     Renamed(MemberId, String),
+    /// It does not answer where it is to be called.
+    #[error(
+        "the leader does not reach member {node}: {why}; set `peer_address` in its configuration to where the others reach it, and start it again"
+    )]
+    NotThere {
+        /// Who, and where.
+        node: Node,
+        /// What became of the call.
+        why: String,
+    },
     /// It does not vote.
     #[error("member {0} is a learner, and learners do not lead")]
     Learner(MemberId),
@@ -184,6 +195,7 @@ impl ChangeError {
             Self::Behind { .. } => "MEMBER_BEHIND",
             Self::Learner(_) => "MEMBER_IS_LEARNER",
             Self::Renamed(..) => "MEMBER_RENAMED",
+            Self::NotThere { .. } => "MEMBER_NOT_THERE",
             Self::Refused { reason, .. } => reason,
             Self::Nobody => "NO_LEADER",
             Self::Failed(_) => "CHANGE_FAILED",
@@ -393,7 +405,12 @@ impl Member {
                 }
                 ChangeMembers::RemoveNodes([id].into())
             }
-            Change::Move { id, node } => ChangeMembers::SetNodes([(id, node)].into()),
+            Change::Move { id, node } => {
+                if !is_meant {
+                    self.answers_there(looked_at.standing.of(id), &node).await?;
+                }
+                ChangeMembers::SetNodes([(id, node)].into())
+            }
             Change::Lead(id) if id == *raft.node_id() => return Ok(()),
             Change::Lead(id) => {
                 let begun = raft.trigger().transfer_leader(id).await;
@@ -401,6 +418,23 @@ impl Member {
             }
         };
         changed(raft, members, looked_at.membership).await
+    }
+
+    /// Checks that who is to be called elsewhere answers there, by its certificate: who does not would count for a quorum, and never be part
+    /// of one.
+    async fn answers_there(&self, known: Option<&MemberStanding>, node: &Node) -> Result<(), ChangeError> {
+        if known.is_some_and(|known| known.id == *self.raft().node_id() || known.node.address == node.address)
+        {
+            return Ok(());
+        }
+        let peer = self.peers().peer(&node.name, &node.address);
+        match peer.compare_state(THERE_WITHIN).await {
+            Ok(_) | Err(PeerError::Refused(_)) => Ok(()),
+            Err(PeerError::Unreachable(why) | PeerError::Lost(why)) => Err(ChangeError::NotThere {
+                node: node.clone(),
+                why,
+            }),
+        }
     }
 }
 

@@ -2,17 +2,20 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use openraft::RaftNetworkFactory;
+use openraft::alias::WatchReceiverOf;
 use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::metrics::RaftServerMetrics;
 use openraft::network::RPCOption;
 use openraft::network::v2::RaftNetworkV2;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use openraft::rt::WatchReceiver as _;
 use verger_controller_store::SnapshotDir;
 use verger_proto::peer::v1 as pb;
 
@@ -25,24 +28,52 @@ use crate::wire;
 /// For so much of entries a peer is given so much longer.
 const PER_MEBIBYTE: Duration = Duration::from_millis(250);
 
+/// Who the members are, once Raft runs.
+pub(crate) type Members = Arc<OnceLock<WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>>>;
+
 /// Makes the connections.
 pub(crate) struct Network {
     pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) members: Members,
     pub(crate) snapshots: Arc<SnapshotDir>,
 }
 
 /// One of them.
 pub(crate) struct Connection {
+    target: MemberId,
+    node: Node,
     peer: Arc<dyn Peer>,
+    peers: Arc<dyn Peers>,
+    members: Members,
     snapshots: Arc<SnapshotDir>,
+}
+
+impl Connection {
+    /// Whom it leads to, where that one is called by now: a leader keeps its connections for as long as it leads, wherever a member goes.
+    fn peer(&mut self) -> Arc<dyn Peer> {
+        let moved = self.members.get().and_then(|metrics| {
+            let metrics = metrics.borrow_watched();
+            let node = metrics.membership_config.membership().get_node(&self.target)?;
+            (*node != self.node).then(|| node.clone())
+        });
+        if let Some(node) = moved {
+            self.peer = self.peers.peer(&node.name, &node.address);
+            self.node = node;
+        }
+        Arc::clone(&self.peer)
+    }
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Connection;
 
-    async fn new_client(&mut self, _target: MemberId, node: &Node) -> Connection {
+    async fn new_client(&mut self, target: MemberId, node: &Node) -> Connection {
         Connection {
+            target,
+            node: node.clone(),
             peer: self.peers.peer(&node.name, &node.address),
+            peers: Arc::clone(&self.peers),
+            members: Arc::clone(&self.members),
             snapshots: Arc::clone(&self.snapshots),
         }
     }
@@ -79,7 +110,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let request = wire::write_append(&rpc);
         let within = within(&option) + to_take(&request);
-        let answer = self.peer.append(request, within).await;
+        let answer = self.peer().append(request, within).await;
         wire::read_appended(answer.map_err(failed)?).map_err(unread)
     }
 
@@ -91,7 +122,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         let request = pb::VoteRequest {
             ballot: Some(wire::write_ballot(&rpc)),
         };
-        let answer = self.peer.vote(request, within(&option)).await;
+        let answer = self.peer().vote(request, within(&option)).await;
         wire::read_result(answer.map_err(failed)?.result).map_err(unread)
     }
 
@@ -103,7 +134,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         let request = pb::PreVoteRequest {
             ballot: Some(wire::write_ballot(&rpc)),
         };
-        let answer = self.peer.pre_vote(request, within(&option)).await;
+        let answer = self.peer().pre_vote(request, within(&option)).await;
         wire::read_result(answer.map_err(failed)?.result).map_err(unread)
     }
 
@@ -114,10 +145,11 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         cancel: impl Future<Output = ReplicationClosed> + openraft::OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let peer = self.peer();
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
-            sent = transmit(&*self.peer, &self.snapshots, &vote, snapshot.snapshot) => sent,
+            sent = transmit(&*peer, &self.snapshots, &vote, snapshot.snapshot) => sent,
         }
     }
 
@@ -127,7 +159,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
         let request = wire::write_transfer(&req);
-        let answer = self.peer.transfer_leader(request, within(&option)).await;
+        let answer = self.peer().transfer_leader(request, within(&option)).await;
         match answer.map_err(failed)?.taken {
             true => Ok(Ok(())),
             false => Err(unread(io::Error::other(

@@ -9,14 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::errors::ForwardReason;
+use openraft::errors::{ClientWriteError, ForwardReason};
+use openraft::impls::ProgressResponder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use verger_controller_state::{InvalidCommand, Refused, Response, limits};
 use verger_proto::peer::v1 as pb;
 
 use crate::codec;
+use crate::failing;
 use crate::leading::{self, Leads};
 use crate::member::{ProposeError, Raft};
 use crate::membership;
@@ -41,6 +43,8 @@ const QUEUE_BYTES: usize = 4 * limits::COMMAND_BYTES;
 const FIND_WITHIN: Duration = Duration::from_secs(10);
 /// How long is waited for what may have been written, before nobody knows.
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
+/// Who does not answer any more has stopped by then, and says why.
+const STOPPED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long is waited where the leader takes nothing for a moment.
 const MOMENT: Duration = Duration::from_millis(50);
@@ -265,7 +269,8 @@ fn unknown(Unanswerable: Unanswerable) -> ProposeError {
     ProposeError::Unknown("this member stops, or got a snapshot in place of the answer".to_owned())
 }
 
-/// Has the leader of this term, which this member is, commit a batch. It was given away for this term alone.
+/// Has the leader of this term, which this member is, commit a batch. It was given away for this term alone: Raft itself looks at that again
+/// when it takes it.
 async fn commit(raft: &Raft, room: &Room, batch: Batch, term: u64) -> Given {
     if leading::now(raft) != Some(Leads::Here(term)) {
         return Given::Nowhere;
@@ -278,14 +283,26 @@ async fn commit(raft: &Raft, room: &Room, batch: Batch, term: u64) -> Given {
         return Given::NotNow;
     }
     // From here on it may be written, whatever is answered: another may lead by then.
-    match raft.client_write(batch).await {
-        Ok(_) => Given::Committed,
-        Err(error) => match error.forward_to_leader().map(|forward| forward.reason) {
+    let (responder, committed) = ProgressResponder::complete_only();
+    if let Err(error) = raft.write(batch).with_leader(term).responder(responder).await {
+        return Given::Failed(error.to_string());
+    }
+    let leads_no_more = || Given::Somewhere("this member led, and does not any more".to_owned());
+    match committed.await {
+        Ok(Ok(_)) => Given::Committed,
+        Ok(Err(ClientWriteError::ForwardToLeader(forward))) => match forward.reason {
             // It leads, and took nothing.
-            Some(ForwardReason::LeadershipTransfer | ForwardReason::LeaseExpired) => Given::NotNow,
-            Some(_) => Given::Somewhere("this member led, and does not any more".to_owned()),
-            None => Given::Failed(error.to_string()),
+            ForwardReason::LeadershipTransfer | ForwardReason::LeaseExpired => Given::NotNow,
+            _ => leads_no_more(),
         },
+        // Who leads now has something else in its place, or has it elsewhere.
+        Ok(Err(ClientWriteError::LogEntryDiscarded(_))) => leads_no_more(),
+        Ok(Err(error)) => Given::Failed(error.to_string()),
+        // It stops, or is as good as stopped.
+        Err(_) => {
+            let why = timeout(STOPPED_WITHIN, failing::stopped(raft)).await;
+            Given::Failed(why.unwrap_or_else(|_| "Raft did not say what became of it".to_owned()))
+        }
     }
 }
 

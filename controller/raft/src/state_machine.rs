@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -36,11 +37,19 @@ pub(crate) struct Applied {
     pub(crate) term: watch::Sender<u64>,
     /// Where the chain over it was, for other members.
     pub(crate) noted: Mutex<Noted>,
+    /// Snapshots that began to take the rows' place, and those that did: odd in between.
+    pub(crate) replacements: AtomicU64,
 }
 
 impl Applied {
     pub(crate) fn noted(&self) -> MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number while the rows are those of the state, another one once a snapshot took their place; none in between.
+    pub(crate) fn rows_are_of(&self) -> Option<u64> {
+        let number = self.replacements.load(Ordering::Acquire);
+        number.is_multiple_of(2).then_some(number)
     }
 
     pub(crate) fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
@@ -177,8 +186,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
             Arc::clone(&self.snapshots),
             self.place.clone(),
         );
+        self.applied.replacements.fetch_add(1, Ordering::AcqRel);
         // Large, both on disk and in memory: not on a thread that others wait for.
         let installed = off_thread(move || -> Result<_, MemberError> {
+            let snapshot = dir.take_in(snapshot)?;
             snapshot::restore(&*db, &dir, &snapshot)?;
             dir.prune()?;
             member::rebuilt(&*db, &place)
@@ -189,6 +200,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         // What somebody waits for may be in it, and its answer is not.
         self.tickets.forget();
         *self.applied.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        self.applied.replacements.fetch_add(1, Ordering::AcqRel);
         // What it was before is not what it is: nobody is to compare it.
         *self.applied.noted() = Noted::begin(&self.mark);
         self.applied.revision.replace(revision);
@@ -315,6 +327,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn while_a_snapshot_takes_their_place_rows_are_not_said_to_be_missing() {
+        use verger_controller_state::Tree;
+
+        let dir = tempfile::tempdir().unwrap();
+        Member::create(dir.path()).unwrap();
+        let member = crate::testing::open(dir.path()).await.unwrap();
+        crate::testing::found_by(&member).await;
+        let asked = || member.rows(Tree::Logins, vec![b"nobody".to_vec()]);
+        assert_eq!(asked().await.unwrap(), [None]);
+        let replacements = &member.applied().replacements;
+        // It begins, and ends.
+        replacements.fetch_add(1, Ordering::AcqRel);
+        let refused = asked().await.unwrap_err();
+        assert!(
+            refused.to_string().contains("a snapshot takes their place"),
+            "{refused}"
+        );
+        replacements.fetch_add(1, Ordering::AcqRel);
+        assert_eq!(asked().await.unwrap(), [None]);
+        member.stop().await;
+    }
+
+    #[tokio::test]
     async fn a_restarted_member_is_at_the_revision_it_was_whatever_the_last_entries_hold() {
         let dir = tempfile::tempdir().unwrap();
         Member::create(dir.path()).unwrap();
@@ -402,6 +437,7 @@ mod tests {
             .install_snapshot(&SnapshotMeta::default(), file)
             .await
             .unwrap();
+        assert!(late.machine.applied.rows_are_of().is_some());
         let now = one.machine.applied.noted().now().unwrap();
         assert_eq!((now.index, now.from), (1_499, 0));
         for member in [&mut one, &mut other, &mut late] {

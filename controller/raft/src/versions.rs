@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use openraft::rt::WatchReceiver as _;
 use tokio::time::Instant;
 use verger_controller_state::{ClusterVersion, State};
 
@@ -13,9 +12,6 @@ use crate::types::MemberId;
 
 /// Who has said nothing for so long may run another program by now.
 const SAID_WITHIN: Duration = Duration::from_secs(10);
-
-/// Between two looks at whether rows are written.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// What the other members said they know, and when.
 #[derive(Debug, Default)]
@@ -59,35 +55,6 @@ impl Member {
         let members = self.standing().members;
         let newest = members.iter().map(|member| self.newest_version_of(member.id));
         agreed(newest, self.read(State::version))
-    }
-
-    /// Waits until Raft has stopped by itself on this member, and says why. It takes nothing and gives nothing any more then: whatever runs
-    /// it has to end.
-    pub async fn failure(&self) -> String {
-        let raft = self.raft().wait(None);
-        let failed = raft.metrics(|metrics| metrics.running_state.is_err(), "whether it has failed");
-        tokio::select! {
-            failed = failed => {
-                let why = match failed {
-                    Ok(metrics) => metrics.running_state,
-                    // It ended before that was heard: what it said last is there still.
-                    Err(_) => self.raft().metrics().borrow_watched().running_state.clone(),
-                };
-                why.err().map_or_else(|| "it has stopped".to_owned(), |fatal| fatal.to_string())
-            }
-            why = self.rows_fail() => why,
-        }
-    }
-
-    /// Rows are written behind the answers: that they cannot be written shows at the next command else, and there may be none for long.
-    async fn rows_fail(&self) -> String {
-        let mut every = tokio::time::interval(LOOK);
-        loop {
-            every.tick().await;
-            if let Err(error) = self.db().applied() {
-                return format!("its rows cannot be written: {error}");
-            }
-        }
     }
 }
 

@@ -65,7 +65,7 @@ impl Place {
             serde_json::from_slice(&std::fs::read(&context).unwrap()).unwrap();
         let wired = self.runtime.block_on(async {
             let opened = wire_up::open_member(&self.config).await.unwrap();
-            opened.ready(&self.config).await.unwrap();
+            opened.ready().await.unwrap();
             wire_up::wire_up(&self.config, &opened).await.unwrap()
         });
         let founded = wired.member.read(|state| state.cluster().map(|it| it.id.hex()));

@@ -71,7 +71,7 @@ fn it_goes_on_as_the_same_cluster_with_one_new_member() {
     }
     place.runtime.block_on(async {
         let opened = wire_up::open_member(&config).await.unwrap();
-        opened.ready(&config).await.unwrap();
+        opened.ready().await.unwrap();
         let member = &opened.member;
         let standing = member.standing();
         let names: Vec<_> = standing.members.iter().map(|member| &*member.node.name).collect();

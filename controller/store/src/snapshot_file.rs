@@ -108,7 +108,7 @@ pub struct SnapshotDir {
 
 impl SnapshotDir {
     /// Opens the directory, making it if it is missing, removes drafts that a crash left, and makes the rest durable
-    /// (`durable_fs`): a snapshot whose name is there is a [`DurableSnapshot`]. What has come of another
+    /// ([`verger_durable::settle`]): a snapshot whose name is there is a [`DurableSnapshot`]. What has come of another
     /// member's snapshot stays, unless there is a newer one.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         verger_durable::create_dir(dir)?;
@@ -231,7 +231,13 @@ impl SnapshotDir {
 
     fn remove(&self, name: &str) -> Result<(), StoreError> {
         let path = self.dir.join(name);
-        fs::remove_file(&path).map_err(|error| StoreError::io(&path, "remove", error))
+        match fs::remove_file(&path) {
+            // Two may be at it: who writes a snapshot, and who takes one in.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::io(&path, "remove", error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn snapshots(&self) -> Result<Vec<String>, StoreError> {

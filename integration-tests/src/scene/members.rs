@@ -45,6 +45,12 @@ impl Seat {
         })
     }
 
+    /// Where the others call it.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.called
+    }
+
     /// What its configuration says of it.
     fn peering(&self) -> String {
         format!(

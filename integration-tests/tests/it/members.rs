@@ -1,5 +1,6 @@
 //! A cluster's life: members join, are promoted, lead, go, and others come in their place.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use verger_controller_store::{SledState, StateDb as _};
@@ -235,6 +236,62 @@ fn a_member_keeps_its_name() {
     assert!(refused.contains("write `member = \"c1\"`"), "{refused}");
     std::fs::write(&file, whole).unwrap();
     scene.controller.start().unwrap();
+}
+
+/// Has a member that does not run be called somewhere else from its next start on, and listen there or not.
+fn move_to(scene: &Scene, name: &str, listen: Option<SocketAddr>, called: SocketAddr) {
+    let file = scene.path(&format!("{name}.toml"));
+    let of = |line: &str| match line.split(" = ").next() {
+        Some("peer_address") => format!("peer_address = \"{called}\"\n"),
+        Some("peer_listen") if listen.is_some() => format!("peer_listen = \"{}\"\n", listen.unwrap()),
+        _ => format!("{line}\n"),
+    };
+    let lines = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, lines.lines().map(of).collect::<String>()).unwrap();
+}
+
+/// Whether a member is called there, and was heard lately.
+fn is_heard_at(scene: &Scene, name: &str, address: SocketAddr) -> bool {
+    let rows = scene.rows(&["cluster", "members"]).unwrap();
+    let mut rows = rows.iter().filter(|row| row["member"] == name);
+    rows.any(|row| {
+        row["peerAddress"] == address.to_string()
+            && row["heardMillisAgo"]
+                .as_u64()
+                .is_some_and(|millis| millis < 1_000)
+    })
+}
+
+#[test]
+fn a_member_that_is_called_elsewhere_is_part_of_a_quorum_there() {
+    let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
+    scene.say(&["cluster", "transfer-leader", "c1"]).unwrap();
+    scene.member("c2").unwrap().stop().unwrap();
+    let elsewhere = Seat::anywhere().unwrap().address();
+    move_to(&scene, "c2", Some(elsewhere), elsewhere);
+    scene.member("c2").unwrap().start().unwrap();
+    until("the leader to hear it there", || {
+        is_heard_at(&scene, "c2", elsewhere)
+    });
+    // By the same leader, which decides with it alone now.
+    assert_eq!(scene.leader().unwrap(), "c1");
+    scene.member("c3").unwrap().kill().unwrap();
+    scene.say(&["token", "create", "--agent", "web-1"]).unwrap();
+
+    // Where it says that it is called, and nobody reaches it, nobody calls it.
+    scene.member("c3").unwrap().start().unwrap();
+    scene.member("c2").unwrap().stop().unwrap();
+    let nowhere = Seat::anywhere().unwrap().address();
+    move_to(&scene, "c2", None, nowhere);
+    scene.member("c2").unwrap().start().unwrap();
+    let told = scene.member("c2").unwrap().log();
+    until("it to be told so", || {
+        let said = std::fs::read_to_string(&told).unwrap();
+        said.contains(&format!("does not reach member c2 at {nowhere}"))
+    });
+    assert!(is_heard_at(&scene, "c2", elsewhere));
+    scene.member("c3").unwrap().kill().unwrap();
+    scene.say(&["token", "create", "--agent", "web-2"]).unwrap();
 }
 
 #[test]

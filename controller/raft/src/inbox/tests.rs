@@ -18,11 +18,12 @@ use verger_proto::stored::v1 as stored;
 
 use super::*;
 use crate::codec::{Mark, encode_mark, log_id};
-use crate::member::MemberConfig;
+use crate::log_store::LogStore;
+use crate::member::{MemberConfig, Stores};
 use crate::peers::{NoPeers, Peer, PeerError, Peers as _};
 use crate::sending::transmit;
 use crate::transfer::write_head;
-use crate::types::Node;
+use crate::types::{Entry, Node};
 
 const CHUNKS: u64 = 12;
 /// Where the snapshots go to.
@@ -386,6 +387,49 @@ async fn what_has_come_stays_when_the_member_is_started_again() {
     // Nothing of it is left but the snapshot.
     let names = std::fs::read_dir(dir.path().join("snapshots")).unwrap();
     assert_eq!(names.count(), 1);
+}
+
+#[tokio::test]
+async fn what_has_come_whole_is_no_snapshot_of_a_member_whose_log_does_not_fit_it_yet() {
+    use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _};
+
+    let source = Source::new("a");
+    let dir = tempfile::tempdir().unwrap();
+    Member::create(dir.path()).unwrap();
+    // A leader that was cut off wrote more than the others ever knew of, and this member has it.
+    let Stores { log, .. } = Stores::open(dir.path()).unwrap();
+    let mut log = LogStore(Arc::new(log));
+    let blank = |index| Entry {
+        log_id: log_id(1, index),
+        payload: openraft::EntryPayload::Blank,
+    };
+    log.save_vote(&Vote::new_committed(1, 8)).await.unwrap();
+    log.blocking_append((0..INDEX + 3).map(blank)).await.unwrap();
+    drop(log);
+    let member = open(dir.path()).await;
+    let (sender, mut parts) = mpsc::channel(32);
+    for part in source.chunks(0..CHUNKS).chain([source.end()]) {
+        let part = Some(part);
+        sender.send(pb::InstallSnapshotRequest { part }).await.unwrap();
+    }
+    let (held, _) = member
+        .inbox()
+        .receive(&source.offer(0), &mut parts)
+        .await
+        .unwrap();
+    // It is ended before Raft is given it.
+    drop(held);
+    Arc::into_inner(member).unwrap().stop().await;
+    let member = open(dir.path()).await;
+    let last = member.standing().last;
+    assert_eq!(last, INDEX + 2);
+    told(&member, [source.head(CHUNKS), source.end()]).await.unwrap();
+    assert!(has(&member, &source).await);
+    // What did not fit is gone from its log, also at the next start.
+    Arc::into_inner(member).unwrap().stop().await;
+    let member = open(dir.path()).await;
+    assert!(has(&member, &source).await);
+    assert_eq!(member.standing().last, INDEX);
 }
 
 #[tokio::test]

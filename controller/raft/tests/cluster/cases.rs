@@ -272,25 +272,103 @@ async fn who_cannot_write_its_rows_says_so_before_anything_is_to_be_applied() {
     assert!(why.contains("its rows cannot be written"), "{why}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_that_moved_is_called_where_it_is() {
-    let world = World::of(3).await;
-    let node = Node {
-        name: name(2),
+fn elsewhere(id: u64) -> Node {
+    Node {
+        name: name(id),
         address: "elsewhere:1".to_owned(),
         api: "elsewhere:2".to_owned(),
         enrol: String::new(),
+    }
+}
+
+/// Whether all know a member as that.
+fn is_known_as(world: &World, id: u64, node: &Node) -> bool {
+    let mut members = world.members().map(|(_, member)| member.standing());
+    members.all(|standing| standing.of(id).is_some_and(|known| known.node == *node))
+}
+
+/// Has the second be elsewhere, where nobody calls it, and do that; then it says so, and takes part again. Says who led before, and who does.
+async fn second_moves(world: &World, meanwhile: impl AsyncFnOnce(u64)) -> [u64; 2] {
+    let leader = world.leader().await;
+    let at = leader.standing().id;
+    world.router.move_to(&name(2), &elsewhere(2).address);
+    until("the second to be called in vain", || {
+        let standing = leader.standing();
+        let heard = standing.of(2).and_then(|second| second.heard);
+        heard.is_none_or(|heard| heard > Duration::from_secs(1))
+    })
+    .await;
+    meanwhile(at).await;
+    let second = world.member(2);
+    let says = tokio::spawn(async move { second.keep_known_as(elsewhere(2)).await });
+    until("all to know", || is_known_as(world, 2, &elsewhere(2))).await;
+    world.member(2).catch_up().await.unwrap();
+    assert_eq!(world.propose(2, &login("dan", 2)).await, Response::LoginCreated);
+    says.abort();
+    world.agree().await;
+    [at, world.leader().await.standing().id]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_moved_is_called_where_it_is_by_who_leads_already() {
+    let world = World::of(3).await;
+    let [before, after] = second_moves(&world, async |at| {
+        world.propose(at, &login("eve", 1)).await;
+        assert!(!knows(&world.member(2), "eve", 1));
+    })
+    .await;
+    assert_eq!(before, after);
+    assert!(knows(&world.member(2), "eve", 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_members_one_moves() {
+    // Without it nothing is decided, nor that it moved.
+    second_moves(&World::of(2).await, async |_| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_moved_while_another_came_to_lead_is_called_where_it_is() {
+    let mut world = World::of(3).await;
+    let led = world.leader().await.standing().id;
+    assert_eq!(led, 1);
+    world.agree().await;
+    world.stop(2).await;
+    world.member(1).change(Change::Lead(3), false).await.unwrap();
+    world.propose(1, &login("ada", 1)).await;
+    world.router.move_to(&name(2), &elsewhere(2).address);
+    world.start(2).await;
+    assert_eq!(second_moves(&world, async |_| {}).await, [3, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_a_member_does_not_answer_nobody_is_to_call_it() {
+    let world = World::of(3).await;
+    world.router.move_to(&name(2), "host-2:1");
+    let moved = Change::Move {
+        id: 2,
+        node: elsewhere(2),
     };
+    let refused = world.member(2).change(moved.clone(), false).await.unwrap_err();
+    assert_eq!(refused.reason(), "MEMBER_NOT_THERE");
+    let why = refused.to_string();
+    assert!(why.contains("does not reach member c2 at elsewhere:1"), "{why}");
+    assert!(!is_known_as(&world, 2, &elsewhere(2)));
+    world.agree().await;
+    // Who means it may.
+    world.member(1).change(moved, true).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_moves_under_its_name_to_where_nobody_is() {
+    let world = World::of(3).await;
+    let node = elsewhere(2);
     let change = |id, node: &Node| Change::Move {
         id,
         node: node.clone(),
     };
     world.member(2).change(change(2, &node), false).await.unwrap();
-    until("all to know", || {
-        let members = world.member(3).standing().members;
-        members.iter().any(|member| member.id == 2 && member.node == node)
-    })
-    .await;
+    until("all to know", || is_known_as(&world, 2, &node)).await;
     let renamed = world.member(1).change(change(3, &node), false).await;
     assert_eq!(
         renamed.map_err(|error| error.reason().to_owned()),

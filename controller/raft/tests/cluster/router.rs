@@ -15,6 +15,8 @@ pub(crate) type Seat = Arc<RwLock<Option<Arc<Member>>>>;
 /// All seats, and the ways that are cut.
 #[derive(Default)]
 pub(crate) struct Router {
+    /// Where those are who moved.
+    moved: Mutex<BTreeMap<String, String>>,
     seats: Mutex<BTreeMap<String, Seat>>,
     cut: Mutex<BTreeSet<(String, String)>>,
 }
@@ -23,6 +25,17 @@ impl Router {
     pub(crate) fn seat(&self, name: &str) -> Seat {
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(seats.entry(name.to_owned()).or_default())
+    }
+
+    /// It answers at this address alone from now on.
+    pub(crate) fn move_to(&self, name: &str, address: &str) {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.insert(name.to_owned(), address.to_owned());
+    }
+
+    fn is_at(&self, name: &str, address: &str) -> bool {
+        let moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.get(name).is_none_or(|at| at == address)
     }
 
     /// Nothing that the one says reaches the other.
@@ -55,11 +68,12 @@ struct Of {
 }
 
 impl Peers for Of {
-    fn peer(&self, name: &str, _address: &str) -> Arc<dyn Peer> {
+    fn peer(&self, name: &str, address: &str) -> Arc<dyn Peer> {
         Arc::new(By(Line {
             router: Arc::clone(&self.router),
             from: self.name.clone(),
             to: name.to_owned(),
+            at: address.to_owned(),
         }))
     }
 }
@@ -68,6 +82,7 @@ struct Line {
     router: Arc<Router>,
     from: String,
     to: String,
+    at: String,
 }
 
 impl Way for Line {
@@ -82,6 +97,12 @@ impl Way for Line {
     {
         if self.router.is_cut(&self.from, &self.to) {
             return Err(PeerError::Unreachable("the way is cut".to_owned()));
+        }
+        if !self.router.is_at(&self.to, &self.at) {
+            return Err(PeerError::Unreachable(format!(
+                "{} is not at {}",
+                self.to, self.at
+            )));
         }
         let member = self.router.seat(&self.to).read().await.clone();
         let Some(member) = member else {

@@ -2,7 +2,8 @@
 //! same file goes on behind it.
 //!
 //! Which file it is, is in the name of the draft: the bytes of two members' snapshots of one record may differ. It is not synced before it
-//! is whole: every chunk carries a checksum, and what is no sound chunk when it is opened again is cut off.
+//! is whole: every chunk carries a checksum, and what is no sound chunk when it is opened again is cut off. Whole it is a draft still, until
+//! Raft has made the log fit it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, BufWriter, Read as _, Seek as _, SeekFrom};
@@ -105,12 +106,22 @@ impl SnapshotDir {
             }
         };
         Ok(Incoming {
-            path: self.dir.join(meta.file_name()),
             meta,
             file,
             draft,
             sink,
         })
+    }
+
+    /// Makes a snapshot that has come whole one of this member's, in the place of one of the same record; what is one already stays as it is. To
+    /// be called by who takes it in: at its next start the member takes what it finds for its own, whatever its log says by then.
+    pub fn take_in(&self, snapshot: DurableSnapshot) -> Result<DurableSnapshot, StoreError> {
+        let DurableSnapshot { meta, path: draft } = snapshot;
+        let path = self.dir.join(meta.file_name());
+        if draft != path {
+            verger_durable::rename(&draft, &path)?;
+        }
+        Ok(DurableSnapshot { meta, path })
     }
 
     /// Removes what has come of snapshots that are not newer than one that is whole.
@@ -170,7 +181,6 @@ fn sound(
 
 /// A snapshot that comes, chunk by chunk. Dropped, it stays as far as it has come.
 pub struct Incoming {
-    path: PathBuf,
     meta: SnapshotMeta,
     file: File,
     draft: PathBuf,
@@ -194,10 +204,10 @@ impl Incoming {
         self.sink.chunk(bytes)
     }
 
-    /// Makes the snapshot durable. That all of it has come is for the caller to know.
+    /// Makes it durable, under its name of a draft still: [`SnapshotDir::take_in`] makes it one of this member's. That all of it has come is
+    /// for the caller to know.
     pub fn finish(self) -> Result<DurableSnapshot, StoreError> {
         let Self {
-            path,
             meta,
             file,
             draft,
@@ -211,8 +221,10 @@ impl Incoming {
         sink.finish()?;
         file.sync_all()
             .map_err(|error| StoreError::io(&draft, "sync", error))?;
-        verger_durable::rename(&draft, &path)?;
-        Ok(DurableSnapshot { meta, path })
+        if let Some(dir) = draft.parent() {
+            verger_durable::sync_dir(dir)?;
+        }
+        Ok(DurableSnapshot { meta, path: draft })
     }
 
     /// Removes it: nobody goes on with it.

@@ -65,7 +65,10 @@ impl Two {
         for chunk in &CHUNKS[have..] {
             incoming.chunk(chunk).unwrap();
         }
-        let snapshot = incoming.finish().unwrap();
+        let before = self.dir.latest().unwrap();
+        let whole = incoming.finish().unwrap();
+        assert_eq!(self.dir.latest().unwrap(), before, "nobody has taken it in");
+        let snapshot = self.dir.take_in(whole).unwrap();
         self.dir.verify(&snapshot).is_ok()
             && fs::read(snapshot.path()).unwrap() == fs::read(self.sent.path()).unwrap()
     }
