@@ -12,7 +12,7 @@ use verger_controller_raft::Member;
 /// Between two questions. A leader asks a quorum, anybody else the leader: a small message to each.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Asks for ever; `lapses` is called when the answer fails to come, once until it comes again. Asking waits for 5 s: what was revoked is
+/// Asks for ever; `lapses` is called whenever the answer fails to come. Asking waits for 5 s: what was revoked is
 /// streamed to nobody some 10 s later.
 pub(crate) async fn keep_asking(member: Arc<Member>, health: HealthReporter, lapses: impl Fn() + Send) {
     let mut every = tokio::time::interval(EVERY);
@@ -29,7 +29,8 @@ pub(crate) async fn keep_asking(member: Arc<Member>, health: HealthReporter, lap
             health.set_service_status("", status).await;
             tracing::warn!(is_current, "whether this member is current has changed");
         }
-        if was_current && !is_current {
+        // Also where it was not before: somebody may have come in between.
+        if !is_current {
             lapses();
         }
         was_current = is_current;

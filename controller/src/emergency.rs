@@ -252,7 +252,8 @@ pub(crate) async fn settle(
                 .await
                 .context("no member answers here, and its stores cannot be opened")?;
             // It may have been off for days: what is recorded now is of now.
-            timekeeper::catch_up(&member, &config.member).await;
+            let start = timekeeper::Start::of(&member);
+            timekeeper::catch_up(&member, &config.member, start).await;
             let answer = carry_out(&member, &config.member, question).await;
             member.stop().await;
             answer

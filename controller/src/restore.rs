@@ -112,7 +112,8 @@ async fn gone_on(
             .with_context(|| format!("--roots: cannot take the root of {purpose}"))?;
     }
     // It may be of days ago: what is recorded now is of now.
-    timekeeper::catch_up(member, &config.member).await;
+    let start = timekeeper::Start::of(member);
+    timekeeper::catch_up(member, &config.member, start).await;
     let members = from
         .members
         .iter()

@@ -30,6 +30,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let key = member_key::load(&config)?;
     verger_controller_raft::await_space(&config.raft_dir()).await;
     let opened = open_member(&config).await?;
+    let start = timekeeper::Start::of(&opened.member);
     let stop = CancellationToken::new();
     // What is on its way here is answered by what the others say.
     let apart = CancellationToken::new();
@@ -59,7 +60,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let starting = async {
         opened.ready().await?;
         let wired = wire_up(&config, &opened).await?;
-        timekeeper::catch_up(&wired.member, &config.member).await;
+        timekeeper::catch_up(&wired.member, &config.member, start).await;
         anyhow::Ok(wired)
     };
     let mut wired = tokio::select! {
@@ -74,6 +75,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let time = tokio::spawn(timekeeper::keep_time(
         std::sync::Arc::clone(&wired.member),
         config.member.clone(),
+        start,
     ));
     let fresh = key.map(|key| {
         let member = std::sync::Arc::clone(&wired.member);

@@ -10,6 +10,8 @@ use verger_controller_state::ticks;
 
 use crate::adapters::SystemAmbient;
 
+/// Between two looks at who leads, after a start.
+const LOOK: Duration = Duration::from_millis(100);
 /// Between two stamps.
 const EVERY: Duration = Duration::from_secs(60);
 /// Steps made up for at start: a cluster that was off for eight days goes on as if it had not been. A clock that is further
@@ -32,15 +34,47 @@ async fn stamp(member: &Member, name: &str, most: usize) {
     }
 }
 
-/// Makes up for the time the cluster was off, before anybody is served.
-pub(crate) async fn catch_up(member: &Member, name: &str) {
-    // A clock that was not believed before is not believed for having been started again.
-    let doubted = member.read(|state| state.held_back().is_some());
-    stamp(member, name, if doubted { 1 } else { AT_START }).await;
+/// How a member was when it was started, before anybody led or said anything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    /// Where its log ended.
+    ended: u64,
+    /// A clock was not believed then: it is not for being started again.
+    doubted: bool,
+}
+
+impl Start {
+    pub(crate) fn of(member: &Member) -> Self {
+        Self {
+            ended: member.standing().last,
+            doubted: member.read(|state| state.held_back().is_some()),
+        }
+    }
+}
+
+/// Makes up for the time the cluster was off, if this member leads: before anybody is served, where it decides alone.
+pub(crate) async fn catch_up(member: &Member, name: &str, start: Start) {
+    stamp(member, name, if start.doubted { 1 } else { AT_START }).await;
+}
+
+/// Makes up for it where several vote, and nobody leads while they start: whoever does first. Where the log has grown beyond where it ended,
+/// another led meanwhile, and this member's clock is believed no more than while it runs.
+async fn make_up(member: &Member, name: &str, start: Start) {
+    loop {
+        if member.is_leading() {
+            return catch_up(member, name, start).await;
+        }
+        let standing = member.standing();
+        if standing.last > start.ended && standing.leader != Some(standing.id) {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Stamps the log for ever.
-pub(crate) async fn keep_time(member: Arc<Member>, name: String) {
+pub(crate) async fn keep_time(member: Arc<Member>, name: String, start: Start) {
+    make_up(&member, &name, start).await;
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -308,8 +308,11 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     checked(Command::new("cp").arg("-a").arg(from).arg(to)).map(drop)
 }
 
-/// Where the library is.
-fn library() -> Result<PathBuf> {
+/// Where the library is that has a program see another time.
+///
+/// # Errors
+/// When it is not installed.
+pub fn library() -> Result<PathBuf> {
     let folders = fs::read_dir("/usr/lib")?.filter_map(|entry| Some(entry.ok()?.path().join(LIBRARY)));
     let mut found = folders.filter(|library| library.exists());
     found

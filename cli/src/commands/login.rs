@@ -119,6 +119,7 @@ pub(super) async fn login(args: LoginArgs, named: Option<&Path>, format: Format)
     let (context, answer) = attempt(&args, &gate).await?;
     let context = Context {
         sealing_key,
+        addresses: known(context.addresses, same),
         ..context
     };
     files::make_room(&place)?;
@@ -139,6 +140,16 @@ pub(super) async fn login(args: LoginArgs, named: Option<&Path>, format: Format)
     sheet.push(answer.person, cells, object);
     print(&sheet, format)?;
     Ok(Exit::Clean)
+}
+
+/// The addresses of who gave the login, and then those of the other members that were known before, each once.
+fn known(mut addresses: Vec<String>, before: Option<&Context>) -> Vec<String> {
+    for address in before.iter().flat_map(|before| &before.addresses) {
+        if !addresses.contains(address) {
+            addresses.push(address.clone());
+        }
+    }
+    addresses
 }
 
 /// Goes to the provider and back, and has a new key certified.

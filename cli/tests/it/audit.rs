@@ -178,6 +178,7 @@ impl AuditService for Audits {
         let rows = rows.take(if breaks { 1 } else { usize::MAX }).map(|row| {
             Ok(pb::WatchResponse {
                 position: row.0,
+                position_key: in_wire(row).key,
                 row: Some(in_wire(row)),
             })
         });

@@ -19,7 +19,7 @@ use crate::paging;
 use crate::ports::{AuditRows, Replicated, read};
 use crate::quotas::take_place;
 use crate::stamp::{stamp_of, trust_roots};
-use crate::watch::{Stream, reached};
+use crate::watch::{Stream, expired, reached};
 use filter::Filter;
 use look::{Looked, Way};
 
@@ -52,6 +52,14 @@ impl Audit {
         read(&*self.replicated, |state| state.audit_head())
     }
 
+    /// The key of the row of a number, which is not dropped.
+    fn key(&self, number: u64) -> Option<Vec<u8>> {
+        read(&*self.replicated, |state| {
+            let mut places = state.audit_places(number..number.saturating_add(1));
+            places.next().map(|place| place.key)
+        })
+    }
+
     /// Sends rows from a number on, and each later one, until the reader is gone.
     async fn follow(
         &self,
@@ -72,6 +80,7 @@ impl Audit {
             for row in rows {
                 let message = pb::WatchResponse {
                     position: row.number,
+                    position_key: row.key.clone(),
                     row: Some(row),
                 };
                 if ready.send(Ok(message)).await.is_err() {
@@ -84,9 +93,11 @@ impl Audit {
             // Where the reader is, it is told first of all, and then after everything it is told.
             if due && !more {
                 due = false;
+                let position = next.saturating_sub(1);
                 let message = pb::WatchResponse {
                     row: None,
-                    position: next.saturating_sub(1),
+                    position,
+                    position_key: self.key(position).unwrap_or_default().into(),
                 };
                 if ready.send(Ok(message)).await.is_err() {
                     return Ok(());
@@ -149,9 +160,17 @@ impl AuditService for Audit {
             .person(&request)?
             .may(Verb::Watch, Resource::Audit);
         let permit = permit.await?;
-        let pb::WatchRequest { filter, after } = request.into_inner();
+        let pb::WatchRequest {
+            filter,
+            after,
+            after_key,
+        } = request.into_inner();
         let filter = Filter::parse(filter)?;
         reached(self.head().written, after)?;
+        // Of one that is dropped nobody knows any more.
+        if !after_key.is_empty() && self.key(after).is_some_and(|key| key != after_key) {
+            return Err(expired());
+        }
         let next = if after == 0 { 0 } else { after.saturating_add(1) };
         let (ready, messages) = mpsc::channel(READY);
         let this = self.clone();

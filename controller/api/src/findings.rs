@@ -298,10 +298,10 @@ impl FindingsService for Findings {
             .authorizer
             .person(&request)?
             .may(Verb::List, Resource::Findings);
-        permit.await?;
+        let permit = permit.await?;
         let pb::AccountRequest { agent_id } = request.into_inner();
         let agent = parse("agent_id", &agent_id).map_err(invalid)?;
-        let account = account::give(Arc::clone(&self.replicated), agent)?;
+        let account = account::give(Arc::clone(&self.replicated), permit, agent)?;
         Ok(Response::new(account))
     }
 

@@ -18,7 +18,7 @@ use crate::certificates::record;
 use crate::identity_provider::{
     Attempt, IdentityProvider, Known, Loopback, ProviderError, Redemption, nonce,
 };
-use crate::ports::{Ambient, Holder, Issuer, Replicated, read};
+use crate::ports::{Ambient, Holder, Issuer, Replicated, read, refused_surely};
 use crate::status::{argument, issue, refused, unavailable, unexpected, with_reason};
 
 /// The longest state, challenge, code and verifier that are sent on to the provider, bytes. Some providers' codes are long.
@@ -114,6 +114,9 @@ impl LoginService for LogIn {
             verifier: part("code_verifier", code_verifier)?,
             nonce: nonce(&key),
         };
+        // A code serves once: who cannot give a login takes none.
+        let caught_up = self.replicated.catch_up().await;
+        caught_up.map_err(|error| unavailable(&error))?;
         let known = provider.redeem(redemption).await;
         let Known {
             person,
@@ -122,12 +125,11 @@ impl LoginService for LogIn {
             replaces,
         } = known.map_err(|error| not_vouched(&error))?;
         // Whoever gets no login costs the log nothing. What is decided here is decided again where it is given.
-        read(&*self.replicated, |state| {
-            state
-                .takes_word(&person.to_string(), &key, &word, replaces)
-                .map(drop)
+        refused_surely(&*self.replicated, |state| {
+            let taken = state.takes_word(&person.to_string(), &key, &word, replaces);
+            taken.map(drop).map_err(|error| refused(&error))
         })
-        .map_err(|error| refused(&error))?;
+        .await?;
         let ends = word.issued.saturating_add(SignedDuration::from_secs(seconds));
         let command = Command {
             stamp: self.ambient.now(),

@@ -62,6 +62,10 @@ impl Members {
         members.iter().any(|member| member.name == name)
     }
 
+    fn has_answered(&self, request_id: &str) -> bool {
+        read(&*self.replicated, |state| state.has_answered(request_id))
+    }
+
     /// A change that is nothing but one of who votes and leads.
     async fn change<M: Asked + Sync>(
         &self,
@@ -83,10 +87,13 @@ impl Members {
             MemberTurn::Demoted => MemberChange::Demote(member.to_owned()),
             MemberTurn::Leads => MemberChange::Lead(member.to_owned()),
         };
-        match self.membership.change(change, is_forced).await {
-            // Whoever asks again had no answer the first time.
-            Err(error) if error.reason == ALREADY => {}
-            made => made.map_err(|error| not_changed(&error))?,
+        // Whoever asks again is answered as the first time: what was done since then stays.
+        if !self.has_answered(id) {
+            match self.membership.change(change, is_forced).await {
+                // It was done the first time, and that is not on record.
+                Err(error) if error.reason == ALREADY => {}
+                made => made.map_err(|error| not_changed(&error))?,
+            }
         }
         let note = Action::NoteMember {
             member: noted,
@@ -268,7 +275,9 @@ impl MemberService for Members {
         let member = name(&member)?;
         let permit = caller.may(Verb::Delete, Resource::Members).await?;
         let is_recorded = read(&*self.replicated, |state| state.member(&member).is_some());
-        if self.is_member(member.as_str()) {
+        if self.has_answered(&request_id) {
+            // What is proposed is answered as the first time.
+        } else if self.is_member(member.as_str()) {
             // First it counts for nothing, and then it is nobody: the other way round a cluster might be left without a quorum.
             let removal = MemberChange::Remove(member.to_string());
             self.membership

@@ -53,11 +53,13 @@ impl State {
             Err(error) => return (Response::Refused(error.into()), Vec::new()),
         };
         let mut changes = Vec::new();
+        // Before time moves: the clock of who takes it again may be ahead of who took it first.
+        let repeated = self.repeated(&command);
         self.move_time(&command, &mut changes);
         self.forget_requests(&mut changes);
         self.forget_resolved(&mut changes);
         let before = self.there_is(&command);
-        let outcome = match self.repeated(&command) {
+        let outcome = match repeated {
             // Whoever takes an id that is not his is on record; who asks again for what he was answered is already.
             Some(Response::Refused(Refused::RequestIdReused)) => Err(Refused::RequestIdReused),
             Some(response) => return (response, changes),

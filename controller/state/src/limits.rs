@@ -55,7 +55,9 @@ pub const JOINING_SECONDS: i64 = 15;
 pub const WAITING_SECONDS: i64 = 86_400;
 /// Requests remembered.
 pub const REQUESTS: usize = 100_000;
-/// How long they are remembered, seconds.
+/// So many of them, the newest, are remembered for as long as there are no later ones.
+pub const REQUESTS_ALWAYS: usize = in_tests_less(4_096, 3);
+/// How long they are remembered at least, seconds of the cluster's time.
 pub const REQUEST_SECONDS: i64 = 600;
 /// Deleted objects remembered for watchers.
 pub const TOMBSTONES: usize = in_tests_less(10_000, 3);

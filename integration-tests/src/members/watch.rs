@@ -98,7 +98,10 @@ impl Feed for Audit {
     const WHAT: What = What::Audit;
 
     async fn open(&self, channel: Channel, after: u64) -> Result<Streaming<Self::Message>, Status> {
-        let request = cluster::WatchRequest { filter: None, after };
+        let request = cluster::WatchRequest {
+            after,
+            ..Default::default()
+        };
         let answer = AuditServiceClient::new(channel).watch(request).await?;
         Ok(answer.into_inner())
     }

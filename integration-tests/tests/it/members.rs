@@ -390,6 +390,50 @@ fn members_change_their_certificates_while_they_run() {
 }
 
 #[test]
+fn members_that_were_all_off_for_days_are_at_the_right_time_once_one_of_them_leads() {
+    let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
+    let names = scene.member_names();
+    for name in &names {
+        scene.member(name).unwrap().stop().unwrap();
+    }
+    let later = [
+        (
+            "LD_PRELOAD",
+            verger_integration_tests::clock::library()
+                .unwrap()
+                .into_os_string(),
+        ),
+        ("FAKETIME", "+2d".into()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+        ("DONT_FAKE_MONOTONIC", "1".into()),
+    ];
+    for name in &names {
+        let member = scene.member(name).unwrap();
+        for (variable, value) in &later {
+            member.set_env(variable, value);
+        }
+        member.start().unwrap();
+    }
+    // A login of an hour, by the cluster's time, which is over where that is days behind.
+    let said = scene.path("glass.json");
+    let glass = [
+        "break-glass",
+        "--person",
+        "ada",
+        "--reason",
+        "all were off",
+        "--for",
+        "1h",
+        "--context",
+    ];
+    until("the glass to be broken", || {
+        let mut command = scene.on_member(&names[0], &glass).unwrap();
+        let output = command.arg(&said).envs(later.clone()).output().unwrap();
+        output.status.success()
+    });
+}
+
+#[test]
 fn five_members_outlast_any_two() {
     let mut scene = Scene::of_members(&Programs::find().unwrap(), 5).unwrap();
     let leader = scene.leader().unwrap();

@@ -14,6 +14,8 @@ use crate::output::emit;
 struct Rows {
     filter: pb::AuditFilter,
     position: u64,
+    /// The key of the row there, where it is known: another cluster, made of an older snapshot, may have another one there.
+    key: bytes::Bytes,
     format: Format,
 }
 
@@ -24,16 +26,24 @@ impl Followed for Rows {
         let request = pb::WatchRequest {
             filter: Some(self.filter.clone()),
             after: self.position,
+            after_key: self.key.clone(),
         };
         session.audit().watch(request).await
     }
 
     fn take(&mut self, message: Self::Message) -> anyhow::Result<()> {
-        let pb::WatchResponse { row, position } = message;
+        let pb::WatchResponse {
+            row,
+            position,
+            position_key,
+        } = message;
         if let Some(row) = row {
             emit(&Row::from_wire(row)?.render(self.format)?)?;
         }
-        self.position = position.max(self.position);
+        if position >= self.position {
+            self.position = position;
+            self.key = position_key;
+        }
         Ok(())
     }
 
@@ -58,6 +68,7 @@ pub(super) async fn watch(
     let rows = Rows {
         filter,
         position,
+        key: bytes::Bytes::new(),
         format,
     };
     follow(session, rows).await

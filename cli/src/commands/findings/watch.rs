@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tonic::{Response, Status, Streaming};
-use verger_policy::finding::{Finding, FindingUid};
+use verger_policy::finding::Finding;
 use verger_proto::findings::v1 as pb;
 use verger_proto::findings::v1::watch_response::Type;
 use verger_wire::FromWire as _;
@@ -20,8 +20,8 @@ use crate::output::{Sheet, ascii_json, emit, note};
 struct Position {
     /// Everything up to this revision has been printed.
     complete: u64,
-    /// Printed since, with their revisions: a batch may be cut in two by a lost connection.
-    printed: BTreeMap<FindingUid, u64>,
+    /// Printed since by their uids, with their revisions: a batch may be cut in two by a lost connection.
+    printed: BTreeMap<Vec<u8>, u64>,
     /// Nothing has been heard yet, and what is known already is not wanted.
     only_new: bool,
 }
@@ -42,10 +42,10 @@ impl Position {
         self.only_new = false;
     }
 
-    /// Whether a finding is to be printed.
-    fn is_fresh(&mut self, finding: &Finding) -> bool {
-        let before = self.printed.insert(finding.uid, finding.revision);
-        before.is_none_or(|revision| revision < finding.revision)
+    /// Whether what a revision made of a finding is to be printed.
+    fn is_fresh(&mut self, uid: &[u8], revision: u64) -> bool {
+        let before = self.printed.insert(uid.to_vec(), revision);
+        before.is_none_or(|printed| printed < revision)
     }
 }
 
@@ -73,10 +73,14 @@ impl Followed for Changes {
         } = message;
         match finding {
             None => self.position.bookmark(revision),
-            Some(finding) if kind == Type::Deleted => note(&gone(&finding)),
+            Some(finding) if kind == Type::Deleted => {
+                if self.position.is_fresh(&finding.uid, revision) {
+                    note(&gone(&finding));
+                }
+            }
             Some(finding) => {
                 let finding = Finding::from_wire(finding)?;
-                if self.position.is_fresh(&finding) {
+                if self.position.is_fresh(finding.uid.0.as_bytes(), finding.revision) {
                     emit(&render(&finding, self.format)?)?;
                 }
             }
@@ -146,15 +150,14 @@ mod tests {
             printed: BTreeMap::new(),
             only_new: false,
         };
-        let first = finding(1, 7);
-        assert!(position.is_fresh(&first));
+        assert!(position.is_fresh(b"1", 7));
         // The connection is lost between two findings of one revision: the whole batch is asked for again.
         assert_eq!(position.request(&pb::Filter::default()).after_revision, 3);
-        assert!(!position.is_fresh(&first));
-        assert!(position.is_fresh(&finding(2, 7)));
+        assert!(!position.is_fresh(b"1", 7));
+        assert!(position.is_fresh(b"2", 7));
         position.bookmark(7);
         assert_eq!(position.request(&pb::Filter::default()).after_revision, 7);
-        assert!(position.is_fresh(&finding(1, 8)));
+        assert!(position.is_fresh(b"1", 8));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use verger_proto::findings::v1::account_response::Part;
 use verger_wire::{IntoWire as _, digest_bytes};
 
 use super::LOOK;
+use crate::authorizer::Permit;
 use crate::ports::{Replicated, read};
 use crate::status::{not_found, with_reason};
 use crate::watch::Stream;
@@ -21,9 +22,10 @@ use crate::watch::Stream;
 const AHEAD: usize = 4;
 
 /// Gives the account, rows in the order of uids. Writers come between; where the host tells more meanwhile, the rows are no
-/// longer those of the head, and it ends with that.
+/// longer those of the head, and it ends with that; as it does where the caller may not read it any more.
 pub(super) fn give(
     replicated: Arc<dyn Replicated>,
+    permit: Permit,
     agent: AgentId,
 ) -> Result<Stream<pb::AccountResponse>, Status> {
     let first = read(&*replicated, |state| {
@@ -40,6 +42,7 @@ pub(super) fn give(
                 return;
             }
             next = read(&*replicated, |state| {
+                permit.holds(state)?;
                 if state.host(&agent).map(told) != Some(begun) {
                     return Err(with_reason(
                         Code::Aborted,

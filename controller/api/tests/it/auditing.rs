@@ -194,7 +194,14 @@ async fn a_watcher_gets_each_row_once_and_resumes_by_position() {
     let world = World::founded();
     act(&world);
     let ada = world.ada();
-    let watch = async |after| ada.audit().watch(pb::WatchRequest { filter: None, after }).await;
+    let watch = async |after| {
+        ada.audit()
+            .watch(pb::WatchRequest {
+                after,
+                ..Default::default()
+            })
+            .await
+    };
     let mut stream = watch(0).await.unwrap().into_inner();
     let mut seen = Vec::new();
     let mut position = 0;
@@ -219,6 +226,47 @@ async fn a_watcher_gets_each_row_once_and_resumes_by_position() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watcher_whose_row_is_another_by_now_is_told_so() {
+    let world = World::founded();
+    act(&world);
+    let ada = world.ada();
+    let mut stream = ada
+        .audit()
+        .watch(pb::WatchRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    let mut keys = Vec::new();
+    let bookmark = loop {
+        let message = soon(stream.message()).await.unwrap().unwrap();
+        match message.row {
+            Some(row) => {
+                assert_eq!(row.key, message.position_key);
+                keys.push(row.key);
+            }
+            None => break message,
+        }
+    };
+    assert_eq!(bookmark.position, 2);
+    assert_eq!(bookmark.position_key, keys[1]);
+    let after = async |after, after_key: &bytes::Bytes| {
+        let after_key = after_key.clone();
+        let request = pb::WatchRequest {
+            filter: None,
+            after,
+            after_key,
+        };
+        ada.audit().watch(request).await
+    };
+    // As after a restoration: there is a row of the number, and it is not the one that was seen.
+    refused(after(1, &keys[1]).await, Code::OutOfRange, "RESUME_TOKEN_EXPIRED");
+    let mut stream = after(1, &keys[0]).await.unwrap().into_inner();
+    let message = soon(stream.message()).await.unwrap().unwrap();
+    assert_eq!(message.row.unwrap().number, 2);
+    after(1, &bytes::Bytes::new()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watcher_through_a_filter_is_told_where_it_is() {
     let world = World::founded();
     act(&world);
@@ -228,7 +276,7 @@ async fn a_watcher_through_a_filter_is_told_where_it_is() {
     };
     let request = pb::WatchRequest {
         filter: Some(filter),
-        after: 0,
+        ..Default::default()
     };
     let mut stream = world.ada().audit().watch(request).await.unwrap().into_inner();
     let message = soon(stream.message()).await.unwrap().unwrap();
@@ -283,7 +331,10 @@ async fn whoever_is_behind_what_was_dropped_is_told_so() {
     );
     assert_eq!(numbers(&all(&ada, first).await), [3], "those there are");
     let watch = async |after| {
-        let request = pb::WatchRequest { filter: None, after };
+        let request = pb::WatchRequest {
+            after,
+            ..Default::default()
+        };
         let mut stream = ada.audit().watch(request).await.unwrap().into_inner();
         soon(stream.message())
             .await

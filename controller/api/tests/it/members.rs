@@ -204,6 +204,53 @@ async fn a_member_that_cannot_go_stays_who_it_is_and_one_that_goes_is_shut_out()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_of_members_that_comes_again_is_answered_and_not_made_again() {
+    let world = World::founded();
+    let demote = pb::DemoteMemberRequest {
+        request_id: world.request_id(),
+        name: "c2".to_owned(),
+        force: false,
+    };
+    let promote = pb::PromoteMemberRequest {
+        request_id: world.request_id(),
+        name: "c2".to_owned(),
+        force: false,
+    };
+    let ada = world.ada();
+    ada.members().demote_member(demote.clone()).await.unwrap();
+    ada.members().promote_member(promote).await.unwrap();
+    let made = world.members.made();
+    assert_eq!(made.len(), 2);
+    // The answer to the first was lost, and somebody thought better of it since.
+    ada.members().demote_member(demote.clone()).await.unwrap();
+    assert_eq!(world.members.made(), made);
+    let other = pb::DemoteMemberRequest {
+        name: "c3".to_owned(),
+        ..demote
+    };
+    let reused = ada.members().demote_member(other).await.unwrap_err();
+    assert_eq!(reason(&reused), "REQUEST_ID_REUSED");
+    assert_eq!(world.members.made(), made);
+
+    // What was taken out is not missed, and nobody is taken out twice.
+    for name in ["c3", "c2"] {
+        if name == "c3" {
+            invite(&world, name).await.unwrap();
+        }
+        let request = pb::RemoveMemberRequest {
+            request_id: world.request_id(),
+            name: name.to_owned(),
+            force: false,
+        };
+        for _ in 0..2 {
+            ada.members().remove_member(request.clone()).await.unwrap();
+        }
+    }
+    let removed = (MemberChange::Remove("c2".to_owned()), false);
+    assert_eq!(world.members.made()[made.len()..], [removed]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_had_a_member_vote_or_lead_is_on_record_and_what_was_refused_is_not() {
     let world = World::founded();
     let promote = |force| pb::PromoteMemberRequest {

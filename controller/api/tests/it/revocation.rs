@@ -98,6 +98,39 @@ impl Streams {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_account_of_a_host_ends_for_whose_login_is_revoked_meanwhile() {
+    let world = World::founded();
+    world.enrol(&["h1"]);
+    for part in 0..5 {
+        let faults = (0..512).map(|number| world.fault(&format!("{part}-{number}")));
+        world.log.run(&world.ingestion("h1", faults.collect()));
+    }
+    let account = async |of: &str| {
+        let request = fpb::AccountRequest {
+            agent_id: "h1".to_owned(),
+        };
+        let answer = world.caller(of).findings().account(request).await;
+        answer.unwrap().into_inner()
+    };
+    // He reads slowly.
+    let (mut cut, mut twin) = (account("person/bob").await, account("person/carl").await);
+    soon(cut.message()).await.unwrap().unwrap();
+    revoke(&world, "bob", "left the team").await.unwrap();
+    let end = loop {
+        match soon(cut.message()).await {
+            Ok(part) => assert!(part.is_some(), "he was given all of it"),
+            Err(status) => break status,
+        }
+    };
+    refused(Err::<(), _>(end), Code::Unauthenticated, "LOGIN_REVOKED");
+    let mut parts = 0;
+    while soon(twin.message()).await.unwrap().is_some() {
+        parts += 1;
+    }
+    assert_eq!(parts, 1 + 5 * 512 / 256);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_revoked_login_serves_nobody_and_its_streams_are_cut_at_once() {
     let world = World::founded();
     let (bob, carl) = (world.caller("person/bob"), world.caller("person/carl"));

@@ -48,6 +48,8 @@ impl State {
         }
     }
 
+    /// Forgets those that were answered long ago, and more than there may be. The newest stay: time moves by up to an hour at once, such as
+    /// when another leads, and who asks again may have asked a second ago.
     pub(super) fn forget_requests(&mut self, changes: &mut Vec<RowChange>) {
         let horizon = self
             .clock
@@ -55,7 +57,8 @@ impl State {
             .saturating_sub(SignedDuration::from_secs(limits::REQUEST_SECONDS));
         let horizon = horizon.unwrap_or(Timestamp::MIN);
         while let Some((at, id)) = self.requests_by_time.first().cloned() {
-            if at >= horizon && self.requests.len() <= limits::REQUESTS {
+            let is_due = at < horizon && self.requests.len() > limits::REQUESTS_ALWAYS;
+            if !is_due && self.requests.len() <= limits::REQUESTS {
                 break;
             }
             self.drop_request(&id);

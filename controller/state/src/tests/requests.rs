@@ -1,6 +1,7 @@
 //! Requests that come again.
 
 use super::*;
+use crate::limits;
 
 #[test]
 fn an_id_that_was_used_for_anything_else_or_by_somebody_else_is_refused() {
@@ -44,6 +45,46 @@ fn an_id_that_was_used_for_anything_else_or_by_somebody_else_is_refused() {
     );
     let for_another = member.checked(&command(32, Some("t"), token("h2", "t3")));
     assert_eq!(word(&for_another), "REQUEST_ID_REUSED");
+}
+
+#[test]
+fn whoever_takes_it_again_may_have_a_clock_that_is_ahead() {
+    let mut member = Member::founded();
+    let change = command(11, Some("r"), member.change(0, &key()));
+    let first = member.checked(&change);
+    // Another leads, whose first tick moves time by an hour; and another takes it, who is further ahead.
+    let hour = limits::REQUEST_SECONDS * 6;
+    member.checked(&command(12, None, Action::Tick { until: at(11 + hour) }));
+    let later = Command {
+        stamp: at(11 + 2 * hour),
+        ..change
+    };
+    assert_eq!(member.checked(&later), first);
+    assert_eq!(member.state.set().epoch(), 1);
+}
+
+#[test]
+fn what_was_asked_long_ago_is_forgotten_but_for_the_newest() {
+    let mut member = Member::founded();
+    let token = |number: usize| Action::CreateToken {
+        id: format!("t{number}"),
+        secret_hash: Digest::of(&number.to_le_bytes()),
+        agent: "h1".parse().unwrap(),
+        expires: at(100),
+        approval: false,
+    };
+    let asked = limits::REQUESTS_ALWAYS + 2;
+    for number in 0..asked {
+        member.checked(&command(11, Some(&number.to_string()), token(number)));
+    }
+    assert_eq!(member.state.requests.len(), asked);
+    member.checked(&command(12 + limits::REQUEST_SECONDS, None, token(asked)));
+    let mut left: Vec<_> = member.state.requests.keys().cloned().collect();
+    left.sort();
+    let newest: Vec<_> = (2..asked).map(|number| number.to_string()).collect();
+    assert_eq!(left, newest);
+    member.state = member.rebuilt();
+    assert_eq!(member.state.requests.len(), limits::REQUESTS_ALWAYS);
 }
 
 #[test]
