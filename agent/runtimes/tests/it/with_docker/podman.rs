@@ -100,7 +100,12 @@ impl Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        let _ = self.say(&["rm", "--all", "--force", "--time", "0"]);
+        // One that another shares a network with goes after that one.
+        for _ in 0..3 {
+            if self.say(&["rm", "--all", "--force", "--time", "0"]).is_ok() {
+                break;
+            }
+        }
         // The storage is a mount of its own.
         let _ = Command::new("umount").arg(self.at("graph/overlay")).output();
     }
