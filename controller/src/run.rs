@@ -60,10 +60,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let starting = async {
         opened.ready().await?;
         let wired = wire_up(&config, &opened).await?;
-        timekeeper::catch_up(&wired.member, &config.member, start).await;
-        anyhow::Ok(wired)
+        let is_made_up = timekeeper::catch_up(&wired.member, &config.member, start).await;
+        anyhow::Ok((wired, Some(start).filter(|_| !is_made_up)))
     };
-    let mut wired = tokio::select! {
+    let (mut wired, start) = tokio::select! {
         wired = starting => wired?,
         diverged = &mut comparing => return Err(equality::why(diverged)),
         ended = &mut peering => return ended?.map_err(Into::into),

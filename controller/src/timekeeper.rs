@@ -52,29 +52,35 @@ impl Start {
     }
 }
 
-/// Makes up for the time the cluster was off, if this member leads: before anybody is served, where it decides alone.
-pub(crate) async fn catch_up(member: &Member, name: &str, start: Start) {
-    stamp(member, name, if start.doubted { 1 } else { AT_START }).await;
+/// Makes up for the time the cluster was off, if this member leads: before anybody is served, where it decides alone. Says whether it did; to be
+/// done once a start.
+pub(crate) async fn catch_up(member: &Member, name: &str, start: Start) -> bool {
+    let leads = member.is_leading();
+    if leads {
+        stamp(member, name, if start.doubted { 1 } else { AT_START }).await;
+    }
+    leads
 }
 
-/// Makes up for it where several vote, and nobody leads while they start: whoever does first. Where the log has grown beyond where it ended,
-/// another led meanwhile, and this member's clock is believed no more than while it runs.
+/// Makes up for it where several vote, and nobody leads while they start: whoever does first. Where another led meanwhile, which has the log
+/// grow or says that it leads, this member's clock is believed no more than while it runs.
 async fn make_up(member: &Member, name: &str, start: Start) {
-    loop {
-        if member.is_leading() {
-            return catch_up(member, name, start).await;
-        }
+    while !catch_up(member, name, start).await {
         let standing = member.standing();
-        if standing.last > start.ended && standing.leader != Some(standing.id) {
+        let has_grown = standing.last > start.ended && standing.leader != Some(standing.id);
+        let is_led = member.catch_up().await.is_ok() && !member.is_leading();
+        if has_grown || is_led {
             return;
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// Stamps the log for ever.
-pub(crate) async fn keep_time(member: Arc<Member>, name: String, start: Start) {
-    make_up(&member, &name, start).await;
+/// Stamps the log for ever. Where nobody made up for the time the cluster was off since this start, that comes first.
+pub(crate) async fn keep_time(member: Arc<Member>, name: String, start: Option<Start>) {
+    if let Some(start) = start {
+        make_up(&member, &name, start).await;
+    }
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -43,6 +43,14 @@ async fn durable(
         .map_err(io_error)
 }
 
+impl LogStore {
+    /// Removes all that is not purged.
+    pub(crate) async fn drop_tail(&self) -> io::Result<()> {
+        let keep = self.0.last_purged().map(|id| id.index);
+        durable(|done| self.0.truncate_after(keep, done)).await
+    }
+}
+
 impl RaftLogReader<TypeConfig> for LogStore {
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + openraft::OptionalSend>(
         &mut self,

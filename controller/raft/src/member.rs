@@ -218,7 +218,16 @@ impl Member {
         let recovered = off_thread(move || recover(stores, of))
             .await
             .map_err(|error| MemberError::Raft(error.to_string()))??;
-        let Recovered { log, machine } = recovered;
+        let Recovered {
+            log,
+            machine,
+            is_overtaken,
+        } = recovered;
+        if is_overtaken {
+            log.drop_tail()
+                .await
+                .map_err(|error| MemberError::Raft(error.to_string()))?;
+        }
         let (applied, db) = (Arc::clone(&machine.applied), Arc::clone(&machine.db));
         let room = Arc::clone(&machine.room);
         let snapshots = Arc::clone(&machine.snapshots);
@@ -475,6 +484,8 @@ fn raft_config() -> Result<openraft::Config, MemberError> {
 
 pub(crate) struct Recovered {
     pub(crate) log: LogStore,
+    /// The newest snapshot goes on behind the end of the log.
+    pub(crate) is_overtaken: bool,
     pub(crate) machine: Machine,
 }
 
@@ -548,6 +559,9 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
         );
         snapshot::restore(&*db, &snapshots, &snapshot)?;
     }
+    // A snapshot goes on behind the end of the log where it was taken in, and the member ended before the log began there: what the log
+    // holds is of before it. A part that a leader wrote of whom nobody else heard is, too, whatever its term.
+    let is_overtaken = covered > log.last().max(log.last_purged()).map(|id| id.index);
     let (mark, state) = rebuilt(&*db, &place)?;
     if is_ahead && covered < applied {
         return Err(MemberError::Lost(place));
@@ -563,6 +577,7 @@ pub(crate) fn recover(stores: Stores, tickets: Arc<Tickets>) -> Result<Recovered
     });
     Ok(Recovered {
         log: LogStore(Arc::new(log)),
+        is_overtaken,
         machine: Machine {
             applied,
             db,

@@ -407,7 +407,7 @@ impl Member {
             }
             Change::Move { id, node } => {
                 if !is_meant {
-                    self.answers_there(looked_at.standing.of(id), &node).await?;
+                    self.answers_there(&looked_at.standing, id, &node).await?;
                 }
                 ChangeMembers::SetNodes([(id, node)].into())
             }
@@ -421,10 +421,13 @@ impl Member {
     }
 
     /// Checks that who is to be called elsewhere answers there, by its certificate: who does not would count for a quorum, and never be part
-    /// of one.
-    async fn answers_there(&self, known: Option<&MemberStanding>, node: &Node) -> Result<(), ChangeError> {
-        if known.is_some_and(|known| known.id == *self.raft().node_id() || known.node.address == node.address)
-        {
+    /// of one. Where it leads itself it calls itself.
+    async fn answers_there(&self, standing: &Standing, id: MemberId, node: &Node) -> Result<(), ChangeError> {
+        let is_alone = standing.next_voters.iter().all(|voter| *voter == id);
+        let stays = standing
+            .of(id)
+            .is_some_and(|known| known.node.address == node.address);
+        if stays || is_alone {
             return Ok(());
         }
         let peer = self.peers().peer(&node.name, &node.address);

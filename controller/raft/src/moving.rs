@@ -58,7 +58,7 @@ impl Member {
             match outcome(peer.change_members(write(&change, false), MADE_WITHIN).await) {
                 Err(ChangeError::NotLeader) => {}
                 // It may be another that leads.
-                Err(error @ ChangeError::Unknown(_)) => why = error,
+                Err(error @ (ChangeError::Unknown(_) | ChangeError::Failed(_))) => why = error,
                 told => return told,
             }
         }

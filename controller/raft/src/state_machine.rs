@@ -282,7 +282,7 @@ mod tests {
     }
 
     /// Has entries logged, and then applied.
-    async fn take(Recovered { log, machine }: &mut Recovered, entries: Vec<Entry>) {
+    async fn take(Recovered { log, machine, .. }: &mut Recovered, entries: Vec<Entry>) {
         let before = entries[0].log_id.index.checked_sub(1);
         let last = log.get_log_state().await.unwrap().last_log_id;
         if let Some(before) = before.filter(|_| last.map(|id| id.index) != before) {
@@ -437,7 +437,11 @@ mod tests {
             .install_snapshot(&SnapshotMeta::default(), file)
             .await
             .unwrap();
-        assert!(late.machine.applied.rows_are_of().is_some());
+        assert_eq!(
+            late.machine.applied.rows_are_of(),
+            Some(2),
+            "they were replaced once"
+        );
         let now = one.machine.applied.noted().now().unwrap();
         assert_eq!((now.index, now.from), (1_499, 0));
         for member in [&mut one, &mut other, &mut late] {

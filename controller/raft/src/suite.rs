@@ -181,7 +181,7 @@ impl StoreBuilder<TypeConfig, Settled, Obliging, TempDir> for NewMember {
         Member::create(dir.path()).unwrap();
         // The suite applies what it never gave the log.
         let stores = Stores::open_behind(dir.path(), |_| Reached::everything()).unwrap();
-        let Recovered { log, machine } = recover(stores, Arc::new(Tickets::new(1, 1))).unwrap();
+        let Recovered { log, machine, .. } = recover(stores, Arc::new(Tickets::new(1, 1))).unwrap();
         Ok((dir, Settled(log), Obliging(machine)))
     }
 }

@@ -1,9 +1,11 @@
 //! A cluster's life: members join, are promoted, lead, go, and others come in their place.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use verger_controller_store::{SledState, StateDb as _};
+use verger_integration_tests::clock;
 use verger_integration_tests::programs::Programs;
 use verger_integration_tests::scene::{FIRST, HOST, Scene, Seat, Watch};
 
@@ -389,21 +391,15 @@ fn members_change_their_certificates_while_they_run() {
     create(&scene, "web-3");
 }
 
-#[test]
-fn members_that_were_all_off_for_days_are_at_the_right_time_once_one_of_them_leads() {
-    let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
+/// Stops all members, and starts them at another time of day.
+fn off_until(scene: &mut Scene, faked: &str) -> [(&'static str, OsString); 4] {
     let names = scene.member_names();
     for name in &names {
         scene.member(name).unwrap().stop().unwrap();
     }
     let later = [
-        (
-            "LD_PRELOAD",
-            verger_integration_tests::clock::library()
-                .unwrap()
-                .into_os_string(),
-        ),
-        ("FAKETIME", "+2d".into()),
+        ("LD_PRELOAD", clock::library().unwrap().into_os_string()),
+        ("FAKETIME", faked.into()),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
         ("DONT_FAKE_MONOTONIC", "1".into()),
     ];
@@ -414,8 +410,11 @@ fn members_that_were_all_off_for_days_are_at_the_right_time_once_one_of_them_lea
         }
         member.start().unwrap();
     }
-    // A login of an hour, by the cluster's time, which is over where that is days behind.
-    let said = scene.path("glass.json");
+    later
+}
+
+/// Has the glass broken at the first member, for an hour by the cluster's time: over before it begins, where that is hours behind.
+fn break_glass(scene: &Scene, env: &[(&'static str, OsString)]) -> Result<(), String> {
     let glass = [
         "break-glass",
         "--person",
@@ -426,11 +425,36 @@ fn members_that_were_all_off_for_days_are_at_the_right_time_once_one_of_them_lea
         "1h",
         "--context",
     ];
-    until("the glass to be broken", || {
-        let mut command = scene.on_member(&names[0], &glass).unwrap();
-        let output = command.arg(&said).envs(later.clone()).output().unwrap();
-        output.status.success()
-    });
+    let mut command = scene.on_member("c1", &glass).unwrap();
+    command.arg(scene.path("glass.json"));
+    let output = command.envs(env.iter().cloned()).output().unwrap();
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8(output.stderr).unwrap()),
+    }
+}
+
+#[test]
+fn members_that_were_all_off_for_days_are_at_the_right_time_once_one_of_them_leads() {
+    let mut scene = Scene::of_members(&Programs::find().unwrap(), 3).unwrap();
+    let env = off_until(&mut scene, "+2d");
+    until("the glass to be broken", || break_glass(&scene, &env).is_ok());
+}
+
+#[test]
+fn a_start_makes_up_for_eight_days_and_no_more() {
+    for (faked, is_believed) in [("+7d", true), ("+12d", false)] {
+        let mut scene = Scene::of_members(&Programs::find().unwrap(), 1).unwrap();
+        let env = off_until(&mut scene, faked);
+        let broken = break_glass(&scene, &env);
+        match is_believed {
+            true => broken.unwrap(),
+            false => {
+                let why = broken.unwrap_err();
+                assert!(why.contains("the login is over already"), "{why}");
+            }
+        }
+    }
 }
 
 #[test]

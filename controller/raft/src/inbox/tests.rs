@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use openraft::error::StreamingError;
+use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _};
 use prost::Message as _;
 use tempfile::TempDir;
 use verger_controller_store::Row;
@@ -389,23 +390,52 @@ async fn what_has_come_stays_when_the_member_is_started_again() {
     assert_eq!(names.count(), 1);
 }
 
-#[tokio::test]
-async fn what_has_come_whole_is_no_snapshot_of_a_member_whose_log_does_not_fit_it_yet() {
-    use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _};
-
-    let source = Source::new("a");
+/// A member that has so many entries of a leader's, none of which are committed.
+async fn written_by(term: u64, entries: u64) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     Member::create(dir.path()).unwrap();
-    // A leader that was cut off wrote more than the others ever knew of, and this member has it.
     let Stores { log, .. } = Stores::open(dir.path()).unwrap();
     let mut log = LogStore(Arc::new(log));
     let blank = |index| Entry {
-        log_id: log_id(1, index),
+        log_id: log_id(term, index),
         payload: openraft::EntryPayload::Blank,
     };
-    log.save_vote(&Vote::new_committed(1, 8)).await.unwrap();
-    log.blocking_append((0..INDEX + 3).map(blank)).await.unwrap();
-    drop(log);
+    log.save_vote(&Vote::new_committed(term, 8)).await.unwrap();
+    log.blocking_append((0..entries).map(blank)).await.unwrap();
+    dir
+}
+
+#[tokio::test]
+async fn who_is_ended_before_its_log_begins_behind_a_snapshot_goes_on_behind_it() {
+    let source = Source::new("a");
+    // Of before what is in it, and of after: a leader's whom nobody else heard.
+    for term in [1, 5] {
+        let dir = written_by(term, INDEX - 10).await;
+        // It is taken in, and that is all.
+        let place = dir.path().join("snapshots");
+        let name = source.snapshot.path().file_name().unwrap();
+        std::fs::copy(source.snapshot.path(), place.join(name)).unwrap();
+        for _ in 0..2 {
+            let member = open(dir.path()).await;
+            assert!(has(&member, &source).await, "of term {term}");
+            assert_eq!(member.standing().last, INDEX, "of term {term}");
+            Arc::into_inner(member).unwrap().stop().await;
+        }
+        let Stores { log, .. } = Stores::open(dir.path()).unwrap();
+        let mut log = LogStore(Arc::new(log));
+        let next = Entry {
+            log_id: log_id(6, INDEX + 1),
+            payload: openraft::EntryPayload::Blank,
+        };
+        log.blocking_append([next]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_has_come_whole_is_no_snapshot_of_a_member_whose_log_does_not_fit_it_yet() {
+    let source = Source::new("a");
+    // A leader that was cut off wrote more than the others ever knew of.
+    let dir = written_by(1, INDEX + 3).await;
     let member = open(dir.path()).await;
     let (sender, mut parts) = mpsc::channel(32);
     for part in source.chunks(0..CHUNKS).chain([source.end()]) {

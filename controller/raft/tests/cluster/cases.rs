@@ -355,6 +355,13 @@ async fn where_a_member_does_not_answer_nobody_is_to_call_it() {
     assert!(why.contains("does not reach member c2 at elsewhere:1"), "{why}");
     assert!(!is_known_as(&world, 2, &elsewhere(2)));
     world.agree().await;
+    // Nor where it leads itself.
+    world.member(1).change(Change::Lead(2), false).await.unwrap();
+    until("the second to lead", || world.member(2).is_leading()).await;
+    let refused = world.member(2).change(moved.clone(), false).await.unwrap_err();
+    assert_eq!(refused.reason(), "MEMBER_NOT_THERE");
+    assert!(!is_known_as(&world, 2, &elsewhere(2)));
+    world.agree().await;
     // Who means it may.
     world.member(1).change(moved, true).await.unwrap();
 }
