@@ -25,6 +25,9 @@ use super::report::{self, Reported};
 use super::watch::{Audit, Feed, Findings, Policy, Wanderer, follow};
 use crate::access::{Access, Line, SetChain};
 
+/// Logins that are given before one goes back to the member where one began: else all who were sent on come to be at one member, and where that
+/// is a leader that hangs all of them wait for as long as they wait for an answer, whoever leads.
+const STAY: usize = 50;
 /// People to whom each of them gives logins, in turn: a cluster has 10,000 at most.
 const PEOPLE: usize = 1_500;
 /// Who give logins.
@@ -245,6 +248,10 @@ async fn give_logins(access: Access, giver: usize, book: Shared, stop: Cancellat
     for number in 0.. {
         if stop.is_cancelled() {
             break;
+        }
+        if number % STAY == 0 {
+            // Back to where it began.
+            line = Line::new(&access);
         }
         let person = format!("g{giver}-{}", number % PEOPLE);
         book.asks_for(&person);
