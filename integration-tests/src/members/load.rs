@@ -27,7 +27,7 @@ use crate::access::{Access, Line, SetChain};
 
 /// Logins that are given before one goes back to the member where one began: else all who were sent on come to be at one member, and where that
 /// is a leader that hangs all of them wait for as long as they wait for an answer, whoever leads.
-const STAY: usize = 50;
+const STAY: usize = 8;
 /// People to whom each of them gives logins, in turn: a cluster has 10,000 at most.
 const PEOPLE: usize = 1_500;
 /// Who give logins.
