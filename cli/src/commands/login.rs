@@ -119,7 +119,7 @@ pub(super) async fn login(args: LoginArgs, named: Option<&Path>, format: Format)
     let (context, answer) = attempt(&args, &gate).await?;
     let context = Context {
         sealing_key,
-        addresses: known(context.addresses, same),
+        addresses: known(context.addresses, same.map_or(&[], |held| &held.addresses)),
         ..context
     };
     files::make_room(&place)?;
@@ -143,8 +143,8 @@ pub(super) async fn login(args: LoginArgs, named: Option<&Path>, format: Format)
 }
 
 /// The addresses of who gave the login, and then those of the other members that were known before, each once.
-fn known(mut addresses: Vec<String>, before: Option<&Context>) -> Vec<String> {
-    for address in before.iter().flat_map(|before| &before.addresses) {
+fn known(mut addresses: Vec<String>, before: &[String]) -> Vec<String> {
+    for address in before {
         if !addresses.contains(address) {
             addresses.push(address.clone());
         }
@@ -255,4 +255,20 @@ fn send_browser(url: &str, issuer: &str, no_browser: bool) -> anyhow::Result<()>
         note("no browser could be started: open the address yourself");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::known;
+
+    #[test]
+    fn a_login_anew_keeps_where_the_other_members_are_called() {
+        let all = |of: &[&str]| of.iter().map(|address| (*address).to_owned()).collect::<Vec<_>>();
+        let before = all(&["h1:7400", "h2:7400", "h3:7400"]);
+        assert_eq!(
+            known(all(&["h2:7400"]), &before),
+            all(&["h2:7400", "h1:7400", "h3:7400"])
+        );
+        assert_eq!(known(all(&["h4:7400"]), &[]), all(&["h4:7400"]));
+    }
 }
