@@ -1,5 +1,5 @@
 //! Who asks: a writer of sets, writers of logins, readers, one whose login is revoked again and again, a host that reports, and who follows
-//! what all of them do; each at whichever member answers.
+//! what all of them do; each at whichever member answers, and of writers of logins and readers one at each member beside.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -25,13 +25,10 @@ use super::report::{self, Reported};
 use super::watch::{Audit, Feed, Findings, Policy, Wanderer, follow};
 use crate::access::{Access, Line, SetChain};
 
-/// Logins that are given before one goes back to the member where one began: else all who were sent on come to be at one member, and where that
-/// is a leader that hangs all of them wait for as long as they wait for an answer, whoever leads.
-const STAY: usize = 8;
 /// People to whom each of them gives logins, in turn: a cluster has 10,000 at most.
 const PEOPLE: usize = 1_500;
-/// Who give logins.
-const GIVERS: usize = 4;
+/// Who give logins at whichever member answers.
+const GIVERS: usize = 2;
 /// Who follow each of what can be followed.
 const FOLLOWERS: usize = 3;
 /// Objects that sets are about: each set changes the next of them, so that whoever follows the objects is shown every epoch that is not
@@ -137,6 +134,12 @@ impl Load {
         }));
         for number in 0..GIVERS {
             let task = give_logins(access.beginning(number), number, book.clone(), stop.clone());
+            load.has_ask(Box::pin(task));
+        }
+        // At each member somebody stays also to write: who goes where an answer is can come to be with all others at a leader that hangs, and
+        // wait there for an answer while the other members have long taken writes again.
+        for (place, address) in access.addresses().iter().enumerate() {
+            let task = give_logins(access.at(address), GIVERS + place, book.clone(), stop.clone());
             load.has_ask(Box::pin(task));
         }
         for number in 0..READERS {
@@ -248,10 +251,6 @@ async fn give_logins(access: Access, giver: usize, book: Shared, stop: Cancellat
     for number in 0.. {
         if stop.is_cancelled() {
             break;
-        }
-        if number % STAY == 0 {
-            // Back to where it began.
-            line = Line::new(&access);
         }
         let person = format!("g{giver}-{}", number % PEOPLE);
         book.asks_for(&person);
