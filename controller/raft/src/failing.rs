@@ -1,10 +1,12 @@
 //! A member that cannot go on says why.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::rt::WatchReceiver as _;
 
 use crate::member::{Member, Raft};
+use crate::runtime::off_thread;
 
 /// Between two looks at whether rows are written.
 const LOOK: Duration = Duration::from_secs(1);
@@ -24,7 +26,9 @@ impl Member {
         let mut every = tokio::time::interval(LOOK);
         loop {
             every.tick().await;
-            if let Err(error) = self.db().applied() {
+            // It waits while a snapshot takes the rows' place, which is long where it is large; whoever waits here has other things to do.
+            let db = Arc::clone(self.db());
+            if let Ok(Err(error)) = off_thread(move || db.applied()).await {
                 return format!("its rows cannot be written: {error}");
             }
         }

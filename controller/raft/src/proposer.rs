@@ -41,7 +41,8 @@ const QUEUE: usize = 4 * MAX_COMMANDS;
 const QUEUE_BYTES: usize = 4 * limits::COMMAND_BYTES;
 /// How long a leader is looked for, and commands are known to be written nowhere.
 const FIND_WITHIN: Duration = Duration::from_secs(10);
-/// How long is waited for what may have been written, before nobody knows.
+/// How long is waited for what was given to a leader, before nobody knows what became of it. Whatever Raft does with it later, nobody gives it
+/// to anybody once more.
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 /// Who does not answer any more has stopped by then, and says why.
 const STOPPED_WITHIN: Duration = Duration::from_secs(1);
@@ -181,6 +182,7 @@ impl Carrier {
                 }
             }
             let leads = leading::now(&self.raft);
+            let known = Instant::now() + KNOWN_WITHIN;
             let given = match &leads {
                 None => Given::Nowhere,
                 Some(leads) => tokio::select! {
@@ -192,10 +194,10 @@ impl Carrier {
             };
             let given = match (given, &leads) {
                 (Given::Committed, Some(leads)) => {
-                    self.known(&mut ticket, leads, "the leader says that it is committed")
-                        .await?
+                    let why = "the leader says that it is committed";
+                    self.known(&mut ticket, leads, known, why).await?
                 }
-                (Given::Somewhere(why), Some(leads)) => self.known(&mut ticket, leads, &why).await?,
+                (Given::Somewhere(why), Some(leads)) => self.known(&mut ticket, leads, known, &why).await?,
                 (given, _) => given,
             };
             match given {
@@ -203,8 +205,10 @@ impl Carrier {
                 Given::Failed(why) => return Err(ProposeError::Failed(why)),
                 Given::Superseded => match ticket.try_answered().map_err(unknown)? {
                     Some(replies) => return Ok(replies),
-                    // It is written nowhere, and never will be: whoever leads now is given it, once this member knows who that is.
-                    None if leading::changes(&self.raft, leads.as_ref(), deadline).await => {}
+                    // It is written nowhere, and never will be: whoever leads now is given it, once this member knows who that is. Not if that
+                    // comes late: whoever asked went away, and has not to find it done when they have long done otherwise.
+                    None if Instant::now() < deadline
+                        && leading::changes(&self.raft, leads.as_ref(), deadline).await => {}
                     None => return Err(ProposeError::NotLeader),
                 },
                 // Nothing was written: somebody else may write it, or who was not reached, or takes nothing for a moment, in a moment.
@@ -222,7 +226,7 @@ impl Carrier {
     /// Gives a batch to who leads.
     async fn give(&self, leads: &Leads, batch: &Batch, origin: Origin) -> Given {
         match leads {
-            Leads::Here(term) => commit(&self.raft, &self.room, batch.clone(), *term).await,
+            Leads::Here(term) => commit_in_time(&self.raft, &self.room, batch.clone(), *term).await,
             Leads::There(term, _, node) => {
                 // What is answered is applied here first, and that takes space.
                 if let Some(why) = self.room.own() {
@@ -250,8 +254,13 @@ impl Carrier {
     }
 
     /// The answers to what may be written, once it is applied here.
-    async fn known(&self, ticket: &mut Ticket<'_>, leads: &Leads, why: &str) -> Result<Given, ProposeError> {
-        let within = Instant::now() + KNOWN_WITHIN;
+    async fn known(
+        &self,
+        ticket: &mut Ticket<'_>,
+        leads: &Leads,
+        within: Instant,
+        why: &str,
+    ) -> Result<Given, ProposeError> {
         tokio::select! {
             biased;
             answered = timeout_at(within, ticket.answered()) => match answered {
@@ -267,6 +276,13 @@ impl Carrier {
 /// What was given may be in the snapshot, and is not given again.
 fn unknown(Unanswerable: Unanswerable) -> ProposeError {
     ProposeError::Unknown("this member stops, or got a snapshot in place of the answer".to_owned())
+}
+
+/// As [`commit`]; a leader that hears from no quorum waits for ever.
+async fn commit_in_time(raft: &Raft, room: &Room, batch: Batch, term: u64) -> Given {
+    timeout(KNOWN_WITHIN, commit(raft, room, batch, term))
+        .await
+        .unwrap_or_else(|_| Given::Somewhere(format!("no quorum has confirmed it within {KNOWN_WITHIN:?}")))
 }
 
 /// Has the leader of this term, which this member is, commit a batch. It was given away for this term alone: Raft itself looks at that again
@@ -316,7 +332,7 @@ pub(crate) async fn commit_for(raft: &Raft, room: &Room, batch: Batch, term: u64
             reason,
         })
     };
-    let outcome = match commit(raft, room, batch, term).await {
+    let outcome = match commit_in_time(raft, room, batch, term).await {
         Given::Committed | Given::Answered(_) => Outcome::Proposed(pb::Proposed {}),
         Given::Nowhere | Given::Superseded => refusal(true, false, String::new()),
         Given::NotNow => refusal(true, true, String::new()),

@@ -1,5 +1,6 @@
 //! What holds of a cluster.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -261,15 +262,80 @@ async fn who_cannot_write_its_rows_says_so_before_anything_is_to_be_applied() {
     use std::sync::atomic::Ordering;
     let mut world = World::of(3).await;
     world.stop(3).await;
-    let has_failed = world.start_without(3, Some((Tree::Logins, b"nobody"))).await;
+    let switches = world.start_without(3, Some((Tree::Logins, b"nobody"))).await;
     let third = world.member(3);
     let goes_on = tokio::time::timeout(Duration::from_millis(1_500), third.failure()).await;
     assert!(goes_on.is_err(), "{goes_on:?}");
-    has_failed.store(true, Ordering::Relaxed);
+    switches.has_failed.store(true, Ordering::Relaxed);
     let why = tokio::time::timeout(Duration::from_secs(20), third.failure())
         .await
         .unwrap();
     assert!(why.contains("its rows cannot be written"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_whether_a_member_fails_does_other_things_while_a_snapshot_takes_its_rows_place() {
+    let mut world = World::of(1).await;
+    world.stop(1).await;
+    let switches = world.start_without(1, Some((Tree::Logins, b"nobody"))).await;
+    let member = world.member(1);
+    member.wait_until_leading(Duration::from_secs(20)).await.unwrap();
+    let (has_gone_on, ends) = std::sync::mpsc::sync_channel::<()>(1);
+    let (holds, held) = tokio::sync::oneshot::channel();
+    let replacing = std::thread::spawn(move || {
+        let _held = switches.replacing.lock().unwrap();
+        holds.send(()).unwrap();
+        // Whoever waits for it meanwhile waits for long.
+        ends.recv_timeout(Duration::from_secs(20)).is_ok()
+    });
+    held.await.unwrap();
+    let goes_on = tokio::time::timeout(Duration::from_millis(1_500), member.failure()).await;
+    assert!(goes_on.is_err(), "{goes_on:?}");
+    let _ = has_gone_on.send(());
+    assert!(
+        replacing.join().unwrap(),
+        "who waited was held up until the rows were there"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_leader_took_that_is_cut_off_is_said_to_be_unknown_in_time_and_not_done_later() {
+    let world = World::of(3).await;
+    world.propose(1, &login("ada", 1)).await;
+    let old = world.leader().await;
+    let old_id = old.standing().id;
+    world.part(&[old_id]);
+    // Each is an entry of its own: more than may be on their way, the first of them while it leads by its lease.
+    let mut asked = Vec::new();
+    for number in 0..8 {
+        let of = Arc::clone(&old);
+        let command = login(&format!("late-{number}"), 1);
+        asked.push(tokio::spawn(async move { of.propose(&command).await }));
+        tokio::task::yield_now().await;
+    }
+    let new = world.leader_but(Some(old_id)).await;
+    assert_eq!(
+        world.propose(new.standing().id, &login("ada", 2)).await,
+        Response::LoginCreated
+    );
+    let mut unknown = 0;
+    for (number, asked) in asked.into_iter().enumerate() {
+        let told = tokio::time::timeout(Duration::from_secs(40), asked).await;
+        match told.expect("whoever asks is told in time").unwrap() {
+            Err(ProposeError::Unknown(_)) => unknown += 1,
+            Err(ProposeError::NotLeader) => {}
+            other => panic!("late-{number}: {other:?}"),
+        }
+    }
+    assert!(unknown > 0, "nothing was taken that nobody confirmed");
+    world.router.heal();
+    old.catch_up().await.unwrap();
+    world.propose(old_id, &login("ada", 3)).await;
+    world.agree().await;
+    for number in 0..8 {
+        let person = format!("late-{number}");
+        assert!(!knows(&old, &person, 1), "{person} was done after all");
+    }
 }
 
 fn elsewhere(id: u64) -> Node {

@@ -1,7 +1,7 @@
 //! Rows of which one is not found again: a disk lost it, and says nothing.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use verger_controller_store::{AppliedMark, Row, RowOp, StateDb, StoreError};
@@ -11,8 +11,16 @@ pub(crate) struct Lossy {
     pub(crate) rows: Arc<dyn StateDb>,
     pub(crate) tree: &'static str,
     pub(crate) key: &'static [u8],
+    pub(crate) switches: Arc<Switches>,
+}
+
+/// What a test has happen to rows.
+#[derive(Default)]
+pub(crate) struct Switches {
     /// Whether nothing can be written any more: what a thread found that writes behind the answers.
-    pub(crate) has_failed: Arc<AtomicBool>,
+    pub(crate) has_failed: AtomicBool,
+    /// Held for as long as a snapshot takes their place, as it were: where they stand is not told meanwhile.
+    pub(crate) replacing: Mutex<()>,
 }
 
 impl Lossy {
@@ -41,7 +49,8 @@ impl StateDb for Lossy {
     }
 
     fn applied(&self) -> Result<Option<AppliedMark>, StoreError> {
-        match self.has_failed.load(Ordering::Relaxed) {
+        let _held = self.switches.replacing.lock().unwrap();
+        match self.switches.has_failed.load(Ordering::Relaxed) {
             true => Err(StoreError::Closed),
             false => self.rows.applied(),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -11,7 +11,7 @@ use verger_controller_raft::{Change, Member, MemberConfig, Node, ProposeError, S
 use verger_controller_state::{Action, Command, Response, State, Tree};
 use verger_policy::digest::Digest;
 
-use crate::lossy::Lossy;
+use crate::lossy::{Lossy, Switches};
 use crate::router::Router;
 use crate::shared::{command, founding};
 
@@ -105,13 +105,13 @@ impl World {
         self.start_without(id, None).await;
     }
 
-    /// Starts it, and this row is gone. Gives what has its rows fail, once it is set.
+    /// Starts it, and this row is gone. Gives what has more happen to its rows.
     pub(crate) async fn start_without(
         &mut self,
         id: u64,
         lost: Option<(Tree, &'static [u8])>,
-    ) -> Arc<AtomicBool> {
-        let has_failed = Arc::new(AtomicBool::new(false));
+    ) -> Arc<Switches> {
+        let switches = Arc::<Switches>::default();
         let config = MemberConfig {
             id,
             node: node(id),
@@ -128,7 +128,7 @@ impl World {
                     rows: stores.state,
                     tree: tree.name(),
                     key,
-                    has_failed: Arc::clone(&has_failed),
+                    switches: Arc::clone(&switches),
                 });
                 Member::open_on(config, stores, peers).await
             }
@@ -136,7 +136,7 @@ impl World {
         let member = Arc::new(member.unwrap());
         *self.router.seat(&name(id)).write().await = Some(Arc::clone(&member));
         self.members.insert(id, member);
-        has_failed
+        switches
     }
 
     pub(crate) async fn stop(&mut self, id: u64) {
