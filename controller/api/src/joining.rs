@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tonic::{Code, Request, Response, Status};
-use verger_controller_state::{Action, ClusterVersion, Command, Refused, Response as Answer};
+use verger_controller_state::{Action, ClusterVersion, Command, MemberRecord, Refused, Response as Answer};
 use verger_policy::digest::Digest;
+use verger_policy::model::Name;
 use verger_proto::cluster::v1 as pb;
 use verger_proto::cluster::v1::join_service_server::JoinService;
 use verger_transport::{JoinToken, Label, is_address};
@@ -13,7 +14,9 @@ use verger_wire::parse;
 
 use crate::caller;
 use crate::members::{name, not_changed};
-use crate::ports::{Ambient, Below, Issuer, MemberChange, Membership, NewMember, Replicated, refused_surely};
+use crate::ports::{
+    Ambient, Below, Issuer, MemberChange, Membership, NewMember, Replicated, read, refused_surely,
+};
 use crate::status::{argument, invalid, issue, refused, unavailable, unexpected, with_reason};
 
 /// The service.
@@ -38,6 +41,23 @@ impl Joining {
             issuer,
             membership,
         }
+    }
+}
+
+impl Joining {
+    /// Looks whether a member that is a learner now was not removed before it was one: whoever did that found none. It is none any more then.
+    async fn is_still_admitted(&self, member: &Name) -> Result<(), Status> {
+        let caught_up = self.replicated.catch_up().await;
+        caught_up.map_err(|error| unavailable(&error))?;
+        if read(&*self.replicated, |state| {
+            !matches!(state.member(member), Some(MemberRecord::Removed { .. }))
+        }) {
+            return Ok(());
+        }
+        let removal = MemberChange::Remove(member.to_string());
+        let removed = self.membership.change(removal, false).await;
+        removed.map_err(|error| not_changed(&error))?;
+        Err(refused(&Refused::Token))
     }
 }
 
@@ -126,6 +146,7 @@ impl JoinService for Joining {
                 .change(MemberChange::Add(new(number)?), false)
                 .await;
             added.map_err(|error| not_changed(&error))?;
+            self.is_still_admitted(&member).await?;
         }
         tracing::info!(%member, number, "a member joined");
         Ok(Response::new(pb::JoinResponse {

@@ -13,7 +13,7 @@ use verger_proto::cluster::v1::member_service_server::MemberService;
 use verger_transport::{JoinToken, Label};
 use verger_wire::{digest_bytes, parse, timestamp};
 
-use crate::asking::request_id;
+use crate::asking::request_id as valid_id;
 use crate::authorizer::Authorizer;
 use crate::fleet::Fleet;
 use crate::ports::{Ambient, MemberChange, Membership, NotChanged, Replicated, Snapshots, read};
@@ -66,6 +66,16 @@ impl Members {
         read(&*self.replicated, |state| state.has_answered(request_id))
     }
 
+    /// Has a member count for nothing, where it is one.
+    async fn take_out(&self, member: &Name, is_forced: bool) -> Result<(), Status> {
+        if !self.is_member(member.as_str()) {
+            return Ok(());
+        }
+        let removal = MemberChange::Remove(member.to_string());
+        let made = self.membership.change(removal, is_forced).await;
+        made.map_err(|error| not_changed(&error))
+    }
+
     /// A change that is nothing but one of who votes and leads.
     async fn change<M: Asked + Sync>(
         &self,
@@ -80,7 +90,7 @@ impl Members {
             .await?;
         let id = request.get_ref().request_id();
         // Before anything is changed.
-        request_id(id)?;
+        valid_id(id)?;
         let noted = name(member)?;
         let change = match turn {
             MemberTurn::Promoted => MemberChange::Promote(member.to_owned()),
@@ -274,16 +284,14 @@ impl MemberService for Members {
         } = request.into_inner();
         let member = name(&member)?;
         let permit = caller.may(Verb::Delete, Resource::Members).await?;
+        // Before anything is changed.
+        valid_id(&request_id)?;
         let is_recorded = read(&*self.replicated, |state| state.member(&member).is_some());
         if self.has_answered(&request_id) {
             // What is proposed is answered as the first time.
         } else if self.is_member(member.as_str()) {
             // First it counts for nothing, and then it is nobody: the other way round a cluster might be left without a quorum.
-            let removal = MemberChange::Remove(member.to_string());
-            self.membership
-                .change(removal, force)
-                .await
-                .map_err(|error| not_changed(&error))?;
+            self.take_out(&member, force).await?;
         } else if !is_recorded && !force {
             // One that joined after the snapshot that a cluster was restored from is known to nobody.
             let what = format!(
@@ -298,11 +306,17 @@ impl MemberService for Members {
                 &*self.replicated,
                 &*self.ambient,
                 &request_id,
-                Action::RemoveMember { member },
+                Action::RemoveMember {
+                    member: member.clone(),
+                },
             )
             .await?
         {
-            Answer::MemberRemoved => Ok(Response::new(pb::RemoveMemberResponse {})),
+            Answer::MemberRemoved => {
+                // Who was let in and not yet a learner may be one by now. Whoever lets it in looks at the record after that.
+                self.take_out(&member, force).await?;
+                Ok(Response::new(pb::RemoveMemberResponse {}))
+            }
             other => Err(answered_otherwise(&other)),
         }
     }

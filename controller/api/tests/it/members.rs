@@ -1,5 +1,7 @@
 //! The members of the control plane: inviting, joining, changing and removing them.
 
+use std::sync::Arc;
+
 use tonic::Code;
 use verger_controller_api::ports::{MemberChange, NotChanged, Unavailable};
 use verger_controller_state::{Action, ClusterVersion, MemberRecord, MemberTurn};
@@ -201,6 +203,57 @@ async fn a_member_that_cannot_go_stays_who_it_is_and_one_that_goes_is_shut_out()
     invite(&world, "c3").await.unwrap();
     remove(&world, "c3", false).await.unwrap();
     assert_eq!(record(&world, "c3"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_removed_while_it_joins_is_no_learner_afterwards() {
+    let world = World::founded();
+    let names = || -> Vec<String> {
+        let names = world.members.names.lock().unwrap();
+        names.iter().map(|(name, _)| name.clone()).collect()
+    };
+    // It is removed after it is on record, and before it is a learner: who lets it in finds that.
+    let token = invite(&world, "c3").await.unwrap();
+    let removal = world.command(Action::RemoveMember {
+        member: "c3".parse().unwrap(),
+    });
+    let log = Arc::clone(&world.log);
+    *world.members.meanwhile.lock().unwrap() = Some(Box::new(move || drop(log.run(&removal))));
+    let refused = join(&world, joining(&token, "c3", "k")).await.unwrap_err();
+    assert_eq!(reason(&refused), "TOKEN_REFUSED", "{refused:?}");
+    assert_eq!(names(), ["c1", "c2"]);
+
+    // It becomes a learner after that was looked at, and before its removal is on record: who removes it finds that.
+    let token = invite(&world, "c4").await.unwrap();
+    join(&world, joining(&token, "c4", "k")).await.unwrap();
+    let learner = world.members.names.lock().unwrap().pop().unwrap();
+    world.log.hold();
+    let removing = async {
+        let mut removing = Box::pin(remove(&world, "c4", false));
+        assert!(futures::poll!(&mut removing).is_pending());
+        world.members.names.lock().unwrap().push(learner);
+        world.log.release();
+        removing.await
+    };
+    removing.await.unwrap();
+    assert_eq!(names(), ["c1", "c2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_whose_request_has_no_id_takes_nobody_out() {
+    let world = World::founded();
+    for id in ["", "a b"] {
+        let request = pb::RemoveMemberRequest {
+            request_id: id.to_owned(),
+            name: "c2".to_owned(),
+            force: true,
+        };
+        let refused = world.ada().members().remove_member(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+        assert!(refused.message().contains("request_id"), "{refused:?}");
+        assert!(world.members.made().is_empty());
+        assert_eq!(record(&world, "c2"), None);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,6 +17,8 @@ pub(crate) struct Members {
     /// What the next changes are refused with.
     pub(crate) refused: Mutex<Option<NotChanged>>,
     pub(crate) closed: Mutex<Option<String>>,
+    /// What comes between while the next change is made.
+    pub(crate) meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// What a snapshot holds, in pieces; and why there is none.
     pub(crate) pieces: Mutex<Vec<Result<Bytes, Unavailable>>>,
     pub(crate) not_saved: Mutex<Option<NotSaved>>,
@@ -34,6 +36,7 @@ impl Members {
             made: Mutex::default(),
             refused: Mutex::default(),
             closed: Mutex::default(),
+            meanwhile: Mutex::default(),
             pieces: Mutex::new(vec![Ok(Bytes::from_static(b"VGRSNAP"))]),
             not_saved: Mutex::default(),
             reading: Arc::default(),
@@ -102,6 +105,9 @@ impl Membership for Members {
     async fn change(&self, change: MemberChange, is_forced: bool) -> Result<(), NotChanged> {
         if let Some(refused) = self.refused.lock().unwrap().clone() {
             return Err(refused);
+        }
+        if let Some(other) = self.meanwhile.lock().unwrap().take() {
+            other();
         }
         let mut names = self.names.lock().unwrap();
         match &change {
