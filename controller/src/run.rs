@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -54,16 +55,26 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let aside = tokio::spawn(room::keep_leading_where_space_is(std::sync::Arc::clone(
         &opened.member,
     )));
+    let (making_up, made_up) = oneshot::channel();
+    let time = tokio::spawn(timekeeper::keep_time(
+        std::sync::Arc::clone(&opened.member),
+        config.member.clone(),
+        start,
+        making_up,
+    ));
     let (moved, node) = (std::sync::Arc::clone(&opened.member), config.node());
     let moving = tokio::spawn(async move { moved.keep_known_as(node).await });
     let mut signals = signals;
     let starting = async {
         opened.ready().await?;
         let wired = wire_up(&config, &opened).await?;
-        let is_made_up = timekeeper::catch_up(&wired.member, &config.member, start).await;
-        anyhow::Ok((wired, Some(start).filter(|_| !is_made_up)))
+        if opened.decides_alone() {
+            // Nobody is served before that.
+            made_up.await.context("the time is not kept")?;
+        }
+        anyhow::Ok(wired)
     };
-    let (mut wired, start) = tokio::select! {
+    let mut wired = tokio::select! {
         wired = starting => wired?,
         diverged = &mut comparing => return Err(equality::why(diverged)),
         ended = &mut peering => return ended?.map_err(Into::into),
@@ -72,11 +83,6 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         _ = signals.0.recv() => return Ok(()),
         _ = signals.1.recv() => return Ok(()),
     };
-    let time = tokio::spawn(timekeeper::keep_time(
-        std::sync::Arc::clone(&wired.member),
-        config.member.clone(),
-        start,
-    ));
     let fresh = key.map(|key| {
         let member = std::sync::Arc::clone(&wired.member);
         tokio::spawn(stamper::keep_fresh(member, key, config.member.clone()))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 use verger_controller_api::ports::Ambient as _;
 use verger_controller_raft::Member;
@@ -52,18 +53,19 @@ impl Start {
     }
 }
 
-/// Makes up for the time the cluster was off, if this member leads: before anybody is served, where it decides alone. Says whether it did; to be
-/// done once a start.
+/// Makes up for the time the cluster was off, if this member leads: where it decides alone, or before anybody else is there. To be done once a start;
+/// says whether it was.
 pub(crate) async fn catch_up(member: &Member, name: &str, start: Start) -> bool {
-    let leads = member.is_leading();
+    // By the time as it was last: what the one before put into the log counts.
+    let leads = member.is_leading() && member.catch_up().await.is_ok() && member.is_leading();
     if leads {
         stamp(member, name, if start.doubted { 1 } else { AT_START }).await;
     }
     leads
 }
 
-/// Makes up for it where several vote, and nobody leads while they start: whoever does first. Where another led meanwhile, which has the log
-/// grow or says that it leads, this member's clock is believed no more than while it runs.
+/// Makes up for it where this member leads first after the cluster was off. Where another led since this start, which has the log grow or says
+/// that it leads, this member's clock is believed no more than while it runs.
 async fn make_up(member: &Member, name: &str, start: Start) {
     while !catch_up(member, name, start).await {
         let standing = member.standing();
@@ -76,11 +78,17 @@ async fn make_up(member: &Member, name: &str, start: Start) {
     }
 }
 
-/// Stamps the log for ever. Where nobody made up for the time the cluster was off since this start, that comes first.
-pub(crate) async fn keep_time(member: Arc<Member>, name: String, start: Option<Start>) {
-    if let Some(start) = start {
-        make_up(&member, &name, start).await;
-    }
+/// Stamps the log for ever; what the cluster was off for is made up first, and told when it is. Begins with the member: later it might not hear
+/// of who led meanwhile.
+pub(crate) async fn keep_time(
+    member: Arc<Member>,
+    name: String,
+    start: Start,
+    is_made_up: oneshot::Sender<()>,
+) {
+    make_up(&member, &name, start).await;
+    // Who serves already does not wait for it.
+    let _ = is_made_up.send(());
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -195,16 +195,16 @@ impl Opened {
         })
     }
 
+    /// Whether this member is the only one that votes.
+    pub(crate) fn decides_alone(&self) -> bool {
+        let members = self.member.standing().members;
+        let mut voters = members.iter().filter(|of| of.part == Part::Voter);
+        voters.next().is_some_and(|of| of.id == self.seat.number) && voters.next().is_none()
+    }
+
     /// Waits until this member can serve: what it had acknowledged is there, where it decides that alone, and its cluster is known to it.
     pub(crate) async fn ready(&self) -> anyhow::Result<()> {
-        if voters(&self.member) == 1
-            && self
-                .member
-                .standing()
-                .members
-                .iter()
-                .any(|of| of.id == self.seat.number && of.part == Part::Voter)
-        {
+        if self.decides_alone() {
             self.member.wait_until_leading(LEADING_LIMIT).await?;
             self.member.catch_up().await?;
         }
