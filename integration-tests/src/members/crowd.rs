@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::runtime::{Builder, Runtime};
+use verger_proto::cluster::v1::ListMembersRequest;
+use verger_proto::cluster::v1::member_service_client::MemberServiceClient;
 
 use super::evidence::{self, Evidence};
 use super::followed::Followed;
@@ -14,8 +16,8 @@ use crate::point::tell;
 use crate::power_cut::{Disk, Mounted};
 use crate::scene::{Scene, Seat};
 
-/// Answers a second, before the first fault, below which a run with faults proves nothing.
-const LEAST_RATE: f64 = 100.0;
+/// Answers a second before a fault below which a run proves nothing.
+pub(super) const LEAST_RATE: f64 = 100.0;
 /// How long they are counted.
 const BEFORE: Duration = Duration::from_secs(3);
 /// Between two looks.
@@ -87,15 +89,25 @@ impl Crowd {
         Ok(rate)
     }
 
-    /// Waits until so much was answered once more, and every member is back.
+    /// Waits until as much is answered again as it takes to prove anything by the next fault, and every member is back.
     pub(super) fn go_on(&self) -> Result<()> {
         let book = self.book()?;
-        let (began, before) = (Instant::now(), book.answered());
-        while book.answered() < before + BETWEEN {
+        let began = Instant::now();
+        let (mut since, mut before) = (began, book.answered());
+        loop {
             book.is_whole()?;
+            let answered = book.answered() - before;
+            let rate = answered as f64 / since.elapsed().as_secs_f64();
+            if answered >= BETWEEN {
+                if rate >= LEAST_RATE {
+                    break;
+                }
+                (since, before) = (Instant::now(), book.answered());
+            }
             ensure!(
                 began.elapsed() < STUCK,
-                "no {BETWEEN} answers within {STUCK:?} after the fault"
+                "void: {answered} answers at {rate:.0}/s, {STUCK:?} after the fault, and with fewer than {BETWEEN} at {LEAST_RATE}/s nothing is \
+                 proven by the next one"
             );
             std::thread::sleep(LOOK);
         }
@@ -105,6 +117,16 @@ impl Crowd {
                 .with_context(|| format!("the member at {address} does not come back"))?;
         }
         Ok(())
+    }
+
+    /// The term, by whoever can tell.
+    pub(super) fn term(&self) -> Result<u64> {
+        self.runtime
+            .block_on(self.access.insist("the term", |channel| async move {
+                let request = ListMembersRequest { stale_ok: false };
+                let answer = MemberServiceClient::new(channel).list_members(request).await?;
+                Ok(answer.into_inner().term)
+            }))
     }
 
     /// Has them ask no more.

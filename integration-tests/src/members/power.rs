@@ -44,6 +44,7 @@ pub fn run(long: bool) -> Result<Verdict> {
     let planted = planted(&programs, &mut dice)?;
     tell(&format!("members-power: {planted}"));
     let mut room = Room::of(&programs, false)?;
+    let rate = room.crowd.is_busy()?;
     let mut victims: Vec<usize> = (0..rounds).map(|round| round % MEMBERS + 1).collect();
     shuffle(&mut victims, &mut dice);
     let mut cuts = [0_usize; MEMBERS];
@@ -62,7 +63,7 @@ pub fn run(long: bool) -> Result<Verdict> {
     Ok(Verdict {
         figure: format!(
             "{} lost, stale or going back in {rounds} cuts of power (of one member {}, of two {}, of all three {}), 0 members that needed a \
-             hand: {summary}; {planted}",
+             hand: {summary}; {rate:.0} answers/s before the first cut; {planted}",
             wrong.len(),
             cuts[0],
             cuts[1],
