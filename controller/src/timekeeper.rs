@@ -38,8 +38,6 @@ async fn stamp(member: &Member, name: &str, most: usize) {
 /// How a member was when it was started, before anybody led or said anything.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start {
-    /// Where its log ended.
-    ended: u64,
     /// A clock was not believed then: it is not for being started again.
     doubted: bool,
 }
@@ -47,46 +45,33 @@ pub(crate) struct Start {
 impl Start {
     pub(crate) fn of(member: &Member) -> Self {
         Self {
-            ended: member.standing().last,
             doubted: member.read(|state| state.held_back().is_some()),
         }
     }
 }
 
-/// Makes up for the time the cluster was off, if this member leads: where it decides alone, or before anybody else is there. To be done once a start;
-/// says whether it was.
+/// Makes up for the time the cluster was off, if this member leads first after that; once a start. Says whether it did. Where another led since
+/// the start, this member's clock is believed no more than while it runs.
 pub(crate) async fn catch_up(member: &Member, name: &str, start: Start) -> bool {
+    let leads_first = || member.is_leading() && !member.has_followed();
     // By the time as it was last: what the one before put into the log counts.
-    let leads = member.is_leading() && member.catch_up().await.is_ok() && member.is_leading();
-    if leads {
+    let is_due = leads_first() && member.catch_up().await.is_ok() && leads_first();
+    if is_due {
         stamp(member, name, if start.doubted { 1 } else { AT_START }).await;
     }
-    leads
+    is_due
 }
 
-/// Makes up for it where this member leads first after the cluster was off. Where another led since this start, which has the log grow or says
-/// that it leads, this member's clock is believed no more than while it runs.
-async fn make_up(member: &Member, name: &str, start: Start) {
-    while !catch_up(member, name, start).await {
-        let standing = member.standing();
-        let has_grown = standing.last > start.ended && standing.leader != Some(standing.id);
-        let is_led = member.catch_up().await.is_ok() && !member.is_leading();
-        if has_grown || is_led {
-            return;
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-/// Stamps the log for ever; what the cluster was off for is made up first, and told when it is. Begins with the member: later it might not hear
-/// of who led meanwhile.
+/// Stamps the log for ever; the time that the cluster was off is made up for first where nobody else does, and is said to be.
 pub(crate) async fn keep_time(
     member: Arc<Member>,
     name: String,
     start: Start,
     is_made_up: oneshot::Sender<()>,
 ) {
-    make_up(&member, &name, start).await;
+    while !member.has_followed() && !catch_up(&member, &name, start).await {
+        tokio::time::sleep(LOOK).await;
+    }
     // Who serves already does not wait for it.
     let _ = is_made_up.send(());
     let mut every = tokio::time::interval(EVERY);

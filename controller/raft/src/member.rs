@@ -1,7 +1,7 @@
 //! One member: its stores, its Raft, its state.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -127,8 +127,10 @@ pub enum ProposeError {
     /// The member stops, or has stopped; whether the command was applied is not known.
     #[error("the member is stopping")]
     Stopped,
-    /// Nobody leads whom this member can reach; nothing was written.
-    #[error("nobody leads the cluster at the moment, as far as this member can tell; try again")]
+    /// Nobody leads whom this member can reach, or takes anything; nothing was written.
+    #[error(
+        "nobody leads the cluster at the moment, or takes anything, as far as this member can tell; try again"
+    )]
     NotLeader,
     /// The leader was lost, or no answer came: whether the command is applied is not known. What has a request id can be sent again.
     #[error("whether it was done is not known: {0}; send the same request again")]
@@ -157,6 +159,7 @@ pub struct Member {
     peers: Arc<dyn Peers>,
     inbox: Inbox,
     said: Said,
+    has_followed: AtomicBool,
     saving: Saving,
     room: Arc<Room>,
 }
@@ -293,6 +296,7 @@ impl Member {
             peers,
             inbox: Inbox::new(snapshots, Arc::clone(&room)),
             said: Said::default(),
+            has_followed: AtomicBool::new(false),
             saving,
             room,
         })
@@ -349,10 +353,19 @@ impl Member {
         self.raft.is_leader()
     }
 
+    /// Whether another member has led this one since it was started.
+    pub fn has_followed(&self) -> bool {
+        self.has_followed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn follows(&self) {
+        self.has_followed.store(true, Ordering::Release);
+    }
+
     /// Proposes a command and waits for its answer. It is then durable on a quorum and applied here.
     ///
     /// # Errors
-    /// When it was not applied, or that is not known. Cancelling does not take a command back.
+    /// When it was not applied, or that is not known. Cancelling takes a command back only while it waits for those before it.
     pub async fn propose(&self, command: &Command) -> Result<Response, ProposeError> {
         self.proposer.propose(command.encode()).await
     }
@@ -443,6 +456,7 @@ impl Member {
             peers: _,
             inbox: _,
             said: _,
+            has_followed: _,
             saving: _,
             room: _,
         } = self;

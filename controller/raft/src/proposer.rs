@@ -39,7 +39,7 @@ const IN_FLIGHT: usize = 3;
 const QUEUE: usize = 4 * MAX_COMMANDS;
 /// Bytes of the commands that wait or are proposed: four of the largest. Callers that go away leave their commands.
 const QUEUE_BYTES: usize = 4 * limits::COMMAND_BYTES;
-/// How long a leader is looked for, and commands are known to be written nowhere.
+/// How long a leader is looked for, from when a command was given, while it is known to be written nowhere.
 const FIND_WITHIN: Duration = Duration::from_secs(10);
 /// How long is waited for what was given to a leader, before nobody knows what became of it. Whatever Raft does with it later, nobody gives it
 /// to anybody once more.
@@ -68,9 +68,10 @@ pub(crate) struct Carrier {
     pub(crate) room: Arc<Room>,
 }
 
-/// A command, who waits for its answer, and the room it takes until then.
+/// A command, since when and who waits for its answer, and the room it takes until then.
 struct Waiting {
     command: Bytes,
+    since: Instant,
     answer: Answer,
     room: OwnedSemaphorePermit,
 }
@@ -84,7 +85,7 @@ impl Proposer {
         (Self { queue, room }, packing)
     }
 
-    /// Proposes one encoded command and waits until it is applied. Cancelling does not take it back. One that is too long is
+    /// Proposes one encoded command and waits until it is applied. Cancelling takes it back while it waits for those before it. One that is too long is
     /// answered as every member would answer it, and is not written.
     pub(crate) async fn propose(&self, command: Bytes) -> Result<Response, ProposeError> {
         let size = command.len();
@@ -92,10 +93,12 @@ impl Proposer {
             let why = Refused::Invalid(InvalidCommand::TooLarge(size));
             return Ok(Response::Refused(why));
         };
+        let since = Instant::now();
         let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
         let (answer, reply) = oneshot::channel();
         let waiting = Waiting {
             command,
+            since,
             answer,
             room: room.expect("never closed"),
         };
@@ -115,19 +118,29 @@ async fn pack(carrier: Arc<Carrier>, mut waiting: mpsc::Receiver<Waiting>) {
         let Some(first) = waiting.recv().await else {
             break;
         };
+        if first.answer.is_closed() {
+            continue;
+        }
         let mut size = first.command.len();
         let mut commands = vec![first.command];
         let mut answers = vec![first.answer];
         let mut taken = first.room;
+        // It waited longest.
+        let since = first.since;
         while commands.len() < MAX_COMMANDS && size < MAX_BYTES {
             let Ok(Waiting {
                 command,
+                since: _,
                 answer,
                 room,
             }) = waiting.try_recv()
             else {
                 break;
             };
+            // Whoever asked has gone: what comes of it is not to come later than they were told that it is not known.
+            if answer.is_closed() {
+                continue;
+            }
             size += command.len();
             commands.push(command);
             answers.push(answer);
@@ -135,7 +148,7 @@ async fn pack(carrier: Arc<Carrier>, mut waiting: mpsc::Receiver<Waiting>) {
         }
         let carrier = Arc::clone(&carrier);
         proposals.spawn(async move {
-            let result = carrier.carry(commands).await;
+            let result = carrier.carry(commands, since + FIND_WITHIN).await;
             drop((place, taken));
             answer_all(answers, result);
         });
@@ -163,14 +176,16 @@ enum Given {
 }
 
 impl Carrier {
-    /// Has commands committed by whoever leads, and gives their answers.
-    async fn carry(&self, commands: Vec<Bytes>) -> Result<Replies, ProposeError> {
+    /// Has commands committed by whoever leads, and gives their answers. After the deadline they are given to nobody.
+    async fn carry(&self, commands: Vec<Bytes>, deadline: Instant) -> Result<Replies, ProposeError> {
+        if Instant::now() >= deadline {
+            return Err(ProposeError::NotLeader);
+        }
         let mut ticket = self.tickets.take();
         let mut batch = Batch {
             commands,
             origin: Some(ticket.origin()),
         };
-        let deadline = Instant::now() + FIND_WITHIN;
         loop {
             match ticket.try_answered() {
                 Ok(Some(replies)) => return Ok(replies),

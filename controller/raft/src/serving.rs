@@ -2,6 +2,7 @@
 
 use std::io;
 
+use openraft::raft::AppendEntriesResponse;
 use openraft::storage::Snapshot;
 use verger_controller_state::limits;
 use verger_controller_store::DurableSnapshot;
@@ -39,6 +40,9 @@ impl Member {
     pub async fn append(&self, request: pb::AppendRequest) -> Result<pb::AppendResponse, PeerRefused> {
         let request = wire::read_append(request).map_err(malformed)?;
         let answer = self.raft().append_entries(request).await.map_err(failed)?;
+        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            self.follows();
+        }
         Ok(wire::write_appended(&answer))
     }
 

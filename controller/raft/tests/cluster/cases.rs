@@ -299,40 +299,73 @@ async fn who_waits_whether_a_member_fails_does_other_things_while_a_snapshot_tak
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_another_led_since_its_start_knows() {
+    let mut world = World::of(3).await;
+    let led = |world: &World| [1, 2, 3].map(|id| world.member(id).has_followed());
+    assert_eq!(led(&world), [false, true, true]);
+    world.member(1).change(Change::Lead(2), false).await.unwrap();
+    until("the second to lead", || world.member(2).is_leading()).await;
+    until("the first to be led", || led(&world) == [true; 3]).await;
+    // All are off, and one starts before there can be a leader.
+    for id in 1..=3 {
+        world.stop(id).await;
+    }
+    world.start(1).await;
+    assert!(!world.member(1).has_followed());
+    for id in 2..=3 {
+        world.start(id).await;
+    }
+    let leader = world.leader().await.standing().id;
+    until("the others to be led", || {
+        (1..).zip(led(&world)).all(|(id, is_led)| is_led || id == leader)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_leader_took_that_is_cut_off_is_said_to_be_unknown_in_time_and_not_done_later() {
     let world = World::of(3).await;
     world.propose(1, &login("ada", 1)).await;
     let old = world.leader().await;
     let old_id = old.standing().id;
     world.part(&[old_id]);
-    // Each is an entry of its own: more than may be on their way, the first of them while it leads by its lease.
+    let late = |number: u64| login(&format!("late-{number}"), 1);
+    // As many as may be on their way, while it leads by its lease.
     let mut asked = Vec::new();
-    for number in 0..8 {
-        let of = Arc::clone(&old);
-        let command = login(&format!("late-{number}"), 1);
+    for number in 0..3 {
+        let (of, command, before) = (Arc::clone(&old), late(number), old.standing().last);
         asked.push(tokio::spawn(async move { of.propose(&command).await }));
-        tokio::task::yield_now().await;
+        until("it to be in the log", || old.standing().last > before).await;
+    }
+    // These wait; who asked goes away.
+    for number in 3..6 {
+        let command = late(number);
+        assert!(old.propose(&command).now_or_never().is_none());
+    }
+    // And who asked these waits for long.
+    for number in 6..9 {
+        let (of, command) = (Arc::clone(&old), late(number));
+        asked.push(tokio::spawn(async move { of.propose(&command).await }));
     }
     let new = world.leader_but(Some(old_id)).await;
     assert_eq!(
         world.propose(new.standing().id, &login("ada", 2)).await,
         Response::LoginCreated
     );
-    let mut unknown = 0;
-    for (number, asked) in asked.into_iter().enumerate() {
-        let told = tokio::time::timeout(Duration::from_secs(40), asked).await;
-        match told.expect("whoever asks is told in time").unwrap() {
-            Err(ProposeError::Unknown(_)) => unknown += 1,
-            Err(ProposeError::NotLeader) => {}
-            other => panic!("late-{number}: {other:?}"),
-        }
+    let told = tokio::time::timeout(Duration::from_secs(15), futures::future::join_all(asked)).await;
+    let told = told.expect("whoever asks is told in time");
+    let told: Vec<_> = told.into_iter().map(Result::unwrap).collect();
+    for taken in &told[..3] {
+        assert!(matches!(taken, Err(ProposeError::Unknown(_))), "{told:?}");
     }
-    assert!(unknown > 0, "nothing was taken that nobody confirmed");
+    for waited in &told[3..] {
+        assert_eq!(*waited, Err(ProposeError::NotLeader), "{told:?}");
+    }
     world.router.heal();
     old.catch_up().await.unwrap();
     world.propose(old_id, &login("ada", 3)).await;
     world.agree().await;
-    for number in 0..8 {
+    for number in 0..9 {
         let person = format!("late-{number}");
         assert!(!knows(&old, &person, 1), "{person} was done after all");
     }
