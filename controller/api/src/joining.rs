@@ -13,7 +13,7 @@ use verger_transport::{JoinToken, Label, is_address};
 use verger_wire::parse;
 
 use crate::caller;
-use crate::members::{name, not_changed};
+use crate::members::{name, not_changed, take_out};
 use crate::ports::{
     Ambient, Below, Issuer, MemberChange, Membership, NewMember, Replicated, read, refused_surely,
 };
@@ -45,19 +45,30 @@ impl Joining {
 }
 
 impl Joining {
-    /// Looks whether a member that is a learner now was not removed before it was one: whoever did that found none. It is none any more then.
-    async fn is_still_admitted(&self, member: &Name) -> Result<(), Status> {
+    /// Makes whoever is on record a learner. If it was removed before it was one, whoever did that found none, and it is none any more after
+    /// this; also where it is not known whether it came to be one.
+    async fn let_in(&self, member: &Name, new: NewMember) -> Result<(), Status> {
+        let number = new.number;
+        let is_there = |members: &[pb::Member]| members.iter().any(|other| other.number == number);
+        // It asks again where the answer was lost.
+        let added = match is_there(&self.membership.standing().members) {
+            true => Ok(()),
+            false => self.membership.change(MemberChange::Add(new), false).await,
+        };
         let caught_up = self.replicated.catch_up().await;
-        caught_up.map_err(|error| unavailable(&error))?;
         if read(&*self.replicated, |state| {
-            !matches!(state.member(member), Some(MemberRecord::Removed { .. }))
+            matches!(state.member(member), Some(MemberRecord::Removed { .. }))
         }) {
-            return Ok(());
+            take_out(&*self.membership, member, false)
+                .await
+                .inspect_err(|error| {
+                    let why = error.message();
+                    tracing::warn!(%member, why, "removed while it joined, it may be a member still: remove it once more");
+                })?;
+            return Err(refused(&Refused::Token));
         }
-        let removal = MemberChange::Remove(member.to_string());
-        let removed = self.membership.change(removal, false).await;
-        removed.map_err(|error| not_changed(&error))?;
-        Err(refused(&Refused::Token))
+        added.map_err(|error| not_changed(&error))?;
+        caught_up.map_err(|error| unavailable(&error))
     }
 }
 
@@ -138,16 +149,7 @@ impl JoinService for Joining {
             Answer::MemberAdmitted { number } => number,
             other => return Err(unexpected(&other)),
         };
-        let is_there = |members: &[pb::Member]| members.iter().any(|other| other.number == number);
-        // It asks again where the answer was lost.
-        if !is_there(&self.membership.standing().members) {
-            let added = self
-                .membership
-                .change(MemberChange::Add(new(number)?), false)
-                .await;
-            added.map_err(|error| not_changed(&error))?;
-            self.is_still_admitted(&member).await?;
-        }
+        self.let_in(&member, new(number)?).await?;
         tracing::info!(%member, number, "a member joined");
         Ok(Response::new(pb::JoinResponse {
             number,

@@ -24,6 +24,8 @@ use crate::watch::Stream;
 
 /// Why a change is not made that was made before.
 const ALREADY: &str = "ALREADY_SO";
+/// Why nobody is removed who is none.
+const NO_MEMBER: &str = "NO_SUCH_MEMBER";
 /// The longest, and the usual, life of an invitation in seconds.
 const INVITATION_SECONDS: u32 = 600;
 
@@ -66,16 +68,6 @@ impl Members {
         read(&*self.replicated, |state| state.has_answered(request_id))
     }
 
-    /// Has a member count for nothing, where it is one.
-    async fn take_out(&self, member: &Name, is_forced: bool) -> Result<(), Status> {
-        if !self.is_member(member.as_str()) {
-            return Ok(());
-        }
-        let removal = MemberChange::Remove(member.to_string());
-        let made = self.membership.change(removal, is_forced).await;
-        made.map_err(|error| not_changed(&error))
-    }
-
     /// A change that is nothing but one of who votes and leads.
     async fn change<M: Asked + Sync>(
         &self,
@@ -115,6 +107,19 @@ impl Members {
             Answer::MemberNoted => Ok(()),
             other => Err(answered_otherwise(&other)),
         }
+    }
+}
+
+/// Has a member count for nothing. Another may have done so by now.
+pub(crate) async fn take_out(
+    membership: &dyn Membership,
+    member: &Name,
+    is_forced: bool,
+) -> Result<(), Status> {
+    let removal = MemberChange::Remove(member.to_string());
+    match membership.change(removal, is_forced).await {
+        Err(error) if error.reason == NO_MEMBER => Ok(()),
+        made => made.map_err(|error| not_changed(&error)),
     }
 }
 
@@ -291,7 +296,7 @@ impl MemberService for Members {
             // What is proposed is answered as the first time.
         } else if self.is_member(member.as_str()) {
             // First it counts for nothing, and then it is nobody: the other way round a cluster might be left without a quorum.
-            self.take_out(&member, force).await?;
+            take_out(&*self.membership, &member, force).await?;
         } else if !is_recorded && !force {
             // One that joined after the snapshot that a cluster was restored from is known to nobody.
             let what = format!(
@@ -314,7 +319,11 @@ impl MemberService for Members {
         {
             Answer::MemberRemoved => {
                 // Who was let in and not yet a learner may be one by now. Whoever lets it in looks at the record after that.
-                self.take_out(&member, force).await?;
+                let is_nobody =
+                    |state: &State| matches!(state.member(&member), Some(MemberRecord::Removed { .. }));
+                if read(&*self.replicated, is_nobody) && self.is_member(member.as_str()) {
+                    take_out(&*self.membership, &member, force).await?;
+                }
                 Ok(Response::new(pb::RemoveMemberResponse {}))
             }
             other => Err(answered_otherwise(&other)),

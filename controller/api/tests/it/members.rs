@@ -222,6 +222,7 @@ async fn who_is_removed_while_it_joins_is_no_learner_afterwards() {
     let refused = join(&world, joining(&token, "c3", "k")).await.unwrap_err();
     assert_eq!(reason(&refused), "TOKEN_REFUSED", "{refused:?}");
     assert_eq!(names(), ["c1", "c2"]);
+    assert!(matches!(record(&world, "c3"), Some(MemberRecord::Removed { .. })));
 
     // It becomes a learner after that was looked at, and before its removal is on record: who removes it finds that.
     let token = invite(&world, "c4").await.unwrap();
@@ -237,6 +238,39 @@ async fn who_is_removed_while_it_joins_is_no_learner_afterwards() {
     };
     removing.await.unwrap();
     assert_eq!(names(), ["c1", "c2"]);
+
+    // Another takes it out in between.
+    *world.members.meanwhile.lock().unwrap() = {
+        let members = Arc::clone(&world.members);
+        Some(Box::new(move || {
+            members.names.lock().unwrap().retain(|(name, _)| name != "c2")
+        }))
+    };
+    remove(&world, "c2", false).await.unwrap();
+    assert!(matches!(record(&world, "c2"), Some(MemberRecord::Removed { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_withdrew_an_invitation_and_asks_again_removes_nobody_who_joined_since() {
+    let world = World::founded();
+    invite(&world, "c3").await.unwrap();
+    let request = pb::RemoveMemberRequest {
+        request_id: world.request_id(),
+        name: "c3".to_owned(),
+        force: true,
+    };
+    let ada = world.ada();
+    ada.members().remove_member(request.clone()).await.unwrap();
+    assert_eq!(record(&world, "c3"), None);
+    let token = invite(&world, "c3").await.unwrap();
+    join(&world, joining(&token, "c3", "k")).await.unwrap();
+    let made = world.members.made();
+    ada.members().remove_member(request).await.unwrap();
+    assert_eq!(world.members.made(), made);
+    assert!(matches!(
+        record(&world, "c3"),
+        Some(MemberRecord::Admitted { .. })
+    ));
 }
 
 #[tokio::test(start_paused = true)]

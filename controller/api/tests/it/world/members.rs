@@ -110,6 +110,15 @@ impl Membership for Members {
             other();
         }
         let mut names = self.names.lock().unwrap();
+        if let MemberChange::Remove(name) = &change
+            && !names.iter().any(|(other, _)| other == name)
+        {
+            return Err(NotChanged {
+                is_passing: false,
+                reason: "NO_SUCH_MEMBER".to_owned(),
+                detail: format!("there is no member {name}"),
+            });
+        }
         match &change {
             MemberChange::Add(new) => names.push((new.name.clone(), new.number)),
             MemberChange::Remove(name) => names.retain(|(other, _)| other != name),
