@@ -119,14 +119,22 @@ impl Crowd {
         Ok(())
     }
 
-    /// The term, by whoever can tell.
-    pub(super) fn term(&self) -> Result<u64> {
-        self.runtime
-            .block_on(self.access.insist("the term", |channel| async move {
+    /// Who leads, and in which term, by one answer of whoever can tell.
+    pub(super) fn leads(&self) -> Result<(String, u64)> {
+        let began = Instant::now();
+        loop {
+            let answer = self.access.insist("who leads", |channel| async move {
                 let request = ListMembersRequest { stale_ok: false };
                 let answer = MemberServiceClient::new(channel).list_members(request).await?;
-                Ok(answer.into_inner().term)
-            }))
+                Ok(answer.into_inner())
+            });
+            let answer = self.runtime.block_on(answer)?;
+            if !answer.leader.is_empty() {
+                return Ok((answer.leader, answer.term));
+            }
+            ensure!(began.elapsed() < STUCK, "nobody leads within {STUCK:?}");
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// Has them ask no more.

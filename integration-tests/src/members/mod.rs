@@ -215,8 +215,7 @@ impl Rig<'_> {
 
     fn round(&mut self, fault: Fault, dice: &mut Dice) -> Result<()> {
         self.crowd.book()?.is_whole()?;
-        let term = self.crowd.term()?;
-        let leader = self.crowd.scene.leader()?;
+        let (leader, term) = self.crowd.leads()?;
         let followers: Vec<String> = self
             .crowd
             .names
@@ -291,7 +290,7 @@ impl Rig<'_> {
         }
         self.crowd.go_on()?;
         if fault.takes_the_leader() {
-            if self.crowd.term()? == term {
+            if self.crowd.leads()?.1 == term {
                 // It led no more, or not yet.
                 tell(&format!(
                     "members: {fault:?}: nobody else had to lead: it does not count"
@@ -310,7 +309,7 @@ impl Rig<'_> {
 
     /// Has a member that is cut off read as it stands there, which has to be told; all is as it was afterwards.
     fn tells_a_stale_read(&self) -> Result<()> {
-        let leader = self.crowd.scene.leader()?;
+        let (leader, _) = self.crowd.leads()?;
         let place = self.crowd.names.iter().position(|name| *name != leader);
         let place = place.context("there are followers")?;
         let victim = place + 1;
