@@ -25,8 +25,8 @@ use super::report::{self, Reported};
 use super::watch::{Audit, Feed, Findings, Policy, Wanderer, follow};
 use crate::access::{Access, Line, SetChain};
 
-/// People to whom each of them gives logins, in turn: a cluster has 10,000 at most.
-const PEOPLE: usize = 1_500;
+/// People to whom each of those who give logins does so, in turn: a cluster has 10,000 at most, and each who is shut out is another.
+const PEOPLE: usize = 1_200;
 /// Who give logins at whichever member answers.
 const GIVERS: usize = 2;
 /// Who follow each of what can be followed.
