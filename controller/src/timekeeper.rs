@@ -13,16 +13,18 @@ use crate::adapters::SystemAmbient;
 
 /// Between two looks at who leads, after a start.
 const LOOK: Duration = Duration::from_millis(100);
+/// Between two attempts to make up for time.
+const AGAIN: Duration = Duration::from_secs(5);
 /// Between two stamps.
 const EVERY: Duration = Duration::from_secs(60);
 /// Steps made up for at start: a cluster that was off for eight days goes on as if it had not been. A clock that is further
 /// ahead is not believed at once, and the cluster says so.
 const AT_START: usize = 8 * 24;
 
-/// Stamps the log once, or makes up for a pause in at most so many steps.
-async fn stamp(member: &Member, name: &str, most: usize) {
+/// Stamps the log once, or makes up for a pause in at most so many steps; says whether it did so to the end.
+async fn stamp(member: &Member, name: &str, most: usize) -> bool {
     if !member.is_leading() {
-        return;
+        return false;
     }
     let actor = format!("controller/{name}");
     let wall = SystemAmbient.now();
@@ -30,9 +32,10 @@ async fn stamp(member: &Member, name: &str, most: usize) {
         // The next stamp is the retry.
         if let Err(error) = member.propose(&tick).await {
             tracing::warn!(%error, "the cluster's time was not stamped");
-            return;
+            return false;
         }
     }
+    true
 }
 
 /// How a member was when it was started, before anybody led or said anything.
@@ -50,16 +53,16 @@ impl Start {
     }
 }
 
-/// Makes up for the time the cluster was off, if this member leads first after that; once a start. Says whether it did. Where another led since
-/// the start, this member's clock is believed no more than while it runs.
-pub(crate) async fn catch_up(member: &Member, name: &str, start: Start) -> bool {
+/// Makes up for the time the cluster was off, if this member leads first after that; once a start. Says whether it did so to the end, and nothing
+/// where it does not lead. Where another led since the start, this member's clock is believed no more than while it runs.
+pub(crate) async fn catch_up(member: &Member, name: &str, start: Start) -> Option<bool> {
     let leads_first = || member.is_leading() && !member.has_followed();
     // By the time as it was last: what the one before put into the log counts.
     let is_due = leads_first() && member.catch_up().await.is_ok() && leads_first();
-    if is_due {
-        stamp(member, name, if start.doubted { 1 } else { AT_START }).await;
+    match is_due {
+        true => Some(stamp(member, name, if start.doubted { 1 } else { AT_START }).await),
+        false => None,
     }
-    is_due
 }
 
 /// Stamps the log for ever; the time that the cluster was off is made up for first where nobody else does, and is said to be.
@@ -69,11 +72,20 @@ pub(crate) async fn keep_time(
     start: Start,
     is_made_up: oneshot::Sender<()>,
 ) {
-    while !member.has_followed() && !catch_up(&member, &name, start).await {
-        tokio::time::sleep(LOOK).await;
+    let mut is_made_up = Some(is_made_up);
+    while !member.has_followed() {
+        let made_up = catch_up(&member, &name, start).await;
+        // Whoever waits for it does not where it cannot be, as on a full disk. Who serves already does not wait.
+        if let Some(told) = made_up.and_then(|_| is_made_up.take()) {
+            let _ = told.send(());
+        }
+        match made_up {
+            Some(true) => break,
+            Some(false) => tokio::time::sleep(AGAIN).await,
+            None => tokio::time::sleep(LOOK).await,
+        }
     }
-    // Who serves already does not wait for it.
-    let _ = is_made_up.send(());
+    drop(is_made_up);
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -247,7 +247,8 @@ impl Member {
         request: pb::OfferSnapshotRequest,
     ) -> Result<pb::OfferSnapshotResponse, PeerRefused> {
         let offer = read_head(request.head).map_err(malformed)?;
-        let vote = self.vote_of();
+        self.is_led_by(&offer.vote);
+        let vote = self.latest_vote();
         let have = match self.judge(&offer, &vote)? {
             Judged::Wanted => {
                 let (held, _) = self.inbox().open(&offer).await?;
@@ -276,7 +277,7 @@ impl Member {
             return Err(malformed(unfit("it does not begin with its head")));
         };
         let offer = read_head(Some(head)).map_err(malformed)?;
-        let vote = self.vote_of();
+        let vote = self.latest_vote();
         if !matches!(self.judge(&offer, &vote)?, Judged::Wanted) {
             return Ok(pb::InstallSnapshotResponse {
                 vote: Some(codec::write_vote(&vote)),
@@ -295,10 +296,6 @@ impl Member {
         Ok(pb::InstallSnapshotResponse {
             vote: Some(codec::write_vote(&answer.vote)),
         })
-    }
-
-    fn vote_of(&self) -> Vote {
-        self.raft().metrics().borrow_watched().vote
     }
 
     /// Judges an offer by what is here. What contradicts that is refused before Raft is given it, which takes it for its own undoing.

@@ -32,7 +32,7 @@ use crate::shortening::{self, keep_shortening};
 use crate::snapshot;
 use crate::state_machine::{Applied, Machine};
 use crate::tickets::Tickets;
-use crate::types::{Node, TypeConfig};
+use crate::types::{Node, TypeConfig, Vote};
 use crate::versions::Said;
 
 pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
@@ -358,8 +358,16 @@ impl Member {
         self.has_followed.load(Ordering::Acquire)
     }
 
-    pub(crate) fn follows(&self) {
-        self.has_followed.store(true, Ordering::Release);
+    /// Notes that a member says it leads by this vote, unless one is known here that is later.
+    pub(crate) fn is_led_by(&self, vote: &Vote) {
+        if self.latest_vote().partial_cmp(vote) != Some(std::cmp::Ordering::Greater) {
+            self.has_followed.store(true, Ordering::Release);
+        }
+    }
+
+    /// The latest vote that is known here.
+    pub(crate) fn latest_vote(&self) -> Vote {
+        self.raft.metrics().borrow_watched().vote
     }
 
     /// Proposes a command and waits for its answer. It is then durable on a quorum and applied here.

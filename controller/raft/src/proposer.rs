@@ -178,9 +178,6 @@ enum Given {
 impl Carrier {
     /// Has commands committed by whoever leads, and gives their answers. After the deadline they are given to nobody.
     async fn carry(&self, commands: Vec<Bytes>, deadline: Instant) -> Result<Replies, ProposeError> {
-        if Instant::now() >= deadline {
-            return Err(ProposeError::NotLeader);
-        }
         let mut ticket = self.tickets.take();
         let mut batch = Batch {
             commands,
@@ -195,6 +192,10 @@ impl Carrier {
                     ticket = self.tickets.take();
                     batch.origin = Some(ticket.origin());
                 }
+            }
+            // It is written nowhere.
+            if Instant::now() >= deadline {
+                return Err(ProposeError::NotLeader);
             }
             let leads = leading::now(&self.raft);
             let known = Instant::now() + KNOWN_WITHIN;
@@ -222,8 +223,7 @@ impl Carrier {
                     Some(replies) => return Ok(replies),
                     // It is written nowhere, and never will be: whoever leads now is given it, once this member knows who that is. Not if that
                     // comes late: whoever asked went away, and has not to find it done when they have long done otherwise.
-                    None if Instant::now() < deadline
-                        && leading::changes(&self.raft, leads.as_ref(), deadline).await => {}
+                    None if leading::changes(&self.raft, leads.as_ref(), deadline).await => {}
                     None => return Err(ProposeError::NotLeader),
                 },
                 // Nothing was written: somebody else may write it, or who was not reached, or takes nothing for a moment, in a moment.

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use openraft::raft::AppendEntriesResponse;
 use openraft::storage::Snapshot;
 use verger_controller_state::limits;
 use verger_controller_store::DurableSnapshot;
@@ -39,10 +38,9 @@ impl Member {
     /// When they cannot be read, or the member has failed.
     pub async fn append(&self, request: pb::AppendRequest) -> Result<pb::AppendResponse, PeerRefused> {
         let request = wire::read_append(request).map_err(malformed)?;
+        // Before it is taken: whoever calls may go away meanwhile.
+        self.is_led_by(&request.vote);
         let answer = self.raft().append_entries(request).await.map_err(failed)?;
-        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
-            self.follows();
-        }
         Ok(wire::write_appended(&answer))
     }
 
@@ -79,6 +77,7 @@ impl Member {
         request: pb::TransferLeaderRequest,
     ) -> Result<pb::TransferLeaderResponse, PeerRefused> {
         let request = wire::read_transfer(request).map_err(malformed)?;
+        self.is_led_by(request.from_leader());
         let answer = self
             .raft()
             .handle_transfer_leader(request)
