@@ -27,6 +27,8 @@ use crate::access::{Access, Line, SetChain};
 
 /// People to whom each of those who give logins does so, in turn: a cluster has 10,000 at most, and each who is shut out is another.
 const PEOPLE: usize = 1_200;
+/// People who are shut out, at most.
+const SHUT_OUT: usize = 3_500;
 /// Who give logins at whichever member answers.
 const GIVERS: usize = 2;
 /// Who follow each of what can be followed.
@@ -289,7 +291,7 @@ async fn read(access: Access, at: String, book: Shared, stop: CancellationToken)
 /// Gives a login, uses it, revokes it, and tries it at every member from then on.
 async fn revoke(access: Access, book: Shared, stop: CancellationToken) -> Result<()> {
     let mut line = Line::new(&access);
-    for number in 0.. {
+    for number in 0..SHUT_OUT {
         if stop.is_cancelled() {
             break;
         }
