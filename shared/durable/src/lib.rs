@@ -225,13 +225,22 @@ mod tests {
     fn one_file_is_settled_alone() {
         let dir = tempfile::tempdir().unwrap();
         let files = nested(dir.path());
-        let before = is_cached(&files[0]);
-        settle(&files[0]).unwrap();
-        if before == Some(true) {
-            assert_eq!(is_cached(&files[0]), Some(false), "it is read from the disk");
+        let (settled, others) = files.split_at(files.len() / 2);
+        let cached = |files: &[PathBuf]| -> Vec<_> { files.iter().map(|file| is_cached(file)).collect() };
+        let before = cached(&files);
+        for file in settled {
+            settle(file).unwrap();
         }
-        let other = is_cached(&files[1]);
-        assert!(other != Some(false), "{other:?}");
+        let after = cached(settled);
+        // In memory alone there is nothing to drop. A disk may be as fast as to have read some of them again already: looking at one asks for it.
+        if before.iter().all(|cached| *cached == Some(true)) {
+            assert!(
+                after.contains(&Some(false)),
+                "none is read from the disk: {after:?}"
+            );
+        }
+        let after = cached(others);
+        assert!(!after.contains(&Some(false)), "{after:?}");
     }
 
     #[test]
