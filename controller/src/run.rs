@@ -69,8 +69,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         opened.ready().await?;
         let wired = wire_up(&config, &opened).await?;
         if opened.decides_alone() {
-            // Nobody is served before that. Where another leads by now there is nobody to tell.
-            let _ = made_up.await;
+            // Nobody is served before that.
+            made_up.await.context("the time is not kept")?;
         }
         anyhow::Ok(wired)
     };

@@ -13,18 +13,16 @@ use crate::adapters::SystemAmbient;
 
 /// Between two looks at who leads, after a start.
 const LOOK: Duration = Duration::from_millis(100);
-/// Between two attempts to make up for time.
-const AGAIN: Duration = Duration::from_secs(5);
 /// Between two stamps.
 const EVERY: Duration = Duration::from_secs(60);
 /// Steps made up for at start: a cluster that was off for eight days goes on as if it had not been. A clock that is further
 /// ahead is not believed at once, and the cluster says so.
 const AT_START: usize = 8 * 24;
 
-/// Stamps the log once, or makes up for a pause in at most so many steps; says whether it did so to the end.
-async fn stamp(member: &Member, name: &str, most: usize) -> bool {
+/// Stamps the log once, or makes up for a pause in at most so many steps.
+async fn stamp(member: &Member, name: &str, most: usize) {
     if !member.is_leading() {
-        return false;
+        return;
     }
     let actor = format!("controller/{name}");
     let wall = SystemAmbient.now();
@@ -32,10 +30,9 @@ async fn stamp(member: &Member, name: &str, most: usize) -> bool {
         // The next stamp is the retry.
         if let Err(error) = member.propose(&tick).await {
             tracing::warn!(%error, "the cluster's time was not stamped");
-            return false;
+            return;
         }
     }
-    true
 }
 
 /// How a member was when it was started, before anybody led or said anything.
@@ -53,16 +50,16 @@ impl Start {
     }
 }
 
-/// Makes up for the time the cluster was off, if this member leads first after that; once a start. Says whether it did so to the end, and nothing
-/// where it does not lead. Where another led since the start, this member's clock is believed no more than while it runs.
-pub(crate) async fn catch_up(member: &Member, name: &str, start: Start) -> Option<bool> {
+/// Makes up for the time the cluster was off, if this member leads first after that; once a start, so that a clock is believed for eight days and no
+/// more. Says whether it was tried. Where another led since the start, this member's clock is believed no more than while it runs.
+pub(crate) async fn catch_up(member: &Member, name: &str, start: Start) -> bool {
     let leads_first = || member.is_leading() && !member.has_followed();
     // By the time as it was last: what the one before put into the log counts.
     let is_due = leads_first() && member.catch_up().await.is_ok() && leads_first();
-    match is_due {
-        true => Some(stamp(member, name, if start.doubted { 1 } else { AT_START }).await),
-        false => None,
+    if is_due {
+        stamp(member, name, if start.doubted { 1 } else { AT_START }).await;
     }
+    is_due
 }
 
 /// Stamps the log for ever; the time that the cluster was off is made up for first where nobody else does, and is said to be.
@@ -72,20 +69,11 @@ pub(crate) async fn keep_time(
     start: Start,
     is_made_up: oneshot::Sender<()>,
 ) {
-    let mut is_made_up = Some(is_made_up);
-    while !member.has_followed() {
-        let made_up = catch_up(&member, &name, start).await;
-        // Whoever waits for it does not where it cannot be, as on a full disk. Who serves already does not wait.
-        if let Some(told) = made_up.and_then(|_| is_made_up.take()) {
-            let _ = told.send(());
-        }
-        match made_up {
-            Some(true) => break,
-            Some(false) => tokio::time::sleep(AGAIN).await,
-            None => tokio::time::sleep(LOOK).await,
-        }
+    while !member.has_followed() && !catch_up(&member, &name, start).await {
+        tokio::time::sleep(LOOK).await;
     }
-    drop(is_made_up);
+    // Who serves already does not wait for it.
+    let _ = is_made_up.send(());
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -37,7 +37,7 @@ const MAX_BYTES: usize = 256 << 10;
 const IN_FLIGHT: usize = 3;
 /// Commands that wait: past it, callers wait for a place (back-pressure, not loss). Four full entries.
 const QUEUE: usize = 4 * MAX_COMMANDS;
-/// Bytes of the commands that wait or are proposed: four of the largest. Callers that go away leave their commands.
+/// Bytes of the commands that wait or are carried: four of the largest. What a leader took that nobody confirmed counts no more.
 const QUEUE_BYTES: usize = 4 * limits::COMMAND_BYTES;
 /// How long a leader is looked for, from when a command was given, while it is known to be written nowhere.
 const FIND_WITHIN: Duration = Duration::from_secs(10);
