@@ -53,11 +53,11 @@ pub const MEMBERS: usize = in_tests_less(1_000, 8);
 pub const JOINING_SECONDS: i64 = 15;
 /// How long a host waits for approval, seconds: a day.
 pub const WAITING_SECONDS: i64 = 86_400;
-/// Requests remembered.
-pub const REQUESTS: usize = 100_000;
+/// Requests remembered: where more than so many come within [`REQUEST_SECONDS`], the oldest are forgotten before their time.
+pub const REQUESTS: usize = in_tests_less(100_000, 8);
 /// So many of them, the newest, are remembered for as long as there are no later ones.
 pub const REQUESTS_ALWAYS: usize = in_tests_less(4_096, 3);
-/// How long they are remembered at least, seconds of the cluster's time.
+/// How long they are remembered, but for those beyond [`REQUESTS`], seconds of the cluster's time.
 pub const REQUEST_SECONDS: i64 = 600;
 /// Deleted objects remembered for watchers.
 pub const TOMBSTONES: usize = in_tests_less(10_000, 3);

@@ -1,5 +1,7 @@
 //! Requests that come again.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::limits;
 
@@ -63,16 +65,19 @@ fn whoever_takes_it_again_may_have_a_clock_that_is_ahead() {
     assert_eq!(member.state.set().epoch(), 1);
 }
 
-#[test]
-fn what_was_asked_long_ago_is_forgotten_but_for_the_newest() {
-    let mut member = Member::founded();
-    let token = |number: usize| Action::CreateToken {
+fn token(number: usize) -> Action {
+    Action::CreateToken {
         id: format!("t{number}"),
         secret_hash: Digest::of(&number.to_le_bytes()),
         agent: "h1".parse().unwrap(),
         expires: at(100),
         approval: false,
-    };
+    }
+}
+
+#[test]
+fn what_was_asked_long_ago_is_forgotten_but_for_the_newest() {
+    let mut member = Member::founded();
     let asked = limits::REQUESTS_ALWAYS + 2;
     for number in 0..asked {
         member.checked(&command(11, Some(&number.to_string()), token(number)));
@@ -85,6 +90,23 @@ fn what_was_asked_long_ago_is_forgotten_but_for_the_newest() {
     assert_eq!(left, newest);
     member.state = member.rebuilt();
     assert_eq!(member.state.requests.len(), limits::REQUESTS_ALWAYS);
+}
+
+#[test]
+fn beyond_so_many_the_oldest_is_forgotten_before_its_time() {
+    let mut member = Member::founded();
+    for number in 0..=limits::REQUESTS {
+        let second = 11 + i64::try_from(number).unwrap();
+        member.checked(&command(second, Some(&number.to_string()), token(number)));
+    }
+    // Before another is decided.
+    let last = at(11 + i64::try_from(limits::REQUESTS).unwrap());
+    member.checked(&command(12, None, Action::Tick { until: last }));
+    let newest: BTreeSet<_> = (1..=limits::REQUESTS).map(|number| number.to_string()).collect();
+    let left: BTreeSet<_> = member.state.requests.keys().cloned().collect();
+    assert_eq!(left, newest);
+    member.state = member.rebuilt();
+    assert_eq!(member.state.requests.len(), limits::REQUESTS);
 }
 
 #[test]
