@@ -34,6 +34,16 @@ pub(crate) fn is_unreachable(status: &Status) -> bool {
         )
 }
 
+fn reason(status: &Status) -> Option<String> {
+    let reason = status.get_details_error_info()?.reason;
+    (!reason.is_empty()).then_some(reason)
+}
+
+/// Whether a change that may be offered again was not made this time: who answered says so.
+pub(crate) fn is_undone(status: &Status) -> bool {
+    status.source().is_none() && matches!(reason(status).as_deref(), Some("NO_LEADER" | "CHANGE_FAILED"))
+}
+
 /// Whether somebody else changed the policy set first.
 pub(crate) fn is_conflict(status: &Status) -> bool {
     status.code() == Code::Aborted
@@ -51,23 +61,26 @@ pub(crate) fn sentence(status: &Status) -> String {
         cause = error.source();
     }
     let said = printable_within(&said, SHOWN);
-    let mut text = match (is_unreachable(status), said.is_empty()) {
-        (true, true) => "the cluster does not answer".to_owned(),
-        (true, false) => format!("the cluster does not answer: {said}"),
-        (false, true) => format!("the cluster refused: {}", status.code().description()),
-        (false, false) => format!("the cluster refused: {said}"),
+    let reason = reason(status);
+    // Who gives a reason has answered.
+    let has_answered = status.source().is_none() && reason.is_some();
+    let is_silent = is_unreachable(status) && !has_answered;
+    let head = match is_unreachable(status) {
+        true if is_silent => "the cluster does not answer",
+        true => "the cluster cannot do it now",
+        false => "the cluster refused",
     };
-    if let Some(reason) = status
-        .get_details_error_info()
-        .map(|info| info.reason)
-        .filter(|reason| !reason.is_empty())
-    {
+    let mut text = match said.is_empty() {
+        false => format!("{head}: {said}"),
+        true if is_silent => head.to_owned(),
+        true => format!("{head}: {}", status.code().description()),
+    };
+    if let Some(reason) = reason {
         text = format!("{text} ({})", printable_within(&reason, 80));
     }
     let remedy = match status.code() {
-        _ if is_unreachable(status) => {
-            "try again, and see that the addresses in the context are the controllers'"
-        }
+        _ if is_silent => "try again, and see that the addresses in the context are the controllers'",
+        _ if is_unreachable(status) => "try again",
         Code::Unauthenticated => {
             "see that the certificate in the context has not ended: `verger context show`"
         }
@@ -79,6 +92,8 @@ pub(crate) fn sentence(status: &Status) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tonic_types::ErrorDetails;
+
     use super::*;
 
     #[test]
@@ -93,6 +108,24 @@ mod tests {
         ] {
             assert_eq!(exit(&Status::new(code, "x")), wanted, "{code:?}");
         }
+    }
+
+    fn with_reason(code: Code, reason: &str) -> Status {
+        let details = ErrorDetails::with_error_info(reason, "verger", [] as [(String, String); 0]);
+        Status::with_error_details(code, "no", details)
+    }
+
+    #[test]
+    fn who_gives_a_reason_has_answered() {
+        let text = sentence(&with_reason(Code::Unavailable, "NO_LEADER"));
+        assert_eq!(text, "the cluster cannot do it now: no (NO_LEADER); try again");
+        let text = sentence(&with_reason(Code::NotFound, "NOT_FOUND"));
+        assert_eq!(text, "the cluster refused: no (NOT_FOUND)");
+        let text = sentence(&Status::unavailable(""));
+        assert!(
+            text.starts_with("the cluster does not answer; try again, and see"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -472,7 +472,9 @@ fn failed(
         RaftError::APIError(ClientWriteError::PreconditionFailed(_)) => {
             ChangeError::Failed("another change of members came first".to_owned())
         }
-        error => ChangeError::Failed(error.to_string()),
+        // What it had written before it stopped may be committed by the others.
+        RaftError::Fatal(error) => ChangeError::Unknown(error.to_string()),
+        error @ RaftError::APIError(_) => ChangeError::Failed(error.to_string()),
     }
 }
 
@@ -517,6 +519,8 @@ pub(crate) fn standing(raft: &Raft) -> Standing {
 
 #[cfg(test)]
 mod tests {
+    use openraft::error::{ChangeMembershipError, EmptyMembership, Fatal};
+
     use super::*;
 
     fn member(id: MemberId, part: Part, heard: Option<u64>) -> MemberStanding {
@@ -601,6 +605,15 @@ mod tests {
         let mut two_of_three = cluster.clone();
         two_of_three.members[3].heard = None;
         assert_eq!(two_of_three.check(&Change::Promote(4), false), no_quorum(4, 2, 3));
+    }
+
+    #[test]
+    fn what_raft_wrote_before_it_stopped_may_be_done_and_what_it_refused_is_not() {
+        let stopped = failed(RaftError::Fatal(Fatal::Stopped), None);
+        assert_eq!(stopped.reason(), "UNKNOWN_OUTCOME");
+        let refused = ChangeMembershipError::EmptyMembership(EmptyMembership {});
+        let refused = failed(RaftError::APIError(refused.into()), None);
+        assert_eq!(refused.reason(), "CHANGE_FAILED");
     }
 
     #[test]
