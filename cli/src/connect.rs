@@ -24,7 +24,7 @@ use crate::context::{self, Context};
 use crate::output::note;
 use crate::renewal;
 use crate::sealed::Memory;
-use crate::status::{is_undone, is_unreachable};
+use crate::status::is_unreachable;
 
 /// The largest answer that is taken in, bytes: a whole policy set with its bodies.
 const ANSWER_BYTES: usize = 24 << 20;
@@ -312,24 +312,22 @@ impl Session {
         F: Future<Output = Result<T, Status>>,
     {
         let mut waits = Waits::new();
-        // Where an answer may have been lost, one that says that nothing was done speaks of its own attempt alone.
-        let mut may_be_done = false;
         for _ in 1..ATTEMPTS {
             match attempt(self).await {
-                Err(status) if is_unreachable(&status) => {
-                    may_be_done |= !is_undone(&status);
-                    waits.next().await;
-                }
+                Err(status) if is_unreachable(&status) => waits.next().await,
                 other => return Ok(other?),
             }
             // Who cannot be reached now may be at the next attempt.
             let _ = self.reconnect().await;
         }
         attempt(self).await.map_err(|status| {
-            let is_unknown = is_unreachable(&status) && (may_be_done || !is_undone(&status));
+            let is_unknown = is_unreachable(&status);
             let error = anyhow::Error::from(status);
             if is_unknown {
-                error.context("whether the change was made is not known; look before you try again")
+                // The last answer speaks of its own attempt alone.
+                error.context(format!(
+                    "whether one of {ATTEMPTS} attempts made the change is not known; look before you try again"
+                ))
             } else {
                 error
             }
@@ -387,9 +385,7 @@ mod tests {
 
     use std::cell::Cell;
 
-    use tonic::Code;
     use tonic::transport::Endpoint;
-    use tonic_types::{ErrorDetails, StatusExt as _};
     use verger_transport::{Authority, Identity, KeyPair, Purpose, SpiffeId, certificate_pem};
 
     use super::*;
@@ -463,29 +459,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_surely_not_done_is_not_said_to_be_unknown() {
-        let undone = || {
-            let details =
-                ErrorDetails::with_error_info("CHANGE_FAILED", "verger", [] as [(String, String); 0]);
-            Status::with_error_details(Code::Unavailable, "another change came first", details)
-        };
-        let lost = || Status::unavailable("no answer");
-        for (lost_at, is_unknown) in [(None, false), (Some(1), true), (Some(ATTEMPTS), true)] {
+    async fn whatever_the_last_attempt_was_told_is_said_of_all_of_them() {
+        for (answer, is_unknown, attempts) in [
+            (Status::unavailable("the change was not made"), true, ATTEMPTS),
+            (Status::not_found("there is none"), false, 1),
+        ] {
             let asked = Cell::new(0);
-            let answer = session(None)
-                .insist(|_| {
-                    asked.set(asked.get() + 1);
-                    let status = if Some(asked.get()) == lost_at {
-                        lost()
-                    } else {
-                        undone()
-                    };
-                    async { Err::<(), _>(status) }
-                })
-                .await;
-            let error = format!("{:#}", answer.unwrap_err());
-            assert_eq!(error.contains("is not known"), is_unknown, "{lost_at:?}: {error}");
-            assert_eq!(asked.get(), ATTEMPTS);
+            let mut session = session(None);
+            let answered = session.insist(|_| {
+                asked.set(asked.get() + 1);
+                std::future::ready(Err::<(), _>(answer.clone()))
+            });
+            let error = format!("{:#}", answered.await.unwrap_err());
+            assert_eq!(error.contains("is not known"), is_unknown, "{error}");
+            assert_eq!(asked.get(), attempts);
         }
     }
 

@@ -34,16 +34,6 @@ pub(crate) fn is_unreachable(status: &Status) -> bool {
         )
 }
 
-fn reason(status: &Status) -> Option<String> {
-    let reason = status.get_details_error_info()?.reason;
-    (!reason.is_empty()).then_some(reason)
-}
-
-/// Whether a change that may be offered again was not made this time: who answered says so.
-pub(crate) fn is_undone(status: &Status) -> bool {
-    status.source().is_none() && matches!(reason(status).as_deref(), Some("NO_LEADER" | "CHANGE_FAILED"))
-}
-
 /// Whether somebody else changed the policy set first.
 pub(crate) fn is_conflict(status: &Status) -> bool {
     status.code() == Code::Aborted
@@ -61,33 +51,36 @@ pub(crate) fn sentence(status: &Status) -> String {
         cause = error.source();
     }
     let said = printable_within(&said, SHOWN);
-    let reason = reason(status);
+    let info = status.get_details_error_info();
+    let reason = info.map(|info| info.reason).filter(|reason| !reason.is_empty());
     // Who gives a reason has answered.
-    let has_answered = status.source().is_none() && reason.is_some();
-    let is_silent = is_unreachable(status) && !has_answered;
-    let head = match is_unreachable(status) {
-        true if is_silent => "the cluster does not answer",
-        true => "the cluster cannot do it now",
-        false => "the cluster refused",
+    let (head, remedy) = match status.code() {
+        _ if is_unreachable(status) && reason.is_none() => (
+            "the cluster does not answer",
+            Some("try again, and see that the addresses in the context are the controllers'"),
+        ),
+        _ if is_unreachable(status) => ("the cluster cannot do it now", Some("try again")),
+        Code::Unauthenticated => (
+            "the cluster refused",
+            Some("see that the certificate in the context has not ended: `verger context show`"),
+        ),
+        Code::Aborted => (
+            "the cluster refused",
+            Some("look at what changed with `verger diff`, and apply again"),
+        ),
+        _ => ("the cluster refused", None),
     };
-    let mut text = match said.is_empty() {
-        false => format!("{head}: {said}"),
-        true if is_silent => head.to_owned(),
-        true => format!("{head}: {}", status.code().description()),
+    let said = match said.is_empty() {
+        true => status.code().description(),
+        false => &said,
     };
-    if let Some(reason) = reason {
-        text = format!("{text} ({})", printable_within(&reason, 80));
-    }
-    let remedy = match status.code() {
-        _ if is_silent => "try again, and see that the addresses in the context are the controllers'",
-        _ if is_unreachable(status) => "try again",
-        Code::Unauthenticated => {
-            "see that the certificate in the context has not ended: `verger context show`"
-        }
-        Code::Aborted => "look at what changed with `verger diff`, and apply again",
-        _ => return text,
-    };
-    format!("{text}; {remedy}")
+    let reason = reason.map(|reason| format!(" ({})", printable_within(&reason, 80)));
+    let remedy = remedy.map(|remedy| format!("; {remedy}"));
+    format!(
+        "{head}: {said}{}{}",
+        reason.unwrap_or_default(),
+        remedy.unwrap_or_default()
+    )
 }
 
 #[cfg(test)]
@@ -123,7 +116,9 @@ mod tests {
         assert_eq!(text, "the cluster refused: no (NOT_FOUND)");
         let text = sentence(&Status::unavailable(""));
         assert!(
-            text.starts_with("the cluster does not answer; try again, and see"),
+            text.starts_with(
+                "the cluster does not answer: The service is currently unavailable; try again, and see"
+            ),
             "{text}"
         );
     }

@@ -70,7 +70,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         let wired = wire_up(&config, &opened).await?;
         if opened.decides_alone() {
             // Nobody is served before that.
-            made_up.await.context("the time is not kept")?;
+            made_up.await.context(
+                "what keeps the cluster's time has ended; see what this member logged, and start it again",
+            )?;
         }
         anyhow::Ok(wired)
     };

@@ -201,6 +201,15 @@ impl ChangeError {
             Self::Failed(_) => "CHANGE_FAILED",
         }
     }
+
+    /// Whether asking again may help: nobody leads, another change came first, or what became of it is not known.
+    pub fn is_passing(&self) -> bool {
+        // By its word: the same whether the leader was asked, or another that asked the leader.
+        matches!(
+            self.reason(),
+            "NO_LEADER" | "NOT_LEADER" | "UNKNOWN_OUTCOME" | "CHANGE_FAILED"
+        )
+    }
 }
 
 /// Entries that a learner may lack when it is to vote.
@@ -605,6 +614,28 @@ mod tests {
         let mut two_of_three = cluster.clone();
         two_of_three.members[3].heard = None;
         assert_eq!(two_of_three.check(&Change::Promote(4), false), no_quorum(4, 2, 3));
+    }
+
+    #[test]
+    fn what_the_leader_said_to_another_passes_as_if_it_had_been_asked_itself() {
+        for (error, is_passing) in [
+            (ChangeError::Nobody, true),
+            (ChangeError::NotLeader, true),
+            (ChangeError::Unknown("no answer".to_owned()), true),
+            (ChangeError::Failed("another change came first".to_owned()), true),
+            (ChangeError::NoMember(4), false),
+            (ChangeError::TooMany, false),
+        ] {
+            let relayed = ChangeError::Refused {
+                reason: error.reason().to_owned(),
+                detail: error.to_string(),
+            };
+            assert_eq!(
+                [&error, &relayed].map(ChangeError::is_passing),
+                [is_passing; 2],
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -95,14 +95,13 @@ fn what_was_asked_long_ago_is_forgotten_but_for_the_newest() {
 #[test]
 fn beyond_so_many_the_oldest_is_forgotten_before_its_time() {
     let mut member = Member::founded();
-    for number in 0..=limits::REQUESTS {
-        let second = 11 + i64::try_from(number).unwrap();
+    // By when they came, whatever their ids.
+    for (second, number) in (11..).zip((0..=limits::REQUESTS).rev()) {
         member.checked(&command(second, Some(&number.to_string()), token(number)));
     }
-    // Before another is decided.
-    let last = at(11 + i64::try_from(limits::REQUESTS).unwrap());
-    member.checked(&command(12, None, Action::Tick { until: last }));
-    let newest: BTreeSet<_> = (1..=limits::REQUESTS).map(|number| number.to_string()).collect();
+    // The next makes room before it is done.
+    member.checked(&command(99, None, token(99)));
+    let newest: BTreeSet<_> = (0..limits::REQUESTS).map(|number| number.to_string()).collect();
     let left: BTreeSet<_> = member.state.requests.keys().cloned().collect();
     assert_eq!(left, newest);
     member.state = member.rebuilt();
