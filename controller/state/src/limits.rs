@@ -54,7 +54,7 @@ pub const JOINING_SECONDS: i64 = 15;
 /// How long a host waits for approval, seconds: a day.
 pub const WAITING_SECONDS: i64 = 86_400;
 /// Requests remembered: where more than so many come within [`REQUEST_SECONDS`], the oldest are forgotten before their time.
-pub const REQUESTS: usize = in_tests_less(100_000, 8);
+pub const REQUESTS: usize = 100_000;
 /// So many of them, the newest, are remembered for as long as there are no later ones.
 pub const REQUESTS_ALWAYS: usize = in_tests_less(4_096, 3);
 /// How long they are remembered, but for those beyond [`REQUESTS`], seconds of the cluster's time.

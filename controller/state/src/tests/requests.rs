@@ -1,7 +1,5 @@
 //! Requests that come again.
 
-use std::collections::BTreeSet;
-
 use super::*;
 use crate::limits;
 
@@ -90,22 +88,6 @@ fn what_was_asked_long_ago_is_forgotten_but_for_the_newest() {
     assert_eq!(left, newest);
     member.state = member.rebuilt();
     assert_eq!(member.state.requests.len(), limits::REQUESTS_ALWAYS);
-}
-
-#[test]
-fn beyond_so_many_the_oldest_is_forgotten_before_its_time() {
-    let mut member = Member::founded();
-    // By when they came, whatever their ids.
-    for (second, number) in (11..).zip((0..=limits::REQUESTS).rev()) {
-        member.checked(&command(second, Some(&number.to_string()), token(number)));
-    }
-    // The next makes room before it is done.
-    member.checked(&command(99, None, token(99)));
-    let newest: BTreeSet<_> = (0..limits::REQUESTS).map(|number| number.to_string()).collect();
-    let left: BTreeSet<_> = member.state.requests.keys().cloned().collect();
-    assert_eq!(left, newest);
-    member.state = member.rebuilt();
-    assert_eq!(member.state.requests.len(), limits::REQUESTS);
 }
 
 #[test]
